@@ -1,0 +1,52 @@
+"""The whole contract between whoever starts a unit and the unit: names of environment variables.
+
+Belongs here: the names, and reading them into one value. Must not know what is done with them.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+BROKER: Final = "CIRCUIT_BROKER"
+"""Endpoint of the broker, e.g. ipc:///run/user/1000/circuit-3f2a/bus or tcp://127.0.0.1:46269. Unset: probes are off."""
+RUN: Final = "CIRCUIT_RUN"
+"""Id of the run the unit takes part in."""
+UNIT: Final = "CIRCUIT_UNIT"
+"""Name of the unit."""
+JOURNAL: Final = "CIRCUIT_JOURNAL"
+"""Folder for the unit's journals; default: a private folder in the user's runtime directory."""
+KEYS: Final = "CIRCUIT_KEYS"
+"""File with the CurveZMQ keys for a TCP broker."""
+DISABLED: Final = "CIRCUIT_DISABLED"
+"""Set to anything but "" or "0": every probe is a no-op, whatever else is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the launcher told this process. `broker` is "" when there is none."""
+
+    broker: str
+    run: str
+    unit: str
+    journal: str
+    keys: str
+    disabled: bool
+
+    @property
+    def enabled(self) -> bool:
+        """Whether probes should do anything at all."""
+        return bool(self.broker) and not self.disabled
+
+
+def read(environ: Mapping[str, str] | None = None) -> Environment:
+    """Read the variables from `environ` (default: `os.environ`)."""
+    source = os.environ if environ is None else environ
+    return Environment(
+        broker=source.get(BROKER, ""),
+        run=source.get(RUN, ""),
+        unit=source.get(UNIT, ""),
+        journal=source.get(JOURNAL, ""),
+        keys=source.get(KEYS, ""),
+        disabled=source.get(DISABLED, "") not in ("", "0"),
+    )

@@ -1,0 +1,54 @@
+"""The error tree of the package `probe`. Everything a unit may have to catch stands here.
+
+    ProbeError
+    ├── WireError            bytes that are not a message of this protocol (the peer's fault)
+    ├── JournalError         a journal file that cannot be opened or is not one
+    ├── BarrierBroken        a party died, was stopped, or never came; `.who` names it
+    │   └── BarrierTimeout   the time the caller gave is over; `.who` names those that are missing
+    └── WaitTimeout          the awaited probe did not fire in the time the caller gave
+
+`emit` and its kin raise none of these: a probe never hurts its host program.
+"""
+
+from collections.abc import Sequence
+
+
+class ProbeError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class WireError(ProbeError):
+    """A frame that does not parse. `word` is the type of the message as far as it could be read, else ""."""
+
+    def __init__(self, message: str, *, word: str = "") -> None:
+        super().__init__(message)
+        self.word = word
+
+
+class JournalError(ProbeError):
+    """A journal that cannot be created, opened or read; the message names the path and what to do."""
+
+
+class BarrierBroken(ProbeError):
+    """The barrier will never open. `barrier` is its name, `who` the units to blame, `why` what became of them."""
+
+    def __init__(self, barrier: str, who: Sequence[str], why: str) -> None:
+        super().__init__(f"barrier {barrier!r} is broken: {', '.join(who) or 'the run'} {why}")
+        self.barrier = barrier
+        self.who = tuple(who)
+        self.why = why
+
+
+class BarrierTimeout(BarrierBroken):
+    """Not every party arrived within the caller's timeout; `who` names the missing ones."""
+
+
+class WaitTimeout(ProbeError):
+    """`wait` gave up. `probe` is what it waited for ("unit: step"), `timeout_s` how long."""
+
+    def __init__(self, probe: str, key: str | None, timeout_s: float) -> None:
+        keyed = f" with key {key!r}" if key is not None else ""
+        super().__init__(f"{probe!r}{keyed} did not fire within {timeout_s:g} s")
+        self.probe = probe
+        self.key = key
+        self.timeout_s = timeout_s

@@ -1,0 +1,203 @@
+"""Every message that travels on the bus, one dataclass each; the word on the wire is the class name in capitals.
+
+Belongs here: messages, commands and their field meanings. Must not know bytes (that is `wire`) or sockets.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+VERSION: Final = 1
+"""Version of the protocol; docs/wire.md carries the same number."""
+
+ROLES: Final = ("unit", "agent", "runner", "watcher")
+"""Who a peer can be. A supervisor is an `agent`; a `watcher` only reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message of every connection and again after every reconnect: who the peer is."""
+
+    version: int
+    role: str
+    run: str
+    unit: str = ""
+    incarnation: int = 0
+    host: str = ""
+    """Boot id of the peer's host: stamps of one boot id can be compared."""
+    pid: int = 0
+    sdk: str = ""
+    waiting: tuple[str, ...] = ()
+    """Asks (see `Release.ask`) that this incarnation is still blocked on, so that a lost answer is sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The broker knows the peer. `next_seq` is the first sequence number it still wants from this incarnation,
+    `credit` how many bytes of EVENTS bodies may be unacknowledged, `clock_ns` the broker's CLOCK_MONOTONIC."""
+
+    version: int
+    next_seq: int
+    credit: int
+    clock_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker will not talk to this peer; `why` says it in words that name the remedy. Final."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """`count` records, numbered from `first`, back to back in the body. Everything this incarnation emitted up to
+    `watermark_ns` is in this message or was in an earlier one; with `count` 0 that is all it says."""
+
+    first: int
+    count: int
+    watermark_ns: int
+    recovered: bool = False
+    """Published from the journal by a supervisor, after the unit's death."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Sequence numbers `first`..`last` (inclusive) are lost for good."""
+
+    first: int
+    last: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Every record with a sequence number below `below` is in the log."""
+
+    below: int
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """This incarnation has said everything: its last sequence number was `last` (0: it never emitted)."""
+
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Send log entries from byte `offset` on, as they come, up to byte `offset + credit`. Each FETCH replaces the one
+    before; repeating one is harmless."""
+
+    offset: int
+    credit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Body: whole log entries, from byte `offset` of the log; the log ends at byte `end` for now."""
+
+    offset: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """The runner (or the user's stop) to the units named in `to` (empty: every unit of the run). The body is one packed
+    command, see below; the broker passes it on unread."""
+
+    to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Liveness and clock. `sent_ns` is the asker's CLOCK_MONOTONIC."""
+
+    sent_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answer to PING: the asker's stamp, and the broker's on arrival and departure. `counters` is what the broker has
+    counted for this run (see `broker.relay`)."""
+
+    sent_ns: int
+    received_ns: int
+    answered_ns: int
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """The last message of this peer was not understood and was ignored."""
+
+    why: str
+
+
+Message = (
+    Hello | Welcome | Refused | Events | Gap | Ack | Final | Fetch | Records | Command | Ping | Pong | Error
+)
+
+
+# --- commands: the body of a COMMAND ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Lets through whoever is blocked on `ask`: "barrier/<name>/<round>", "wait/<seq>", "start". For a wait, the event
+    that fired is described by the other fields."""
+
+    ask: str
+    unit: str = ""
+    step: str = ""
+    key: str | None = None
+    stamp_ns: int = 0
+    data: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Whoever is blocked on `ask` will never be let through: the units in `who` are to blame, `why` says what became of
+    them. `timeout` tells a time that ran out from a party that died."""
+
+    ask: str
+    who: tuple[str, ...]
+    why: str
+    timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Send an EVENTS message with the present watermark, even if there is nothing else to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """To a supervisor: start this unit. `argv` is the whole command line; `env` is added to the supervisor's own."""
+
+    unit: str
+    argv: tuple[str, ...]
+    cwd: str
+    env: dict[str, str]
+    out: str
+    """Path of the file that takes standard output."""
+    err: str
+    """Path of the file that takes standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """To a supervisor: end this unit: SIGTERM to its process group, SIGKILL after `grace_ms`."""
+
+    unit: str
+    grace_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """To a supervisor: end what still runs, publish what is in the journals, say FINAL and exit."""
+
+    grace_ms: int
+
+
+Order = Release | Break | Sync | Start | Stop | Finish
+"""Any command."""

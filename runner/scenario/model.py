@@ -1,0 +1,149 @@
+"""What a user declared, as values: scenario, units, circuits, barriers.
+
+Belongs here: plain frozen structures and nothing that decides. Must not know files, TOML or how a thing is run. All
+durations are integers in nanoseconds (`_ns`). The structures are msgspec ones so that a run folder can keep them as JSON
+and read them back without code of ours.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+Restart = Literal["never", "on-failure"]
+
+
+class Probe(msgspec.Struct, frozen=True, tag="probe"):
+    """A path element: `step` fired by whoever `unit` means.
+
+    `unit` is a name or a pattern with `*`, `?` (see fnmatch); `each` asks every unit the pattern means, else all of them
+    together count. Between `at_least` and `at_most` events satisfy it. `where` lists data fields that must be equal for
+    an event to count at all. After a probe with `rekey` the journey goes on under the value of that data field.
+    """
+
+    unit: str
+    step: str
+    each: bool = False
+    at_least: int = 1
+    at_most: int | None = 1
+    """None: no upper bound."""
+    where: dict[str, Any] = {}
+    rekey: str | None = None
+    within_ns: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.unit}: {self.step}"
+
+
+class All(msgspec.Struct, frozen=True, tag="all"):
+    """Every member, in any order."""
+
+    members: "tuple[Element, ...]"
+    within_ns: int | None = None
+
+
+class Quorum(msgspec.Struct, frozen=True, tag="quorum"):
+    """At least `need` members; `any` is a quorum of one."""
+
+    need: int
+    members: "tuple[Element, ...]"
+    within_ns: int | None = None
+
+
+class Optional(msgspec.Struct, frozen=True, tag="optional"):
+    """Nothing, or `content`."""
+
+    content: "Element"
+    within_ns: int | None = None
+
+
+Element = Probe | All | Quorum | Optional
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """A limit on the distribution of end-to-end latencies, judged at the end. None: no limit."""
+
+    p50_ns: int | None = None
+    p90_ns: int | None = None
+    p99_ns: int | None = None
+    max_ns: int | None = None
+
+
+class Instances(msgspec.Struct, frozen=True):
+    """How many instances must be started; `at_most` None: no upper bound."""
+
+    at_least: int
+    at_most: int | None
+
+
+class Circuit(msgspec.Struct, frozen=True):
+    """A path from cause to effect. `never` lists probes that must not fire (of the instance's key, or without key)."""
+
+    name: str
+    path: tuple[Element, ...]
+    within_ns: int | None = None
+    instances: Instances | None = None
+    budget: Budget = Budget()
+    hop_budgets: dict[str, Budget] = {}
+    never: tuple[Probe, ...] = ()
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """One actor and how it is started. Exactly one of `entrypoint` and `command`, or neither with launcher external."""
+
+    name: str
+    entrypoint: str | None = None
+    """`module:function`, imported and called without arguments in a process of its own."""
+    command: tuple[str, ...] | None = None
+    ready: str | None = None
+    """Step whose first event makes the unit ready; None: ready as soon as it is started."""
+    ready_timeout_ns: int = 30_000_000_000
+    after: tuple[str, ...] = ()
+    expect: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    timeout_ns: int | None = None
+    """From its start to its end; None: only the scenario's."""
+    stop_timeout_ns: int = 5_000_000_000
+    exit_codes: tuple[int, ...] = (0,)
+    restart: Restart = "never"
+    service: bool | None = None
+    """Stopped by the runner when the others are done. None: it is one if another unit has it in `after`."""
+    host: str = "local"
+    launcher: Literal["local", "external"] = "local"
+
+
+class Barrier(msgspec.Struct, frozen=True):
+    """A named meeting point; `parties` are unit names or patterns (empty: every unit of the scenario)."""
+
+    name: str
+    parties: tuple[str, ...] = ()
+    timeout_ns: int | None = None
+
+
+class Callback(msgspec.Struct, frozen=True):
+    """User code that the runner calls: `module:function`, or a command line."""
+
+    entrypoint: str | None = None
+    command: tuple[str, ...] | None = None
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """Everything one run needs. `folder` is absolute; units run in it."""
+
+    name: str
+    folder: str
+    file: str
+    """The file the user wrote, for messages, relative to `folder` where possible."""
+    units: tuple[Unit, ...]
+    circuits: tuple[Circuit, ...] = ()
+    barriers: tuple[Barrier, ...] = ()
+    timeout_ns: int = 60_000_000_000
+    settle_ns: int = 2_000_000_000
+    """How long services may still work after the last other unit has ended, while journeys without a deadline are open."""
+    env: dict[str, str] = {}
+    check: Callback | None = None
+    setup: Callback | None = None
+    repeat: int = 1
+    """How many runs, one after the other."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about this scenario though it is not wrong: deprecated keys and the like."""

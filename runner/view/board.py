@@ -1,0 +1,34 @@
+"""What the live view shows, as one value.
+
+Belongs here: the picture's content, without any layout. `session` fills it ten times a second, `rows` turns it into
+lines, `screen` puts them on the terminal.
+"""
+
+from dataclasses import dataclass
+
+from runner.scenario.state import UnitStatus
+from runner.verifier.verdict import CircuitResult, Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One moment of one run. `now_ns` is the moment on the clock of the stamps in `units`."""
+
+    scenario: str
+    phase: str
+    """starting, running, settling, stopping, done."""
+    elapsed_s: float
+    now_ns: int
+    units: tuple[UnitStatus, ...]
+    circuits: tuple[CircuitResult, ...]
+    expected: dict[str, int]
+    """Circuit -> how many instances the scenario asks for, where it does."""
+    budgets: dict[str, str]
+    """Circuit -> how its budget stands, in words: "p99 <= 20 ms ok"."""
+    findings: tuple[Finding, ...]
+    """The most telling ones so far, at most 50."""
+    finding_count: int
+    events: int
+    events_per_s: float
+    lost: int
+    """How many events are known to be lost."""
