@@ -133,9 +133,7 @@ class Error:
     why: str
 
 
-Message = (
-    Hello | Welcome | Refused | Events | Gap | Ack | Final | Fetch | Records | Command | Ping | Pong | Error
-)
+Message = Hello | Welcome | Refused | Events | Gap | Ack | Final | Fetch | Records | Command | Ping | Pong | Error
 
 
 # --- commands: the body of a COMMAND ----------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """The error tree of the package `runner`, each with the exit code that the command line turns it into.
 
-    CircuitRunError            3   root; raised itself only for "this should never happen"
-    ├── ScenarioError          4   a scenario that is wrong; carries every mistake found, each with its place
-    ├── UsageError             4   a command line, path or address that makes no sense
-    │   └── NothingToRun       5   the paths hold no scenario, or --less left none
-    ├── BrokerFailed           3   the broker did not start, refused us or went away for good
-    ├── SupervisorFailed       3   the supervisor did not start or went away
-    └── RecordingError         4   a run folder that is missing, incomplete or damaged
+CircuitRunError            3   root; raised itself only for "this should never happen"
+├── ScenarioError          4   a scenario that is wrong; carries every mistake found, each with its place
+├── UsageError             4   a command line, path or address that makes no sense
+│   └── NothingToRun       5   the paths hold no scenario, or --less left none
+├── BrokerFailed           3   the broker did not start, refused us or went away for good
+├── SupervisorFailed       3   the supervisor did not start or went away
+└── RecordingError         4   a run folder that is missing, incomplete or damaged
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,42 @@
+# One verb each; every target sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench docs clean
+
+demo: .venv/run            ## start real processes and watch a circuit complete
+	$(BIN)/circuit-run demo
+
+test: .venv/dev            ## the whole test suite
+	$(BIN)/pytest
+
+check: .venv/dev           ## lint, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/bench         ## every performance target, as ratios measured in this run
+	$(BIN)/python -m benchmarks
+
+docs: .venv/dev            ## documents that are generated, and the checks that keep them true
+	$(BIN)/python -m docs.generate
+	$(BIN)/pytest -q tests/test_docs.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/run: .venv/bin/python pyproject.toml
+	$(BIN)/pip install -q -e .
+	@touch $@
+
+.venv/dev: .venv/bin/python pyproject.toml
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $@ .venv/run
+
+.venv/bench: .venv/bin/python pyproject.toml
+	$(BIN)/pip install -q -e '.[dev,bench]'
+	@touch $@ .venv/dev .venv/run

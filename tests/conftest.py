@@ -1,0 +1,73 @@
+"""What every test stands on: a leak check around each, and the real broker.
+
+Belongs here: fixtures used by several test files. A test that leaves a thread, a process, a socket or an open file behind
+fails, and is told what it left.
+"""
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+GRACE_S = 2.0
+"""How long a thread or process that is already on its way out may take; nothing sleeps this long when all is well."""
+
+
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.is_alive()}
+
+
+def _children() -> dict[int, str]:
+    """Living processes whose parent is this one: pid -> command line."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            pids = (task / "children").read_text().split()
+        except OSError:
+            continue
+        for pid in pids:
+            try:
+                state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+                found[int(pid)] = f"{Path(f'/proc/{pid}/cmdline').read_text().replace(chr(0), ' ').strip()} ({state})"
+            except OSError:
+                continue
+    return found
+
+
+def _files() -> dict[int, str]:
+    """Open file descriptors: number -> what they point at. The ones that the interpreter keeps for itself are left out."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+        if not target.startswith(("/dev/urandom", "/dev/null")):
+            found[int(name)] = target
+    return found
+
+
+def _left(before: tuple[set[threading.Thread], dict[int, str], dict[int, str]]) -> list[str]:
+    threads, children, files = before
+    return [
+        *(f"thread {thread.name}" for thread in _threads() - threads),
+        *(f"process {pid}: {line}" for pid, line in _children().items() if pid not in children),
+        *(f"file {number}: {target}" for number, target in _files().items() if files.get(number) != target),
+    ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Fails the test that leaves a thread, a process, a socket or an open file."""
+    before = (_threads(), _children(), _files())
+    yield
+    deadline = time.monotonic() + GRACE_S
+    while left := _left(before):
+        gc.collect()
+        if time.monotonic() > deadline:
+            pytest.fail("left behind: " + "; ".join(left), pytrace=False)
+        threading.Event().wait(0.01)
