@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 BROKER: Final = "CIRCUIT_BROKER"
-"""Endpoint of the broker, e.g. ipc:///run/user/1000/circuit-3f2a/bus or tcp://127.0.0.1:46269. Unset: probes are off."""
+"""Endpoint of the broker: ipc:///run/user/1000/circuit-3f2a/bus, tcp://127.0.0.1:46269. Unset: probes are off."""
 RUN: Final = "CIRCUIT_RUN"
 """Id of the run the unit takes part in."""
 UNIT: Final = "CIRCUIT_UNIT"

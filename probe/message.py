@@ -3,13 +3,14 @@
 Belongs here: messages, commands and their field meanings. Must not know bytes (that is `wire`) or sockets.
 """
 
+import typing
 from dataclasses import dataclass
-from typing import Final
+from typing import TypeAlias
 
-VERSION: Final = 1
+VERSION: typing.Final = 1
 """Version of the protocol; docs/wire.md carries the same number."""
 
-ROLES: Final = ("unit", "agent", "runner", "watcher")
+ROLES: typing.Final = ("unit", "agent", "runner", "watcher")
 """Who a peer can be. A supervisor is an `agent`; a `watcher` only reads."""
 
 
@@ -133,7 +134,9 @@ class Error:
     why: str
 
 
-Message = Hello | Welcome | Refused | Events | Gap | Ack | Final | Fetch | Records | Command | Ping | Pong | Error
+Message: TypeAlias = (
+    Hello | Welcome | Refused | Events | Gap | Ack | Final | Fetch | Records | Command | Ping | Pong | Error
+)
 
 
 # --- commands: the body of a COMMAND ----------------------------------------------------------------------------------
@@ -197,5 +200,5 @@ class Finish:
     grace_ms: int
 
 
-Order = Release | Break | Sync | Start | Stop | Finish
+Order: TypeAlias = Release | Break | Sync | Start | Stop | Finish
 """Any command."""

@@ -62,7 +62,7 @@ def _unpack(data: bytes | memoryview, what: str) -> Any:
         raise WireError(f"{what} is not msgpack: {error}") from None
 
 
-def _no_ext(code: int, data: bytes) -> object:
+def _no_ext(code: int, _data: bytes) -> object:
     raise ValueError(f"extension type {code} is not part of this protocol")
 
 

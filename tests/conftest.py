@@ -1,7 +1,7 @@
 """What every test stands on: a leak check around each, and the real broker.
 
-Belongs here: fixtures used by several test files. A test that leaves a thread, a process, a socket or an open file behind
-fails, and is told what it left.
+Belongs here: fixtures used by several test files. A test that leaves a thread, a process, a socket or an open file
+behind fails, and is told what it left.
 """
 
 import gc
@@ -39,7 +39,7 @@ def _children() -> dict[int, str]:
 
 
 def _files() -> dict[int, str]:
-    """Open file descriptors: number -> what they point at. The ones that the interpreter keeps for itself are left out."""
+    """Open file descriptors: number -> what they point at, without those the interpreter keeps for itself."""
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:

@@ -1,11 +1,11 @@
 """What a user declared, as values: scenario, units, circuits, barriers.
 
 Belongs here: plain frozen structures and nothing that decides. Must not know files, TOML or how a thing is run. All
-durations are integers in nanoseconds (`_ns`). The structures are msgspec ones so that a run folder can keep them as JSON
-and read them back without code of ours.
+durations are integers in nanoseconds (`_ns`). The structures are msgspec ones so that a run folder can keep them as
+JSON and read them back without code of ours.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -15,8 +15,8 @@ Restart = Literal["never", "on-failure"]
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
     """A path element: `step` fired by whoever `unit` means.
 
-    `unit` is a name or a pattern with `*`, `?` (see fnmatch); `each` asks every unit the pattern means, else all of them
-    together count. Between `at_least` and `at_most` events satisfy it. `where` lists data fields that must be equal for
+    `unit` is a name or a pattern with `*`, `?` (see fnmatch); `each` asks every unit the pattern means, else all of
+    them together count. Between `at_least` and `at_most` events satisfy it. `where` lists data fields that must be equal for
     an event to count at all. After a probe with `rekey` the journey goes on under the value of that data field.
     """
 
@@ -56,7 +56,7 @@ class Optional(msgspec.Struct, frozen=True, tag="optional"):
     within_ns: int | None = None
 
 
-Element = Probe | All | Quorum | Optional
+Element: TypeAlias = Probe | All | Quorum | Optional
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -139,7 +139,7 @@ class Scenario(msgspec.Struct, frozen=True):
     barriers: tuple[Barrier, ...] = ()
     timeout_ns: int = 60_000_000_000
     settle_ns: int = 2_000_000_000
-    """How long services may still work after the last other unit has ended, while journeys without a deadline are open."""
+    """How long services may still work after the last other unit ended, while journeys without a deadline are open."""
     env: dict[str, str] = {}
     check: Callback | None = None
     setup: Callback | None = None
