@@ -16,8 +16,8 @@ class Probe(msgspec.Struct, frozen=True, tag="probe"):
     """A path element: `step` fired by whoever `unit` means.
 
     `unit` is a name or a pattern with `*`, `?` (see fnmatch); `each` asks every unit the pattern means, else all of
-    them together count. Between `at_least` and `at_most` events satisfy it. `where` lists data fields that must be equal for
-    an event to count at all. After a probe with `rekey` the journey goes on under the value of that data field.
+    them together count. Between `at_least` and `at_most` events satisfy it. `where` lists data fields that must be
+    equal for an event to count at all. After a probe with `rekey` the journey goes on under the value of that field.
     """
 
     unit: str
