@@ -1,0 +1,33 @@
+"""An order and whom it is for: what the deciding parts of a run hand to the session.
+
+Belongs here: that one structure and the units a pattern means. Must not know how an order travels.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from probe.message import Order
+
+KEPT_ANSWERS: Final = 10_000
+"""How many answers are remembered so that one lost in a broken connection can be given again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directed:
+    """`order`, to the units named in `to`."""
+
+    order: Order
+    to: tuple[str, ...]
+
+
+def is_pattern(name: str) -> bool:
+    """Whether `name` may mean several units."""
+    return any(sign in name for sign in "*?[")
+
+
+def meant(patterns: Iterable[str], units: Sequence[str]) -> tuple[str, ...]:
+    """The names in `units` that any of `patterns` means, in the order of `units`."""
+    wanted = tuple(patterns)
+    return tuple(unit for unit in units if any(fnmatchcase(unit, pattern) for pattern in wanted))
