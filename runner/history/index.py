@@ -1,0 +1,43 @@
+"""The index of runs, `.circuit/history.db`: one row a run, so that many runs can be found without opening them.
+
+Belongs here: the table. Everything in it can be read from the run folders again, so a lost index loses nothing.
+"""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from runner.history.folder import RunFolder
+from runner.verifier.verdict import Result
+
+_TABLE: Final = """
+create table if not exists runs (
+    run text primary key,
+    scenario text not null,
+    verdict text not null,
+    duration_s real not null,
+    events integer not null,
+    findings integer not null,
+    folder text not null
+)
+"""
+
+
+def add(root: Path, folder: RunFolder, result: Result) -> None:
+    """Enters `result` into the index below `root`. Several runs may do so at once.
+
+    Raises sqlite3.Error when the index cannot be written; the run itself is complete without it.
+    """
+    row = (
+        result.run,
+        result.scenario,
+        result.verdict.value,
+        result.duration_s,
+        result.evidence.received,
+        len(result.findings),
+        str(folder.path.relative_to(root)) if folder.path.is_relative_to(root) else str(folder.path),
+    )
+    with closing(sqlite3.connect(root / "history.db", timeout=5)) as database, database:
+        database.execute(_TABLE)
+        database.execute("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?)", row)

@@ -1,0 +1,52 @@
+"""`Result` <-> `result.json`, schema 1.
+
+Belongs here: the contract's field names. Must not know where the file is or how a result comes about.
+"""
+
+import json
+from typing import Any, Final
+
+import msgspec
+
+from runner.errors import RecordingError
+from runner.verifier.verdict import Result
+
+SCHEMA: Final = 1
+
+
+def dump(result: Result) -> str:
+    """The text of `result.json`."""
+    plain = msgspec.to_builtins(result)
+    plain["required"] = {
+        which: [{"unit": unit, "step": step} for unit, step in pairs] for which, pairs in plain["required"].items()
+    }
+    plain["findings"] = [{"class": finding.pop("cls"), **finding} for finding in plain["findings"]]
+    for circuit in plain["circuits"]:
+        circuit["hops"] = [_hop(hop) for hop in circuit["hops"]]
+        circuit["latency"].pop("bars")
+    return json.dumps({"schema": SCHEMA, **plain}, indent=2, ensure_ascii=False) + "\n"
+
+
+def load(text: str, where: str) -> Result:
+    """The result in `text`; `where` names the file in the RecordingError that a damaged one raises."""
+    try:
+        plain = json.loads(text)
+        if plain["schema"] != SCHEMA:
+            raise RecordingError(f"{where} has schema {plain['schema']}; this version reads schema {SCHEMA}")
+        plain["required"] = {
+            which: [(probe["unit"], probe["step"]) for probe in probes] for which, probes in plain["required"].items()
+        }
+        plain["findings"] = [{"cls": finding.pop("class"), **finding} for finding in plain["findings"]]
+        for circuit in plain["circuits"]:
+            circuit["hops"] = [
+                {"source": hop.pop("from"), "target": hop.pop("to"), "latency": hop} for hop in circuit["hops"]
+            ]
+        return msgspec.convert(plain, Result)
+    except (ValueError, KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
+        raise RecordingError(f"{where} is not a result of this tool: {error}") from None
+
+
+def _hop(hop: dict[str, Any]) -> dict[str, Any]:
+    latency = hop["latency"]
+    latency.pop("bars")
+    return {"from": hop["source"], "to": hop["target"], **latency}
