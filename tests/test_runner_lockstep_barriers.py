@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from probe.event import Event, Kind
 from probe.message import Break, Release
 from runner.lockstep.barriers import Barriers
-from runner.lockstep.order import Directed
+from runner.orders import Directed
 from runner.scenario.model import Barrier
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from probe.event import Event, Kind
 from probe.message import Break, Release
-from runner.lockstep.order import Directed
 from runner.lockstep.waits import Waits
+from runner.orders import Directed
 
 
 def wait(asker: str, unit: str, step: str, key: str | None = None, seq: int = 1, **data: Any) -> Event:

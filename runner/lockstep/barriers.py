@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from probe.event import Event
 from probe.message import Break, Order, Release
-from runner.lockstep.order import KEPT_ANSWERS, Directed, is_pattern, meant
+from runner.orders import KEPT_ANSWERS, Directed, is_pattern, meant
 from runner.scenario.model import Barrier
 
 

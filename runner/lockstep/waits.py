@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from probe.event import USER_KINDS, Event
 from probe.message import Break, Order, Release
 from probe.wire import Record
-from runner.lockstep.order import KEPT_ANSWERS, Directed, meant
+from runner.orders import KEPT_ANSWERS, Directed, meant
 
 Past = Callable[[str, str, str | None], Event | None]
 """(unit or pattern, step, key) -> the first event that matches and is in the log already."""

@@ -1,4 +1,4 @@
-"""An order and whom it is for: what the deciding parts of a run hand to the session.
+"""An order and whom it is for: what the deciding parts (lifecycle, barriers, waits) hand to the session.
 
 Belongs here: that one structure and the units a pattern means. Must not know how an order travels.
 """
