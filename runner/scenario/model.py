@@ -127,6 +127,57 @@ class Callback(msgspec.Struct, frozen=True):
     command: tuple[str, ...] | None = None
 
 
+LogMode = Literal["DEBUG", "INFO", "WARNING", "EXCEPT"]
+
+
+class LegacyTest(msgspec.Struct, frozen=True):
+    """A function `test_*` beside the units of an older folder; `entrypoint` is `module:function`."""
+
+    entrypoint: str
+    priority: int = 0
+    """Lower ones run first."""
+    parallelize: bool = False
+    """Runs at the same time as the others of its priority that say so, after those that do not."""
+
+
+class Legacy(msgspec.Struct, frozen=True):
+    """What an older folder says beyond what a scenario can say; the fields are named after its keys.
+
+    The rest of such a folder is an ordinary scenario: `events` are `expect`, the order of `init` is in `after`,
+    `Reload` is `restart = "on-failure"`, `setup.py` is a unit of that name that is a service, and a unit without an
+    entrypoint is external (the test functions emit for it). No other unit is a service: each runs to its own end.
+    """
+
+    enabled: bool = True
+    """False: the group is left out when scenarios are looked for."""
+    tests: tuple[LegacyTest, ...] = ()
+    """Called in one process of their own after the units have ended, in the order in which they stand here."""
+    validate_test: str | None = None
+    """`module:function`, called in that process with a test's name after the test passed; false fails the test."""
+    tests_results: str | None = None
+    """`module:function`, called there at the very end with one dict (docs/circuit.md); false fails the run."""
+    restart_all: tuple[str, ...] = ()
+    """Units that say `in-except = "Resume-ALL"`: when one of them fails, every unit is started again."""
+    linger_ns: int = 500_000_000
+    """A unit that still runs this long after every required probe has fired is stopped; that is no failure."""
+    debug_modes: tuple[LogMode, ...] = ("DEBUG", "INFO", "WARNING", "EXCEPT")
+    """Levels of unit output that --verbose shows (see `loglevel.shows`)."""
+    test_modes: tuple[LogMode, ...] = ("DEBUG",)
+    """The same for the output of test functions."""
+    diagnostics: bool = True
+    """Findings are printed with their details."""
+    detect_bad_behavior: bool = True
+    """Orphans, duplicates and exceptions are findings; False: they are counted under `pairs` and fail nothing."""
+    gen_metrics: bool = True
+    """The summary has a table of latencies."""
+    save_metrics: bool = True
+    """The run folder gets `metrics.json`: every latency of the result."""
+    save_scores: bool = True
+    """The run folder gets `scores.json`: shares (0 to 1) of tests, required probes and pairs that passed."""
+    save_resume: bool = True
+    """The run folder gets `resume.txt`: the summary as plain text."""
+
+
 class Scenario(msgspec.Struct, frozen=True):
     """Everything one run needs. `folder` is absolute; units run in it."""
 
@@ -147,3 +198,5 @@ class Scenario(msgspec.Struct, frozen=True):
     """How many runs, one after the other."""
     notes: tuple[str, ...] = ()
     """What the user should know about this scenario though it is not wrong: deprecated keys and the like."""
+    legacy: Legacy | None = None
+    """Present when the scenario is an older folder."""
