@@ -2,54 +2,122 @@
 
 A message is a list of frames `[word, header, body...]`: the class name in capitals, the fields as a msgpack map, opaque
 bytes. A record is a msgpack array `[seq, stamp_ns, step, kind, key, data]`; records stand back to back. docs/wire.md is
-the authority. Nothing here touches a socket, a file or a clock.
+the authority. Nothing here touches a socket, a file or a clock, and whatever bytes come in, the answer is a value or a
+WireError.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import Any, Final, get_args, get_type_hints
+from types import NoneType
+from typing import Any, Final, NamedTuple, get_args, get_origin
 
 import msgpack
 
 from probe import message as m
 from probe.errors import WireError
-from probe.event import Event, Kind
+from probe.event import MAX_DATA_BYTES, Event, Kind
 
 MAX_FRAME_BYTES: Final = 1024 * 1024
 """Largest frame that a peer may send."""
 MAX_HEADER_BYTES: Final = 64 * 1024
 """Largest header (or command) that is parsed at all."""
+MAX_HEADER_ITEMS: Final = 8192
+"""Longest array or map in a header (or command): a few bytes can claim any length, and memory is taken before they are
+read."""
+MAX_INTEGER: Final = 2**64 - 1
+"""Every integer of a message is between 0 and this."""
 
 Record = list[Any]
 """`[seq, stamp_ns, step, kind, key, data]` as it comes from the wire: int, int, str, int, str | None, dict | None."""
 
-_ANYTHING = object
+_KINDS: Final = tuple(Kind)
+_NIL: Final = b"\xc0"
 
 
-def _shape(kind: type[Any]) -> dict[str, tuple[tuple[type, ...], Any]]:
-    """Field name -> (accepted types, default or MISSING), read once from the dataclass."""
-    hints = get_type_hints(kind)
-    shape = {}
-    for field in fields(kind):
-        hint = hints[field.name]
-        accepted = tuple(getattr(t, "__origin__", t) for t in (get_args(hint) if _is_union(hint) else (hint,)))
-        default = field.default_factory() if field.default_factory is not MISSING else field.default
-        shape[field.name] = (accepted, default)
-    return shape
+# --- the shape of a message, read once from its dataclass -------------------------------------------------------------
 
 
-def _is_union(hint: Any) -> bool:
-    return type(hint).__name__ in ("UnionType", "Union", "_UnionGenericAlias")
+class _Mistyped(Exception):
+    """What was found instead of the expected type."""
 
 
-_MESSAGES: Final = {kind.__name__.upper(): (kind, _shape(kind)) for kind in get_args(m.Message)}
-_ORDERS: Final = {kind.__name__.lower(): (kind, _shape(kind)) for kind in get_args(m.Order)}
-_WORDS: Final = {kind: word.encode() for word, (kind, _) in _MESSAGES.items()}
-_FIELDS: Final = {kind: tuple(shape) for kind, shape in (*_MESSAGES.values(), *_ORDERS.values())}
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise _Mistyped(f"is {type(value).__name__}, expected int")
+    if value < 0:  # msgpack itself ends at 64 bits
+        raise _Mistyped(f"is {value}, expected 0 or more")
+    return value
+
+
+def _exactly(kind: type[Any]) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if type(value) is not kind:
+            raise _Mistyped(f"is {type(value).__name__}, expected {kind.__name__}")
+        return value
+
+    return check
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if type(value) is not list or not all(type(item) is str for item in value):
+        raise _Mistyped("is not a list of strings")
+    return tuple(value)
+
+
+def _map_of(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def check_map(value: Any) -> Any:
+        if type(value) is not dict or not all(type(key) is str for key in value):
+            raise _Mistyped("is not a map with strings as keys")
+        for item in value.values():
+            check(item)
+        return value
+
+    return check_map
+
+
+def _checker(hint: Any) -> Callable[[Any], Any]:
+    """A function that gives back a value of the type `hint` and raises _Mistyped for any other."""
+    if hint is int:
+        return _integer
+    if hint is object:
+        return lambda value: value
+    if NoneType in get_args(hint):
+        check = _checker(next(t for t in get_args(hint) if t is not NoneType))
+        return lambda value: None if value is None else check(value)
+    if get_origin(hint) is tuple:
+        return _strings
+    if get_origin(hint) is dict:
+        return _map_of(_checker(get_args(hint)[1]))
+    return _exactly(hint)
+
+
+class _Field(NamedTuple):
+    name: str
+    check: Callable[[Any], Any]
+    default: Any
+
+
+class _Shape(NamedTuple):
+    kind: type[Any]
+    word: str
+    fields: tuple[_Field, ...]
+
+
+def _shape(kind: type[Any], word: str) -> _Shape:
+    return _Shape(kind, word, tuple(_Field(f.name, _checker(f.type), f.default) for f in fields(kind)))
+
+
+_MESSAGES: Final = {kind.__name__.upper().encode(): _shape(kind, kind.__name__.upper()) for kind in get_args(m.Message)}
+_ORDERS: Final = {kind.__name__.lower(): _shape(kind, f"command {kind.__name__.lower()}") for kind in get_args(m.Order)}
+_WORDS: Final = {shape.kind: word for word, shape in _MESSAGES.items()}
+_FIELDS: Final = {
+    shape.kind: tuple(field.name for field in shape.fields) for shape in (*_MESSAGES.values(), *_ORDERS.values())
+}
 
 
 def _pack(value: Any) -> bytes:
-    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    # a lone surrogate (an environment variable that is not UTF-8) travels as "?" rather than not at all
+    packed: bytes = msgpack.packb(value, use_bin_type=True, unicode_errors="replace")
     return packed
 
 
@@ -57,9 +125,16 @@ def _unpack(data: bytes | memoryview, what: str) -> Any:
     if len(data) > MAX_HEADER_BYTES:
         raise WireError(f"{what} has {len(data)} bytes; at most {MAX_HEADER_BYTES} are allowed")
     try:
-        return msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=_no_ext)
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            ext_hook=_no_ext,
+            max_array_len=MAX_HEADER_ITEMS,
+            max_map_len=MAX_HEADER_ITEMS,
+        )
     except Exception as error:  # msgpack raises half a dozen unrelated types
-        raise WireError(f"{what} is not msgpack: {error}") from None
+        raise WireError(f"{what} is not msgpack: {error or type(error).__name__}") from None
 
 
 def _no_ext(code: int, _data: bytes) -> object:
@@ -70,33 +145,28 @@ def _as_map(value: m.Message | m.Order) -> dict[str, Any]:
     return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
-def _build(kind: type[Any], shape: Mapping[str, tuple[tuple[type, ...], Any]], found: Any, what: str) -> Any:
-    """A `kind` from the map `found`; unknown fields are ignored, a missing or mistyped one is a WireError."""
-    if not isinstance(found, dict):
-        raise WireError(f"{what}: header is {type(found).__name__}, expected a map")
-    values = {}
-    for name, (accepted, default) in shape.items():
-        if name not in found:
-            if default is MISSING:
-                raise WireError(f"{what}: field {name!r} is missing")
-            continue
-        value = found[name]
-        if tuple in accepted and type(value) is list:
-            if not all(type(item) is str for item in value):
-                raise WireError(f"{what}: field {name!r} holds something that is not a string")
-            value = tuple(value)
-        if type(value) not in accepted:
-            wanted = " or ".join("null" if t is type(None) else t.__name__ for t in accepted)
-            raise WireError(f"{what}: field {name!r} is {type(value).__name__}, expected {wanted}")
-        values[name] = value
-    return kind(**values)
+def _build(shape: _Shape, found: Mapping[str, Any]) -> Any:
+    """What the map `found` stands for; unknown fields are ignored, a missing or mistyped one is a WireError."""
+    values = []
+    for name, check, default in shape.fields:
+        value = found.get(name, MISSING)
+        if value is not MISSING:
+            try:
+                values.append(check(value))
+            except _Mistyped as error:
+                raise WireError(f"{shape.word}: field {name!r} {error}") from None
+        elif default is not MISSING:
+            values.append(default)
+        else:
+            raise WireError(f"{shape.word}: field {name!r} is missing")
+    return shape.kind(*values)
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
 def encode(message: m.Message, *body: bytes | memoryview) -> list[bytes | memoryview]:
-    """`message` as frames, ready for `send_multipart`; `body` is passed through."""
+    """`message` as frames, ready for `send_multipart`; `body` (at most one frame) is passed through."""
     return [_WORDS[type(message)], _pack(_as_map(message)), *body]
 
 
@@ -107,14 +177,18 @@ def decode(frames: Sequence[bytes]) -> tuple[m.Message, bytes]:
     """
     if len(frames) not in (2, 3):
         raise WireError(f"a message has 2 or 3 frames, this one {len(frames)}")
-    word = bytes(frames[0][:16]).decode("ascii", "replace")
-    if word not in _MESSAGES:
+    shape = _MESSAGES.get(frames[0])
+    if shape is None:
+        word = frames[0][:16].decode("ascii", "replace")
         raise WireError(f"unknown message type {word!r}", word=word)
-    kind, shape = _MESSAGES[word]
     try:
-        message: m.Message = _build(kind, shape, _unpack(frames[1], f"{word} header"), word)
+        header = _unpack(frames[1], f"{shape.word} header")
+        if type(header) is not dict:
+            raise WireError(f"{shape.word} header is {type(header).__name__}, expected a map")
+        message: m.Message = _build(shape, header)
     except WireError as error:
-        raise WireError(str(error), word=word) from None
+        error.word = shape.word
+        raise
     return message, frames[2] if len(frames) == 3 else b""
 
 
@@ -126,11 +200,11 @@ def encode_order(order: m.Order) -> bytes:
 def decode_order(body: bytes) -> m.Order:
     """The command in a COMMAND's body. Raises WireError."""
     found = _unpack(body, "command")
-    name = found.get("do") if isinstance(found, dict) else None
-    if not isinstance(name, str) or name not in _ORDERS:
-        raise WireError(f"unknown command {name!r}", word="COMMAND")
-    kind, shape = _ORDERS[name]
-    order: m.Order = _build(kind, shape, found, f"command {name}")
+    name = found.get("do") if type(found) is dict else None
+    shape = _ORDERS.get(name) if type(name) is str else None
+    if shape is None:
+        raise WireError(f"unknown command {name if type(name) is str else None!r}", word="COMMAND")
+    order: m.Order = _build(shape, found)
     return order
 
 
@@ -147,24 +221,37 @@ def record_packer(default: Callable[[Any], Any] | None = None) -> Callable[[Any]
 
 
 def unpack_records(body: bytes | memoryview) -> list[Record]:
-    """All records of an EVENTS body. Raises WireError for a body that is not records back to back."""
-    unpacker = msgpack.Unpacker(
-        raw=False, strict_map_key=False, ext_hook=_no_ext, max_buffer_size=max(len(body), 1), unicode_errors="replace"
-    )
-    unpacker.feed(body)
+    """All records of an EVENTS body, each an array of six. Text that is not UTF-8 is repaired, not refused.
+
+    Raises WireError for a body that is not records back to back. The types inside a record are looked at by `event_of`.
+    """
+    try:
+        records = _unpack_all(body, "strict")
+    except UnicodeDecodeError:
+        records = _unpack_all(body, "replace")
+    if records and (set(map(type, records)) != {list} or set(map(len, records)) != {6}):
+        raise WireError("a record is not an array of six", word="EVENTS")
+    return records
+
+
+def _unpack_all(body: bytes | memoryview, unicode_errors: str) -> list[Record]:
+    unpacker = _unpacker(body, unicode_errors)
     try:
         records: list[Record] = list(unpacker)
+        unpacker.feed(_NIL)
+        whole = list(unpacker) == [None]  # a record that is cut off would have swallowed it
+    except UnicodeDecodeError:
+        raise
     except Exception as error:
-        raise WireError(f"a record does not parse: {error}", word="EVENTS") from None
-    if unpacker.tell() != len(body):
+        raise WireError(f"a record does not parse: {error or type(error).__name__}", word="EVENTS") from None
+    if not whole:
         raise WireError("the last record is cut off", word="EVENTS")
     return records
 
 
 def record_bounds(body: bytes | memoryview) -> Iterator[int]:
     """Byte offset behind each whole record of `body`, in order; ends at the first thing that is not a whole one."""
-    unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=max(len(body), 1))
-    unpacker.feed(body)
+    unpacker = _unpacker(body, "strict")
     while True:
         try:
             unpacker.skip()
@@ -173,11 +260,35 @@ def record_bounds(body: bytes | memoryview) -> Iterator[int]:
         yield unpacker.tell()
 
 
+def _unpacker(body: bytes | memoryview, unicode_errors: str) -> Any:
+    unpacker = msgpack.Unpacker(
+        raw=False,
+        strict_map_key=False,
+        ext_hook=_no_ext,
+        unicode_errors=None if unicode_errors == "strict" else unicode_errors,
+        max_buffer_size=len(body) + 1,
+        max_array_len=MAX_DATA_BYTES,
+        max_map_len=MAX_DATA_BYTES,
+    )
+    unpacker.feed(body)
+    return unpacker
+
+
 def event_of(unit: str, incarnation: int, record: Record) -> Event:
     """The `Event` that `record` stands for. Raises WireError for a record of the wrong shape."""
     try:
         seq, stamp_ns, step, kind, key, data = record
-        return Event(unit, incarnation, seq, stamp_ns, step, Kind(kind), key, data or {})
+        if not (
+            type(seq) is type(stamp_ns) is type(kind) is int
+            and type(step) is str
+            and (key is None or type(key) is str)
+            and (data is None or type(data) is dict)
+            and kind >= 0
+        ):
+            raise TypeError("a field has the wrong type")
+        return Event(unit, incarnation, seq, stamp_ns, step, _KINDS[kind], key, data or {})
+    except IndexError:
+        raise WireError(f"unknown kind {kind}", word="EVENTS") from None
     except (TypeError, ValueError) as error:
         raise WireError(f"not a record: {error}", word="EVENTS") from None
 
@@ -185,7 +296,7 @@ def event_of(unit: str, incarnation: int, record: Record) -> Event:
 # --- log entries: a message as the broker keeps it --------------------------------------------------------------------
 
 
-def encode_entry(unit: str, incarnation: int, frames: Sequence[bytes]) -> bytes:
+def encode_entry(unit: str, incarnation: int, frames: Sequence[bytes | memoryview]) -> bytes:
     """A received message (its frames, unchanged) with the unit it came from."""
     return _pack([unit, incarnation, *frames])
 
@@ -193,9 +304,12 @@ def encode_entry(unit: str, incarnation: int, frames: Sequence[bytes]) -> bytes:
 def decode_entry(entry: bytes | memoryview) -> tuple[str, int, m.Message, bytes]:
     """(unit, incarnation, message, body) of an entry. Raises WireError."""
     try:
-        unit, incarnation, *frames = msgpack.unpackb(entry, raw=False, ext_hook=_no_ext)
+        found = msgpack.unpackb(entry, raw=False, ext_hook=_no_ext, max_array_len=8, max_map_len=0)
     except Exception as error:
-        raise WireError(f"a log entry does not parse: {error}") from None
-    if type(unit) is not str or type(incarnation) is not int or not all(type(f) is bytes for f in frames):
+        raise WireError(f"a log entry does not parse: {error or type(error).__name__}") from None
+    if type(found) is not list or len(found) < 2:
+        raise WireError("a log entry is not [unit, incarnation, frames...]")
+    unit, incarnation, *frames = found
+    if type(unit) is not str or type(incarnation) is not int or not all(type(frame) is bytes for frame in frames):
         raise WireError("a log entry is not [unit, incarnation, frames...]")
     return unit, incarnation, *decode(frames)
