@@ -1,0 +1,77 @@
+"""The command line `circuit-run`: one file a command, errors -> exit codes.
+
+Belongs here: joining the commands, and the one place where an exception becomes words and a number. Commands import what
+they need when they run, so that `circuit-run --help` and short scenarios start quickly.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from runner.cli import broker, check, demo, emit, init, run, show, verify, watch
+from runner.errors import CircuitRunError, ExitCode
+
+app = typer.Typer(
+    name="circuit-run",
+    help="Prove that an event travelled through the whole system: start units, follow their probes, judge the circuits.",
+    epilog="`circuit-run PATH...` is short for `circuit-run run PATH...`. Exit codes: 0 passed, 1 failed, 2 interrupted, "
+    "3 internal error, 4 usage or configuration, 5 nothing to run, 6 inconclusive.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for _command in (run, init, check, demo, emit, broker, watch, show, verify):
+    app.command(name=_command.__name__.rpartition(".")[2])(_command.command)
+
+COMMANDS = tuple(info.name for info in app.registered_commands if info.name)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"circuit-run {version('circuit-run')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and stop.")
+    ] = False,
+) -> None:
+    """Only carries the options of `circuit-run` itself."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line `argv` (default: the process's own) and leave with its exit code."""
+    sys.exit(execute(list(sys.argv[1:] if argv is None else argv)))
+
+
+def execute(argv: list[str]) -> int:
+    """Run `argv`; returns the exit code, having printed whatever there is to say."""
+    try:
+        return int(app(_complete(argv), prog_name="circuit-run", standalone_mode=False) or 0)
+    except CircuitRunError as error:
+        sys.stderr.write(f"{error}\n")
+        return int(error.exit_code)
+    except TyperException as error:
+        error.show()
+        return int(ExitCode.USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read us has gone; nothing can be said any more
+        return int(ExitCode.FAILED)
+
+
+def _complete(argv: list[str]) -> list[str]:
+    """`argv` with what may be left out: the word `run`, and `--less` before each of several names."""
+    if argv and argv[0] not in (*COMMANDS, "--help", "--version"):
+        position = next((i for i, word in enumerate(argv) if word == "run" and i > 0 and argv[i - 1] != "--less"), None)
+        argv = ["run", *(argv if position is None else argv[:position] + argv[position + 1 :])]
+    return run.spread_less(argv) if argv[:1] == ["run"] else argv

@@ -1,0 +1,19 @@
+"""`circuit-run check PATH...`: read scenarios, say what is wrong with them, start nothing."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Scenario files or folders; default: here.")] = None,
+) -> int:
+    """Say what is wrong with scenarios, and with which line, without starting anything."""
+    from runner import scenario
+
+    for found in scenario.discover(paths or [Path()]):
+        typer.echo(f"{found.name}: {len(found.units)} units, {len(found.circuits)} circuits, nothing wrong")
+        for note in found.notes:
+            typer.echo(f"  note: {note}")
+    return 0

@@ -1,0 +1,16 @@
+"""`circuit-run init [DIR]`: a small scenario that works, to start from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(directory: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")] = Path()) -> int:
+    """Write a small scenario that works, and say how to run it."""
+    from runner.scenario import template
+
+    for path in template.write(directory):
+        typer.echo(f"wrote {path}")
+    typer.echo(f"run it:  circuit-run {directory}")
+    return 0

@@ -1,0 +1,140 @@
+"""`circuit-run run PATH...`: run scenarios, one after the other, and say how they went."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from runner.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from runner.scenario.model import Scenario
+    from runner.session import Outcome
+
+Inconclusive = Literal["fail", "pass"]
+
+Less = Annotated[
+    list[str] | None, typer.Option("--less", metavar="NAME...", help="Leave these scenarios or groups out.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what units print, live, each line with its unit.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Plain lines instead of the live view.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but what went wrong.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result here; - is stdout.")]
+Timeout = Annotated[
+    str | None, typer.Option("--timeout", metavar="TIME", help="In place of the scenario's own, e.g. 30s.")
+]
+Repeat = Annotated[int | None, typer.Option("--repeat", min=1, help="In place of the scenario's own number of runs.")]
+Env = Annotated[list[str] | None, typer.Option("--env", "-e", metavar="KEY=VALUE", help="Set this for every unit.")]
+Runs = Annotated[
+    Path | None, typer.Option("--runs", metavar="DIR", help="Keep run folders here instead of ./.circuit.")
+]
+Mapped = Annotated[
+    Inconclusive | None, typer.Option("--inconclusive", help="What an inconclusive run counts as; else exit code 6.")
+]
+
+
+def command(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Scenario files or folders; default: here.")] = None,
+    less: Less = None,
+    verbose: Verbose = False,
+    plain: Plain = False,
+    quiet: Quiet = False,
+    json: Json = None,
+    timeout: Timeout = None,
+    repeat: Repeat = None,
+    env: Env = None,
+    runs: Runs = None,
+    inconclusive: Mapped = None,
+) -> int:
+    """Run scenarios and verify them while they run."""
+    from runner import scenario
+
+    chosen = [
+        scenario.override(found, timeout=timeout, repeat=repeat, env=environment(env))
+        for found in scenario.discover(paths or [Path()], tuple(less or ()))
+    ]
+    return run_all(chosen, verbose=verbose, plain=plain, quiet=quiet, json=json, runs=runs, inconclusive=inconclusive)
+
+
+def run_all(
+    scenarios: Sequence["Scenario"],
+    *,
+    verbose: bool = False,
+    plain: bool = False,
+    quiet: bool = False,
+    json: Path | None = None,
+    runs: Path | None = None,
+    inconclusive: Inconclusive | None = None,
+) -> int:
+    """Run `scenarios` in order, each as often as it says; returns the exit code of all together."""
+    from runner import history, session, view
+    from runner.history import folder
+
+    root = runs.resolve() if runs else folder.home()
+    outcomes: list[Outcome] = []
+    to_stdout = json is not None and str(json) == "-"
+    for scenario in scenarios:
+        for _ in range(scenario.repeat):
+            kept = folder.create(root, scenario.name)
+            with view.choose(plain=plain, quiet=quiet or to_stdout) as screen:
+                outcome = session.run(scenario, kept, screen, verbose=verbose)
+            history.keep(root, kept, outcome.result)
+            outcomes.append(outcome)
+            if not to_stdout and not (quiet and outcome.exit_code == ExitCode.PASSED):
+                view.print_summary(outcome.result, scenario, kept.path, interrupted=outcome.interrupted)
+            if outcome.interrupted:
+                break
+        if outcomes and outcomes[-1].interrupted:
+            break
+    if json is not None:
+        write_json(json, outcomes)
+    return exit_code(outcomes, inconclusive)
+
+
+def exit_code(outcomes: Sequence["Outcome"], inconclusive: Inconclusive | None) -> int:
+    """One exit code for several runs: the worst of them, an interruption before all."""
+    mapped = {None: ExitCode.INCONCLUSIVE, "fail": ExitCode.FAILED, "pass": ExitCode.PASSED}[inconclusive]
+    codes = {mapped if o.exit_code == ExitCode.INCONCLUSIVE else o.exit_code for o in outcomes}
+    severity = (ExitCode.INTERRUPTED, ExitCode.INTERNAL, ExitCode.FAILED, ExitCode.INCONCLUSIVE, ExitCode.PASSED)
+    return int(next(code for code in severity if code in codes))
+
+
+def environment(pairs: Sequence[str] | None) -> dict[str, str]:
+    """KEY=VALUE words as a mapping. Raises UsageError for a word that is not one."""
+    found = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--env {pair}: expected KEY=VALUE")
+        found[name] = value
+    return found
+
+
+def spread_less(argv: list[str]) -> list[str]:
+    """`--less a b` as `--less a --less b`: names follow until the next option or something that is a path."""
+    spread: list[str] = []
+    naming = False
+    for word in argv:
+        if naming and spread[-1] != "--less" and not word.startswith("-") and not Path(word).exists():
+            spread.append("--less")
+        elif word.startswith("-") or (naming and spread[-1] != "--less"):
+            naming = word == "--less"
+        spread.append(word)
+    return spread
+
+
+def write_json(path: Path, outcomes: Sequence["Outcome"]) -> None:
+    """The result of one run, or a list of several, to `path` ("-": standard output)."""
+    from runner.history import record
+
+    texts = [record.dump(outcome.result) for outcome in outcomes]
+    text = texts[0] if len(texts) == 1 else "[" + ",\n".join(texts) + "]\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UsageError(f"--json {path}: {error.strerror}") from None

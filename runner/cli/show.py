@@ -1,0 +1,34 @@
+"""`circuit-run show [RUN]`: the summary of a run that is over, or the story of one key in it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runner.errors import RecordingError
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, an id or its end, or `latest`.")] = "latest",
+    key: Annotated[str | None, typer.Option("--key", "-k", help="Show every event with this key, in order.")] = None,
+    unit: Annotated[str | None, typer.Option("--unit", help="Only events of this unit.")] = None,
+    step: Annotated[str | None, typer.Option("--step", help="Only events of this probe.")] = None,
+    events: Annotated[bool, typer.Option("--events", help="Show all events.")] = False,
+    runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
+) -> int:
+    """Show a run again: its summary, or its events."""
+    from runner import view
+    from runner.history import folder, record, story
+    from runner.scenario import restore
+
+    kept = folder.find(name, runs.resolve() if runs else folder.home())
+    if events or key is not None or unit is not None or step is not None:
+        view.print_events(story.events(kept.log, key=key, unit=unit, step=step))
+        return 0
+    if not kept.result.exists():
+        raise RecordingError(
+            f"{kept.path} has no result: the run did not come to its end. Judge it: circuit-run verify {kept.run}"
+        )
+    result = record.load(kept.result.read_text(), str(kept.result))
+    view.print_summary(result, restore(kept.scenario.read_bytes()), kept.path)
+    return 0

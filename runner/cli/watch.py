@@ -1,0 +1,33 @@
+"""`circuit-run watch [BROKER]`: the live view of a run that somebody else started."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runner.cli.run import Plain
+
+
+def command(
+    endpoint: Annotated[
+        str | None, typer.Argument(metavar="[BROKER]", help="Default: $CIRCUIT_BROKER, or the newest run here.")
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="ID", help="Which run. Default: $CIRCUIT_RUN, or the newest run here."),
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--scenario", "-s", metavar="PATH", help="Follow the circuits of this scenario.")
+    ] = None,
+    plain: Plain = False,
+    runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
+) -> int:
+    """Attach the live view to a running broker. Watching disturbs nothing; `q` ends the watching, not the run."""
+    from runner import scenario, session, view
+    from runner.history import folder
+
+    target = session.attachable(endpoint, run, runs.resolve() if runs else folder.home())
+    chosen = scenario.load(against) if against else target.scenario
+    with view.choose(plain=plain) as screen:
+        session.watch(target, chosen, screen)
+    return 0
