@@ -1,0 +1,191 @@
+"""One unit of a running scenario: what became of it so far, and the sentences that tell it.
+
+Belongs here: the record that `lifecycle` keeps for every unit, its deadlines and its words. Must not decide what happens
+next. Times are nanoseconds of CLOCK_MONOTONIC on the runner's host.
+"""
+
+import signal
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from runner.scenario.model import Unit
+from runner.scenario.state import State, UnitStatus
+from runner.verifier.verdict import Finding, FindingClass
+
+SHOWN_LINES: Final = 12
+"""How many of the last lines of standard error explain a failure."""
+REMEMBERED_STEPS: Final = 8
+"""How many different probes of a unit that is not ready are remembered, to show what it fired instead."""
+
+
+@dataclass(slots=True)
+class Life:
+    """What is known of one unit. `why` completes the sentence "<unit> ..."."""
+
+    unit: Unit
+    service: bool
+    head_start_ns: int = 0
+    """How long after its import it counts as ready, if it has no ready probe."""
+    err: str = ""
+    """Path of the file that takes its standard error."""
+    state: State = State.CREATED
+    why: str = ""
+    alive: bool = False
+    """A process was asked for and its end was not reported yet."""
+    at_gate: bool = False
+    """It stands at the start gate and waits for an answer."""
+    up: bool = False
+    """It has been ready: whoever comes after it may begin."""
+    again: bool = False
+    """It is stopped only to be started again."""
+    killed: bool = False
+    """It had to be ended by SIGKILL."""
+    restarts: int = 0
+    pid: int | None = None
+    exit_code: int | None = None
+    tail: tuple[str, ...] = ()
+    steps: list[str] = field(default_factory=list)
+    """Different probes that fired while it was not ready."""
+    missing: set[str] = field(default_factory=set)
+    """Required probes (`ready` and `expect`) that have not fired."""
+    talking: set[int] = field(default_factory=set)
+    """Incarnations of this life that have joined and not said FINAL."""
+    incarnations: set[int] = field(default_factory=set)
+    """All incarnations of this life."""
+    asked_ns: int | None = None
+    """When it was last told to start, or let through the gate."""
+    started_ns: int | None = None
+    imported_ns: int | None = None
+    ready_ns: int | None = None
+    stopping_ns: int | None = None
+    ended_ns: int | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.unit.name
+
+    @property
+    def external(self) -> bool:
+        """Whether someone else starts it."""
+        return self.unit.launcher == "external"
+
+    @property
+    def gated(self) -> bool:
+        """Whether its process is started at once and waits at the start gate."""
+        return self.unit.entrypoint is not None and not self.external
+
+    def renew(self) -> None:
+        """Forget this life: the unit is to be started again."""
+        self.state, self.why, self.restarts = State.CREATED, "", self.restarts + 1
+        self.alive = self.at_gate = self.up = self.again = self.killed = False
+        self.pid = self.exit_code = self.asked_ns = self.started_ns = self.imported_ns = None
+        self.ready_ns = self.stopping_ns = self.ended_ns = None
+        self.tail, self.steps, self.talking, self.incarnations = (), [], set(), set()
+        if self.unit.ready is not None:
+            self.missing.add(self.unit.ready)
+
+    # --- deadlines ----------------------------------------------------------------------------------------------------
+
+    @property
+    def ready_due_ns(self) -> int | None:
+        """When it must be ready; None: it is, or it has not been let go yet."""
+        waits_at_gate = self.state is State.CREATED and (self.at_gate or not self.alive)
+        if self.up or waits_at_gate or self.asked_ns is None:
+            return None
+        return self.asked_ns + self.unit.ready_timeout_ns
+
+    @property
+    def head_start_end_ns(self) -> int | None:
+        """When it counts as ready because it has worked long enough."""
+        if self.up or not self.head_start_ns or self.imported_ns is None:
+            return None
+        return self.imported_ns + self.head_start_ns
+
+    @property
+    def end_due_ns(self) -> int | None:
+        """When it must have ended by itself."""
+        if self.unit.timeout_ns is None or self.started_ns is None:
+            return None
+        return self.started_ns + self.unit.timeout_ns
+
+    # --- words --------------------------------------------------------------------------------------------------------
+
+    def accuse(self, cls: FindingClass, sentence: str, details: tuple[str, ...] = ()) -> None:
+        """A finding; `sentence` completes "<unit> ..."."""
+        step = self.unit.ready if cls is FindingClass.NOT_READY else None
+        self.findings.append(
+            Finding(cls, f"{self.name} {sentence}", unit=self.name, step=step, stamp_ns=self.ended_ns, details=details)
+        )
+
+    def explained(self) -> list[Finding]:
+        """Its findings; those about its end close with its last words and where to read all of them."""
+        words = self.tail[-SHOWN_LINES:]
+        if self.err and self.exit_code is not None:
+            words = (*words, f"whole output: {self.err}")
+        return [
+            finding if finding.cls is FindingClass.LEFTOVER else replace(finding, details=(*finding.details, *words))
+            for finding in self.findings
+        ]
+
+    def status(self, waits_for: str) -> UnitStatus:
+        """This moment as a value; `waits_for` says what keeps a unit that was not let go yet."""
+        return UnitStatus(
+            name=self.name,
+            state=self.state,
+            host=self.unit.host,
+            pid=self.pid,
+            exit_code=self.exit_code,
+            why=self.why or waits_for,
+            stderr_tail=self.tail if self.state is State.FAILED else (),
+            started_ns=self.started_ns,
+            ready_ns=self.ready_ns,
+            ended_ns=self.ended_ns,
+        )
+
+    def end(self) -> str:
+        """How its process ended: "exited with code 1 after 0.2 s", "was killed by SIGSEGV after 3.1 s"."""
+        code = self.exit_code or 0
+        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
+        if self.started_ns is None or self.ended_ns is None:
+            return how
+        return f"{how} after {elapsed(self.ended_ns - self.started_ns)}"
+
+    def before(self) -> str:
+        """What was still to come when it ended too early."""
+        if self.unit.ready is not None:
+            return f"before its probe {self.unit.ready}"
+        if self.gated and self.state is State.CREATED:
+            return "before its start"
+        return f"while {self.unit.entrypoint} was imported" if self.gated else "before it was ready"
+
+    def overdue(self) -> str:
+        """How its time to get ready ran out."""
+        patience = f"within {elapsed(self.unit.ready_timeout_ns)}"
+        if self.external and not self.incarnations:
+            return f"did not join {patience}; it is started by someone else"
+        if self.gated and self.state is State.CREATED:
+            return f"did not come to its start {patience}"
+        if self.unit.ready is not None:
+            return f"did not get ready: its probe {self.unit.ready} did not fire {patience}"
+        return f"did not get ready: {self.unit.entrypoint or 'its command'} did not begin {patience}"
+
+    def instead(self) -> tuple[str, ...]:
+        """What it fired while its ready probe was awaited."""
+        if self.unit.ready is None or not self.incarnations:
+            return ()
+        return (f"it fired instead: {', '.join(self.steps)}" if self.steps else "it fired no probe at all",)
+
+
+def elapsed(ns: int) -> str:
+    """A duration for a sentence: "0.2 s", "30 s", "1.5 ms"."""
+    if ns < 100_000_000:
+        return f"{ns / 1e6:.3g} ms"
+    return f"{ns / 1e9:.2g} s" if ns < 10_000_000_000 else f"{ns / 1e9:.0f} s"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,374 @@
+"""When a unit may begin, what its end means, and when the run is over: events and the time in, orders out.
+
+Belongs here: the rules, as values. Must not know processes, sockets or clocks: times are arguments, in nanoseconds of
+CLOCK_MONOTONIC on the runner's host.
+
+The rules in short. Python units (`entrypoint`) are started at once and wait at the start gate; commands are started when
+they may begin. A unit may begin when all its `after` are ready. A unit that does not get ready ends the run at once: a
+system that never came up is not worth watching. One that fails later makes the run fail, but the others go on to their
+own end. Services are stopped, dependents before what they depend on, when every other unit has ended and the session
+says that the circuits are settled.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from probe.event import USER_KINDS, Event, Kind
+from probe.message import Order, Release, Start, Stop
+from runner.launch.life import REMEMBERED_STEPS, Life, elapsed
+from runner.launch.older.rules import Linger, head_start_ns
+from runner.orders import Directed
+from runner.scenario.model import Scenario, Unit
+from runner.scenario.state import State, UnitStatus
+from runner.verifier.verdict import Finding, FindingClass
+
+SUPERVISOR: Final = "@local"
+"""Unit name of this host's supervisor."""
+GATE: Final = "start"
+"""Step and ask of the start gate."""
+RESTARTS: Final = 3
+"""How often a unit is started again before its failure counts."""
+ENDED_BY_US: Final = frozenset({0, -15, 143, -2, 130})
+"""Exit codes of a unit that was told to stop and did: 0, or SIGTERM or SIGINT as the system and as a shell tell them."""
+
+
+class Lifecycle:
+    """All units of one run. `launch` makes the order that starts a unit."""
+
+    def __init__(self, scenario: Scenario, launch: Callable[[Unit], Start], now_ns: int) -> None:
+        self._older = legacy = scenario.legacy
+        self._limit_ns = scenario.timeout_ns
+        self._launch = launch
+        self._now_ns = now_ns
+        self._deadline_ns = now_ns + scenario.timeout_ns
+        self._linger = Linger(legacy) if legacy is not None else None
+        self._begun = self._dismissed = self._settled = False
+        self._stopped_why = ""
+        self._forgiven: set[tuple[str, int]] = set()
+        self._told: dict[str, State] = {}
+        needed = {name for unit in scenario.units for name in unit.after}
+        self._lives: dict[str, Life] = {}
+        for unit in scenario.units:
+            life = self._lives[unit.name] = Life(
+                unit,
+                service=unit.service if unit.service is not None else legacy is None and unit.name in needed,
+                head_start_ns=head_start_ns(legacy, unit),
+                missing={*unit.expect, *([unit.ready] if unit.ready is not None else [])},
+            )
+            if legacy is not None and life.external:  # test functions emit for it, nobody joins as it
+                life.up = life.service = True
+
+    # --- what happened ------------------------------------------------------------------------------------------------
+
+    def event(self, event: Event) -> None:
+        """An event from the log. Those of kind ARRIVE and STATE all matter, others only from units in `wants`."""
+        if event.unit == SUPERVISOR:
+            if event.kind is Kind.STATE and event.key in self._lives:
+                self._reported(self._lives[event.key], event)
+            return
+        life = self._lives.get(event.unit)
+        if life is None:
+            return
+        life.incarnations.add(event.incarnation)
+        if event.kind is Kind.ARRIVE and event.step == GATE:
+            life.at_gate = True
+        elif event.kind is Kind.STATE and event.step == "imported":
+            life.imported_ns = event.stamp_ns
+            if life.unit.ready is None and not life.head_start_ns:
+                self._got_ready(life, event.stamp_ns)
+        elif event.kind in USER_KINDS:
+            life.missing.discard(event.step)
+            if event.step == life.unit.ready:
+                self._got_ready(life, event.stamp_ns)
+            elif not life.up and event.step not in life.steps and len(life.steps) < REMEMBERED_STEPS:
+                life.steps.append(event.step)
+
+    def joined(self, unit: str, incarnation: int, waiting: Sequence[str] = ()) -> None:
+        """A HELLO: a process speaks as `unit`; `waiting` are the asks on which it is still blocked."""
+        life = self._lives.get(unit)
+        if life is None:
+            return
+        life.talking.add(incarnation)
+        life.incarnations.add(incarnation)
+        if GATE in waiting:
+            life.at_gate = True
+        if life.external and life.unit.ready is None:
+            self._got_ready(life, self._now_ns)
+
+    def final(self, unit: str, incarnation: int) -> None:
+        """A FINAL: that incarnation will say nothing more. An external unit has finished when all of them said so and
+        its required probes have fired."""
+        life = self._lives.get(unit)
+        if life is None:
+            return
+        life.talking.discard(incarnation)
+        if life.external and not life.service and life.up and not life.talking and not life.missing:
+            self._end(life, State.FINISHED, "has said everything")
+
+    def settled(self) -> None:
+        """The circuits need nothing more from the services: they may be stopped."""
+        self._settled = True
+
+    def stop(self, reason: str) -> None:
+        """End every unit now; `reason` completes "was stopped: ..."."""
+        self._stopped_why = self._stopped_why or reason
+
+    # --- what to do ---------------------------------------------------------------------------------------------------
+
+    def tick(self, now_ns: int) -> list[Directed]:
+        """The orders that are due at `now_ns`. To be asked after every batch of events, and at `next_deadline_ns`."""
+        self._now_ns = now_ns
+        for life in self._lives.values():
+            if not life.state.ended and life.stopping_ns is None:
+                self._check_times(life)
+        if not self._stopped_why:
+            self._check_the_run()
+        if self._stopped_why:
+            return self._stop_all()
+        return [*self._let_begin(), *self._stop_some()]
+
+    def _let_begin(self) -> list[Directed]:
+        orders = []
+        for life in self._lives.values():
+            free = life.state is not State.CREATED or all(self._lives[name].up for name in life.unit.after)
+            if life.state is State.CREATED and not life.alive and not life.external and (free or life.gated):
+                start = self._launch(life.unit)
+                life.alive, life.err, life.asked_ns = True, start.err, self._now_ns
+                orders.append(_to_supervisor(start))
+            if not free or (life.gated and not life.at_gate):
+                continue
+            if life.at_gate:  # once, or again when the answer was lost on its way
+                life.at_gate = False
+                orders.append(Directed(Release(GATE), (life.name,)))
+            if life.state is State.CREATED:
+                life.state = State.STARTING
+                life.asked_ns = life.started_ns = self._now_ns
+        return orders
+
+    def _stop_some(self) -> list[Directed]:
+        """Whoever is out of time, is to be started again, is dismissed, or is a service that nobody needs any more."""
+        over = self._settled and self.idle
+        if over:
+            for life in self._lives.values():
+                if life.external and not life.state.ended:
+                    self._end(life, State.STOPPED, "was not needed any more")
+        living = [life for life in self._lives.values() if life.alive]
+        needed = {name for life in living for name in life.unit.after}
+        orders = []
+        for life in living:
+            if life.stopping_ns is not None:
+                continue
+            if life.state.ended or life.again:
+                orders.append(self._stop(life, life.why))
+            elif self._dismissed and not life.service:
+                orders.append(self._stop(life, "was stopped: every required probe had fired"))
+            elif over and life.name not in needed:
+                orders.append(self._stop(life, "was stopped at the end"))
+        return orders
+
+    def _stop_all(self) -> list[Directed]:
+        orders = []
+        for life in self._lives.values():
+            life.again = False
+            if life.alive and life.stopping_ns is None:
+                orders.append(self._stop(life, f"was stopped: {self._stopped_why}"))
+            elif not life.alive and not life.state.ended:
+                verb = "was not needed any more" if life.external else "was not started"
+                self._end(life, State.STOPPED, f"{verb}: {self._stopped_why}")
+        return orders
+
+    def _stop(self, life: Life, why: str) -> Directed:
+        life.stopping_ns = self._now_ns
+        if not life.state.ended:
+            life.why = why
+        return _to_supervisor(Stop(life.name, life.unit.stop_timeout_ns // 1_000_000))
+
+    # --- what is known ------------------------------------------------------------------------------------------------
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """Units whose own events still matter here; those of all others need not be handed in."""
+        everything = self._linger is not None
+        return frozenset(
+            life.name
+            for life in self._lives.values()
+            if not life.state.ended and (not life.up or (life.missing and (everything or life.external)))
+        )
+
+    @property
+    def all_up(self) -> bool:
+        """Every unit has been ready, or has ended."""
+        return all(life.up or life.state.ended for life in self._lives.values())
+
+    @property
+    def idle(self) -> bool:
+        """Only services have not ended, and all of those are up: time to settle."""
+        return self.all_up and all(life.state.ended or life.service for life in self._lives.values())
+
+    @property
+    def over(self) -> bool:
+        """Every unit has ended and no process of the run is left."""
+        return all(life.state.ended and not life.alive for life in self._lives.values())
+
+    @property
+    def waits_for(self) -> str:
+        """What keeps the run from being over: "the end of api, worker"; "" when it is."""
+        left = [life.name for life in self._lives.values() if life.alive or not life.state.ended]
+        return f"the end of {', '.join(left)}" if left else ""
+
+    @property
+    def stopped_why(self) -> str:
+        """Why the run was ended early; "" when it was not."""
+        return self._stopped_why
+
+    @property
+    def forgiven(self) -> frozenset[tuple[str, int]]:
+        """(unit, incarnation) of lives that failed and were started again because the scenario says so."""
+        return frozenset(self._forgiven)
+
+    @property
+    def next_deadline_ns(self) -> int | None:
+        """When `tick` has something to do though nothing happens; None: never, as things stand."""
+        if self._stopped_why:
+            return None
+        due = [self._deadline_ns, self._linger.end_ns if self._linger is not None else None]
+        for life in self._lives.values():
+            if not life.state.ended and life.stopping_ns is None:
+                due += [life.ready_due_ns, life.end_due_ns, life.head_start_end_ns]
+        return min(time for time in due if time is not None)
+
+    def statuses(self) -> tuple[UnitStatus, ...]:
+        """Every unit, in the scenario's order. How often its probes fired is not known here."""
+        return tuple(life.status(self._keeps_waiting(life)) for life in self._lives.values())
+
+    def news(self) -> tuple[UnitStatus, ...]:
+        """Units whose state is another one than when this was last asked."""
+        changed = tuple(status for status in self.statuses() if self._told.get(status.name) is not status.state)
+        self._told.update({status.name: status.state for status in changed})
+        return changed
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with units, in the scenario's order."""
+        return tuple(finding for life in self._lives.values() for finding in life.explained())
+
+    def _keeps_waiting(self, life: Life) -> str:
+        if life.state is not State.CREATED:
+            return ""
+        missing = [name for name in life.unit.after if not self._lives[name].up]
+        return f"waits for {', '.join(missing)}" if missing else ""
+
+    # --- what it means ------------------------------------------------------------------------------------------------
+
+    def _reported(self, life: Life, event: Event) -> None:
+        data = event.data
+        if event.step == "spawned":
+            life.pid = data.get("pid")
+            if not life.gated:
+                life.started_ns = event.stamp_ns
+                if life.unit.ready is None:
+                    self._got_ready(life, event.stamp_ns)
+        elif event.step == "not-started":
+            life.alive = False
+            life.ended_ns = event.stamp_ns
+            self._came_to_nothing(life, f"did not start: {data.get('why', 'the supervisor says no reason')}")
+        elif event.step == "silent-end":
+            life.killed = True
+        elif event.step == "exited":
+            life.alive = False
+            life.ended_ns, life.exit_code = event.stamp_ns, data.get("code")
+            life.tail = tuple(str(line) for line in data.get("tail", ()))
+            if left := data.get("leftover"):
+                life.accuse(FindingClass.LEFTOVER, f"left processes behind: {', '.join(str(one) for one in left)}")
+            self._exited(life)
+
+    def _exited(self, life: Life) -> None:
+        """Its process and everything in its group is gone, and all that it said is in the log."""
+        accepted = life.exit_code in life.unit.exit_codes
+        if life.killed:
+            sentence = f"ignored SIGTERM for {elapsed(life.unit.stop_timeout_ns)} and had to be killed"
+            life.accuse(FindingClass.UNIT_FAILED, sentence)
+            if not life.again and not life.state.ended:
+                self._end(life, State.FAILED, sentence)
+        if life.again:
+            life.renew()
+        elif life.state.ended:
+            pass  # judged before its process was gone
+        elif life.stopping_ns is not None:
+            if accepted or life.exit_code in ENDED_BY_US or self._stopped_why:
+                life.state = State.STOPPED
+            else:
+                self._fail(life, f"{life.end()}, when it was stopped")
+        elif accepted and (life.up or life.head_start_ns):
+            life.up = True
+            self._end(life, State.FINISHED, life.end())
+        elif self._restarts(life):
+            pass
+        elif life.up:
+            self._fail(life, life.end())
+        else:
+            self._came_to_nothing(life, f"{life.end()}, {life.before()}")
+
+    def _restarts(self, life: Life) -> bool:
+        """Whether its failure is forgiven and it is started again; with `Resume-ALL`, everybody is."""
+        everybody = self._older is not None and life.name in self._older.restart_all
+        if self._stopped_why or life.restarts >= RESTARTS or not (everybody or life.unit.restart == "on-failure"):
+            return False
+        self._forgiven.update((life.name, incarnation) for incarnation in life.incarnations)
+        life.renew()
+        for other in self._lives.values() if everybody else ():
+            if other.alive:
+                other.again = True
+            elif other is not life and not other.external:
+                other.renew()
+        return True
+
+    def _got_ready(self, life: Life, stamp_ns: int) -> None:
+        if not life.up and not life.state.ended:
+            life.up, life.ready_ns, life.state = True, stamp_ns, State.READY
+            self._run()
+
+    def _run(self) -> None:
+        """Once all have been ready, whoever is ready runs."""
+        self._begun = self._begun or self.all_up
+        for life in self._lives.values() if self._begun else ():
+            if life.state is State.READY:
+                life.state = State.RUNNING
+
+    def _end(self, life: Life, state: State, why: str) -> None:
+        life.state, life.why, life.ended_ns = state, why, life.ended_ns or self._now_ns
+        self._run()
+
+    def _fail(self, life: Life, sentence: str, cls: FindingClass = FindingClass.UNIT_FAILED) -> None:
+        self._end(life, State.FAILED, sentence)
+        life.accuse(cls, sentence, life.instead() if cls is FindingClass.NOT_READY else ())
+
+    def _came_to_nothing(self, life: Life, sentence: str) -> None:
+        """It did not get ready."""
+        self._fail(life, sentence, FindingClass.NOT_READY if life.unit.ready is not None else FindingClass.UNIT_FAILED)
+        self.stop(f"{life.name} {sentence}")
+
+    def _check_times(self, life: Life) -> None:
+        if self._passed(life.head_start_end_ns):
+            self._got_ready(life, self._now_ns)
+        if self._passed(life.ready_due_ns):
+            self._came_to_nothing(life, life.overdue())
+        elif self._passed(life.end_due_ns):
+            self._fail(life, f"still ran after its time of {elapsed(life.unit.timeout_ns or 0)}")
+
+    def _check_the_run(self) -> None:
+        if self._passed(self._deadline_ns):
+            limit = elapsed(self._limit_ns)
+            for life in self._lives.values():
+                if life.alive and not life.state.ended and not life.service:
+                    self._fail(life, f"still ran when the scenario's time of {limit} was over")
+            self.stop(f"the scenario's time of {limit} was over")
+        elif self._linger is not None and self._begun:
+            complete = not any(life.missing for life in self._lives.values() if not life.external)
+            self._dismissed = self._linger.over(complete, self._now_ns)
+
+    def _passed(self, time_ns: int | None) -> bool:
+        return time_ns is not None and self._now_ns >= time_ns
+
+
+def _to_supervisor(order: Order) -> Directed:
+    return Directed(order, (SUPERVISOR,))
