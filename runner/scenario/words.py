@@ -30,9 +30,9 @@ def found(value: object) -> str:
         case str():
             return f"a string {json.dumps(value, ensure_ascii=False)}"
         case list():
-            return "an array"
+            return "an array" if value else "an empty array"
         case dict():
-            return "a table"
+            return "a table" if value else "an empty table"
         case datetime.date() | datetime.time():
             return f"a date or time {value}"
     return type(value).__name__
