@@ -5,7 +5,7 @@ durations are integers in nanoseconds (`_ns`). The structures are msgspec ones s
 JSON and read them back without code of ours.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -130,6 +130,10 @@ class Callback(msgspec.Struct, frozen=True):
 LogMode = Literal["DEBUG", "INFO", "WARNING", "EXCEPT"]
 
 
+SETUP_UNIT: Final = "setup"
+"""Name of the unit that runs `main()` of an older folder's setup.py."""
+
+
 class LegacyTest(msgspec.Struct, frozen=True):
     """A function `test_*` beside the units of an older folder; `entrypoint` is `module:function`."""
 
@@ -144,7 +148,7 @@ class Legacy(msgspec.Struct, frozen=True):
     """What an older folder says beyond what a scenario can say; the fields are named after its keys.
 
     The rest of such a folder is an ordinary scenario: `events` are `expect`, the order of `init` is in `after`,
-    `Reload` is `restart = "on-failure"`, `setup.py` is a unit of that name that is a service, and a unit without an
+    `Reload` is `restart = "on-failure"`, `setup.py` is a service called `SETUP_UNIT`, and a unit without an
     entrypoint is external (the test functions emit for it). No other unit is a service: each runs to its own end.
     """
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from runner.errors import Mistake, ScenarioError
 from runner.scenario import beside
-from runner.scenario.model import Legacy, Scenario, Unit
+from runner.scenario.model import SETUP_UNIT, Legacy, Scenario, Unit
 from runner.scenario.names import entrypoint, means_units, name_of
 from runner.scenario.order import cycles, in_order
 from runner.scenario.quantity import seconds
@@ -19,8 +19,6 @@ from runner.scenario.reading import Keys, Spot, array_of, boolean, one_of, open_
 from runner.scenario.words import did_you_mean, expected
 
 CONFIG: Final = "config.toml"
-SETUP_UNIT: Final = "setup.py"
-"""Name of the unit that runs `main()` of setup.py."""
 
 _MODES: Final = ("DEBUG", "INFO", "WARNING", "EXCEPT")
 
@@ -165,6 +163,8 @@ class _Group:
     ) -> tuple[tuple[Unit, ...], tuple[str, ...]]:
         """The units in the order in which they start, and those that say Resume-ALL."""
         self._check_places(tables)
+        if setup and SETUP_UNIT in tables:
+            tables[SETUP_UNIT][0].mistake("has the name under which setup.py runs; give the unit another one")
         enabled = {name: fields for name, (_, fields) in tables.items() if fields.pop("enabled", True)}
         needs = {name: fields.get("after", ()) for name, fields in enabled.items()}
         for name, needed in needs.items():
