@@ -1,0 +1,19 @@
+"""What people see: the live picture, plain lines where there is no terminal, and the summary at the end.
+
+    board      what the live view shows, as one value
+    rows       board -> lines        (table, pages: parts of it)
+    narrate    board -> what is new, as plain lines
+    summary    result -> lines       (budgets: how limits stand; printing: onto paper)
+    screen     which screen; live (terminal, action) and still are the screens
+    paper      where lines that stay are written
+    text       spans, cutting, wrapping, tones; quantity: numbers in words
+
+Public names are those of `__all__`.
+"""
+
+from runner.view.action import Action
+from runner.view.board import Board
+from runner.view.printing import print_events, print_mistakes, print_summary
+from runner.view.screen import Screen, choose
+
+__all__ = ["Action", "Board", "Screen", "choose", "print_events", "print_mistakes", "print_summary"]

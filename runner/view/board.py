@@ -4,7 +4,7 @@ Belongs here: the picture's content, without any layout. `session` fills it ten 
 lines, `screen` puts them on the terminal.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.scenario.state import UnitStatus
 from runner.verifier.verdict import CircuitResult, Finding
@@ -32,3 +32,7 @@ class Board:
     events_per_s: float
     lost: int
     """How many events are known to be lost."""
+    over_budget: frozenset[str] = frozenset()
+    """Circuits whose budget is broken as things stand."""
+    clock_errors: dict[str, int] = field(default_factory=dict)
+    """Host -> how far its stamps may be off, in nanoseconds, where it is not the runner's own."""

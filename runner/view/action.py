@@ -1,0 +1,16 @@
+"""What a key asks for.
+
+Belongs here: the few things that people can ask of a running screen. Must not know which keys mean them.
+"""
+
+from enum import Enum
+
+
+class Action(Enum):
+    """The screen itself does what concerns the picture; QUIT is for the session."""
+
+    PAUSE = "pause"
+    FINDINGS = "findings"
+    HELP = "help"
+    QUIT = "quit"
+    """Stop the run cleanly."""

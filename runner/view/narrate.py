@@ -1,0 +1,109 @@
+"""The run told in plain lines, for a log or a pipe: what changed since the board before.
+
+Belongs here: what is worth a line, and which lines it gets. Must not know streams or the time; its clock is
+`Board.elapsed_s`.
+"""
+
+from typing import Final
+
+from runner.scenario.state import State, UnitStatus
+from runner.verifier.verdict import CircuitResult, Finding
+from runner.view.board import Board
+from runner.view.quantity import compact, count, duration, plural
+from runner.view.text import ALERT, DIM, Line, Span, clean, fit, unit_tone, without_escapes
+from runner.view.words import glyph, subject
+
+PROGRESS_S: Final = 5.0
+"""Seconds of the run between two reports of progress."""
+
+_MOST_FINDINGS: Final = 50
+_MOST_CIRCUITS: Final = 5
+
+
+class Narrator:
+    """Tells a run board by board; says nothing twice."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._states: dict[str, State] = {}
+        self._complete: dict[str, int] = {}
+        self._findings: set[Finding] = set()
+        self._told_all_findings = False
+        self._next_progress_s = PROGRESS_S
+
+    def tell(self, board: Board) -> list[Line]:
+        """The lines for what is new on this board; most boards have none."""
+        names = [*(unit.name for unit in board.units), *(circuit.name for circuit in board.circuits)]
+        width = min(max((len(name) for name in names), default=0), 24)
+        lines: list[Line] = []
+
+        def say(name: str, text: str, tone: str = "") -> None:
+            clock = f"{duration(board.elapsed_s * 1e9):>7}  "
+            lines.append((Span(clock, DIM), Span(fit(clean(name), width) + "  "), Span(clean(text), tone)))
+
+        for unit in board.units:
+            if self._states.get(unit.name, State.CREATED) is not unit.state:
+                self._states[unit.name] = unit.state
+                if unit.state is not State.RUNNING:  # the phase says it, once for all of them
+                    say(unit.name, _became(unit), ALERT if unit.state is State.FAILED else "")
+        if board.phase != self._phase:
+            self._phase = board.phase
+            say(board.scenario, f"{board.phase}, {plural(len(board.units), 'unit')}")
+        for circuit in board.circuits:
+            for text in self._milestones(circuit, board.expected.get(circuit.name)):
+                say(circuit.name, text)
+        for finding in board.findings:
+            if text := self._told(finding):
+                say(finding.circuit or finding.unit or board.scenario, text, ALERT)
+        if board.elapsed_s >= self._next_progress_s:
+            self._next_progress_s = board.elapsed_s + PROGRESS_S
+            for circuit in sorted(board.circuits, key=_busy)[:_MOST_CIRCUITS]:
+                say(circuit.name, _progress(circuit, board.expected.get(circuit.name)))
+            lost = f"{board.lost:,} lost" if board.lost else "none lost"
+            events = f"{plural(board.events, 'event')}, {count(round(board.events_per_s))} ev/s, {lost}"
+            say(board.scenario, events, ALERT if board.lost else "")
+        return lines
+
+    def _milestones(self, circuit: CircuitResult, asked: int | None) -> list[str]:
+        complete, before = circuit.instances.complete, self._complete.get(circuit.name, 0)
+        self._complete[circuit.name] = complete
+        texts = []
+        if complete and not before:
+            texts.append(f"first instance complete, in {duration(circuit.latency.p50_ns)}")
+        if asked is not None and before < asked <= complete:
+            texts.append(f"{complete:,} of {asked:,} complete")
+        return texts
+
+    def _told(self, finding: Finding) -> str:
+        if finding in self._findings or self._told_all_findings:
+            return ""
+        if len(self._findings) == _MOST_FINDINGS:
+            self._told_all_findings = True
+            return "more findings than are told here; the summary counts them"
+        self._findings.add(finding)
+        return f"{glyph(finding)} {finding.cls.value}: {subject(finding)}"
+
+
+def output_line(unit: str, line: str) -> Line:
+    """A line of a unit's output with the unit's name before it, always in the same colour."""
+    return Span(f"{clean(unit)} │ ", unit_tone(unit)), Span(without_escapes(line))
+
+
+def _became(unit: UnitStatus) -> str:
+    if unit.state is State.READY and unit.ready_ns is not None and unit.started_ns is not None:
+        return f"ready after {duration(unit.ready_ns - unit.started_ns)}"
+    return f"{unit.state}: {unit.why}" if unit.why else str(unit.state)
+
+
+def _busy(circuit: CircuitResult) -> tuple[int, int]:
+    return -circuit.instances.failed, -circuit.instances.open
+
+
+def _progress(circuit: CircuitResult, asked: int | None) -> str:
+    now, latency = circuit.instances, circuit.latency
+    done = f"{now.complete:,}" if asked is None else f"{now.complete:,} of {compact(asked)}"
+    text = f"{done} complete, {now.open:,} open, {now.failed:,} failed"
+    if latency.count:
+        times = (("p50", latency.p50_ns), ("p99", latency.p99_ns), ("max", latency.max_ns))
+        text += "   " + "  ".join(f"{name} {duration(ns)}" for name, ns in times)
+    return text

@@ -1,0 +1,54 @@
+"""What is over, printed: a result, recorded events, mistakes.
+
+Belongs here: joining the pure parts with a stream, for commands. Must not know layout.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from probe.event import Event
+from runner.errors import ScenarioError
+from runner.scenario.model import Scenario
+from runner.verifier.verdict import Result
+from runner.view.paper import Paper
+from runner.view.story import story
+from runner.view.summary import Summary, mistakes, summary
+
+
+def print_summary(
+    result: Result,
+    scenario: Scenario | None,
+    folder: Path,
+    *,
+    interrupted: bool = False,
+    stream: TextIO | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> None:
+    """How a run ended, on `stream` (default: standard output). `folder` is where it is kept."""
+    here = Path.cwd()
+    kept = str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+    paper = _paper(stream, environ)
+    paper.write(summary(result, Summary(scenario, kept, interrupted=interrupted), paper.width))
+
+
+def print_events(
+    events: Iterable[Event], *, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
+) -> None:
+    """Recorded events, one line each, with the time since the one before."""
+    paper = _paper(stream, environ)
+    paper.write(story(events))
+
+
+def print_mistakes(
+    error: ScenarioError, *, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
+) -> None:
+    """What is wrong with a scenario, on `stream` (default: standard error)."""
+    paper = _paper(stream or sys.stderr, environ)
+    paper.write(mistakes(error, paper.width))
+
+
+def _paper(stream: TextIO | None, environ: Mapping[str, str] | None) -> Paper:
+    return Paper(stream or sys.stdout, os.environ if environ is None else environ)

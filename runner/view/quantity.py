@@ -1,0 +1,96 @@
+"""Numbers as people read them: durations, counts, ages.
+
+Belongs here: every conversion from a number to words that the view shows. Must not know boards, colours or terminals.
+A number keeps its width while it changes, so that nothing on the screen jumps: a duration has at most 7 characters.
+"""
+
+from typing import Final
+
+NONE: Final = "–"
+"""Stands where there is no number yet."""
+
+_UNITS: Final = (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000))
+_SECOND: Final = 1_000_000_000
+
+
+def duration(ns: float) -> str:
+    """Three significant digits and the unit: "412 ns", "3.14 ms", "12.4 s", from 100 s on "1m 40s" and "2h 05m".
+
+    A negative one (clock error can make a latency so) has two digits: "-3.1 ms".
+    """
+    if ns < 0:
+        return "-" + _scaled(-ns, digits=2)
+    return _scaled(ns, digits=3)
+
+
+def limit(ns: int) -> str:
+    """A duration that a person chose, without zeros at its end: "20 ms", "1.5 s"."""
+    number, unit = duration(ns).rsplit(" ", 1)
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
+
+
+def ago(ns: int) -> str:
+    """How long ago, coarse so that it is calm: "now", "2 ms", "1.2 s", "41 s", "3 m", "2 h"."""
+    if ns < 1_000_000:
+        return "now"
+    if ns < _SECOND:
+        return f"{ns // 1_000_000} ms"
+    seconds = ns / _SECOND
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    for unit, size in (("s", 1), ("m", 60), ("h", 3600)):
+        if seconds < 99.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def count(number: int) -> str:
+    """ "41,203"; from ten million on three significant digits: "41.2 M"."""
+    if number < 10_000_000:
+        return f"{number:,}"
+    for letter, size in (("M", 1e6), ("G", 1e9)):
+        if number < 999.5 * size:
+            return f"{_digits(number / size, 3)} {letter}"
+    return f"{number / 1e12:.3g} T"
+
+
+def compact(number: int) -> str:
+    """At most four characters, rounded down so that it never looks done too early: "988", "1.9k", "12k", "1.2M"."""
+    if number < 1000:
+        return str(number)
+    for letter in "kMGT":
+        tenths, number = number // 100, number // 1000
+        if number < 10:
+            return f"{tenths / 10:g}{letter}"
+        if number < 1000:
+            return f"{number}{letter}"
+    return f"{number}P"
+
+
+def percent(part: float) -> str:
+    """A share of one: "50 %", "155 %", "0.4 %"."""
+    return f"{100 * part:.0f} %" if part >= 0.01 or part == 0 else f"{100 * part:.1g} %"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """ "1 event", "41,203 events"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _scaled(ns: float, digits: int) -> str:
+    for unit, size in _UNITS:
+        value = ns / size
+        if value < (99.95 if unit == "s" else 999.5):
+            return f"{value:.0f} ns" if unit == "ns" else f"{_digits(value, digits)} {unit}"
+    seconds = round(ns / _SECOND)
+    if seconds < 6000:
+        return f"{seconds // 60}m {seconds % 60:02}s"
+    return f"{seconds // 3600}h {seconds // 60 % 60:02}m"
+
+
+def _digits(value: float, digits: int) -> str:
+    """`value` below 1,000 with that many significant digits, but never with fewer than it has before the point."""
+    for decimals in range(digits - 1, 0, -1):
+        if round(value, decimals) < 10 ** (digits - decimals):
+            return f"{value:.{decimals}f}"
+    return f"{value:.0f}"

@@ -1,0 +1,74 @@
+"""The screens that do not move: plain lines, and nothing.
+
+Belongs here: what a screen without a terminal does. Must not know what is worth a line (`narrate`).
+"""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from runner.view.action import Action
+from runner.view.board import Board
+from runner.view.narrate import Narrator, output_line
+from runner.view.paper import WIDEST, Paper
+from runner.view.text import Line
+
+
+class _Still:
+    """A screen without keys and without anything to give back."""
+
+    @property
+    def width(self) -> int:
+        return WIDEST
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.finish()
+
+    def fileno(self) -> int | None:
+        return None
+
+    def keys(self) -> list[Action]:
+        return []
+
+    def finish(self) -> None:
+        """Nothing to give back."""
+
+
+class PlainScreen(_Still):
+    """Plain lines, for a pipe, a log or a build machine: the same information, nothing that moves."""
+
+    def __init__(self, paper: Paper) -> None:
+        self._paper = paper
+        self._narrator = Narrator()
+
+    @property
+    def width(self) -> int:
+        return self._paper.width
+
+    def show(self, board: Board) -> None:
+        if lines := self._narrator.tell(board):
+            self._paper.write(lines)
+
+    def unit_output(self, unit: str, line: str) -> None:
+        self._paper.write([output_line(unit, line)])
+
+    def say(self, lines: Iterable[Line]) -> None:
+        self._paper.write(lines)
+
+
+class QuietScreen(_Still):
+    """Nothing at all: for --quiet, or when standard output carries result.json."""
+
+    def show(self, board: Board) -> None:
+        """Not shown."""
+
+    def unit_output(self, unit: str, line: str) -> None:
+        """Not shown."""
+
+    def say(self, lines: Iterable[Line]) -> None:
+        """Not said."""

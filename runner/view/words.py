@@ -1,0 +1,27 @@
+"""How one finding and one hop are called, wherever they are shown.
+
+Belongs here: names made of values. Must not know layout.
+"""
+
+from collections.abc import Sequence
+
+from runner.verifier.verdict import Finding, Hop
+from runner.view.text import clean
+
+
+def glyph(finding: Finding) -> str:
+    """ "✗", or "?" where evidence is lacking."""
+    return "?" if finding.inconclusive else "✗"
+
+
+def subject(finding: Finding) -> str:
+    """The finding's message, with its key or unit in front where the message does not name it."""
+    message, name = clean(finding.message), clean(finding.key or finding.unit or "")
+    return message if name in message else f"{name}: {message}"
+
+
+def hop_names(hops: Sequence[Hop]) -> list[str]:
+    """How the hops are called: "worker: row-written" is "row-written" as long as that is clear, all else as written."""
+    targets = [clean(hop.target) for hop in hops]
+    steps = [target if set(target) & set("{[,") else target.rpartition(": ")[2] for target in targets]
+    return steps if len(set(steps)) == len(steps) else targets
