@@ -174,10 +174,9 @@ def _findings(result: Result, about: Summary, width: int) -> list[Line]:
         indent = 6
     blocks: list[list[Line]] = []
     for number, group in enumerate(alike_findings[: _FULL + _BRIEF]):
-        full = number < _FULL
-        block = (
-            _in_full(group[0], about, indent, width, _DETAILS[number > 0]) if full else _told(group[0], indent, width)
-        )
+        block = _told(group[0], indent, width)
+        if number < _FULL:
+            block += _explained(group[0], about, indent, width, _DETAILS[number > 0])
         if len(group) > 1:
             block += _hanging(indent, f"and {len(group) - 1:,} more like this: {about.show}", width, DIM)
         blocks.append(block)
