@@ -76,9 +76,10 @@ def _test(called: str, node: ast.FunctionDef | ast.AsyncFunctionDef, notes: list
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).rpartition(".")[2] == "test_config":
             given = [*zip(("priority", "parallelize"), decorator.args, strict=False)]
             given += [(keyword.arg or "", keyword.value) for keyword in decorator.keywords]
-            said = {name: value.value for name, value in given if isinstance(value, ast.Constant)}
-            priority, parallelize = said.get("priority", 0), said.get("parallelize", False)
-            if len(said) == len(given) and isinstance(priority, int) and isinstance(parallelize, bool):
-                return LegacyTest(called, priority, parallelize)
-            notes.append(f"test_config of {called} holds more than plain values; priority 0 is taken, not in parallel")
+            try:
+                said = {name: ast.literal_eval(value) for name, value in given}
+            except ValueError:
+                notes.append(f"test_config of {called} is not in plain values; priority 0 is taken, not in parallel")
+                break
+            return LegacyTest(called, int(said.get("priority", 0)), bool(said.get("parallelize", False)))
     return LegacyTest(called)

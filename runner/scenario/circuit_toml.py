@@ -37,7 +37,7 @@ def read(path: Path) -> Scenario:
     folder = path.absolute().parent
     fields = table(root, root_keys(_unit_names(root)), needed=("units",))
     if root.source.mistakes:
-        raise ScenarioError(sorted(root.source.mistakes, key=lambda mistake: mistake.line or 0))
+        raise ScenarioError(root.source.in_order())
     name = folder.name if path.name == "circuit.toml" else path.stem
     own: dict[str, Any] = {"name": name, **fields.pop("scenario", {})}
     return Scenario(**own, **fields, folder=str(folder), file=path.name)

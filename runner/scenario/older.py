@@ -108,7 +108,7 @@ class _Group:
 
     @property
     def mistakes(self) -> list[Mistake]:
-        return [*(mistake for root in self._roots for mistake in root.source.mistakes), *self._mistakes]
+        return [*(mistake for root in self._roots for mistake in root.source.in_order()), *self._mistakes]
 
     def scenario(self) -> Scenario:
         """The scenario, as far as it can be read."""
@@ -118,7 +118,7 @@ class _Group:
         self._mistakes += python.mistakes
         tables = self._unit_tables(configs.pop("units", ()))
         units, restart_all = self._units(tables, python.setup)
-        if tables and not any(unit.entrypoint for unit in units) and not python.tests:
+        if not (self.mistakes or python.tests or any(unit.entrypoint for unit in units)):
             self._roots[0].at("Configs").mistake(
                 "starts nothing: no enabled unit has an entrypoint, and no test_* is there"
             )

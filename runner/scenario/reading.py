@@ -26,6 +26,10 @@ class Source:
     lines: Mapping[position.Path, int]
     mistakes: list[Mistake] = field(default_factory=list)
 
+    def in_order(self) -> list[Mistake]:
+        """The mistakes from the first line to the last."""
+        return sorted(self.mistakes, key=lambda mistake: mistake.line or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Spot:
