@@ -1,7 +1,7 @@
 """One unit of a running scenario: what became of it so far, and the sentences that tell it.
 
-Belongs here: the record that `lifecycle` keeps for every unit, its deadlines and its words. Must not decide what happens
-next. Times are nanoseconds of CLOCK_MONOTONIC on the runner's host.
+Belongs here: the record that `lifecycle` keeps for every unit, its deadlines and its words. Must not decide what
+happens next. Times are nanoseconds of CLOCK_MONOTONIC on the runner's host.
 """
 
 import signal
@@ -39,7 +39,7 @@ class Life:
     again: bool = False
     """It is stopped only to be started again."""
     killed: bool = False
-    """It had to be ended by SIGKILL."""
+    """It did not end in its time and got SIGKILL."""
     restarts: int = 0
     pid: int | None = None
     exit_code: int | None = None

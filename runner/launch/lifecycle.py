@@ -3,11 +3,11 @@
 Belongs here: the rules, as values. Must not know processes, sockets or clocks: times are arguments, in nanoseconds of
 CLOCK_MONOTONIC on the runner's host.
 
-The rules in short. Python units (`entrypoint`) are started at once and wait at the start gate; commands are started when
-they may begin. A unit may begin when all its `after` are ready. A unit that does not get ready ends the run at once: a
-system that never came up is not worth watching. One that fails later makes the run fail, but the others go on to their
-own end. Services are stopped, dependents before what they depend on, when every other unit has ended and the session
-says that the circuits are settled.
+The rules in short. Python units (`entrypoint`) are started at once and wait at the start gate; commands are started
+when they may begin. A unit may begin when all its `after` are ready. A unit that does not get ready ends the run at
+once: a system that never came up is not worth watching. One that fails later makes the run fail, but the others go on
+to their own end. Services are stopped, dependents before what they depend on, when every other unit has ended and the
+session says that the circuits are settled.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ GATE: Final = "start"
 RESTARTS: Final = 3
 """How often a unit is started again before its failure counts."""
 ENDED_BY_US: Final = frozenset({0, -15, 143, -2, 130})
-"""Exit codes of a unit that was told to stop and did: 0, or SIGTERM or SIGINT as the system and as a shell tell them."""
+"""Exit codes of a unit that did what it was told: 0, or SIGTERM or SIGINT as the system and as a shell tell them."""
 
 
 class Lifecycle:
@@ -42,10 +42,9 @@ class Lifecycle:
         self._now_ns = now_ns
         self._deadline_ns = now_ns + scenario.timeout_ns
         self._linger = Linger(legacy) if legacy is not None else None
-        self._begun = self._dismissed = self._settled = False
+        self._served = self._begun = self._dismissed = self._settled = False
         self._stopped_why = ""
         self._forgiven: set[tuple[str, int]] = set()
-        self._told: dict[str, State] = {}
         needed = {name for unit in scenario.units for name in unit.after}
         self._lives: dict[str, Life] = {}
         for unit in scenario.units:
@@ -57,12 +56,18 @@ class Lifecycle:
             )
             if legacy is not None and life.external:  # test functions emit for it, nobody joins as it
                 life.up = life.service = True
+                life.state = State.READY
+
+    def begin(self, now_ns: int) -> None:
+        """The time of the run counts from now, not from when this was made."""
+        self._now_ns, self._deadline_ns = now_ns, now_ns + self._limit_ns
 
     # --- what happened ------------------------------------------------------------------------------------------------
 
     def event(self, event: Event) -> None:
         """An event from the log. Those of kind ARRIVE and STATE all matter, others only from units in `wants`."""
         if event.unit == SUPERVISOR:
+            self._served = True
             if event.kind is Kind.STATE and event.key in self._lives:
                 self._reported(self._lives[event.key], event)
             return
@@ -110,7 +115,7 @@ class Lifecycle:
         self._settled = True
 
     def stop(self, reason: str) -> None:
-        """End every unit now; `reason` completes "was stopped: ..."."""
+        """End every unit; `reason` is a clause: "the run was interrupted"."""
         self._stopped_why = self._stopped_why or reason
 
     # --- what to do ---------------------------------------------------------------------------------------------------
@@ -125,7 +130,7 @@ class Lifecycle:
             self._check_the_run()
         if self._stopped_why:
             return self._stop_all()
-        return [*self._let_begin(), *self._stop_some()]
+        return [*self._let_begin(), *self._stop_some()] if self._served else []
 
     def _let_begin(self) -> list[Directed]:
         orders = []
@@ -202,7 +207,7 @@ class Lifecycle:
 
     @property
     def idle(self) -> bool:
-        """Only services have not ended, and all of those are up: time to settle."""
+        """Every other unit has ended, and all services are up: time to settle."""
         return self.all_up and all(life.state.ended or life.service for life in self._lives.values())
 
     @property
@@ -241,12 +246,6 @@ class Lifecycle:
         """Every unit, in the scenario's order. How often its probes fired is not known here."""
         return tuple(life.status(self._keeps_waiting(life)) for life in self._lives.values())
 
-    def news(self) -> tuple[UnitStatus, ...]:
-        """Units whose state is another one than when this was last asked."""
-        changed = tuple(status for status in self.statuses() if self._told.get(status.name) is not status.state)
-        self._told.update({status.name: status.state for status in changed})
-        return changed
-
     def findings(self) -> tuple[Finding, ...]:
         """What is wrong with units, in the scenario's order."""
         return tuple(finding for life in self._lives.values() for finding in life.explained())
@@ -271,8 +270,10 @@ class Lifecycle:
             life.alive = False
             life.ended_ns = event.stamp_ns
             self._came_to_nothing(life, f"did not start: {data.get('why', 'the supervisor says no reason')}")
+        elif event.step == "stopping":
+            life.stopping_ns = life.stopping_ns or event.stamp_ns
         elif event.step == "silent-end":
-            life.killed = True
+            life.killed = data.get("waited_ms", 0) * 1_000_000 >= life.unit.stop_timeout_ns  # else a person hurried it
         elif event.step == "exited":
             life.alive = False
             life.ended_ns, life.exit_code = event.stamp_ns, data.get("code")

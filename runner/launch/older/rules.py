@@ -5,17 +5,15 @@ Belongs here: pure rules that `lifecycle` asks when a scenario has a `Legacy`. M
 
 from typing import Final
 
-from runner.scenario.model import Legacy, Unit
+from runner.scenario.model import SETUP_UNIT, Legacy, Unit
 
-SETUP: Final = "setup"
-"""Name of the unit that runs `main()` of `setup.py`."""
 HEAD_START_NS: Final = 200_000_000
 """How long `main()` of `setup.py` works before it counts as ready: it has no probe to say so, and may run for ever."""
 
 
 def head_start_ns(legacy: Legacy | None, unit: Unit) -> int:
-    """How long after its import `unit` counts as ready; it does sooner when it returns. 0: as soon as it is imported."""
-    return HEAD_START_NS if legacy is not None and unit.name == SETUP and unit.ready is None else 0
+    """How long after its import `unit` counts as ready, unless it returns sooner. 0: as soon as it is imported."""
+    return HEAD_START_NS if legacy is not None and unit.name == SETUP_UNIT and unit.ready is None else 0
 
 
 class Linger:

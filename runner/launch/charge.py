@@ -1,0 +1,156 @@
+"""One process in the supervisor's care, from its start until everything that belongs to it is gone.
+
+Belongs here: starting it, the stages of its end, and its last words. Must not know the bus. Times are seconds of
+`time.monotonic`.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import Final
+
+from probe import environment
+from probe.message import Start
+from runner.launch import kin
+
+TAIL_BYTES: Final = 4096
+TAIL_LINES: Final = 20
+ALONE_S: Final = 0.1
+"""How long what a unit leaves behind may take to go by itself; helpers of `multiprocessing` do."""
+GRACE_S: Final = 1.0
+"""How long it then has between SIGTERM and SIGKILL."""
+
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+class NotStarted(Exception):
+    """The process could not be started; the message says why and what to look at."""
+
+
+@dataclass(slots=True)
+class Charge:
+    """A unit's process. Its group has its pid as number."""
+
+    unit: str
+    pid: int
+    err: str
+    err_offset: int
+    """Where this life's standard error begins in the file."""
+    code: int | None = None
+    """How it ended, as in `subprocess`; None: it runs."""
+    told_s: float | None = None
+    """When it was told to end."""
+    kill_s: float | None = None
+    """When what is left gets SIGKILL; None: it was not told to end."""
+    killed: bool = False
+    alone_until_s: float = 0.0
+    leftover: tuple[str, ...] = ()
+    """What it left behind and had to be ended, in words."""
+    recovering: bool = False
+
+    def stop(self, now_s: float, grace_s: float) -> None:
+        """SIGTERM to its group; SIGKILL follows after `grace_s`, or after an earlier grace."""
+        kill_s = now_s + grace_s
+        if self.told_s is None:
+            self.told_s = now_s
+            kin.signal_group(self.pid, signal.SIGTERM)
+        self.kill_s = min(kill_s, self.kill_s) if self.kill_s is not None else kill_s
+
+    def has_ended(self, code: int, now_s: float) -> None:
+        """Its main process is gone."""
+        self.code = code
+        self.alone_until_s = max(self.kill_s or 0.0, now_s + ALONE_S)
+
+    def kill_if_due(self, now_s: float) -> bool:
+        """SIGKILL when its grace is over; whether that was the moment."""
+        if self.kill_s is None or self.killed or now_s < self.kill_s:
+            return False
+        self.killed = True
+        kin.signal_group(self.pid, signal.SIGKILL)
+        return True
+
+    def is_gone(self, adopted: list[int], now_s: float) -> bool:
+        """Whether nothing of it is left; what is, is on its way out. `adopted`: orphans that belong to this unit."""
+        left = [*adopted, *(pid for orphan in adopted for pid in kin.descendants(orphan))]
+        if not left and not kin.in_group(self.pid):
+            return True
+        if now_s < self.alone_until_s:
+            return False
+        if not self.leftover:
+            self.leftover = tuple(kin.title(pid) for pid in left) or (f"processes of group {self.pid}",)
+            self.kill_s, self.killed = now_s + GRACE_S, False
+            number = signal.SIGTERM
+        elif self.kill_s is not None and now_s >= self.kill_s:
+            number = signal.SIGKILL
+        else:
+            return False
+        kin.signal_group(self.pid, number)
+        kin.signal_all(left, number)
+        return False
+
+    def tail(self) -> list[str]:
+        """The last lines of its standard error, readable whatever it wrote."""
+        with contextlib.suppress(OSError), open(self.err, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = max(self.err_offset, size - TAIL_BYTES)
+            file.seek(start)
+            lines = file.read(TAIL_BYTES).decode("utf-8", "replace").splitlines()
+            whole = lines[1:] if start > self.err_offset and len(lines) > 1 else lines
+            return [_readable(line) for line in whole[-TAIL_LINES:]]
+        return []
+
+
+def start(order: Start) -> Charge:
+    """Start what `order` says, in a session of its own. Raises NotStarted."""
+    if not os.path.isdir(order.cwd):
+        raise NotStarted(f"its working directory {order.cwd} does not exist")
+    if not order.argv:
+        raise NotStarted("its command is empty")
+    env = {**{k: v for k, v in os.environ.items() if k != environment.UNIT}, **order.env}
+    with contextlib.ExitStack() as files:
+        try:
+            out, err = (files.enter_context(open(path, "ab")) for path in (order.out, order.err))
+        except OSError as error:
+            raise NotStarted(f"its output cannot be written to {error.filename}: {error.strerror}") from None
+        for file in (out, err):
+            if file.tell():
+                file.write(b"--- started again ---\n")
+                file.flush()
+        try:
+            popen = subprocess.Popen(
+                order.argv,
+                cwd=order.cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise NotStarted(_why_not(error, order)) from None
+        popen.returncode = 0  # reaped by the supervisor, which waits for every child at once
+        return Charge(order.unit, popen.pid, order.err, err.tell())
+
+
+def _why_not(error: OSError | ValueError, order: Start) -> str:
+    command = order.argv[0]
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOENT:
+        where = f"there is no file {command} in {order.cwd}" if "/" in command else "is it installed, and on PATH?"
+        return f"command not found: {command}; {where}"
+    if number == errno.EACCES:
+        return f"{command} may not be executed; chmod +x, or name its interpreter first"
+    if number == errno.ENOEXEC:
+        return f"{command} is no program: its first line must name an interpreter (#!/bin/sh)"
+    if number == errno.E2BIG:
+        return "its command line and environment are larger than the system allows (128 KiB for one value)"
+    return f"{command}: {error.strerror if isinstance(error, OSError) else error}"
+
+
+def _readable(line: str) -> str:
+    plain = _COLOURS.sub("", line[:500]).expandtabs(4)
+    return "".join(sign if sign.isprintable() else "·" for sign in plain)

@@ -1,0 +1,164 @@
+"""The processes a run has beside its units, as the runner holds them: started with a lease, heard, ended.
+
+Belongs here: how broker and supervisor are started and ended. Must not know what they do. The lease is a pipe whose
+writing end the runner holds; when that closes, be it because the runner was killed, the process ends by itself.
+"""
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from probe import environment
+from runner.errors import BrokerFailed, CircuitRunError, SupervisorFailed
+from runner.launch import kin
+from runner.launch.local import Place
+
+READY_S: Final = 10.0
+"""How long the broker may take until it listens."""
+CLOSE_S: Final = 5.0
+"""How long it may take to end once its lease is over."""
+_WORDS_BYTES: Final = 4096
+_MAX_IPC_BYTES: Final = 103
+
+
+class Daemon:
+    """One process. What it writes to standard error is kept in `<name>.err` in the run folder."""
+
+    def __init__(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], folder: Path, failed: type[CircuitRunError]
+    ) -> None:
+        """Start it; raises `failed` if that is not possible, and from then on whenever something is wrong with it."""
+        self._name = name
+        self._failed = failed
+        self._err = folder / f"{name}.err"
+        lease, self._lease = os.pipe()
+        try:
+            with self._err.open("ab") as err:
+                self._process = subprocess.Popen(
+                    [*argv, "--lease-fd", str(lease)],
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=err,
+                    pass_fds=(lease,),
+                    start_new_session=True,  # Ctrl-C is for the runner, which ends the others in order
+                )
+        except OSError as error:
+            os.close(self._lease)
+            raise failed(f"the {name} could not be started: {error}") from None
+        finally:
+            os.close(lease)
+        assert self._process.stdout is not None
+        self._out = self._process.stdout
+
+    def fileno(self) -> int:
+        """Readable when the process has ended: nobody else holds the other end of its standard output."""
+        return self._out.fileno()
+
+    def said(self, start: bytes, timeout_s: float) -> str:
+        """What follows `start` in the first line on standard output that begins so."""
+        deadline, heard = time.monotonic() + timeout_s, b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._out, selectors.EVENT_READ)
+            while True:
+                for line in heard.splitlines(keepends=True):
+                    if line.startswith(start) and line.endswith(b"\n"):
+                        return line.removeprefix(start).decode().strip()
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise self._failure(f"did not say {start.decode().strip()!r} within {timeout_s:g} s")
+                if not (read := os.read(self._out.fileno(), _WORDS_BYTES)):
+                    raise self._failure(f"ended with code {self._process.wait()}")
+                heard += read
+
+    def words(self) -> str:
+        """The last that it wrote to standard error."""
+        with contextlib.suppress(OSError):
+            return self._err.read_bytes()[-_WORDS_BYTES:].decode(errors="replace").strip()
+        return ""
+
+    def check(self) -> None:
+        """Raises if it has ended with a code other than 0."""
+        if self._process.poll():
+            raise self._failure(f"ended with code {self._process.returncode}")
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end; whether it came."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+        return self._process.returncode is not None
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """End the lease and wait for the end; SIGKILL after `timeout_s`. Twice is harmless."""
+        if self._lease >= 0:
+            os.close(self._lease)
+            self._lease = -1
+        if not self.wait(timeout_s):
+            self._process.kill()
+            self._process.wait()
+        self._out.close()
+
+    def _failure(self, what: str) -> CircuitRunError:
+        words = self.words()
+        return self._failed(
+            f"the {self._name} {what}" + (f":\n{words}" if words else f" and said nothing ({self._err})")
+        )
+
+
+class Broker(Daemon):
+    """The broker of one run."""
+
+    def __init__(self, listen: str, run: str, folder: Path) -> None:
+        """Start it; it comes up while the runner goes on. Raises BrokerFailed, as everything here."""
+        argv = (sys.executable, "-P", "-m", "broker", "--listen", listen, "--folder", str(folder), "--run", run)
+        super().__init__("broker", argv, _plain(os.environ), folder, BrokerFailed)
+
+    def endpoint(self, timeout_s: float = READY_S) -> str:
+        """Where it listens, as soon as it does."""
+        return self.said(b"listening on ", timeout_s)
+
+
+class Supervisor(Daemon):
+    """The supervisor of this host. It says `serving` on the bus when it takes orders."""
+
+    def __init__(self, place: Place) -> None:
+        """Start it; it comes up while the runner goes on. Raises SupervisorFailed, as everything here."""
+        self._run = place.run
+        place.journals.mkdir(parents=True, exist_ok=True)
+        env = {**_plain(os.environ), **place.environment("")}
+        argv = (sys.executable, "-P", "-m", "runner.launch.supervisor")
+        super().__init__("supervisor", argv, env, place.folder, SupervisorFailed)
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """End the lease, which ends every unit, and wait; if it was killed, end what it could not end any more."""
+        super().close(timeout_s)
+        if self._process.returncode != 0:
+            kin.signal_all(kin.strays(self._run), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def private_endpoint() -> Iterator[str]:
+    """An ipc endpoint that only this user can reach; its folder is removed at the end."""
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    base = base if os.path.isdir(base) and os.access(base, os.W_OK) else tempfile.gettempdir()
+    if len(os.fsencode(base)) > _MAX_IPC_BYTES - len("/circuit-12345678/bus"):
+        base = "/tmp"
+    folder = tempfile.mkdtemp(prefix="circuit-", dir=base)
+    try:
+        yield f"ipc://{folder}/bus"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _plain(env: Mapping[str, str]) -> dict[str, str]:
+    """`env` without what another run may have told this process."""
+    ours = {environment.BROKER, environment.RUN, environment.UNIT, environment.JOURNAL}
+    return {name: value for name, value in env.items() if name not in ours}

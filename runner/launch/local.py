@@ -1,0 +1,103 @@
+"""What is started on this host: a unit of a scenario as the order that starts it.
+
+Belongs here: command lines, environments and the places of files. Must not start anything.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from probe import environment
+from probe.message import Start
+from runner.errors import Mistake, ScenarioError
+from runner.scenario.model import Scenario, Unit
+
+MAX_ENV_BYTES: Final = 48 * 1024
+"""Largest `env` of one unit; the order that carries it has to fit into a message."""
+SHIM: Final = Path(__file__).parent / "older" / "shim"
+"""Put on the import path of user code of an older folder: what it imports from a package that is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run lives, as every process of it is told. `folder` is the run folder; it exists."""
+
+    broker: str
+    """Endpoint."""
+    run: str
+    folder: Path
+
+    @property
+    def journals(self) -> Path:
+        """Where units write down what they emit."""
+        return self.folder / "journals"
+
+    def environment(self, unit: str) -> dict[str, str]:
+        """The variables that make a process `unit` of this run."""
+        return {
+            environment.BROKER: self.broker,
+            environment.RUN: self.run,
+            environment.UNIT: unit,
+            environment.JOURNAL: str(self.journals),
+        }
+
+
+class Launcher:
+    """Makes the order that starts a unit of `scenario`: `Launcher(scenario, place)(unit)`.
+
+    Creates the folders for journals and output. Raises ScenarioError for an `env` that is too large to be sent.
+    """
+
+    def __init__(self, scenario: Scenario, place: Place) -> None:
+        self._scenario = scenario
+        self._place = place
+        if mistakes := [mistake for unit in scenario.units for mistake in _too_large(scenario, unit)]:
+            raise ScenarioError(mistakes)
+        for folder in (place.journals, place.folder / "units"):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, unit: Unit) -> Start:
+        """The order for `unit`, which has an entrypoint or a command."""
+        scenario, place = self._scenario, self._place
+        return Start(
+            unit=unit.name,
+            argv=python_argv(unit.entrypoint, scenario.folder) if unit.entrypoint else unit.command or (),
+            cwd=os.path.join(scenario.folder, unit.cwd or ""),
+            env={**user_environment(scenario, os.environ, unit), **place.environment(unit.name)},
+            out=str(place.folder / "units" / f"{unit.name}.out"),
+            err=str(place.folder / "units" / f"{unit.name}.err"),
+        )
+
+
+def python_argv(entrypoint: str, folder: str) -> tuple[str, ...]:
+    """The command line of a Python unit. `-P`: what lies in its folder must not hide what the bootstrap imports."""
+    return (sys.executable, "-P", "-m", "runner.launch.bootstrap", entrypoint, folder)
+
+
+def user_environment(scenario: Scenario, base: Mapping[str, str], unit: Unit | None = None) -> dict[str, str]:
+    """What user code of `scenario` finds beyond `base`: the scenario's `env` and the unit's, this Python and its
+    scripts (`circuit-run emit`) on PATH, output unbuffered, and for programs the scenario's folder on the import path.
+    """
+    declared = {**scenario.env, **(unit.env if unit is not None else {})}
+    scripts = os.path.dirname(sys.executable)
+    paths = declared.get("PATH", base.get("PATH", os.defpath)).split(os.pathsep)
+    imports = [scenario.folder] if unit is not None and unit.command is not None else []
+    imports += [str(SHIM)] if scenario.legacy is not None else []
+    imports += filter(None, [declared.get("PYTHONPATH", base.get("PYTHONPATH", ""))])
+    return {
+        "PYTHONUNBUFFERED": "1",
+        **declared,
+        "PATH": os.pathsep.join(paths if scripts in paths else [scripts, *paths]),
+        **({"PYTHONPATH": os.pathsep.join(imports)} if imports else {}),
+    }
+
+
+def _too_large(scenario: Scenario, unit: Unit) -> list[Mistake]:
+    size = sum(len(os.fsencode(text)) for pair in {**scenario.env, **unit.env}.items() for text in pair)
+    if size <= MAX_ENV_BYTES:
+        return []
+    message = f"has {size} bytes with the scenario's own; at most {MAX_ENV_BYTES} can be sent: put it in a file"
+    return [Mistake(scenario.file, f"units.{unit.name}.env", message)]
