@@ -132,6 +132,8 @@ class Error:
     """The last message of this peer was not understood and was ignored."""
 
     why: str
+    stranger: bool = False
+    """The broker does not know this peer (it may have been restarted): say HELLO again."""
 
 
 Message: TypeAlias = (

@@ -1,0 +1,101 @@
+"""Addresses the broker listens on: understanding them, and preparing and clearing what they need on disk.
+
+tcp://127.0.0.1:PORT    PORT may be 0 or *: any free one
+ipc:///folder/name      the folder is made, and removed at the end, if it is not there; only its owner may enter
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from broker.access import why_not_listening
+from broker.errors import EndpointError
+
+MAX_IPC_BYTES: Final = 103
+"""Longest path of a Unix socket that every system accepts."""
+
+
+class Endpoint(NamedTuple):
+    """`transport` is tcp or ipc, `address` what stands behind the `://`."""
+
+    transport: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"{self.transport}://{self.address}"
+
+
+def parse(text: str) -> Endpoint:
+    """The endpoint that `text` means. Raises EndpointError."""
+    transport, separator, address = text.partition("://")
+    if not separator or transport not in ("tcp", "ipc"):
+        raise EndpointError(f"{text}: not an endpoint; expected tcp://127.0.0.1:PORT or ipc:///path")
+    if transport == "ipc":
+        if not address.startswith("/"):
+            raise EndpointError(f"{text}: the path of an ipc endpoint starts with /, as in ipc:///run/user/1000/bus")
+        if len(os.fsencode(address)) > MAX_IPC_BYTES:
+            raise EndpointError(
+                f"{text}: the path has {len(os.fsencode(address))} bytes, the system takes {MAX_IPC_BYTES}; "
+                "choose a shorter folder"
+            )
+        return Endpoint(transport, address)
+    host, _, port = address.rpartition(":")
+    port = "0" if port == "*" else port
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise EndpointError(f"{text}: expected a host and a port, as in tcp://127.0.0.1:0")
+    return Endpoint(transport, f"{'127.0.0.1' if host == 'localhost' else host}:{port}")
+
+
+@contextmanager
+def prepared(endpoint: Endpoint) -> Iterator[None]:
+    """While it lasts the endpoint may be bound; afterwards nothing of it is left on disk.
+
+    Raises EndpointError if it may not be opened or somebody listens there.
+    """
+    if endpoint.transport != "ipc":
+        _check_access(endpoint, None)
+        yield
+        return
+    path = Path(endpoint.address)
+    made = _make_folder(path.parent)
+    try:
+        _check_access(endpoint, path.parent.stat().st_mode)
+        _check_free(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        if made:
+            with suppress(OSError):
+                path.parent.rmdir()
+
+
+def _check_access(endpoint: Endpoint, folder_mode: int | None) -> None:
+    if why := why_not_listening(*endpoint, folder_mode):
+        raise EndpointError(f"{endpoint}: {why}")
+
+
+def _make_folder(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise EndpointError(
+            f"{folder}: {error.strerror}; choose a folder inside one that exists and is yours"
+        ) from None
+    return True
+
+
+def _check_free(path: Path) -> None:
+    """Binding takes over the path from whoever listens there, so somebody has to ask first."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return
+    raise EndpointError(f"ipc://{path}: somebody listens there already; end that broker or choose another path")

@@ -1,0 +1,25 @@
+"""The error tree of the package `broker`. Each message is one line for a person: the thing, what was found, the remedy.
+
+BrokerError
+├── EndpointError    an address that makes no sense, is taken, or may not be opened
+└── LogError         a log that cannot be opened, written or read; `.offset` says where, `.torn` whether only the
+                     last entry is incomplete
+"""
+
+
+class BrokerError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class EndpointError(BrokerError):
+    """The broker cannot listen there."""
+
+
+class LogError(BrokerError):
+    """The log at byte `offset` is not what it should be. `torn`: everything before is whole, the rest was never
+    completely written; that is what a crash leaves and no damage."""
+
+    def __init__(self, message: str, *, offset: int = 0, torn: bool = False) -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.torn = torn

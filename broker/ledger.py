@@ -1,0 +1,94 @@
+"""Which sequence numbers of an incarnation are in the log. Pure: numbers in, decisions out.
+
+Belongs here: the rule that makes a batch new, old or premature. Must not know bytes, sockets or files.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+MAX_SEQ: Final = 2**63 - 1
+"""Largest sequence number that is believed."""
+
+
+class Outcome(Enum):
+    """What to do with a message about sequence numbers."""
+
+    APPEND = "append"
+    """Put it into the log, without those of its numbers that are there already."""
+    KNOWN = "known"
+    """All of it is in the log already."""
+    REWIND = "rewind"
+    """Numbers before it are missing and nobody said that they are lost: drop it, the sender has to go back."""
+    NONSENSE = "nonsense"
+    """No sender that counts from 1 can mean this."""
+
+
+@dataclass(slots=True)
+class Account:
+    """What is known of one incarnation. Every number below `next_seq` is in the log, or is known there to be lost."""
+
+    next_seq: int = 1
+    final: int | None = None
+    """Last number according to FINAL; None: it may say more."""
+    rewinding: bool = False
+    """It was told to go back and has not done so yet; what it had on the way meanwhile is refused in silence."""
+
+    def judge(self, first: int, end: int) -> Outcome:
+        """Decide about the numbers from `first` up to but not including `end`. None at all (`first` == `end`) is a
+        watermark: right as soon as everything before it is known, however often it comes."""
+        if not 1 <= first <= end <= MAX_SEQ:
+            return Outcome.NONSENSE
+        if first > self.next_seq:
+            return Outcome.REWIND
+        if first < end <= self.next_seq:
+            return Outcome.KNOWN
+        return Outcome.APPEND
+
+    def judge_final(self, last: int) -> Outcome:
+        """Decide about FINAL. A sender that knows fewer numbers than the log (its journal was cut short by a crash) is
+        still right that there will be no more."""
+        if last >= MAX_SEQ:
+            return Outcome.NONSENSE
+        if last >= self.next_seq:
+            return Outcome.REWIND
+        return Outcome.KNOWN if self.final == self.next_seq - 1 else Outcome.APPEND
+
+    def known(self, first: int, end: int) -> int:
+        """How many of the numbers from `first` up to but not including `end` are in the log."""
+        return max(0, min(self.next_seq, end) - first)
+
+    def advance(self, end: int) -> None:
+        """Everything below `end` is in the log now."""
+        self.next_seq = max(self.next_seq, end)
+
+    def finish(self) -> None:
+        """What is in the log now is all that this incarnation will ever have said."""
+        self.final = self.next_seq - 1
+
+
+class Ledger:
+    """The accounts of a run, by (unit, incarnation)."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[tuple[str, int], Account] = {}
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return iter(self._accounts)
+
+    def find(self, unit: str, incarnation: int) -> Account | None:
+        """The account, if this incarnation has ever said anything."""
+        return self._accounts.get((unit, incarnation))
+
+    def open(self, unit: str, incarnation: int) -> Account:
+        """The account, made if there is none."""
+        return self._accounts.setdefault((unit, incarnation), Account())
+
+    @property
+    def unfinished(self) -> int:
+        """How many incarnations have not said FINAL."""
+        return sum(account.final is None for account in self._accounts.values())

@@ -1,0 +1,244 @@
+"""`events.log`: the append-only file that is the truth about a run; writing it, mending it, reading it back.
+
+    file   = header, entry, entry, ...
+    header = "CIRCUIT" 0x0a, u32 version, u32 0                                  (16 bytes)
+    entry  = u32 length of the payload, u32 crc32 of the payload, payload        (see wire.encode_entry)
+
+Numbers are big-endian. Offsets are bytes from the start of the file; those of RECORDS and FETCH are the same ones.
+Must not know sockets or who reads.
+"""
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+from broker.errors import LogError
+from probe import wire
+from probe.errors import WireError
+from probe.message import Message
+
+FILE_NAME: Final = "events.log"
+VERSION: Final = 1
+HEADER: Final = b"CIRCUIT\n" + struct.pack(">II", VERSION, 0)
+START: Final = len(HEADER)
+"""Offset of the first entry."""
+PREFIX: Final = struct.Struct(">II")
+MAX_ENTRY_BYTES: Final = 3 * wire.MAX_FRAME_BYTES
+"""Longest payload; anything longer is damage."""
+READ_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One logged message: HELLO, EVENTS, GAP or FINAL, and who said it. `end` is the offset behind it."""
+
+    unit: str
+    incarnation: int
+    message: Message
+    body: bytes
+    end: int
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def entries(chunk: bytes, offset: int = 0) -> Iterator[Entry]:
+    """The entries in `chunk`, which holds whole ones and begins at byte `offset` of the log.
+
+    Raises LogError for anything else.
+    """
+    end = 0
+    for start, end in bounds(chunk, offset):
+        payload = memoryview(chunk)[start + PREFIX.size : end]
+        if crc32(payload) != PREFIX.unpack_from(chunk, start)[1]:
+            raise LogError(f"the checksum of the entry at byte {offset + start} is wrong", offset=offset + start)
+        yield _entry(payload, offset + end)
+    if end != len(chunk):
+        raise LogError(f"the entry at byte {offset + end} is cut off", offset=offset + end, torn=True)
+
+
+def scan(path: Path, offset: int = 0) -> Iterator[Entry]:
+    """The entries of the file from byte `offset` on (0: all).
+
+    Raises LogError: `torn` after the last whole entry if there is a rest, else for a file that is none of ours, cannot
+    be read or is damaged.
+    """
+    try:
+        for chunk, begin in chunks(path, offset):
+            yield from entries(chunk, begin)
+    except LogError as error:
+        torn = error.torn or (error.offset >= START and _is_last(path, error.offset))
+        raise LogError(f"{path}: {error}", offset=error.offset, torn=torn) from None
+
+
+def chunks(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
+    """(whole entries in one piece, byte of the log where they begin), from byte `offset` on. Nothing but lengths has
+    been looked at. Raises LogError."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise LogError(error.strerror or str(error)) from None
+    with file:
+        _check_header(file.read(START))
+        offset = max(offset, START)
+        file.seek(offset)
+        rest = b""
+        while read := file.read(READ_BYTES):
+            chunk = rest + read
+            end = whole(chunk, offset)
+            rest = chunk[end:]
+            if end:
+                yield chunk[:end], offset
+            offset += end
+        if rest:
+            raise LogError(f"the entry at byte {offset} is cut off", offset=offset, torn=True)
+
+
+def bounds(chunk: bytes, offset: int = 0) -> Iterator[tuple[int, int]]:
+    """(where it starts, where it ends) of each whole entry in `chunk`; ends where the next one is not whole.
+
+    Raises LogError for a length that is none; `offset` is where the chunk begins in the log.
+    """
+    start = 0
+    while start + PREFIX.size <= len(chunk):
+        length = PREFIX.unpack_from(chunk, start)[0]
+        if not 0 < length <= MAX_ENTRY_BYTES:
+            raise LogError(f"no entry begins at byte {offset + start}", offset=offset + start)
+        end = start + PREFIX.size + length
+        if end > len(chunk):
+            return
+        yield start, end
+        start = end
+
+
+def whole(chunk: bytes, offset: int = 0) -> int:
+    """How many bytes at the start of `chunk` are whole entries. Raises LogError like `bounds`."""
+    return max((end for _, end in bounds(chunk, offset)), default=0)
+
+
+def _entry(payload: memoryview, end: int) -> Entry:
+    try:
+        return Entry(*wire.decode_entry(payload), end)
+    except WireError as error:
+        raise LogError(f"the entry that ends at byte {end}: {error}", offset=end) from None
+
+
+def _check_header(found: bytes) -> None:
+    if found == HEADER:
+        return
+    if HEADER.startswith(found):
+        raise LogError("the header is cut off", torn=True)
+    if found[:8] == HEADER[:8]:
+        raise LogError(f"version {struct.unpack_from('>I', found, 8)[0]} of the log, expected {VERSION}")
+    raise LogError("not a log of circuit-run")
+
+
+def _is_last(path: Path, offset: int) -> bool:
+    """Whether the wrong entry at `offset` is the last thing that was written: it reaches the end of the file, or only
+    zeros follow (a file that had grown when the power went)."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(offset)
+        rest = file.read(MAX_ENTRY_BYTES)
+    if not any(rest):
+        return size - offset == len(rest)
+    return bool(offset + PREFIX.size + PREFIX.unpack_from(rest)[0] == size)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+class Log:
+    """The log as its one writer sees it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file at `path` (its folder too). What a crash left of a last entry is cut off and counted
+        in `cut`. Call `recover` once before the first `append`.
+
+        Raises LogError if the file cannot be written, is held by another broker, is damaged or is none of ours.
+        """
+        self.path = path
+        self.end = START
+        self.cut = 0
+        self._tail = b""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LogError(f"{path}: {error.strerror}; choose a folder that you may write to") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise LogError(f"{path}: another broker writes it; end that one, or choose another folder") from None
+
+    def recover(self) -> Iterator[Entry]:
+        """Everything that is in the file already, oldest first; afterwards the log is ready for `append`."""
+        try:
+            if os.fstat(self._file).st_size:
+                for entry in scan(self.path):
+                    self.end = entry.end
+                    yield entry
+        except LogError as error:
+            if not error.torn:
+                raise
+        size = os.fstat(self._file).st_size
+        if size < START:
+            os.ftruncate(self._file, 0)
+            self._write(HEADER)
+        elif size > self.end:
+            self.cut = size - self.end
+            os.ftruncate(self._file, self.end)
+
+    def append(self, group: Iterable[bytes]) -> None:
+        """Write a group of payloads with one system call. When it returns they survive this process.
+
+        Raises LogError if the disk refuses; the file then ends behind the last group that was whole.
+        """
+        parts: list[bytes] = []
+        for payload in group:
+            parts += (PREFIX.pack(len(payload), crc32(payload)), payload)
+        self._tail = b"".join(parts)
+        self._write(self._tail)
+        self.end += len(self._tail)
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Whole entries from `offset` on, at most `limit` bytes of them but at least one entry; b"" at the end.
+
+        Raises LogError if no entry begins at `offset`.
+        """
+        if offset >= self.end:
+            return b""
+        begin = self.end - len(self._tail)
+        if offset == begin and len(self._tail) <= limit:
+            return self._tail  # a reader that keeps up gets what was just written, without asking the disk
+        if offset >= begin:
+            chunk = self._tail[offset - begin : offset - begin + max(limit, PREFIX.size)]
+        else:
+            chunk = os.pread(self._file, max(limit, PREFIX.size), offset)
+        end = whole(chunk, offset)
+        if not end:  # the first entry alone is longer than that
+            end = PREFIX.size + PREFIX.unpack(chunk[: PREFIX.size])[0]
+            return os.pread(self._file, end, offset)
+        return chunk if end == len(chunk) else chunk[:end]
+
+    def close(self) -> None:
+        """Let go of the file. Harmless when repeated."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _write(self, data: bytes) -> None:
+        before = os.fstat(self._file).st_size
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError as error:
+            os.ftruncate(self._file, before)
+            raise LogError(f"{self.path}: {error.strerror}; nothing after byte {before} was acknowledged") from None

@@ -1,0 +1,223 @@
+"""One run as the broker sees it: its log, its ledger, its counters.
+
+Belongs here: what becomes of a message that is evidence. Must not know sockets, peers or the time.
+"""
+
+import typing
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from broker import access, log
+from broker.errors import BrokerError, LogError
+from broker.ledger import Account, Ledger, Outcome
+from probe import wire
+from probe.message import Command, Events, Final, Gap
+
+SMALLEST_RECORD: typing.Final = 7
+"""Bytes of a record with nothing in it; more records than fit into a body are no records."""
+
+
+RUNNER: typing.Final = "@runner"
+"""Who is named in the log as the sender of commands."""
+MAX_KEPT_COMMANDS: typing.Final = 1024
+"""Commands kept for supervisors that have not come yet."""
+
+
+class Nonsense(Exception):
+    """A message that is well formed and cannot be meant."""
+
+
+class Run:
+    """Evidence comes in by `take`, is written by `flush`, and leaves by `log.read`."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        """Open the log in `folder`; one that is there already is continued. Raises LogError."""
+        self.name = name
+        self.ledger = Ledger()
+        self.counters: Counter[str] = Counter()
+        """See docs/wire.md, PONG."""
+        self._group: list[bytes] = []
+        self._kept: list[tuple[str, Sequence[bytes]]] = []
+        self.log = log.Log(folder / log.FILE_NAME)
+        try:
+            for entry in self.log.recover():
+                self._remember(entry)
+        except LogError:
+            self.log.close()
+            raise
+        self.counters["torn_bytes"] = self.log.cut
+
+    def join(self, unit: str, incarnation: int, frames: Sequence[bytes]) -> Account:
+        """The account of an incarnation that says HELLO; its first one is kept. Raises BrokerError: too many."""
+        account = self.ledger.find(unit, incarnation)
+        if account is None:
+            if len(self.ledger) >= access.MAX_INCARNATIONS:
+                raise BrokerError(f"run {self.name!r} has {access.MAX_INCARNATIONS} incarnations already")
+            account = self.ledger.open(unit, incarnation)
+            self._keep(unit, incarnation, frames)
+        account.rewinding = False
+        return account
+
+    def take(self, unit: str, incarnation: int, message: Events | Gap | Final, frames: Sequence[bytes]) -> bool:
+        """Accept EVENTS, GAP or FINAL, sent as `frames`. Whether the sender is to be told where the log stands.
+
+        Raises Nonsense for a message that no correct sender can mean.
+        """
+        account = self.ledger.open(unit, incarnation)
+        match message:
+            case Final(last):
+                outcome = account.judge_final(last)
+            case Events() | Gap():
+                first, end = _range(message, frames)
+                outcome = account.judge(first, end)
+                known = account.known(first, end)
+        match outcome:
+            case Outcome.NONSENSE:
+                raise Nonsense(f"{message} makes no sense: numbers count from 1 and end before 2^63")
+            case Outcome.REWIND:
+                self.counters["rewound"] += 1
+                told, account.rewinding = account.rewinding, True
+                return not told
+            case Outcome.KNOWN if not isinstance(message, Final):
+                self.counters["duplicates"] += known
+            case Outcome.APPEND:
+                if isinstance(message, Final):
+                    account.finish()
+                else:
+                    if known:
+                        message, frames = _trimmed(message, frames, known)
+                        self.counters["duplicates"] += known
+                    account.advance(end)
+                    self._count(message)
+                self._keep(unit, incarnation, frames)
+        account.rewinding = False
+        return not (isinstance(message, Events) and message.count == 0)
+
+    def ordered(self, frames: Sequence[bytes]) -> None:
+        """Keep a COMMAND, sent as `frames`: what was ordered belongs to what happened."""
+        self._keep(RUNNER, 0, frames)
+        self.counters["commands"] += 1
+
+    def keep_for(self, unit: str, frames: Sequence[bytes]) -> bool:
+        """Hold a COMMAND for a supervisor that has not said HELLO yet, as a runner need not wait for it. Whether it is
+        held; one that was here and left gets nothing."""
+        known = any(name == unit for name, _ in self.ledger)
+        if not unit.startswith("@") or known or len(self._kept) >= MAX_KEPT_COMMANDS:
+            return False
+        self._kept.append((unit, frames))
+        return True
+
+    def kept_for(self, unit: str) -> list[Sequence[bytes]]:
+        """The COMMANDs held for `unit`, which are held no longer."""
+        mine = [frames for name, frames in self._kept if name == unit]
+        self._kept = [(name, frames) for name, frames in self._kept if name != unit]
+        return mine
+
+    def flush(self) -> None:
+        """Write everything accepted since the last time. Raises LogError."""
+        if self._group:
+            self.log.append(self._group)
+            self._group.clear()
+
+    def statistics(self) -> dict[str, int]:
+        """The counters, and how things stand."""
+        return {
+            **self.counters,
+            "log_bytes": self.log.end,
+            "incarnations": len(self.ledger),
+            "unfinished": self.ledger.unfinished,
+        }
+
+    def _keep(self, unit: str, incarnation: int, frames: Sequence[bytes]) -> None:
+        self._group.append(wire.encode_entry(unit, incarnation, frames))
+        self.counters["entries"] += 1
+
+    def _count(self, message: Events | Gap) -> None:
+        if isinstance(message, Events):
+            self.counters["events"] += message.count
+        else:
+            self.counters["lost"] += message.last - message.first + 1
+
+    def _remember(self, entry: log.Entry) -> None:
+        self.counters["entries"] += 1
+        if isinstance(entry.message, Command):
+            self.counters["commands"] += 1
+            return
+        account = self.ledger.open(entry.unit, entry.incarnation)
+        match entry.message:
+            case Events(first, count):
+                account.advance(first + count)
+                self._count(entry.message)
+            case Gap(_, last):
+                account.advance(last + 1)
+                self._count(entry.message)
+            case Final():
+                account.finish()
+
+
+class Runs:
+    """The runs of one broker. With `only`, that run alone, and `folder` is its folder; else each has a folder in it."""
+
+    def __init__(self, folder: Path, only: str | None = None) -> None:
+        """Raises BrokerError if `folder` cannot be used."""
+        self.only = only
+        self._folder = folder
+        self._open: dict[str, Run] = {}
+        if only is None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise BrokerError(f"{folder}: {error.strerror}; choose a folder that you may write to") from None
+        elif access.is_run_id(only):
+            self._open[only] = Run(only, folder)
+        else:
+            raise BrokerError(f"{only!r} is no id of a run; use letters, digits, '.', '_' and '-'")
+
+    def find(self, name: str) -> Run | None:
+        """The run, if it is open. No name: the one that was opened last."""
+        return self._open.get(name) if name else next(reversed(self._open.values()), None)
+
+    def open(self, name: str) -> Run:
+        """The run, begun or continued if it is not open. Raises BrokerError."""
+        if name not in self._open:
+            if len(self._open) >= access.MAX_RUNS:
+                raise BrokerError(f"this broker serves {access.MAX_RUNS} runs already; start another one")
+            self._open[name] = Run(name, self._folder / name)
+        return self._open[name]
+
+    def all(self) -> list[Run]:
+        """Every open run."""
+        return list(self._open.values())
+
+    def close(self) -> None:
+        """Write what is left and let go of the files."""
+        for run in self._open.values():
+            run.flush()
+            run.log.close()
+
+
+def _range(message: Events | Gap, frames: Sequence[bytes]) -> tuple[int, int]:
+    """The sequence numbers that the message is about: from, up to but not including."""
+    if isinstance(message, Gap):
+        if message.last < message.first:
+            raise Nonsense(f"GAP ends at {message.last}, before it begins at {message.first}")
+        return message.first, message.last + 1
+    size = len(frames[2]) if len(frames) == 3 else 0
+    if message.count * SMALLEST_RECORD > size or (size and not message.count):
+        raise Nonsense(f"EVENTS says {message.count} records and brings {size} bytes")
+    return message.first, message.first + message.count
+
+
+def _trimmed(message: Events | Gap, frames: Sequence[bytes], known: int) -> tuple[Events | Gap, list[bytes]]:
+    """The message without its first `known` numbers, and the frames that say so."""
+    if isinstance(message, Gap):
+        rest: Events | Gap = replace(message, first=message.first + known)
+        return rest, [bytes(frame) for frame in wire.encode(rest)]
+    end = next(islice(wire.record_bounds(frames[2]), known - 1, None), None)
+    if end is None:
+        raise Nonsense(f"EVENTS says {message.count} records and brings fewer")
+    rest = replace(message, first=message.first + known, count=message.count - known)
+    return rest, [bytes(frame) for frame in wire.encode(rest, frames[2][end:])]

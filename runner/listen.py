@@ -1,0 +1,202 @@
+"""The runner's end of the bus: log entries in, in order; orders out.
+
+Belongs here: one DEALER socket, the HELLO behind every (re)connection, and the window of bytes the broker may send.
+Must not know what entries mean, nor who is waiting for them.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from broker import log
+from broker.errors import LogError
+from broker.log import Entry
+from probe import message as m
+from probe import wire
+from probe.errors import WireError
+from runner.errors import BrokerFailed
+
+CREDIT_BYTES: Final = 8 * 1024 * 1024
+"""How far the broker may send ahead; what a listener that is never asked holds at most."""
+LINGER_MS: Final = 200
+
+
+class Listener:
+    """A reader of one run's log, from its beginning, that survives restarts of the broker.
+
+    `socket` is for a `zmq.Poller`; it is readable when there may be something to `receive`. Call `receive` a few times
+    a second even if it is not: that is when a lost connection is taken up again. Not thread-safe.
+    """
+
+    def __init__(self, endpoint: str, run: str, role: str = "runner", *, timeout_s: float = 10.0) -> None:
+        """Connect and wait for the broker's WELCOME. `role` is "runner", or "watcher" for one that sends no orders.
+
+        Raises BrokerFailed if nobody answers within `timeout_s` or the broker refuses.
+        """
+        self.endpoint = endpoint
+        self.offset = log.START
+        """Byte of the log up to which entries were handed out."""
+        self.log_end = log.START
+        """Byte at which the log ended when the broker last said so."""
+        self._hello = m.Hello(m.VERSION, role, run, sdk="circuit-run")
+        self._limit = 0
+        self._pong: m.Pong | None = None
+        self._stash: list[Entry] = []
+        """Entries that came while we waited for something else."""
+        self._held: list[list[bytes | memoryview]] = []
+        """Orders given while there was no broker."""
+        self._welcome = False
+        self._context = zmq.Context()
+        self.socket = self._context.socket(zmq.DEALER)
+        self.socket.linger = LINGER_MS
+        self.socket.reconnect_ivl, self.socket.reconnect_ivl_max = 10, 200
+        if endpoint.startswith("tcp:"):
+            self.socket.ipv6 = "[" in endpoint
+            self.socket.tcp_keepalive = 1
+        self._monitor = self.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        try:
+            self._connect(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def receive(self, limit: int = 1000) -> list[Entry]:
+        """The next entries, in order, without waiting. Whole frames are handed out, so there may be some more than
+        `limit`; nothing is kept back that the socket does not show.
+
+        Raises BrokerFailed if the broker refuses us, or its log is no longer the one we have read.
+        """
+        entries, self._stash = self._stash, []
+        self._watch_connection()
+        while len(entries) < limit:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            entries += self._take(frames)
+        return entries
+
+    def wait(self, others: Sequence[int] = (), timeout_ms: int | None = None) -> bool:
+        """Sleep until there may be something to receive, or one of the file descriptors `others` is readable. Whether
+        it was so within `timeout_ms` (None: no limit)."""
+        if self._stash:
+            return True
+        poller = zmq.Poller()
+        for source in (self.socket, self._monitor, *others):
+            poller.register(source, zmq.POLLIN)
+        return bool(poller.poll(timeout_ms))
+
+    def command(self, order: m.Order, to: Sequence[str] = ()) -> None:
+        """Send `order` to the units (or supervisors) named in `to`; to all that are connected if there are none."""
+        frames = wire.encode(m.Command(tuple(to)), wire.encode_order(order))
+        self._watch_connection()
+        if self._welcome:
+            self._send(frames)
+        else:
+            self._held.append(frames)
+
+    def ping(self, timeout_s: float = 5.0) -> dict[str, int]:
+        """What the broker has counted for this run (docs/wire.md, PONG). Raises BrokerFailed if it does not answer."""
+        self._pong = None
+        self._send(wire.encode(m.Ping(time.monotonic_ns())))
+        self._until(lambda: self._pong is not None, timeout_s)
+        assert self._pong is not None
+        return self._pong.counters
+
+    def close(self) -> None:
+        """Leave. Harmless when repeated."""
+        if not self._context.closed:
+            self.socket.disable_monitor()
+            self._monitor.close(0)
+            self.socket.close()
+            self._context.term()
+
+    # --- connection ---
+
+    def _connect(self, timeout_s: float) -> None:
+        try:
+            self.socket.connect(self.endpoint)
+        except zmq.ZMQError as error:
+            raise BrokerFailed(
+                f"{self.endpoint!r} is no address of a broker ({error.strerror}); expected tcp://HOST:PORT or ipc:///path"
+            ) from None
+        self._until(lambda: self._welcome, timeout_s)
+
+    def _until(self, reached: Callable[[], bool], timeout_s: float) -> None:
+        """Take what comes until `reached`; entries go to the stash."""
+        deadline = time.monotonic() + timeout_s
+        poller = zmq.Poller()
+        poller.register(self.socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+        while not reached():
+            left_ms = math.ceil((deadline - time.monotonic()) * 1000)
+            if left_ms <= 0 or not poller.poll(left_ms):
+                raise BrokerFailed(f"no broker answers at {self.endpoint} within {timeout_s:g} s; is it running?")
+            self._stash = self.receive(len(self._stash) + 1)
+
+    def _watch_connection(self) -> None:
+        """Say HELLO on every new connection: a broker that was restarted does not know us."""
+        while self._monitor.poll(0):
+            connected = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._welcome = False
+            if connected:
+                self._send(wire.encode(self._hello))
+
+    def _send(self, frames: Sequence[bytes | memoryview]) -> None:
+        try:
+            self.socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            raise BrokerFailed(f"the broker at {self.endpoint} takes no orders any more; is it stopped?") from None
+
+    # --- what the broker says ---
+
+    def _take(self, frames: list[bytes]) -> list[Entry]:
+        try:
+            message, body = wire.decode(frames)
+        except WireError as error:
+            raise BrokerFailed(f"{self.endpoint} does not speak our protocol: {error}") from None
+        match message:
+            case m.Records():
+                return self._records(message, body)
+            case m.Welcome():
+                self._welcome = True
+                self._fetch()
+                while self._held:
+                    self._send(self._held.pop(0))
+            case m.Pong():
+                self._pong = message
+            case m.Refused(why):
+                raise BrokerFailed(f"the broker at {self.endpoint} refuses: {why}")
+            case m.Error(_, stranger=True):
+                self._welcome = False
+                self._send(wire.encode(self._hello))
+            case m.Error(why):
+                raise BrokerFailed(f"the broker at {self.endpoint} did not understand: {why}")
+        return []
+
+    def _records(self, records: m.Records, body: bytes) -> list[Entry]:
+        self.log_end = records.end
+        if records.end < self.offset:
+            raise BrokerFailed(
+                f"the log at {self.endpoint} ends at byte {records.end}, but {self.offset} bytes of it have been read; "
+                "the broker was restarted with another folder, or its disk lost what it had kept"
+            )
+        known = self.offset - records.offset
+        if known < 0 or known >= len(body):
+            return []  # left over from before a reconnection; what is missing has been asked for
+        try:
+            entries = list(log.entries(body[known:] if known else body, self.offset))
+        except LogError as error:
+            raise BrokerFailed(f"{self.endpoint} sent what is not a log: {error}") from None
+        self.offset = records.offset + len(body)
+        if self._limit - self.offset < CREDIT_BYTES // 2:
+            self._fetch()
+        return entries
+
+    def _fetch(self) -> None:
+        self._limit = self.offset + CREDIT_BYTES
+        self._send(wire.encode(m.Fetch(self.offset, CREDIT_BYTES)))
