@@ -1,7 +1,7 @@
 """The command line `circuit-run`: one file a command, errors -> exit codes.
 
-Belongs here: joining the commands, and the one place where an exception becomes words and a number. Commands import what
-they need when they run, so that `circuit-run --help` and short scenarios start quickly.
+Belongs here: joining the commands, and the one place where an exception becomes words and a number. Commands import
+what they need when they run, so that `circuit-run --help` and short scenarios start quickly.
 """
 
 import sys
@@ -16,9 +16,9 @@ from runner.errors import CircuitRunError, ExitCode
 
 app = typer.Typer(
     name="circuit-run",
-    help="Prove that an event travelled through the whole system: start units, follow their probes, judge the circuits.",
-    epilog="`circuit-run PATH...` is short for `circuit-run run PATH...`. Exit codes: 0 passed, 1 failed, 2 interrupted, "
-    "3 internal error, 4 usage or configuration, 5 nothing to run, 6 inconclusive.",
+    help="Prove that an event travelled through the whole system: start units, follow probes, judge circuits.",
+    epilog="`circuit-run PATH...` is short for `circuit-run run PATH...`. Exit codes: 0 passed, 1 failed, "
+    "2 interrupted, 3 internal error, 4 usage or configuration, 5 nothing to run, 6 inconclusive.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -6,7 +6,7 @@ Belongs here: names of files and how a folder is made and found again. Must not 
       history.db                            index of runs
       latest -> runs/<newest>
       runs/<UTC time>-<scenario>-<id>/
-        scenario.json  events.log  result.json  units/<name>.out  units/<name>.err  journal/  (while units live)
+        scenario.json  events.log  result.json  units/<name>.out  units/<name>.err  journals/  (while units live)
 """
 
 import os
@@ -55,7 +55,7 @@ class RunFolder:
     @property
     def journals(self) -> Path:
         """What units have emitted and the broker has not confirmed."""
-        return self.path / "journal"
+        return self.path / "journals"
 
     @property
     def endpoint(self) -> Path:

@@ -1,0 +1,72 @@
+"""The live view of a run that somebody else drives.
+
+Belongs here: finding the broker of a run and following its log. Sends no orders and keeps nothing.
+"""
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from probe import environment
+from runner.errors import UsageError
+from runner.history import folder
+from runner.listen import Listener
+from runner.scenario import restore
+from runner.scenario.model import Scenario
+from runner.session.picture import Picture
+from runner.session.recorded import Hindsight
+from runner.session.signals import Signals
+from runner.view import Action, Screen
+
+FRAME_NS = 100_000_000
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A run that can be watched, and the scenario its circuits come from (an empty one when it is not known)."""
+
+    endpoint: str
+    run: str
+    scenario: Scenario
+
+
+def attachable(endpoint: str | None, run: str | None, root: Path) -> Target:
+    """What to watch: what is named, else what the environment names, else the newest run below `root`.
+
+    Raises UsageError when there is nothing to watch, RecordingError when there has been no run at all.
+    """
+    told = environment.read()
+    endpoint, run = endpoint or told.broker, run or told.run
+    if endpoint and run:
+        return Target(endpoint, run, Scenario(name=run, folder=str(Path.cwd()), file="", units=()))
+    if endpoint:
+        raise UsageError(f"which run on {endpoint}? Give --run ID or set {environment.RUN}")
+    newest = folder.find(run or folder.LATEST, root)
+    if not newest.endpoint.exists():
+        raise UsageError(f"run {newest.run} is over; see it with: circuit-run show {newest.run}")
+    return Target(newest.endpoint.read_text().strip(), newest.run, restore(newest.scenario.read_bytes()))
+
+
+def watch(target: Target, scenario: Scenario, screen: Screen) -> None:
+    """Show the run until it is over or the watcher has seen enough. Raises BrokerFailed if the broker is not there."""
+    started_ns = time.monotonic_ns()
+    hindsight = Hindsight(scenario, started_ns)
+    intake = hindsight.intake
+    picture = Picture(scenario, intake, started_ns)
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        listener = stack.enter_context(contextlib.closing(Listener(target.endpoint, target.run, role="watcher")))
+        others = [signals.fileno(), *([keys] if (keys := screen.fileno()) is not None else [])]
+        while not intake.closed:
+            now_ns = time.monotonic_ns()
+            screen.show(picture.take("watching", now_ns))
+            listener.wait(others, FRAME_NS // 1_000_000)
+            asked = screen.keys()
+            if signals.taken() or Action.QUIT in asked:
+                return
+            for entry in listener.receive(BATCH):
+                hindsight.take(entry)
+            intake.verifier.settle()
+        screen.show(picture.take("done", time.monotonic_ns()))

@@ -1,0 +1,119 @@
+"""One log entry in, orders out: hands each entry to those who decide something from it.
+
+Belongs here: which part of the run cares about which entry. Must not know where entries come from (a broker or a
+file) or how orders travel; reads no clock.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from broker.log import Entry
+from probe.errors import WireError
+from probe.event import Event, Kind
+from probe.message import Events, Final, Gap, Hello
+from probe.wire import Record, event_of, unpack_records
+from runner.launch.lifecycle import GATE, Lifecycle
+from runner.lockstep.barriers import Barriers
+from runner.lockstep.waits import Past, Waits
+from runner.orders import Directed
+from runner.scenario.model import Scenario
+from runner.verifier import Verifier
+
+_ASKING = int(Kind.ARRIVE)
+
+
+class Intake:
+    """Everything that is decided from the log of one run. `past` looks up what the log already holds."""
+
+    def __init__(self, scenario: Scenario, lifecycle: Lifecycle, past: Past) -> None:
+        names = tuple(unit.name for unit in scenario.units)
+        self.verifier = Verifier(scenario)
+        self.lifecycle = lifecycle
+        self.barriers = Barriers(scenario.barriers, names)
+        self.waits = Waits(names, past)
+        self.malformed = 0
+        """Messages in the log whose body was not records."""
+        self.closed: set[str] = set()
+        """Fabric peers ("@local") that have said their last word."""
+        self._wanted = lifecycle.wants
+        self._ended: set[str] = set()
+
+    def take(self, entry: Entry, now_ns: int) -> list[Directed]:
+        """Digest `entry`; returns the orders that follow from it."""
+        unit, incarnation, message = entry.unit, entry.incarnation, entry.message
+        fabric = unit.startswith("@")
+        if isinstance(message, Events):
+            return self._events(entry, message, fabric, now_ns)
+        if isinstance(message, Hello):
+            if not fabric:
+                self.verifier.join(unit, incarnation)
+                self.lifecycle.joined(unit, incarnation, message.waiting)
+            return [*self.barriers.again(unit, message.waiting), *self.waits.again(unit, message.waiting)]
+        if isinstance(message, Gap) and not fabric:
+            self.verifier.lose(unit, incarnation, message.first, message.last, message.why)
+        elif isinstance(message, Final):
+            if fabric:
+                self.closed.add(unit)
+            else:
+                self.verifier.final(unit, incarnation, message.last)
+                self.lifecycle.final(unit, incarnation)
+                return self.note_endings()
+        return []
+
+    def note_endings(self) -> list[Directed]:
+        """Tells everybody which units have ended since the last call."""
+        orders: list[Directed] = []
+        for status in self.lifecycle.statuses():
+            name = status.name
+            if status.state.ended and name not in self._ended:
+                self._ended.add(name)
+                self.verifier.end_unit(name)
+                why = status.why or f"has {status.state}"
+                orders += [*self.barriers.ended(name, why), *self.waits.ended(name, why)]
+            elif name in self._ended and not status.state.ended:  # started again
+                self._ended.discard(name)
+                self.barriers.restarted(name)
+                self.waits.restarted(name)
+        return orders
+
+    def _events(self, entry: Entry, message: Events, fabric: bool, now_ns: int) -> list[Directed]:
+        unit = entry.unit
+        try:
+            records = unpack_records(entry.body)
+        except WireError:
+            self.malformed += 1
+            return []
+        if fabric:
+            for event in _events_of(entry, records):
+                self.lifecycle.event(event)
+            self._wanted = self.lifecycle.wants
+            return self.note_endings()
+        self.verifier.batch(unit, entry.incarnation, records, message.watermark_ns)
+        if unit in self._wanted:
+            for event in _events_of(entry, records):
+                self.lifecycle.event(event)
+            self._wanted = self.lifecycle.wants
+        orders: list[Directed] = []
+        for event in _events_of(entry, _asking(records)):
+            if event.kind is Kind.ARRIVE and event.data.get("ask") != GATE:
+                orders += self.barriers.arrive(event, now_ns)
+            elif event.kind is Kind.WAIT:
+                orders += self.waits.asked(event, now_ns)
+        if self.waits.standing:
+            orders += self.waits.saw(unit, records)
+        return orders
+
+
+def _asking(records: Sequence[Record]) -> list[Record]:
+    """The fabric's own records among `records`. This runs over every event, so the common case is one comprehension."""
+    try:
+        return [record for record in records if record[3] >= _ASKING]
+    except (TypeError, IndexError):  # a unit that sends rubbish; the verifier has counted it
+        return [r for r in records if isinstance(r, list) and len(r) == 6 and isinstance(r[3], int) and r[3] >= _ASKING]
+
+
+def _events_of(entry: Entry, records: Iterable[Record]) -> Iterable[Event]:
+    for record in records:
+        try:
+            yield event_of(entry.unit, entry.incarnation, record)
+        except WireError:
+            continue

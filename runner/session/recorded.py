@@ -1,0 +1,96 @@
+"""A run that is driven by somebody else, or is over: followed from its log alone.
+
+Belongs here: giving the deciding parts the time and the decisions that the log holds. Sends no orders.
+
+The deciding parts are the same as in a live run and decide the same things; what the log cannot tell them (a person's
+Ctrl-C, the moment the circuits were settled) they learn from the commands that the runner of that run sent.
+"""
+
+import contextlib
+import json
+from pathlib import Path
+
+from broker.log import Entry
+from probe.errors import WireError
+from probe.event import Event
+from probe.message import Command, Events, Finish, Start, Stop
+from probe.wire import decode_order
+from runner.history import replay
+from runner.history.folder import RunFolder
+from runner.launch.lifecycle import Lifecycle
+from runner.scenario.model import Scenario, Unit
+from runner.session.intake import Intake
+from runner.session.outcome import Outcome
+from runner.session.picture import statuses_of
+
+
+class Hindsight:
+    """Takes the entries of one log, in order."""
+
+    def __init__(self, scenario: Scenario, started_ns: int) -> None:
+        self.intake = Intake(scenario, Lifecycle(scenario, _start, started_ns), _nothing)
+        self.now_ns = started_ns
+        """The latest moment that the log has spoken of."""
+
+    def take(self, entry: Entry) -> None:
+        """Digest one entry."""
+        lifecycle = self.intake.lifecycle
+        if isinstance(entry.message, Events):
+            self.now_ns = max(self.now_ns, entry.message.watermark_ns)
+        lifecycle.tick(self.now_ns)
+        self.intake.note_endings()
+        if isinstance(entry.message, Command):
+            self._obey(entry.body)
+        else:
+            self.intake.take(entry, self.now_ns)
+
+    def _obey(self, body: bytes) -> None:
+        lifecycle = self.intake.lifecycle
+        with contextlib.suppress(WireError):
+            order = decode_order(body)
+            if not isinstance(order, Stop | Finish) or lifecycle.over:
+                return
+            if lifecycle.only_services_left:
+                lifecycle.settled()
+            else:
+                lifecycle.stop("the run was interrupted")
+
+
+def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
+    """Judge the run in `folder` by `scenario`. Raises RecordingError when its log cannot be read."""
+    hindsight = Hindsight(scenario, _beginning_ns(folder.log))
+    for entry in replay.entries(folder.log):
+        hindsight.take(entry)
+    intake = hindsight.intake
+    intake.verifier.close()
+    result = intake.verifier.result(
+        run=folder.run,
+        duration_s=_duration_s(folder.result),
+        statuses=statuses_of(intake),
+        findings=intake.lifecycle.findings(),
+        notes=scenario.notes,
+    )
+    return Outcome(result)
+
+
+def _beginning_ns(log: Path) -> int:
+    """The first moment that the log speaks of; the supervisor says it before any unit is started."""
+    return next((e.message.watermark_ns for e in replay.entries(log) if isinstance(e.message, Events)), 0)
+
+
+def _start(unit: Unit) -> Start:
+    """Nothing is started any more; the lifecycle only has to believe it was."""
+    return Start(unit=unit.name, argv=(), cwd="", env={}, out="", err="")
+
+
+def _nothing(_unit: str, _step: str, _key: str | None) -> Event | None:
+    """Nobody waits for an answer any more."""
+    return None
+
+
+def _duration_s(result: Path) -> float:
+    """How long the run took, if it came to its end."""
+    try:
+        return float(json.loads(result.read_text())["duration_s"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0

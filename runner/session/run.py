@@ -1,0 +1,210 @@
+"""One live run: start the broker and the supervisor, follow the log, send orders, end everything.
+
+Belongs here: the loop, the clock, signals, and when a run is over. Must not decide anything that could be decided from
+the log alone (that is `intake` and the parts behind it).
+"""
+
+import contextlib
+import time
+
+from probe.event import Event
+from probe.message import Finish, Sync
+from runner.errors import SupervisorFailed
+from runner.history import replay
+from runner.history.folder import RunFolder
+from runner.launch.lifecycle import SUPERVISOR, Lifecycle
+from runner.launch.local import Fabric, Launcher
+from runner.listen import Listener
+from runner.orders import Directed
+from runner.scenario import save
+from runner.scenario.model import Scenario
+from runner.session.intake import Intake
+from runner.session.outcome import Outcome
+from runner.session.output import Output
+from runner.session.picture import Picture, statuses_of
+from runner.session.signals import Signals
+from runner.verifier.verdict import Finding, FindingClass
+from runner.view import Action, Screen
+
+FRAME_NS = 100_000_000
+SYNC_NS = 20_000_000
+"""How often a unit is asked for its watermark at most, while a deadline waits for it."""
+LOOP_MS = 100
+END_NS = 10_000_000_000
+"""How long the supervisor may take to publish what is in the journals after every unit has ended."""
+BATCH = 256
+"""Log entries digested before the loop looks at anything else."""
+
+
+def run(scenario: Scenario, folder: RunFolder, screen: Screen, *, verbose: bool = False) -> Outcome:
+    """Run `scenario` once, keep everything in `folder`, show it on `screen`.
+
+    Raises BrokerFailed or SupervisorFailed when the fabric itself does not come up; whatever units do is a finding, not
+    an error. Nothing that was started is alive when this returns or raises.
+    """
+    folder.scenario.write_bytes(save(scenario))
+    started_ns = time.monotonic_ns()
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        fabric = stack.enter_context(Fabric(folder.path, folder.run))
+        folder.endpoint.write_text(fabric.endpoint + "\n")
+        stack.callback(folder.endpoint.unlink, missing_ok=True)
+        listener = stack.enter_context(contextlib.closing(Listener(fabric.endpoint, folder.run)))
+        live = _Live(scenario, folder, screen, listener, fabric, signals, started_ns)
+        live.follow(Output(folder.units, [unit.name for unit in scenario.units]) if verbose else None)
+        return live.judge()
+
+
+class _Live:
+    """The state of one run while it lives."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        folder: RunFolder,
+        screen: Screen,
+        listener: Listener,
+        fabric: Fabric,
+        signals: Signals,
+        started_ns: int,
+    ) -> None:
+        self._scenario = scenario
+        self._folder = folder
+        self._screen = screen
+        self._listener = listener
+        self._fabric = fabric
+        self._signals = signals
+        self._started_ns = started_ns
+        launcher = Launcher(scenario, folder.path, folder.run, fabric.endpoint)
+        self._intake = Intake(scenario, Lifecycle(scenario, launcher.start, started_ns), self._past)
+        self._picture = Picture(scenario, self._intake, started_ns)
+        self._interrupted = False
+        self._next_frame_ns = 0
+        self._next_sync_ns = 0
+        self._quiet_since_ns: int | None = None
+        self._woken_by = [signals.fileno(), *fabric.watched()]
+        if (keys := screen.fileno()) is not None:
+            self._woken_by.append(keys)
+
+    def follow(self, output: Output | None) -> None:
+        """From the first order until the supervisor has said its last word. `output`: what units print is shown too."""
+        lifecycle = self._intake.lifecycle
+        finishing_until_ns: int | None = None
+        while SUPERVISOR not in self._intake.closed:
+            now_ns = time.monotonic_ns()
+            self._send(lifecycle.tick(now_ns))
+            self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)])
+            self._send(self._intake.note_endings())
+            self._ask_for_watermarks(now_ns)
+            self._see_whether_settled(now_ns)
+            if lifecycle.over and finishing_until_ns is None:
+                self._listener.command(Finish(grace_ms=0), (SUPERVISOR,))
+                finishing_until_ns = now_ns + END_NS
+            elif finishing_until_ns is not None and now_ns > finishing_until_ns:
+                raise SupervisorFailed(
+                    f"the supervisor did not end within {END_NS // 10**9} s; see {self._folder.path}"
+                )
+            if output is not None:
+                self._echo(output)
+            self._show(now_ns)
+            self._listener.wait(self._woken_by, self._patience_ms(now_ns))
+            self._obey_people()
+            if not self._digest():
+                self._fabric.check()
+        if output is not None:
+            self._echo(output, last=True)
+
+    def judge(self) -> Outcome:
+        """The result, once everything is in."""
+        verifier = self._intake.verifier
+        verifier.close()
+        counters = self._listener.ping()
+        now_ns = time.monotonic_ns()
+        self._show(now_ns, last=True)
+        findings = list(self._intake.lifecycle.findings())
+        findings += [Finding(FindingClass.LEFTOVER, text) for text in self._fabric.leftovers()]
+        result = verifier.result(
+            run=self._folder.run,
+            duration_s=(now_ns - self._started_ns) / 1e9,
+            statuses=statuses_of(self._intake),
+            findings=findings,
+            duplicates_dropped=counters.get("duplicates", 0),
+            notes=self._scenario.notes,
+        )
+        return Outcome(result, self._interrupted)
+
+    # --- what one turn of the loop does -----------------------------------------------------------------------------
+
+    def _digest(self) -> bool:
+        """Log entries that have come, and what follows from them; whether there were any."""
+        entries = self._listener.receive(BATCH)
+        if not entries:
+            return False
+        now_ns = time.monotonic_ns()
+        for entry in entries:
+            self._send(self._intake.take(entry, now_ns))
+        self._intake.verifier.settle()
+        return True
+
+    def _ask_for_watermarks(self, now_ns: int) -> None:
+        """A deadline that has passed here is decided by what the units say about the time up to it."""
+        deadline_ns = self._intake.verifier.next_deadline_ns
+        if deadline_ns is None or deadline_ns > now_ns or now_ns < self._next_sync_ns:
+            return
+        self._next_sync_ns = now_ns + SYNC_NS
+        if laggards := self._intake.verifier.laggards(deadline_ns):
+            self._listener.command(Sync(), tuple(sorted(laggards)))
+
+    def _see_whether_settled(self, now_ns: int) -> None:
+        """Tells the lifecycle when only services are left and no journey still needs them."""
+        lifecycle, verifier = self._intake.lifecycle, self._intake.verifier
+        if not lifecycle.only_services_left:
+            self._quiet_since_ns = None
+            return
+        if self._quiet_since_ns is None:
+            self._quiet_since_ns = now_ns
+        patience_over = now_ns - self._quiet_since_ns > self._scenario.settle_ns
+        if verifier.satisfied() or (patience_over and not verifier.open_instances(with_deadline=True)):
+            lifecycle.settled()
+
+    def _obey_people(self) -> None:
+        """Signals and keys."""
+        actions = self._screen.keys()
+        for _ in range(self._signals.taken() + actions.count(Action.QUIT)):
+            self._intake.lifecycle.stop("the run was interrupted")
+            if self._interrupted:  # asked twice: no more patience
+                self._listener.command(Finish(grace_ms=0), (SUPERVISOR,))
+            self._interrupted = True
+
+    def _show(self, now_ns: int, *, last: bool = False) -> None:
+        if now_ns < self._next_frame_ns and not last:
+            return
+        self._screen.show(self._picture.take("done" if last else self._intake.lifecycle.phase, now_ns))
+        self._next_frame_ns = time.monotonic_ns() + FRAME_NS
+
+    def _echo(self, output: Output, *, last: bool = False) -> None:
+        for name, line in output.lines(last=last):
+            self._screen.unit_output(name, line)
+
+    def _patience_ms(self, now_ns: int) -> int:
+        """How long the loop may sleep: until the next frame, deadline or sync."""
+        moments = [
+            self._next_frame_ns,
+            self._intake.lifecycle.next_deadline_ns,
+            self._intake.barriers.next_deadline_ns,
+            self._intake.waits.next_deadline_ns,
+        ]
+        if (deadline_ns := self._intake.verifier.next_deadline_ns) is not None:
+            moments.append(max(deadline_ns, self._next_sync_ns))
+        soonest = min(moment for moment in moments if moment is not None)
+        return max(0, min(LOOP_MS, -(-(soonest - now_ns) // 1_000_000)))
+
+    def _send(self, orders: list[Directed]) -> None:
+        for directed in orders:
+            self._listener.command(directed.order, directed.to)
+
+    def _past(self, unit: str, step: str, key: str | None) -> Event | None:
+        """The first such event in the log so far, for somebody who waits for it."""
+        if not self._intake.verifier.has_seen(unit, step):
+            return None
+        return replay.find(self._folder.log, unit, step, key, self._listener.offset)

@@ -1,0 +1,60 @@
+"""The words of the command line, and what several runs come to together."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.cli import _complete
+from runner.cli.run import environment, exit_code, spread_less
+from runner.errors import ExitCode, UsageError
+from runner.session.outcome import Outcome
+from runner.verifier.verdict import Result, Verdict
+
+
+def outcome(verdict: Verdict, *, interrupted: bool = False) -> Outcome:
+    return Outcome(Result("r", "s", verdict, 1.0), interrupted)
+
+
+PASSED, FAILED, UNSURE = (outcome(v) for v in (Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "inconclusive", "code"),
+    [
+        ([PASSED], None, ExitCode.PASSED),
+        ([PASSED, FAILED, PASSED], None, ExitCode.FAILED),
+        ([PASSED, UNSURE], None, ExitCode.INCONCLUSIVE),
+        ([UNSURE, FAILED], None, ExitCode.FAILED),
+        ([UNSURE], "fail", ExitCode.FAILED),
+        ([UNSURE], "pass", ExitCode.PASSED),
+        ([FAILED, outcome(Verdict.PASSED, interrupted=True)], None, ExitCode.INTERRUPTED),
+    ],
+)
+def test_the_worst_run_decides_the_exit_code(outcomes: list[Outcome], inconclusive: None, code: ExitCode) -> None:
+    assert exit_code(outcomes, inconclusive) == code
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["there"], ["run", "there"]),
+        (["run", "there"], ["run", "there"]),
+        (["--verbose", "run", "there"], ["run", "--verbose", "there"]),
+        (["--less", "a", "run"], ["run", "--less", "a"]),
+        (["check", "there"], ["check", "there"]),
+        (["--help"], ["--help"]),
+    ],
+)
+def test_the_word_run_may_be_left_out_or_stand_behind_options(typed: list[str], meant: list[str]) -> None:
+    assert _complete(typed) == meant
+
+
+def test_less_takes_several_names_until_something_that_is_a_path(tmp_path: Path) -> None:
+    typed = ["run", "--less", "a", "b", str(tmp_path), "--verbose"]
+    assert spread_less(typed) == ["run", "--less", "a", "--less", "b", str(tmp_path), "--verbose"]
+
+
+def test_env_words_are_name_and_value() -> None:
+    assert environment(["A=1", "B=x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}
+    with pytest.raises(UsageError, match="--env A: expected KEY=VALUE"):
+        environment(["A"])

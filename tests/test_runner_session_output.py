@@ -1,0 +1,39 @@
+"""What units print, as whole lines, whoever writes them and however they are cut."""
+
+from pathlib import Path
+
+from runner.session.output import Output
+
+
+def test_lines_come_when_they_are_whole_and_once(tmp_path: Path) -> None:
+    output = Output(tmp_path, ["a", "b"])
+    assert list(output.lines()) == []
+    (tmp_path / "a.out").write_bytes(b"one\ntw")
+    assert list(output.lines()) == [("a", "one")]
+    with (tmp_path / "a.out").open("ab") as file:
+        file.write(b"o\n")
+    (tmp_path / "b.err").write_bytes(b"oops\r\n")
+    assert list(output.lines()) == [("a", "two"), ("b", "oops")]
+    assert list(output.lines()) == []
+
+
+def test_the_last_line_needs_no_newline_at_the_end(tmp_path: Path) -> None:
+    output = Output(tmp_path, ["a"])
+    (tmp_path / "a.out").write_bytes(b"bye")
+    assert list(output.lines()) == []
+    assert list(output.lines(last=True)) == [("a", "bye")]
+    assert list(output.lines(last=True)) == []
+
+
+def test_bytes_that_are_no_text_do_not_stop_anything(tmp_path: Path) -> None:
+    (tmp_path / "a.err").write_bytes(b"\xff\xfe\n")
+    assert list(Output(tmp_path, ["a"]).lines()) == [("a", "\ufffd\ufffd")]
+
+
+def test_a_flood_is_read_in_pieces(tmp_path: Path) -> None:
+    (tmp_path / "a.out").write_bytes(b"x" * 99 + b"\n" + b"y\n" * 400_000)
+    output = Output(tmp_path, ["a"])
+    first = list(output.lines())
+    assert 0 < len(first) < 400_000
+    rest = [line for _ in range(10) for line in output.lines()]
+    assert len(first) + len(rest) == 400_001
