@@ -221,7 +221,7 @@ def _circuit(spot: Spot, units: Sequence[str]) -> Circuit | None:
     if name is None or "path" not in fields:
         return None
     circuit = Circuit(name, **fields)
-    steps = {str(element): element for element in circuit.path[1:] if isinstance(element, Probe)}
+    steps = {str(element): element for element in circuit.path[1:] if isinstance(element, Probe) and not element.each}
     for hop in circuit.hop_budgets:
         if hop not in steps:
             listed = ", ".join(f'"{known}"' for known in steps) or "none, for this path has one element"
