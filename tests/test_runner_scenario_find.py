@@ -129,6 +129,13 @@ def test_mistakes_of_all_scenarios_come_together(here: Path) -> None:
     assert [mistake.file for mistake in caught.value.mistakes] == ["a/circuit.toml", "c/circuit.toml", "c/circuit.toml"]
 
 
+def test_nesting_without_end_is_a_mistake_and_no_crash(here: Path) -> None:
+    deep = "{ all = [" * 5_000 + '"a: x"' + "] }" * 5_000
+    circuit(here / "a", text=f'{ONE}[circuits.c]\npath = ["a: y", {deep}]\n')
+    with pytest.raises(ScenarioError, match=r"^a/circuit.toml: is nested deeper than anybody can read$"):
+        discover([here])
+
+
 def test_a_command_line_overrides_the_file(here: Path) -> None:
     circuit(
         here / "a", text='[scenario]\nenv = { A = "1", B = "1" }\n[units.u]\ncommand = "x"\nenv = { A = "2", C = "2" }'

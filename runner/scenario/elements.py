@@ -89,17 +89,9 @@ class PathReader:
             return Optional(fields["content"], within_ns) if "content" in fields else None
         if "members" not in fields:
             return None
-        members: tuple[Element, ...] = fields["members"]
         if form == "all":
-            return All(members, within_ns)
-        need = fields.get("need", 1)
-        if need > len(members):
-            spot.at(form).mistake(f"asks for {need} members and there are {len(members)}; that can never be")
-        if any(passable(member) for member in members):
-            spot.mistake(
-                f"has a member that may be passed over, which decides nothing in {form}; ask for it or drop it"
-            )
-        return Quorum(need, members, within_ns)
+            return All(fields["members"], within_ns)
+        return _quorum(spot, form, Quorum(fields.get("need", 1), fields["members"], within_ns))
 
     # --- what the keys of an element hold -----------------------------------------------------------------------------
 
@@ -153,6 +145,15 @@ def _need(spot: Spot) -> int | None:
         return spot.value
     spot.mistake(expected("a number of members, at least 1", spot.value))
     return None
+
+
+def _quorum(spot: Spot, form: str, quorum: Quorum) -> Quorum:
+    """The `any` or `quorum` at the spot, once it is seen to ask for something that can be and may not be."""
+    if quorum.need > len(quorum.members):
+        spot.at(form).mistake(f"asks for {quorum.need} members and there are {len(quorum.members)}; that can never be")
+    if any(passable(member) for member in quorum.members):
+        spot.mistake(f"has a member that may be passed over, which decides nothing in {form}; ask for it or drop it")
+    return quorum
 
 
 def _check_first(spot: Spot, element: Element) -> None:

@@ -90,7 +90,10 @@ def override(
 
 
 def _read(place: Path) -> Scenario:
-    return older.read(place) if place.is_dir() else circuit_toml.read(place)
+    try:
+        return older.read(place) if place.is_dir() else circuit_toml.read(place)
+    except RecursionError:
+        raise ScenarioError([Mistake(str(place), "", "is nested deeper than anybody can read")]) from None
 
 
 def _place(path: Path) -> Path | None:
@@ -133,7 +136,7 @@ def _names(place: Path) -> set[str]:
     folder = (place if place.is_dir() else place.parent).resolve().name
     try:
         declared = {} if place.is_dir() else tomllib.loads(place.read_text()).get("scenario", {})
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {folder}
     name = declared.get("name") if isinstance(declared, dict) else None
     stem = set() if place.is_dir() or place.name == CIRCUIT else {place.stem}

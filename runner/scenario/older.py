@@ -84,7 +84,7 @@ def is_group(folder: Path) -> bool:
         return False
     try:
         return "Configs" in tomllib.loads((folder / CONFIG).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return True
 
 
