@@ -50,7 +50,7 @@ class Hindsight:
             order = decode_order(body)
             if not isinstance(order, Stop | Finish) or lifecycle.over:
                 return
-            if lifecycle.only_services_left:
+            if lifecycle.idle:
                 lifecycle.settled()
             else:
                 lifecycle.stop("the run was interrupted")

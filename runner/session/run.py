@@ -12,8 +12,10 @@ from probe.message import Finish, Sync
 from runner.errors import SupervisorFailed
 from runner.history import replay
 from runner.history.folder import RunFolder
+from runner.launch import kin
+from runner.launch.daemon import Broker, Daemon, Supervisor, private_endpoint
 from runner.launch.lifecycle import SUPERVISOR, Lifecycle
-from runner.launch.local import Fabric, Launcher
+from runner.launch.local import Launcher, Place
 from runner.listen import Listener
 from runner.orders import Directed
 from runner.scenario import save
@@ -32,6 +34,7 @@ SYNC_NS = 20_000_000
 LOOP_MS = 100
 END_NS = 10_000_000_000
 """How long the supervisor may take to publish what is in the journals after every unit has ended."""
+LEFTOVER_S = 5.0
 BATCH = 256
 """Log entries digested before the loop looks at anything else."""
 
@@ -46,11 +49,15 @@ def run(scenario: Scenario, folder: RunFolder, screen: Screen, *, verbose: bool 
     started_ns = time.monotonic_ns()
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
-        fabric = stack.enter_context(Fabric(folder.path, folder.run))
-        folder.endpoint.write_text(fabric.endpoint + "\n")
+        endpoint = stack.enter_context(private_endpoint())
+        place = Place(endpoint, folder.run, folder.path)
+        broker = stack.enter_context(contextlib.closing(Broker(endpoint, folder.run, folder.path)))
+        supervisor = stack.enter_context(contextlib.closing(Supervisor(place)))
+        broker.endpoint()
+        folder.endpoint.write_text(endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
-        listener = stack.enter_context(contextlib.closing(Listener(fabric.endpoint, folder.run)))
-        live = _Live(scenario, folder, screen, listener, fabric, signals, started_ns)
+        listener = stack.enter_context(contextlib.closing(Listener(endpoint, folder.run)))
+        live = _Live(scenario, folder, screen, listener, (broker, supervisor), signals, place, started_ns)
         live.follow(Output(folder.units, [unit.name for unit in scenario.units]) if verbose else None)
         return live.judge()
 
@@ -64,25 +71,25 @@ class _Live:
         folder: RunFolder,
         screen: Screen,
         listener: Listener,
-        fabric: Fabric,
+        daemons: tuple[Daemon, ...],
         signals: Signals,
+        place: Place,
         started_ns: int,
     ) -> None:
         self._scenario = scenario
         self._folder = folder
         self._screen = screen
         self._listener = listener
-        self._fabric = fabric
+        self._daemons = daemons
         self._signals = signals
         self._started_ns = started_ns
-        launcher = Launcher(scenario, folder.path, folder.run, fabric.endpoint)
-        self._intake = Intake(scenario, Lifecycle(scenario, launcher.start, started_ns), self._past)
+        self._intake = Intake(scenario, Lifecycle(scenario, Launcher(scenario, place), started_ns), self._past)
         self._picture = Picture(scenario, self._intake, started_ns)
         self._interrupted = False
         self._next_frame_ns = 0
         self._next_sync_ns = 0
         self._quiet_since_ns: int | None = None
-        self._woken_by = [signals.fileno(), *fabric.watched()]
+        self._woken_by = [signals.fileno(), *(daemon.fileno() for daemon in daemons)]
         if (keys := screen.fileno()) is not None:
             self._woken_by.append(keys)
 
@@ -110,7 +117,8 @@ class _Live:
             self._listener.wait(self._woken_by, self._patience_ms(now_ns))
             self._obey_people()
             if not self._digest():
-                self._fabric.check()
+                for daemon in self._daemons:
+                    daemon.check()
         if output is not None:
             self._echo(output, last=True)
 
@@ -122,7 +130,7 @@ class _Live:
         now_ns = time.monotonic_ns()
         self._show(now_ns, last=True)
         findings = list(self._intake.lifecycle.findings())
-        findings += [Finding(FindingClass.LEFTOVER, text) for text in self._fabric.leftovers()]
+        findings += [Finding(FindingClass.LEFTOVER, text) for text in self._leftovers()]
         result = verifier.result(
             run=self._folder.run,
             duration_s=(now_ns - self._started_ns) / 1e9,
@@ -132,6 +140,11 @@ class _Live:
             notes=self._scenario.notes,
         )
         return Outcome(result, self._interrupted)
+
+    def _leftovers(self) -> list[str]:
+        """Processes of the run that still live though the supervisor has ended."""
+        self._daemons[-1].wait(LEFTOVER_S)
+        return [f"{kin.title(pid)} outlived the run" for pid in kin.strays(self._folder.run)]
 
     # --- what one turn of the loop does -----------------------------------------------------------------------------
 
@@ -158,7 +171,7 @@ class _Live:
     def _see_whether_settled(self, now_ns: int) -> None:
         """Tells the lifecycle when only services are left and no journey still needs them."""
         lifecycle, verifier = self._intake.lifecycle, self._intake.verifier
-        if not lifecycle.only_services_left:
+        if not lifecycle.idle:
             self._quiet_since_ns = None
             return
         if self._quiet_since_ns is None:
@@ -179,8 +192,14 @@ class _Live:
     def _show(self, now_ns: int, *, last: bool = False) -> None:
         if now_ns < self._next_frame_ns and not last:
             return
-        self._screen.show(self._picture.take("done" if last else self._intake.lifecycle.phase, now_ns))
+        self._screen.show(self._picture.take("done" if last else self._phase(), now_ns))
         self._next_frame_ns = time.monotonic_ns() + FRAME_NS
+
+    def _phase(self) -> str:
+        lifecycle = self._intake.lifecycle
+        if lifecycle.over or lifecycle.stopped_why:
+            return "stopping"
+        return "starting" if not lifecycle.all_up else "settling" if lifecycle.idle else "running"
 
     def _echo(self, output: Output, *, last: bool = False) -> None:
         for name, line in output.lines(last=last):
