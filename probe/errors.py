@@ -5,11 +5,13 @@
     ├── JournalError         a journal file that cannot be opened or is not one
     ├── BarrierBroken        a party died, was stopped, or never came; `.who` names it
     │   └── BarrierTimeout   the time the caller gave is over; `.who` names those that are missing
+    ├── WaitBroken           the awaited probe will never fire: its unit has ended
     └── WaitTimeout          the awaited probe did not fire in the time the caller gave
 
 `emit` and its kin raise none of these: a probe never hurts its host program.
 """
 
+import sys
 from collections.abc import Sequence
 
 
@@ -43,6 +45,18 @@ class BarrierTimeout(BarrierBroken):
     """Not every party arrived within the caller's timeout; `who` names the missing ones."""
 
 
+class WaitBroken(ProbeError):
+    """`wait` will never succeed. `probe` is what it waited for ("unit: step"), `who` the units to blame."""
+
+    def __init__(self, probe: str, key: str | None, who: Sequence[str], why: str) -> None:
+        keyed = f" with key {key!r}" if key is not None else ""
+        super().__init__(f"{probe!r}{keyed} will not fire: {', '.join(who) or 'the run'} {why}")
+        self.probe = probe
+        self.key = key
+        self.who = tuple(who)
+        self.why = why
+
+
 class WaitTimeout(ProbeError):
     """`wait` gave up. `probe` is what it waited for ("unit: step"), `timeout_s` how long."""
 
@@ -52,3 +66,11 @@ class WaitTimeout(ProbeError):
         self.probe = probe
         self.key = key
         self.timeout_s = timeout_s
+
+
+def warn(text: str) -> None:
+    """One line on standard error, for what is wrong where nothing may be raised. Never raises itself."""
+    try:
+        print(f"probe: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    except Exception:
+        return

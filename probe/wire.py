@@ -211,12 +211,13 @@ def decode_order(body: bytes) -> m.Order:
 # --- records ----------------------------------------------------------------------------------------------------------
 
 
-def record_packer(default: Callable[[Any], Any] | None = None) -> Callable[[Any], bytes]:
-    """A function that packs one record tuple; `default` turns a value msgpack does not know into one it does.
+def record_packer(*, strict: bool = False) -> Callable[[Any], bytes]:
+    """A function that packs one record. A `strict` one refuses (TypeError) every value that would come back as another
+    type, such as a tuple, and with it keys that no reader could use; it wants the record as a list.
 
     Not thread-safe: one packer, one lock.
     """
-    pack: Callable[[Any], bytes] = msgpack.Packer(default=default, use_bin_type=True).pack
+    pack: Callable[[Any], bytes] = msgpack.Packer(use_bin_type=True, strict_types=strict).pack
     return pack
 
 

@@ -1,0 +1,192 @@
+"""The calls that block: `barrier`, `wait` and the start gate, and their async twins, from the unit's side.
+
+Each is an ask: an event that says what is wanted, and then waiting for the order that answers it. Belongs here: asking,
+waiting, and what an answer means to the caller. Who is let through when is decided by the runner.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from probe.errors import BarrierBroken, BarrierTimeout, WaitBroken, WaitTimeout
+from probe.event import Event, Kind
+from probe.message import Break, Order, Release
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Asker(Protocol):
+    """What these calls need of a unit; `probe.emitter.Unit` is one."""
+
+    @property
+    def enabled(self) -> bool: ...
+
+    incarnation: int
+    refused: str
+    waiting: dict[str, Callable[[Order], None]]
+    rounds: dict[str, int]
+    lock: threading.RLock
+
+    def record(self, kind: int, step: object, key: object, data: dict[str, Any]) -> None: ...
+
+
+START: Final = "start"
+"""Step and ask of the start gate."""
+ANSWER_GRACE_S: Final = 1.0
+"""The runner keeps the caller's timeout; so much later the unit stops believing in an answer."""
+
+
+def pass_barrier(unit: Asker, name: str, timeout_s: float | None, parties: Sequence[str] | None) -> None:
+    """See `Unit.barrier`."""
+    if unit.enabled:
+        ask, data = _arrival(unit, name, timeout_s, parties)
+        _let_through(name, _ask(unit, ask, Kind.ARRIVE, name, None, data, timeout_s), timeout_s)
+
+
+async def pass_barrier_async(unit: Asker, name: str, timeout_s: float | None, parties: Sequence[str] | None) -> None:
+    """See `Unit.barrier_async`."""
+    if unit.enabled:
+        ask, data = _arrival(unit, name, timeout_s, parties)
+        _let_through(name, await _ask_async(unit, ask, Kind.ARRIVE, name, None, data, timeout_s), timeout_s)
+
+
+def wait_for(unit: Asker, what: str, key: str | None, timeout_s: float | None) -> Event | None:
+    """See `Unit.wait`."""
+    data = _awaited(what, timeout_s)
+    if not unit.enabled:
+        return None
+    ask = data["ask"] = _next_wait(unit)
+    return _fired(what, key, _ask(unit, ask, Kind.WAIT, "wait", key, data, timeout_s), timeout_s)
+
+
+async def wait_for_async(unit: Asker, what: str, key: str | None, timeout_s: float | None) -> Event | None:
+    """See `Unit.wait_async`."""
+    data = _awaited(what, timeout_s)
+    if not unit.enabled:
+        return None
+    ask = data["ask"] = _next_wait(unit)
+    return _fired(what, key, await _ask_async(unit, ask, Kind.WAIT, "wait", key, data, timeout_s), timeout_s)
+
+
+def await_start(unit: Asker) -> None:
+    """Block at the start gate until the runner lets this unit begin. Raises BarrierBroken when it never will."""
+    if unit.enabled:
+        _let_through(START, _ask(unit, START, Kind.ARRIVE, START, None, {"ask": START}, None), None)
+
+
+# --- what is asked ---
+
+
+def _arrival(
+    unit: Asker, name: str, timeout_s: float | None, parties: Sequence[str] | None
+) -> tuple[str, dict[str, Any]]:
+    with unit.lock:
+        number = unit.rounds[name] = unit.rounds.get(name, 0) + 1
+    ask = f"barrier/{name}/{number}"
+    data: dict[str, Any] = {"ask": ask, "round": number}
+    if parties is not None:
+        data["parties"] = list(parties)
+    if timeout_s is not None:
+        data["timeout_s"] = float(timeout_s)
+    return ask, data
+
+
+def _awaited(what: str, timeout_s: float | None) -> dict[str, Any]:
+    unit, _, step = what.partition(":")
+    if not unit.strip() or not step.strip():
+        raise ValueError(f'wait({what!r}): say which probe of which unit, as "unit: step"')
+    data: dict[str, Any] = {"unit": unit.strip(), "step": step.strip()}
+    if timeout_s is not None:
+        data["timeout_s"] = float(timeout_s)
+    return data
+
+
+def _next_wait(unit: Asker) -> str:
+    """An ask that no other incarnation of this unit has: workers forked from one another share its name."""
+    with unit.lock:
+        number = unit.rounds[""] = unit.rounds.get("", 0) + 1
+    return f"wait/{unit.incarnation}.{number}"
+
+
+# --- waiting for the answer; None: there was none in time ---
+
+
+def _patience(timeout_s: float | None) -> float | None:
+    return None if timeout_s is None else timeout_s + ANSWER_GRACE_S
+
+
+def _ask(
+    unit: Asker, ask: str, kind: Kind, step: str, key: str | None, data: dict[str, Any], timeout_s: float | None
+) -> Order | None:
+    answers: list[Order] = []
+    answered = threading.Event()
+
+    def take(order: Order) -> None:
+        answers.append(order)
+        answered.set()
+
+    unit.waiting[ask] = take
+    try:
+        unit.record(kind, step, key, data)
+        if not unit.refused:
+            answered.wait(_patience(timeout_s))
+        return answers[0] if answers else None
+    finally:
+        unit.waiting.pop(ask, None)
+
+
+async def _ask_async(
+    unit: Asker, ask: str, kind: Kind, step: str, key: str | None, data: dict[str, Any], timeout_s: float | None
+) -> Order | None:
+    import asyncio  # nothing else here needs it, and it takes longer to import than the whole package
+
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Order] = loop.create_future()
+
+    def take(order: Order) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+            loop.call_soon_threadsafe(_settle, answer, order)
+
+    unit.waiting[ask] = take
+    try:
+        unit.record(kind, step, key, data)
+        if unit.refused:
+            return None
+        async with asyncio.timeout(_patience(timeout_s)):
+            return await answer
+    except TimeoutError:
+        return None
+    finally:
+        unit.waiting.pop(ask, None)
+
+
+def _settle(answer: "asyncio.Future[Order]", order: Order) -> None:
+    if not answer.done():
+        answer.set_result(order)
+
+
+# --- what the answer means ---
+
+
+def _let_through(name: str, answer: Order | None, timeout_s: float | None) -> None:
+    match answer:
+        case Release():
+            return
+        case Break(who=who, why=why, timeout=False):
+            raise BarrierBroken(name, who, why)
+        case Break(who=who, why=why):
+            raise BarrierTimeout(name, who, why)
+    if timeout_s is None:
+        raise BarrierBroken(name, (), "does not answer")
+    raise BarrierTimeout(name, (), f"gave no answer within {timeout_s:g} s")
+
+
+def _fired(what: str, key: str | None, answer: Order | None, timeout_s: float | None) -> Event | None:
+    match answer:
+        case Release():
+            return Event(answer.unit, 0, 0, answer.stamp_ns, answer.step, Kind.DEFAULT, answer.key, answer.data or {})
+        case Break(who=who, why=why, timeout=False):
+            raise WaitBroken(what, key, who, why)
+    raise WaitTimeout(what, key, timeout_s or 0.0)

@@ -1,0 +1,418 @@
+"""The courier: one background thread that takes what is in the journals of all units of this process to the broker.
+
+Belongs here: the only sockets a unit has, when to send and when to sleep. What to send is `tail`'s business. Nothing in
+a unit ever waits for this thread, except who asked to wait.
+"""
+
+import math
+import os
+import select
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from probe import message as m
+from probe import wire
+from probe.environment import Environment
+from probe.errors import WireError, warn
+from probe.journal import Journal
+from probe.tail import Point, Tail
+
+if TYPE_CHECKING:
+    import zmq
+
+SDK: Final = "circuit-run-python"
+PACE_MS: Final = 1.5
+"""Under load it collects for so long before it sends again: sending more often would only take the GIL away."""
+LINGER_MS: Final = 200
+"""How long a socket that is closed may still try to send; the journal has everything anyway."""
+RETRY_S: Final = 1.0
+"""How often a journal that could not grow is tried again."""
+TURN_MESSAGES: Final = 64
+"""Messages of one unit that are handled before the next unit has its turn."""
+
+import_guard = threading.Lock()
+"""Held while pyzmq is imported: a fork in the middle of that would leave the child with half a module."""
+
+
+def open_socket(context: "zmq.Context[Any]", settings: Environment) -> "zmq.Socket[bytes]":
+    """A DEALER that connects to the broker, set up as every peer's has to be. The one place for keys."""
+    import zmq
+
+    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+    socket.linger = LINGER_MS
+    socket.sndhwm = 0  # the broker's credit bounds what is under way
+    socket.immediate = 1  # nothing is queued for a broker that is not there: HELLO comes first on every connection
+    socket.maxmsgsize = wire.MAX_FRAME_BYTES
+    socket.reconnect_ivl = 20
+    socket.reconnect_ivl_max = 1000
+    socket.heartbeat_ivl = 5_000
+    socket.heartbeat_timeout = 30_000
+    socket.heartbeat_ttl = 60_000
+    socket.tcp_keepalive = 1
+    socket.tcp_keepalive_idle = 30
+    socket.connect(settings.broker)
+    return socket
+
+
+class Alarm:
+    """Wakes a thread that sleeps in a poll; a descriptor, because that is what ZeroMQ can wait for beside sockets."""
+
+    def __init__(self) -> None:
+        if hasattr(os, "eventfd"):
+            self.fd = self._other = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        else:
+            self.fd, self._other = os.pipe()
+            os.set_blocking(self.fd, False)
+            os.set_blocking(self._other, False)
+        self._poll = select.poll()
+        self._poll.register(self.fd, select.POLLIN)
+
+    def ring(self) -> None:
+        try:
+            os.write(self._other, b"\1\0\0\0\0\0\0\0")
+        except OSError:  # it rings already, or there is nobody to wake any more
+            return
+
+    def hush(self) -> None:
+        try:
+            os.read(self.fd, 4096)
+        except BlockingIOError:
+            return
+
+    def wait(self, timeout_ms: float) -> None:
+        self._poll.poll(timeout_ms)
+
+    def close(self) -> None:
+        fds = {self.fd, self._other}
+        self.fd = self._other = -1
+        for fd in fds:
+            os.close(fd)
+
+
+class Speaker(Protocol):
+    """What a link needs of its unit; `probe.emitter.Unit` is one."""
+
+    on_order: Callable[[m.Order], None] | None
+    waiting: dict[str, Callable[[m.Order], None]]
+    refused: str
+    lock: threading.RLock
+
+    def point(self, journal: Journal) -> Point | None: ...
+    def doze(self, journal: Journal, next_seq: int) -> bool: ...
+    def refuse(self, why: str) -> None: ...
+
+
+class Link:
+    """One incarnation's connection. All but `enlist`, `wake` and `close` is for the courier's thread."""
+
+    def __init__(self, unit: Speaker, journal: Journal, settings: Environment) -> None:
+        self._unit = unit
+        self._journal = journal
+        self._settings = settings
+        self._tail = Tail(journal.segments)
+        self._courier: Courier | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._connected = False
+        self._said_hello = False
+        self._credit = 0
+        """What the broker allows; 0 until its WELCOME."""
+        self._sync = False
+        self._final_point: Point | None = None
+        self._final_sent = False
+        self._final_acked = False
+        self._deadline_s = 0.0
+        self.done = threading.Event()
+
+    # --- for any thread ---
+
+    def enlist(self) -> None:
+        """Give this link to the process's courier, which is started if there is none."""
+        try:
+            self._courier = Courier.of_process(self)
+        except RuntimeError:  # the interpreter is ending and starts no threads: the journal is for the supervisor
+            self._courier = None
+
+    def wake(self) -> None:
+        if self._courier is not None:
+            self._courier.alarm.ring()
+
+    def seal(self, point: Point, timeout_s: float) -> None:
+        """There will be nothing after `point`. The unit's lock is held."""
+        self._deadline_s = time.monotonic() + timeout_s
+        self._final_point = point
+
+    def wait_final(self, timeout_s: float) -> bool:
+        """Wait until everything and FINAL have been said. True if the broker has it all."""
+        if self._courier is None or not self._courier.is_alive():
+            self._journal.close()
+            return False
+        self.wake()
+        self.done.wait(timeout_s + 1.0)  # the courier keeps the deadline; this is for a thread that is gone
+        return self._final_acked
+
+    # --- for the courier ---
+
+    def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None:
+        import zmq
+
+        self._socket = open_socket(context, self._settings)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+
+    def leave(self, poller: "zmq.Poller") -> None:
+        """Close the sockets, and delete the journal if nothing in it is needed any more."""
+        if self._socket is not None:
+            poller.unregister(self._socket)
+            poller.unregister(self._monitor)
+            self._socket.disable_monitor()
+            self._socket.close(linger=0 if self._final_acked else LINGER_MS)
+        if self._final_acked or self._unit.refused:
+            self._journal.remove()
+        else:
+            self._journal.close()
+        self.done.set()
+
+    @property
+    def sockets(self) -> "tuple[zmq.Socket[bytes] | None, zmq.Socket[bytes] | None]":
+        return self._socket, self._monitor
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do, or no time left to do it in."""
+        return self._final_acked or (
+            self._final_point is not None and (bool(self._unit.refused) or time.monotonic() >= self._deadline_s)
+        )
+
+    @property
+    def timer_s(self) -> float | None:
+        """When something has to be done though nobody rings, on the monotonic clock."""
+        if self._final_point is not None:
+            return self._deadline_s
+        return time.monotonic() + RETRY_S if self._journal.why_full else None
+
+    def doze(self) -> bool:
+        """Let the next event ring the alarm, if it could be sent at all. False: there is something to do already."""
+        if not self._credit or self._tail.bytes_under_way >= self._credit or self._final_point is not None:
+            return True
+        return self._unit.doze(self._journal, self._tail.next_seq)
+
+    def watch(self) -> None:
+        """Take what the monitor says: a connection is there, or it is gone."""
+        import zmq
+
+        assert self._monitor is not None
+        while self._monitor.poll(0):
+            (event,) = struct.unpack_from("=H", self._monitor.recv())
+            self._monitor.recv()  # the address
+            self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._said_hello = False
+            self._credit = 0
+
+    def listen(self) -> None:
+        """Take what the broker says."""
+        import zmq
+
+        assert self._socket is not None
+        for _ in range(TURN_MESSAGES):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                message, body = wire.decode(frames)
+                self._heard(message, body)
+            except WireError as error:
+                warn(f"unit {self._journal.owner.unit!r} got something that is no message: {error}")
+
+    def _heard(self, message: m.Message, body: bytes) -> None:
+        match message:
+            case m.Welcome():
+                self._credit = max(message.credit, 1)
+                self._tail.rewind(message.next_seq)
+                self._free()
+            case m.Ack(below):
+                self._tail.ack(below)
+                self._final_acked = self._final_sent
+                self._free()
+            case m.Command():
+                self._obey(wire.decode_order(body))
+            case m.Refused(why):
+                self._credit = 0
+                warn(f"the broker refuses unit {self._journal.owner.unit!r}: {why}")
+                self._unit.refuse(why)
+            case m.Error(stranger=True):
+                self._said_hello, self._credit = False, 0
+            case m.Error(why):
+                warn(f"the broker did not understand unit {self._journal.owner.unit!r}: {why}")
+
+    def _obey(self, order: m.Order) -> None:
+        if isinstance(order, m.Sync):
+            self._sync = True
+            return
+        answer: Callable[[m.Order], None] | None = self._unit.on_order
+        if isinstance(order, m.Release | m.Break):
+            answer = self._unit.waiting.get(order.ask)
+        if answer is not None:
+            try:
+                answer(order)
+            except Exception as error:
+                warn(f"unit {self._journal.owner.unit!r} failed over {order}: {type(error).__name__}: {error}")
+
+    def _free(self) -> None:
+        with self._unit.lock:
+            self._journal.free(self._tail.acked)
+
+    def speak(self) -> bool:
+        """Send what can be sent now. True if that was anything of the journal."""
+        if not self._connected or self._unit.refused:
+            return False
+        if not self._said_hello:
+            self._said_hello = self._send(self._hello())
+            return False
+        if not self._credit:
+            return False
+        spoke = False
+        point = self._point()
+        while self._tail.bytes_under_way < self._credit:
+            taken = self._tail.take(point)
+            if taken is None:
+                break
+            message, body = taken
+            with body:
+                if not self._send(message, body):  # cannot be while the connection lives; a new one begins with WELCOME
+                    self._credit = 0
+                    return spoke
+            spoke = True
+        if self._tail.next_seq > point.seq:
+            if self._sync:
+                self._sync = not self._send(self._tail.watermark(point), b"")
+            if self._final_point is not None and not self._final_sent and self._tail.all_acked:
+                self._final_sent = self._send(m.Final(point.seq))
+        return spoke
+
+    def prepare(self) -> None:
+        """Keep a spare segment ready, so that the journal's growing costs the unit nothing."""
+        if self._final_point is None and self._journal.wants_spare():
+            spare = self._journal.make_spare()
+            if spare is not None:
+                with self._unit.lock:
+                    self._journal.keep(spare)
+
+    def _point(self) -> Point:
+        point = self._unit.point(self._journal) or self._final_point
+        assert point is not None, "a link is sealed before its unit lets go of it"
+        return point
+
+    def _hello(self) -> m.Hello:
+        owner = self._journal.owner
+        return m.Hello(
+            version=m.VERSION,
+            role="agent" if self._unit.on_order is not None else "unit",
+            run=owner.run,
+            unit=owner.unit,
+            incarnation=owner.incarnation,
+            host=owner.boot,
+            pid=owner.pid,
+            sdk=SDK,
+            waiting=tuple(self._unit.waiting),
+        )
+
+    def _send(self, message: m.Message, *body: bytes | memoryview) -> bool:
+        import zmq
+
+        assert self._socket is not None
+        try:
+            self._socket.send_multipart(wire.encode(message, *body), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+
+class Courier(threading.Thread):
+    """The thread. It begins with the first link and ends with the last."""
+
+    _gate = threading.Lock()
+    _current: "Courier | None" = None
+
+    def __init__(self) -> None:
+        super().__init__(name="probe-courier", daemon=True)
+        self.alarm = Alarm()
+        self._new: list[Link] = []
+
+    @classmethod
+    def of_process(cls, link: Link) -> "Courier":
+        """The courier that carries `link` from now on."""
+        with cls._gate:
+            courier = cls._current
+            if courier is None:
+                courier = cls()
+                courier._new.append(link)
+                try:
+                    courier.start()
+                except BaseException:
+                    courier.alarm.close()
+                    raise
+                cls._current = courier
+            else:
+                courier._new.append(link)
+        courier.alarm.ring()
+        return courier
+
+    def run(self) -> None:
+        with import_guard:
+            import zmq
+        context: zmq.Context[Any] = zmq.Context()
+        poller = zmq.Poller()
+        poller.register(self.alarm.fd, zmq.POLLIN)
+        links: list[Link] = []
+        try:
+            while self._admit(links, context, poller):
+                spoke = False
+                ready = dict(poller.poll(0))
+                self.alarm.hush()
+                for link in links:
+                    socket, monitor = link.sockets
+                    if monitor in ready:
+                        link.watch()
+                    if socket in ready:
+                        link.listen()
+                    spoke |= link.speak()
+                    link.prepare()
+                if spoke:
+                    self.alarm.wait(PACE_MS)
+                elif not ready and all(link.doze() for link in links):
+                    timers = [timer for link in links if (timer := link.timer_s) is not None]
+                    wait_s = max(0.0, min(timers) - time.monotonic()) if timers else None
+                    poller.poll(None if wait_s is None else math.ceil(wait_s * 1000))
+        finally:
+            context.destroy(LINGER_MS)
+
+    def _admit(self, links: list[Link], context: "zmq.Context[Any]", poller: "zmq.Poller") -> bool:
+        """Takes up new links and lets go those that are over. False, for good, when none is left."""
+        for link in [link for link in links if link.over]:
+            links.remove(link)
+            link.leave(poller)
+        with self._gate:
+            new, self._new = self._new, []
+            if not new and not links:
+                if Courier._current is self:
+                    Courier._current = None
+                self.alarm.close()
+                return False
+        for link in new:
+            link.open(context, poller)
+            links.append(link)
+        return True
+
+
+def forget() -> None:
+    """In a forked child: the thread and its sockets are the parent's, and so is whoever held these locks."""
+    global import_guard
+    import_guard = threading.Lock()
+    Courier._gate = threading.Lock()
+    Courier._current = None

@@ -1,0 +1,288 @@
+"""Units: the objects behind `probe.emit` and its kin, one for each actor in this process.
+
+Belongs here: when an incarnation begins and ends, and what becomes of units at a fork and at the process's end. How an
+event is recorded is `recorder`'s business, how it is sent the courier's.
+"""
+
+import atexit
+import os
+import sys
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from time import monotonic_ns
+from typing import Any, Final
+
+from probe import clock, environment
+from probe.barrier import pass_barrier, pass_barrier_async, wait_for, wait_for_async
+from probe.environment import Environment
+from probe.errors import JournalError, warn
+from probe.event import Event, Kind
+from probe.journal import Folder, Journal, Owner, home
+from probe.message import Break, Order
+from probe.recorder import Collector, Recorder, closed
+from probe.tail import Point
+
+EXIT_TIMEOUT_S: Final = 2.0
+"""How long a process that ends waits for its last events to be acknowledged; the journal keeps what is not."""
+_FORK_PATIENCE_S: Final = 5.0
+"""How long a fork waits for an import in the courier's thread."""
+
+_units: "weakref.WeakSet[Unit]" = weakref.WeakSet()
+_named: "dict[str, Unit]" = {}
+_collector: Collector | None = None
+"""Where events of all units go instead (see `probe.testing`)."""
+_exit_pid = 0
+"""The process whose end has been arranged for."""
+
+
+class Unit(Recorder):
+    """One actor, and its present incarnation. Nothing is opened or started before its first event.
+
+    `name` "" is the unit that CIRCUIT_UNIT names. `environment` says where the broker is (default: the variables of
+    this process, read when the first probe fires). A unit with `on_order` is an agent: it gets
+    every order that is not the answer to something the unit asked, in the courier's thread.
+    """
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        environment: Environment | None = None,
+        on_order: Callable[[Order], None] | None = None,
+    ) -> None:
+        self._given_name = name
+        self._given_environment = environment
+        self.on_order = on_order
+        super().__init__()
+        _units.add(self)
+        if _collector is not None:
+            self.divert(_collector)
+
+    def reset(self) -> None:
+        super().reset()
+        self.waiting: dict[str, Callable[[Order], None]] = {}
+        """Ask -> who gets the answer."""
+        self.rounds: dict[str, int] = {}
+        """Barrier -> how often this incarnation has arrived there."""
+        self.incarnation = 0
+        """0: none yet."""
+        self._link: Any = None
+        """The `probe.courier.Link` of this incarnation."""
+
+    # --- what user code calls ---
+
+    @property
+    def name(self) -> str:
+        """Its name; for the default unit what CIRCUIT_UNIT says, else the name of the program."""
+        return self._given_name or environment.read().unit or os.path.basename(sys.argv[0] or "python")
+
+    def error(self, what: str | BaseException, /, key: object = None, **data: object) -> None:
+        """Say that something went wrong. Of an exception the step is its class; `data` has its message and place."""
+        if isinstance(what, BaseException):
+            self.record(Kind.EXCEPTION, type(what).__name__, key, {**_described(what), **data})
+        else:
+            self.record(Kind.EXCEPTION, what, key, data)
+
+    def ready(self, step: str = "ready", /, key: object = None, **data: object) -> None:
+        """Say that this unit can do its work now."""
+        self.record(Kind.READY, step, key, data)
+
+    def state(self, step: str, /, key: object = None, **data: object) -> None:
+        """For the fabric's own parts: say what became of a process."""
+        self.record(Kind.STATE, step, key, data)
+
+    def barrier(self, name: str, /, *, timeout: float | None = None, parties: Sequence[str] | None = None) -> None:
+        """Block until every party has arrived at the barrier `name`. Returns at once when probes are off.
+
+        `timeout` is in seconds (default: what the scenario says, else no limit), `parties` are unit names or patterns
+        (default: what the scenario says, else all its units). Raises BarrierBroken as soon as a party cannot come any
+        more, BarrierTimeout when time is over.
+        """
+        pass_barrier(self, name, timeout, parties)
+
+    async def barrier_async(
+        self, name: str, /, *, timeout: float | None = None, parties: Sequence[str] | None = None
+    ) -> None:
+        """`barrier` for asyncio: the loop goes on meanwhile."""
+        await pass_barrier_async(self, name, timeout, parties)
+
+    def wait(self, what: str, /, *, key: str | None = None, timeout: float | None = None) -> Event | None:
+        """Block until the probe `what`, written "unit: step", has fired, maybe long ago. Gives its event, of which
+        unit, step, key, time and data are known; None when probes are off.
+
+        Without a `key` any will do. `timeout` is in seconds (default: no limit). Raises WaitTimeout when time is over,
+        WaitBroken when the unit has ended and the probe will never fire.
+        """
+        return wait_for(self, what, key, timeout)
+
+    async def wait_async(self, what: str, /, *, key: str | None = None, timeout: float | None = None) -> Event | None:
+        """`wait` for asyncio: the loop goes on meanwhile."""
+        return await wait_for_async(self, what, key, timeout)
+
+    def close(self, timeout_s: float = EXIT_TIMEOUT_S) -> bool:
+        """End this incarnation: what it emitted is sent and acknowledged, and its journal deleted. True if that was
+        possible within `timeout_s`; otherwise the journal stays for a supervisor. The next probe begins a new one."""
+        with self.lock:
+            link, self._link = self._link, None
+            if link is None:
+                return True
+            link.seal(Point(self._seq, self._end, monotonic_ns()), timeout_s)
+            self._shut_journal()
+        self._answer_all("has closed its unit")
+        finished: bool = link.wait_final(timeout_s)
+        return finished
+
+    # --- what the courier and the blocking calls use ---
+
+    @property
+    def enabled(self) -> bool:
+        """Whether an event would go to a broker."""
+        return not self._off and self.collector is None and (self._link is not None or self._start())
+
+    def refuse(self, why: str) -> None:
+        """The broker will not have this unit. From now on its events are only counted."""
+        with self.lock:
+            self.refused = why
+            self._pack = closed
+        self._answer_all(f"was refused by the broker: {why}")
+
+    def _answer_all(self, why: str) -> None:
+        for ask, answer in list(self.waiting.items()):
+            answer(Break(ask, (self.name,), why))
+
+    # --- the beginning of an incarnation ---
+
+    def _start(self) -> bool:
+        with self.lock:
+            if self._journal is not None or self._busy:  # busy: a signal handler while this thread is in here already
+                return True
+            settings = self._given_environment or environment.read()
+            if not settings.enabled:
+                self._off = True
+                return False
+            self._busy = True
+            try:
+                from probe.courier import Link  # only now, because it is not needed where probes are off
+
+                owner = Owner(settings.run, self.name, clock.new_incarnation(), os.getpid(), clock.boot_id())
+                journal = _new_journal(settings.journal, owner)
+                self.incarnation, self.refused = owner.incarnation, ""
+                self.rounds.clear()
+                self._link = Link(self, journal, settings)
+                self._open_journal(journal, self._link.wake)
+                self._link.enlist()
+            except Exception as error:
+                self._off = True
+                warn(f"probes of unit {self.name!r} are off: {type(error).__name__}: {error}")
+                return False
+            finally:
+                self._busy = False
+            self._drain()
+        _arrange_exit()
+        return True
+
+    def forget(self) -> None:
+        """In a forked child: what is open belongs to the parent, and the child is a new incarnation."""
+        if self._journal is not None:
+            self._journal.close()
+        self.reset()
+
+
+def _new_journal(configured: str, owner: Owner) -> Journal:
+    try:
+        return Journal(owner, Folder.create(home(configured), owner))
+    except (OSError, JournalError) as error:
+        warn(
+            f"unit {owner.unit!r} cannot keep a journal ({error}); its events are in memory only, and lost if the "
+            "process is killed. Set CIRCUIT_JOURNAL to a folder that can be written to"
+        )
+        return Journal(owner, None)
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    """Message and place of an exception."""
+    try:
+        message = str(error)
+    except Exception:
+        message = ""
+    found: dict[str, Any] = {"message": message}
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is not None:
+        code = trace.tb_frame.f_code
+        found["where"] = f"{code.co_filename}:{trace.tb_lineno} in {code.co_name}"
+    return found
+
+
+# --- all units of this process ---
+
+
+def unit(name: str) -> Unit:
+    """The unit called `name` in this process, for programs that are several units: it has the methods `emit`, `send`,
+    `barrier` and so on, and a journal and a connection of its own. The same name gives the same unit."""
+    if name == default.name:
+        return default
+    return _named.setdefault(name, Unit(name))
+
+
+def all_units() -> list[Unit]:
+    """Every unit there is."""
+    return list(_units)
+
+
+def divert(collector: Collector | None) -> Collector | None:
+    """From now on `collector` gets what any unit emits, and nobody else; None: as usual. Gives the one before."""
+    global _collector
+    before, _collector = _collector, collector
+    for each in all_units():
+        each.divert(collector)
+    return before
+
+
+def close_all(timeout_s: float = EXIT_TIMEOUT_S) -> bool:
+    """Close every unit of this process (see `Unit.close`) within `timeout_s` for all of them together."""
+    deadline = time.monotonic() + timeout_s
+    closed = [each.close(max(0.0, deadline - time.monotonic())) for each in all_units()]
+    return all(closed)
+
+
+def _arrange_exit() -> None:
+    """Makes sure that this process does not end without `close_all`, however its Python code ends it."""
+    global _exit_pid
+    if _exit_pid == os.getpid():
+        return
+    _exit_pid = os.getpid()
+    atexit.unregister(close_all)
+    atexit.register(close_all)
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:  # it will end with os._exit, without atexit
+        sys.modules["multiprocessing.util"].Finalize(None, close_all, exitpriority=-1)
+
+
+def _before_fork() -> None:
+    courier = sys.modules.get("probe.courier")
+    if courier is not None:
+        courier.import_guard.acquire(timeout=_FORK_PATIENCE_S)
+
+
+def _after_fork() -> None:
+    courier = sys.modules.get("probe.courier")
+    if courier is not None and courier.import_guard.locked():
+        courier.import_guard.release()
+
+
+def _after_fork_in_child() -> None:
+    courier = sys.modules.get("probe.courier")
+    if courier is not None:
+        courier.forget()
+    for each in all_units():
+        each.forget()
+
+
+default: Final = Unit()
+"""The unit behind `probe.emit` and its kin."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

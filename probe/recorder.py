@@ -1,0 +1,247 @@
+"""From a call to the journal: `Recorder`, the part of a unit that every probe runs through.
+
+Belongs here: the fast lane that nearly every event takes, the careful lane for the rest, and counting what had to be
+dropped. Must not know sockets, brokers or how an incarnation begins; `emitter` does.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic_ns
+from typing import Any, Final, Protocol
+
+from probe import limits
+from probe.errors import warn
+from probe.event import TRUNCATED, Kind
+from probe.journal import HEADER_BYTES, Journal, Segment
+from probe.tail import Point
+from probe.wire import record_packer
+
+_SURELY_FITS: Final = limits.SURELY_FITS
+_CANNOT_PACK: Final = (TypeError, ValueError, OverflowError, IndexError, MemoryError)
+"""What the fast lane raises when a record does not pack or does not fit. Not `Exception`: an error that the caller's
+own signal handler raises in the middle of a probe belongs to the caller."""
+
+Collector = Callable[[str, int, str, str | None, dict[str, Any]], None]
+"""Takes unit, kind, step, key and data of events that go nowhere else."""
+
+
+class Probe(Protocol):
+    """What `emit`, `send` and `receive` are."""
+
+    def __call__(self, step: str, /, key: object = None, **data: object) -> None: ...
+
+
+def _probe(kind: Kind, doc: str) -> Any:
+    """The method that fires probes of one kind: the fast lane, everything else is left to `Recorder.record`.
+
+    Under the lock there is no call between reading the state and the last of the stores that change it, other than
+    reading the clock and packing. So neither a signal handler nor a KeyboardInterrupt comes between those stores, and a
+    process killed at any point leaves a journal that ends with a whole record.
+    """
+    number = int(kind)
+
+    def fire(self: "Recorder", step: str, /, key: object = None, **data: object) -> None:
+        if self._off:
+            return
+        if type(step) is str and (key is None or type(key) is str):
+            try:
+                with self.lock:
+                    if not self._busy:
+                        self._busy = True
+                        try:
+                            seq = self._seq + 1
+                            record = self._pack([seq, monotonic_ns(), step, number, key, data])
+                            start = self._end
+                            end = start + len(record)
+                            if end - start <= _SURELY_FITS or limits.fits(step, key, end - start):
+                                self._map[start:end] = record  # IndexError: the segment is full
+                                self._seq = seq
+                                self._end = end
+                                self._words[0] = end
+                                if self._idle:
+                                    self._wake()
+                                return
+                        finally:
+                            self._busy = False
+                            if self._deferred:
+                                self._drain()
+            except _CANNOT_PACK:
+                pass
+        self.record(number, step, key, data)
+
+    fire.__name__ = fire.__qualname__ = {0: "emit"}.get(number, kind.name.lower())
+    fire.__doc__ = doc
+    return fire
+
+
+def closed(_record: object) -> bytes:
+    """Stands in for the packer while the fast lane must not be used."""
+    raise TypeError
+
+
+class Recorder:
+    """A journal behind a few methods. There is none before the first event: `_start` opens it."""
+
+    emit: Probe = _probe(Kind.DEFAULT, "Say that this point was reached. Never blocks, never raises.")
+    send: Probe = _probe(Kind.SEND, "Say that something leaves this unit, under `key`. Never blocks, never raises.")
+    receive: Probe = _probe(Kind.RECEIVE, "Say that something arrived, under `key`. Never blocks, never raises.")
+
+    def __init__(self) -> None:
+        self.reset()
+
+    @property
+    def name(self) -> str:
+        """The name of the unit."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """The state of a new recorder; after a fork that of every recorder, whatever the parent was doing with it."""
+        self.lock = threading.RLock()
+        """Guards the journal. Never held while anything slow is done."""
+        self.collector: Collector | None = None
+        self.refused = ""
+        """Why the broker will not have these events; "" while it will."""
+        self._off = False
+        self._busy = False
+        self._deferred: list[tuple[int, int, str, str | None, dict[str, Any]]] = []
+        self._shut_journal()
+
+    def _shut_journal(self) -> None:
+        self._journal: Journal | None = None
+        self._bell: Callable[[], None] = _silence
+        self._packer: Callable[[Any], bytes] = closed
+        self._pack: Callable[[Any], bytes] = closed
+        self._map: Any = b""
+        self._words: Any = b""
+        self._end = HEADER_BYTES
+        self._seq = 0
+        self._idle = False
+
+    def _open_journal(self, journal: Journal, bell: Callable[[], None]) -> None:
+        """Events go to `journal` from now on; `bell` is rung for one if somebody dozes (see `doze`)."""
+        self._journal = journal
+        self._bell = bell
+        self._seq = 0
+        self._packer = record_packer(strict=True)
+        self._enter(journal.segments[-1])
+
+    def _start(self) -> bool:
+        """Opens a journal, or gives False: probes are off. Nothing here can, so they are."""
+        self._off = True
+        return False
+
+    def divert(self, collector: Collector | None) -> None:
+        """From now on events go to `collector` and nowhere else; None: to the journal again."""
+        with self.lock:
+            self.collector = collector
+            self._off = False
+            self._pack = closed if collector or self._is_dropping else self._packer
+
+    def point(self, journal: Journal) -> Point | None:
+        """How far the journal goes: everything stamped up to the point's stamp is in it. None: it is shut already."""
+        with self.lock:
+            return Point(self._seq, self._end, monotonic_ns()) if self._journal is journal else None
+
+    def doze(self, journal: Journal, next_seq: int) -> bool:
+        """From now on an event rings the bell. False if there is one already that is not below `next_seq`."""
+        with self.lock:
+            self._idle = self._journal is journal and self._seq < next_seq
+            return self._journal is not journal or self._idle
+
+    # --- the careful lane ---
+
+    def record(self, kind: int, step: object, key: object, data: dict[str, Any]) -> None:
+        """Records anything, or drops and counts it. Never raises."""
+        try:
+            if self._off or not (self.collector or self._journal is not None or self._start()):
+                return
+            fitting = limits.fit(step, key, data)
+            if self.collector is not None:
+                self.collector(self.name, int(kind), *fitting)
+                return
+            with self.lock:
+                if self._busy:  # a signal handler or a finalizer, in the middle of a probe of this very thread
+                    self._deferred.append((monotonic_ns(), kind, *fitting))
+                    return
+                self._busy = True
+                try:
+                    self._append(monotonic_ns(), kind, *fitting)
+                finally:
+                    self._busy = False
+                    if self._deferred:
+                        self._drain()
+        except Exception as error:
+            self._lose(error)
+
+    def _drain(self) -> None:
+        """Records what came in the middle of a record. The lock is held, and no record is under way."""
+        while self._deferred:
+            self._busy = True
+            try:
+                self._append(*self._deferred.pop(0))
+            finally:
+                self._busy = False
+
+    def _append(self, stamp_ns: int, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
+        """Packs and commits one record that is within the limits. The lock is held."""
+        if self._journal is None:
+            return
+        seq = self._seq + 1
+        try:
+            record = self._packer([seq, stamp_ns, step, int(kind), key, data])
+        except _CANNOT_PACK:
+            record = self._packer([seq, stamp_ns, step, int(kind), key, {TRUNCATED: ["data"]}])
+        if self.refused or not self._has_room(len(record)):
+            self._drop()
+            return
+        end = self._end + len(record)
+        self._map[self._end : end] = record
+        self._seq = seq
+        self._end = end
+        self._words[0] = end
+        if self._idle:
+            self._wake()
+
+    def _has_room(self, size: int) -> bool:
+        """Makes room for a record, in a new segment if need be: also after a drop, so that what was dropped is always
+        what comes behind a segment's last record."""
+        assert self._journal is not None
+        if not self._is_dropping and self._end + size <= len(self._map):
+            return True
+        segment = self._journal.roll(self._seq + 1)
+        if segment is None:
+            return False
+        self._enter(segment)
+        self._wake()  # so that the courier makes the next one in time
+        return True
+
+    @property
+    def _is_dropping(self) -> bool:
+        return self._journal is not None and self._journal.segments[-1].lost > 0
+
+    def _enter(self, segment: Segment) -> None:
+        self._map, self._words, self._end = segment.map, segment.words, HEADER_BYTES
+        self._pack = self._packer
+
+    def _drop(self) -> None:
+        """One event is lost, and its number with it. The lock is held."""
+        if self._journal is not None:
+            self._pack = closed  # it must not put a smaller record behind the one that is missing
+            self._seq += 1
+            self._journal.segments[-1].lose()
+
+    def _lose(self, error: Exception) -> None:
+        """What must not happen has happened. The event is counted, and nothing gets out."""
+        with suppress(Exception):
+            with self.lock:
+                self._drop()
+            warn(f"an event could not be recorded: {type(error).__name__}: {error}")
+
+    def _wake(self) -> None:
+        self._idle = False
+        self._bell()
+
+
+def _silence() -> None:
+    """The bell of a recorder that has no courier."""

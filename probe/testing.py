@@ -1,0 +1,53 @@
+"""Unit tests of code that has probes, without a broker.
+
+with probe.testing.capture() as events:
+    place_order()
+assert events.steps() == ["order-sent", "order-confirmed"]
+assert events.find("order-sent", key="17").data["items"] == 3
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic_ns
+from typing import Any
+
+from probe import emitter
+from probe.event import Event, Kind
+
+
+class Captured(list[Event]):
+    """The events of every unit of this process, in the order in which they were emitted."""
+
+    def steps(self, unit: str | None = None) -> list[str]:
+        """The steps that fired, of all units or of one."""
+        return [event.step for event in self if unit is None or event.unit == unit]
+
+    def all(self, step: str, key: str | None = None) -> list[Event]:
+        """Every event of this step, and with this key if one is given."""
+        return [event for event in self if event.step == step and (key is None or event.key == key)]
+
+    def find(self, step: str, key: str | None = None) -> Event:
+        """The first event of this step (and key). Raises AssertionError, naming what fired instead."""
+        for event in self.all(step, key):
+            return event
+        keyed = f" with key {key!r}" if key is not None else ""
+        fired = ", ".join(f"{event.step!r} ({event.key!r})" for event in self) or "nothing"
+        raise AssertionError(f"{step!r}{keyed} did not fire; what fired: {fired}")
+
+
+@contextmanager
+def capture() -> Iterator[Captured]:
+    """Collects what every unit emits, in every thread, whether probes are on or off; nothing of it goes anywhere else.
+
+    Inside, `barrier` and `wait` return at once. Inside another `capture` the inner one gets the events.
+    """
+    events = Captured()
+
+    def collect(unit: str, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
+        events.append(Event(unit, 1, len(events) + 1, monotonic_ns(), step, Kind(kind), key, data))
+
+    before = emitter.divert(collect)
+    try:
+        yield events
+    finally:
+        emitter.divert(before)
