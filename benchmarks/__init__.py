@@ -1,0 +1,1 @@
+"""Every speed this project claims, measured; see docs/performance.md."""

@@ -1,0 +1,56 @@
+"""`make bench`: measures every target of docs/performance.md, prints the table, writes benchmarks/results.json.
+
+`python -m benchmarks NAME...` measures only those files, e.g. `python -m benchmarks emit bus`.
+"""
+
+import importlib
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.measure import Row
+
+PARTS = ("emit", "bus", "barrier", "verifier", "view", "scenario")
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        print(f"unknown: {', '.join(unknown)}; parts are {', '.join(PARTS)}", file=sys.stderr)
+        return 4
+    rows: list[Row] = []
+    for name in names or PARTS:
+        for row in importlib.import_module(f"benchmarks.{name}").rows():
+            rows.append(row)
+            print(line(row), flush=True)
+    if not names:
+        RESULTS.write_text(json.dumps({**machine(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+        print(f"written to {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
+    missed = [row.name for row in rows if not row.ok]
+    print("every target met" if not missed else f"missed: {'; '.join(missed)}")
+    return 0
+
+
+def line(row: Row) -> str:
+    """One row for people: what, ours, bare, ratio, target, met or not."""
+    mark = "ok    " if row.ok else "MISSED"
+    return f"{mark} {row.name:<58} {row.ours:>12,.4g} {row.bare:>12,.4g} {row.unit:<9} {row.ratio:>8.3g}  {row.target}"
+
+
+def machine() -> dict[str, object]:
+    """Where and when: enough to read the figures, not enough to find the machine."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
