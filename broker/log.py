@@ -11,7 +11,7 @@ Must not know sockets or who reads.
 import fcntl
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -90,10 +90,12 @@ def chunks(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
         rest = b""
         while read := file.read(READ_BYTES):
             chunk = rest + read
-            end = whole(chunk, offset)
+            end, wrong = _whole(chunk, offset)
             rest = chunk[end:]
             if end:
                 yield chunk[:end], offset
+            if wrong is not None:
+                raise wrong
             offset += end
         if rest:
             raise LogError(f"the entry at byte {offset} is cut off", offset=offset, torn=True)
@@ -116,9 +118,15 @@ def bounds(chunk: bytes, offset: int = 0) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def whole(chunk: bytes, offset: int = 0) -> int:
-    """How many bytes at the start of `chunk` are whole entries. Raises LogError like `bounds`."""
-    return max((end for _, end in bounds(chunk, offset)), default=0)
+def _whole(chunk: bytes, offset: int) -> tuple[int, LogError | None]:
+    """How many bytes at the start of `chunk` are whole entries, and what is wrong with what follows them."""
+    end = 0
+    try:
+        for bound in bounds(chunk, offset):
+            end = bound[1]
+    except LogError as error:
+        return end, error
+    return end, None
 
 
 def _entry(payload: memoryview, end: int) -> Entry:
@@ -156,9 +164,9 @@ def _is_last(path: Path, offset: int) -> bool:
 class Log:
     """The log as its one writer sees it."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the file at `path` (its folder too). What a crash left of a last entry is cut off and counted
-        in `cut`. Call `recover` once before the first `append`.
+    def __init__(self, path: Path, remember: Callable[[Entry], None] = lambda _entry: None) -> None:
+        """Open or create the file at `path` (its folder too). `remember` gets what is in it already, oldest first; what
+        a crash left of a last entry is cut off and counted in `cut`.
 
         Raises LogError if the file cannot be written, is held by another broker, is damaged or is none of ours.
         """
@@ -173,21 +181,23 @@ class Log:
             raise LogError(f"{path}: {error.strerror}; choose a folder that you may write to") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
+            self._recover(remember)
+        except BlockingIOError:
+            self.close()
             raise LogError(f"{path}: another broker writes it; end that one, or choose another folder") from None
+        except BaseException:
+            self.close()
+            raise
 
-    def recover(self) -> Iterator[Entry]:
-        """Everything that is in the file already, oldest first; afterwards the log is ready for `append`."""
+    def _recover(self, remember: Callable[[Entry], None]) -> None:
+        size = os.fstat(self._file).st_size
         try:
-            if os.fstat(self._file).st_size:
-                for entry in scan(self.path):
-                    self.end = entry.end
-                    yield entry
+            for entry in scan(self.path) if size else ():
+                remember(entry)
+                self.end = entry.end
         except LogError as error:
             if not error.torn:
                 raise
-        size = os.fstat(self._file).st_size
         if size < START:
             os.ftruncate(self._file, 0)
             self._write(HEADER)
@@ -221,11 +231,12 @@ class Log:
             chunk = self._tail[offset - begin : offset - begin + max(limit, PREFIX.size)]
         else:
             chunk = os.pread(self._file, max(limit, PREFIX.size), offset)
-        end = whole(chunk, offset)
-        if not end:  # the first entry alone is longer than that
-            end = PREFIX.size + PREFIX.unpack(chunk[: PREFIX.size])[0]
-            return os.pread(self._file, end, offset)
-        return chunk if end == len(chunk) else chunk[:end]
+        end, wrong = _whole(chunk, offset)
+        if end:
+            return chunk if end == len(chunk) else chunk[:end]
+        if wrong is not None or len(chunk) < PREFIX.size:
+            raise wrong or LogError(f"no entry begins at byte {offset}", offset=offset)
+        return os.pread(self._file, PREFIX.size + PREFIX.unpack_from(chunk)[0], offset)  # longer than the limit
 
     def close(self) -> None:
         """Let go of the file. Harmless when repeated."""

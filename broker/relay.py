@@ -20,7 +20,7 @@ import zmq
 from broker import access, log
 from broker.errors import BrokerError, LogError
 from broker.ledger import Account
-from broker.run import Nonsense, Run, Runs
+from broker.run import Nonsense, Reply, Run, Runs
 from probe import message as m
 from probe import wire
 from probe.errors import WireError
@@ -82,8 +82,8 @@ class Relay:
         """Those that have a window."""
         self._units: dict[tuple[str, str], dict[int, bytes]] = {}
         """(run, unit) -> incarnation -> its newest connection."""
-        self._due: dict[bytes, bool] = {}
-        """Who is told where the log stands as soon as the group is written; True: by a WELCOME, else by an ACK."""
+        self._due: dict[bytes, Reply] = {}
+        """Who is told where the log stands as soon as the group is written, and how."""
         self._strangers: Counter[str] = Counter()
         """Counted for peers that belong to no run."""
         self._knocked_s = -KNOCK_S
@@ -142,8 +142,9 @@ class Relay:
     def _handle(self, peer: Peer, message: m.Message, frames: Sequence[bytes]) -> None:
         match message:
             case m.Events() | m.Gap() | m.Final():
-                if peer.run.take(peer.hello.unit, peer.hello.incarnation, message, frames):
-                    self._due.setdefault(peer.identity, False)
+                reply = peer.run.take(peer.hello.unit, peer.hello.incarnation, message, frames)
+                if reply is Reply.WELCOME or (reply is Reply.ACK and peer.identity not in self._due):
+                    self._due[peer.identity] = reply
             case m.Fetch():
                 self._fetch(peer, message)
             case m.Command():
@@ -163,7 +164,7 @@ class Relay:
         self._peers[identity] = peer
         if peer.account is not None:
             self._units.setdefault((peer.run.name, hello.unit), {})[hello.incarnation] = identity
-        self._due[identity] = True
+        self._due[identity] = Reply.WELCOME
 
     def _admitted(self, identity: bytes, hello: m.Hello, frames: Sequence[bytes]) -> Peer:
         """Raises BrokerError with the reason for REFUSED."""
@@ -232,16 +233,17 @@ class Relay:
     def _tell_senders(self) -> bool:
         """WELCOME and ACK to whom they are due. Whether a queue is full."""
         still_due = {}
-        for identity, welcome in list(self._due.items()):
-            account = self._peers[identity].account
-            next_seq = account.next_seq if account else 1
-            answer = m.Welcome(m.VERSION, next_seq, CREDIT_BYTES, time.monotonic_ns()) if welcome else m.Ack(next_seq)
-            peer, sent = self._peers[identity], self._send(identity, answer)
-            if sent is Sent.FULL:
-                still_due[identity] = welcome
-            elif welcome and sent is Sent.YES:
-                for frames in peer.run.kept_for(peer.hello.unit):
+        for identity, reply in list(self._due.items()):
+            peer = self._peers[identity]
+            next_seq = peer.account.next_seq if peer.account else 1
+            if reply is Reply.ACK:
+                sent = self._send(identity, m.Ack(next_seq))
+            else:
+                sent = self._send(identity, m.Welcome(m.VERSION, next_seq, CREDIT_BYTES, time.monotonic_ns()))
+                for frames in peer.run.kept_for(peer.hello.unit) if sent is Sent.YES else ():
                     self._send_frames(identity, frames)
+            if sent is Sent.FULL:
+                still_due[identity] = reply
         self._due = still_due
         return bool(still_due)
 

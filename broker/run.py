@@ -7,11 +7,12 @@ import typing
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import Enum
 from itertools import islice
 from pathlib import Path
 
 from broker import access, log
-from broker.errors import BrokerError, LogError
+from broker.errors import BrokerError
 from broker.ledger import Account, Ledger, Outcome
 from probe import wire
 from probe.message import Command, Events, Final, Gap
@@ -24,6 +25,15 @@ RUNNER: typing.Final = "@runner"
 """Who is named in the log as the sender of commands."""
 MAX_KEPT_COMMANDS: typing.Final = 1024
 """Commands kept for supervisors that have not come yet."""
+
+
+class Reply(Enum):
+    """What the sender of a message is told as soon as it is written."""
+
+    NOTHING = "nothing"
+    ACK = "ack"
+    WELCOME = "welcome"
+    """Go on from `next_seq`, and go back if need be."""
 
 
 class Nonsense(Exception):
@@ -41,13 +51,7 @@ class Run:
         """See docs/wire.md, PONG."""
         self._group: list[bytes] = []
         self._kept: list[tuple[str, Sequence[bytes]]] = []
-        self.log = log.Log(folder / log.FILE_NAME)
-        try:
-            for entry in self.log.recover():
-                self._remember(entry)
-        except LogError:
-            self.log.close()
-            raise
+        self.log = log.Log(folder / log.FILE_NAME, self._remember)
         self.counters["torn_bytes"] = self.log.cut
 
     def join(self, unit: str, incarnation: int, frames: Sequence[bytes]) -> Account:
@@ -61,8 +65,8 @@ class Run:
         account.rewinding = False
         return account
 
-    def take(self, unit: str, incarnation: int, message: Events | Gap | Final, frames: Sequence[bytes]) -> bool:
-        """Accept EVENTS, GAP or FINAL, sent as `frames`. Whether the sender is to be told where the log stands.
+    def take(self, unit: str, incarnation: int, message: Events | Gap | Final, frames: Sequence[bytes]) -> Reply:
+        """Accept EVENTS, GAP or FINAL, sent as `frames`.
 
         Raises Nonsense for a message that no correct sender can mean.
         """
@@ -80,7 +84,7 @@ class Run:
             case Outcome.REWIND:
                 self.counters["rewound"] += 1
                 told, account.rewinding = account.rewinding, True
-                return not told
+                return Reply.NOTHING if told else Reply.WELCOME
             case Outcome.KNOWN if not isinstance(message, Final):
                 self.counters["duplicates"] += known
             case Outcome.APPEND:
@@ -94,7 +98,7 @@ class Run:
                     self._count(message)
                 self._keep(unit, incarnation, frames)
         account.rewinding = False
-        return not (isinstance(message, Events) and message.count == 0)
+        return Reply.NOTHING if isinstance(message, Events) and not message.count else Reply.ACK
 
     def ordered(self, frames: Sequence[bytes]) -> None:
         """Keep a COMMAND, sent as `frames`: what was ordered belongs to what happened."""

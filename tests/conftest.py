@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from broker_process import BrokerProcess
 
 GRACE_S = 2.0
 """How long a thread or process that is already on its way out may take; nothing sleeps this long when all is well."""
@@ -71,3 +72,11 @@ def nothing_is_left_behind() -> Iterator[None]:
         if time.monotonic() > deadline:
             pytest.fail("left behind: " + "; ".join(left), pytrace=False)
         threading.Event().wait(0.01)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
+    """A broker of its own for run "run-1", on a free port of loopback."""
+    process = BrokerProcess(tmp_path / "run")
+    yield process
+    process.stop()
