@@ -35,7 +35,7 @@ class Life:
     at_gate: bool = False
     """It stands at the start gate and waits for an answer."""
     up: bool = False
-    """It has been ready: whoever comes after it may begin."""
+    """It has been ready."""
     again: bool = False
     """It is stopped only to be started again."""
     killed: bool = False
@@ -69,6 +69,11 @@ class Life:
     def external(self) -> bool:
         """Whether someone else starts it."""
         return self.unit.launcher == "external"
+
+    @property
+    def supports(self) -> bool:
+        """Whether those that come after it may begin."""
+        return self.up and not self.again
 
     @property
     def gated(self) -> bool:

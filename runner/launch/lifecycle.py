@@ -135,7 +135,7 @@ class Lifecycle:
     def _let_begin(self) -> list[Directed]:
         orders = []
         for life in self._lives.values():
-            free = life.state is not State.CREATED or all(self._lives[name].up for name in life.unit.after)
+            free = life.state is not State.CREATED or all(self._lives[name].supports for name in life.unit.after)
             if life.state is State.CREATED and not life.alive and not life.external and (free or life.gated):
                 start = self._launch(life.unit)
                 life.alive, life.err, life.asked_ns = True, start.err, self._now_ns
@@ -253,7 +253,7 @@ class Lifecycle:
     def _keeps_waiting(self, life: Life) -> str:
         if life.state is not State.CREATED:
             return ""
-        missing = [name for name in life.unit.after if not self._lives[name].up]
+        missing = [name for name in life.unit.after if not self._lives[name].supports]
         return f"waits for {', '.join(missing)}" if missing else ""
 
     # --- what it means ------------------------------------------------------------------------------------------------

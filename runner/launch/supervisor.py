@@ -17,13 +17,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from probe import environment, recovery
+from probe import environment
 from probe.emitter import Unit
 from probe.message import Finish, Order, Start, Stop
 from runner.launch import charge, kin
 from runner.launch.charge import Charge
+
+if TYPE_CHECKING:
+    from probe.recovery import Recovered
 
 NAME: Final = "@local"
 LEASE_GRACE_S: Final = 1.0
@@ -33,8 +36,8 @@ STEP_S: Final = 0.005
 FLUSH_S: Final = 2.0
 """How long the supervisor's own last words may take."""
 
-Recover = Callable[[str], int]
-"""Publishes what the unit of this name wrote down and could not send any more; returns how many events that were."""
+Recover = Callable[[], "Sequence[Recovered]"]
+"""Publishes what processes that are dead wrote down and could not send any more."""
 
 
 class Voice(Protocol):
@@ -51,7 +54,8 @@ class Supervisor:
         self._recover = recover
         self._lease_fd = lease_fd
         self._inbox: collections.deque[Order] = collections.deque()
-        self._recovered: collections.deque[tuple[str, int]] = collections.deque()
+        self._recovered: collections.deque[tuple[str, Sequence[Recovered]]] = collections.deque()
+        self._one_at_a_time = threading.Lock()
         self._charges: dict[str, Charge] = {}
         self._finishing = False
         self._wake_in, self._wake_out = os.pipe()
@@ -140,20 +144,25 @@ class Supervisor:
             one.recovering = True
             threading.Thread(target=self._publish, args=(one.unit,), name=f"recover {one.unit}", daemon=True).start()
         while self._recovered:
-            unit, recovered = self._recovered.popleft()
+            unit, journals = self._recovered.popleft()
             gone = self._charges.pop(unit)
-            data = {"leftover": list(gone.leftover)} if gone.leftover else {}
+            more: dict[str, object] = {"leftover": list(gone.leftover)} if gone.leftover else {}
+            if problems := [journal.problem for journal in journals if journal.problem]:
+                more["problems"] = problems
+            recovered = sum(journal.events for journal in journals if journal.unit == unit)
             self._voice.state(
-                "exited", key=unit, pid=gone.pid, code=gone.code, tail=gone.tail(), recovered=recovered, **data
+                "exited", key=unit, pid=gone.pid, code=gone.code, tail=gone.tail(), recovered=recovered, **more
             )
 
     def _publish(self, unit: str) -> None:
-        """In a thread of its own, as it waits for the broker."""
-        recovered = 0
+        """In a thread of its own, as it waits for the broker. One at a time: a process may have spoken as several units,
+        so each looks at all journals, and none may be done while another still publishes what it counts on."""
+        journals: Sequence[Recovered] = ()
         try:
-            recovered = self._recover(unit)
+            with self._one_at_a_time:
+                journals = self._recover()
         finally:
-            self._recovered.append((unit, recovered))
+            self._recovered.append((unit, journals))
             self._wake()
 
     def _adopted(self, one: Charge) -> list[int]:
@@ -204,8 +213,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     lease_fd = parser.parse_args(argv).lease_fd
     kin.adopt_orphans()
     told = environment.read()
+
+    def recover() -> "Sequence[Recovered]":
+        from probe import recovery  # nobody needs it before the first unit has ended
+
+        return recovery.recover(told.journal, told.broker, keys=told.keys)
+
     voice = Unit(NAME)
-    supervisor = Supervisor(voice, lambda unit: recovery.recover(told.journal, told.broker, unit=unit), lease_fd)
+    supervisor = Supervisor(voice, recover, lease_fd)
     voice.on_order = supervisor.order
     supervisor.serve()
     voice.close(FLUSH_S)

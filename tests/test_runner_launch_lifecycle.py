@@ -1,0 +1,502 @@
+"""The rules of a run, driven by hand: events and the time in, orders and states out."""
+
+from typing import Any
+
+import pytest
+
+from probe.event import Event, Kind
+from probe.message import Release, Start, Stop
+from runner.launch.lifecycle import RESTARTS, SUPERVISOR, Lifecycle
+from runner.orders import Directed
+from runner.scenario.model import Legacy, Scenario, Unit
+from runner.scenario.state import State
+from runner.verifier.verdict import FindingClass
+
+SECOND = 1_000_000_000
+
+
+class Play:
+    """A lifecycle, and a clock that moves by hand."""
+
+    def __init__(self, *units: Unit, served: bool = True, **options: Any) -> None:
+        scenario = Scenario("s", "/s", "circuit.toml", units, **options)
+        self.lifecycle = Lifecycle(scenario, self._start, 0)
+        self.now_ns = 0
+        self._seq = 0
+        if served:
+            self.supervisor("serving", None)
+
+    @staticmethod
+    def _start(unit: Unit) -> Start:
+        return Start(unit.name, ("true",), "/s", {}, f"run/{unit.name}.out", f"run/{unit.name}.err")
+
+    def happens(self, unit: str, step: str, kind: Kind = Kind.DEFAULT, key: str | None = None, **data: Any) -> None:
+        self._seq += 1
+        incarnation = data.pop("incarnation", 1)
+        self.lifecycle.event(Event(unit, incarnation, self._seq, self.now_ns, step, kind, key, data))
+
+    def supervisor(self, step: str, unit: str | None, **data: Any) -> None:
+        self.happens(SUPERVISOR, step, Kind.STATE, unit, **data)
+
+    def tick(self, seconds: float = 0.0) -> list[Directed]:
+        self.now_ns += int(seconds * SECOND)
+        return self.lifecycle.tick(self.now_ns)
+
+    def told(self, seconds: float = 0.0) -> list[str]:
+        """The orders of one tick, in short: "start a", "release a", "stop a"."""
+        found = []
+        for order in self.tick(seconds):
+            unit = order.order.unit if isinstance(order.order, Start | Stop) else order.to[0]
+            found.append(f"{type(order.order).__name__.lower()} {unit}")
+        return found
+
+    def comes_up(self, *names: str) -> None:
+        """Python units come to the gate, pass it, and are imported."""
+        self.tick()
+        for name in names:
+            self.supervisor("spawned", name, pid=100)
+            self.happens(name, "start", Kind.ARRIVE, ask="start")
+        self.tick()
+        for name in names:
+            self.happens(name, "imported", Kind.STATE)
+        self.tick()
+
+    def exits(self, name: str, code: int = 0, **data: Any) -> None:
+        self.supervisor("exited", name, pid=100, code=code, recovered=0, **{"tail": [], **data})
+
+    def state(self, name: str) -> State:
+        return self.status(name).state
+
+    def status(self, name: str) -> Any:
+        return {status.name: status for status in self.lifecycle.statuses()}[name]
+
+    @property
+    def accused(self) -> list[tuple[FindingClass, str]]:
+        return [(finding.cls, finding.message) for finding in self.lifecycle.findings()]
+
+
+def python(name: str, **options: Any) -> Unit:
+    return Unit(name, entrypoint=f"app:{name}", **options)
+
+
+def command(name: str, **options: Any) -> Unit:
+    return Unit(name, command=("run", name), **options)
+
+
+# --- the beginning ----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_started_before_the_supervisor_serves() -> None:
+    play = Play(python("a"), served=False)
+    assert play.told() == []
+    play.supervisor("serving", None)
+    assert play.told() == ["start a"]
+
+
+def test_python_units_are_started_at_once_and_commands_when_they_may_begin() -> None:
+    play = Play(python("a", ready="up"), python("b", after=("a",)), command("c", after=("a",)))
+    assert play.told() == ["start a", "start b"]
+    assert play.told() == []
+
+
+def test_a_unit_is_let_through_its_gate_when_everything_it_needs_is_ready() -> None:
+    play = Play(python("a", ready="up"), python("b", after=("a",)))
+    play.tick()
+    play.happens("b", "start", Kind.ARRIVE, ask="start")
+    assert play.told() == []
+    play.happens("a", "start", Kind.ARRIVE, ask="start")
+    assert play.told() == ["release a"]
+    play.happens("a", "imported", Kind.STATE)
+    assert play.told() == []
+    play.happens("a", "up")
+    (order,) = play.tick()
+    assert order == Directed(Release("start"), ("b",))
+
+
+def test_a_unit_that_waits_says_for_whom() -> None:
+    play = Play(python("a", ready="up"), python("b", after=("a",)))
+    play.tick()
+    assert (play.state("b"), play.status("b").why) == (State.CREATED, "waits for a")
+
+
+def test_a_release_that_was_lost_with_the_connection_is_given_again() -> None:
+    play = Play(python("a"))
+    play.tick()
+    play.happens("a", "start", Kind.ARRIVE, ask="start")
+    assert play.told() == ["release a"]
+    play.lifecycle.joined("a", 1, waiting=("start",))
+    assert play.told() == ["release a"]
+
+
+@pytest.mark.parametrize("kind", [Kind.DEFAULT, Kind.READY, Kind.SEND])
+def test_the_ready_probe_may_be_of_any_kind(kind: Kind) -> None:
+    play = Play(python("a", ready="up"))
+    play.comes_up("a")
+    assert play.state("a") is State.STARTING
+    play.happens("a", "up", kind, key="k")
+    assert play.state("a") is State.RUNNING
+
+
+def test_without_a_ready_probe_a_python_unit_is_ready_when_imported_and_a_command_when_spawned() -> None:
+    play = Play(python("a"), command("c"))
+    play.comes_up("a")
+    assert (play.state("a"), play.state("c")) == (State.READY, State.STARTING)
+    play.supervisor("spawned", "c", pid=7)
+    assert (play.state("a"), play.state("c"), play.status("c").pid) == (State.RUNNING, State.RUNNING, 7)
+
+
+def test_states_go_from_created_over_starting_and_ready_to_running() -> None:
+    play = Play(python("a"), python("b", ready="up"))
+    seen = [play.state("a")]
+    play.tick()
+    play.happens("a", "start", Kind.ARRIVE, ask="start")
+    play.tick()
+    seen.append(play.state("a"))
+    play.happens("a", "imported", Kind.STATE)
+    seen.append(play.state("a"))
+    play.happens("b", "up")
+    seen.append(play.state("a"))
+    assert seen == [State.CREATED, State.STARTING, State.READY, State.RUNNING]
+
+
+def test_the_time_to_get_ready_counts_from_the_gate_and_not_from_the_process() -> None:
+    play = Play(
+        python("a", ready="up", ready_timeout_ns=60 * SECOND), python("b", after=("a",), ready_timeout_ns=SECOND)
+    )
+    play.tick()
+    play.happens("b", "start", Kind.ARRIVE, ask="start")
+    play.happens("a", "start", Kind.ARRIVE, ask="start")
+    play.tick(30)
+    play.happens("a", "up")
+    assert play.told() == ["release b"]
+    assert play.accused == []
+
+
+# --- units that do not get ready --------------------------------------------------------------------------------------
+
+
+def test_a_unit_that_dies_while_it_is_awaited_ends_the_run_at_once_and_says_why() -> None:
+    play = Play(
+        python("worker", ready="worker-ready"), python("api", after=("worker",)), command("late", after=("api",))
+    )
+    play.tick()
+    play.happens("worker", "start", Kind.ARRIVE, ask="start")
+    play.tick()
+    play.now_ns = SECOND // 5
+    play.exits("worker", 1, tail=["Traceback", "sqlite3.OperationalError: unable to open database file"])
+    assert play.told() == ["stop api"]
+    why = "exited with code 1 after 0.2 s, before its probe worker-ready"
+    assert play.accused == [(FindingClass.NOT_READY, f"worker {why}")]
+    assert play.status("worker").why == why
+    assert play.lifecycle.findings()[0].details == (
+        "it fired no probe at all",
+        "Traceback",
+        "sqlite3.OperationalError: unable to open database file",
+        "whole output: run/worker.err",
+    )
+    play.exits("api", 143)
+    assert (play.state("api"), play.status("api").why) == (State.STOPPED, f"was stopped: worker {why}")
+    assert (play.state("late"), play.status("late").why) == (State.STOPPED, f"was not started: worker {why}")
+    assert play.lifecycle.over
+
+
+def test_a_unit_whose_time_to_get_ready_is_over_tells_what_it_fired_instead() -> None:
+    play = Play(python("worker", ready="worker-ready", ready_timeout_ns=2 * SECOND))
+    play.comes_up("worker")
+    play.happens("worker", "worker-raedy")
+    assert play.lifecycle.next_deadline_ns == 2 * SECOND
+    assert play.told(2) == ["stop worker"]
+    (finding,) = play.lifecycle.findings()
+    assert finding.cls is FindingClass.NOT_READY
+    assert finding.message == "worker did not get ready: its probe worker-ready did not fire within 2 s"
+    assert (finding.unit, finding.step) == ("worker", "worker-ready")
+    assert finding.details == ("it fired instead: worker-raedy",)
+    play.exits("worker", 143, tail=["waiting for the database"])
+    assert play.lifecycle.findings()[0].details[1:] == ("waiting for the database", "whole output: run/worker.err")
+    assert (play.state("worker"), play.lifecycle.over) == (State.FAILED, True)
+
+
+def test_a_unit_that_cannot_be_imported_has_failed() -> None:
+    play = Play(python("a"))
+    play.tick()
+    play.happens("a", "start", Kind.ARRIVE, ask="start")
+    play.tick()
+    play.exits("a", 1)
+    assert play.accused == [(FindingClass.UNIT_FAILED, "a exited with code 1 after 0 ms, while app:a was imported")]
+
+
+def test_a_command_that_does_not_start_has_failed_with_the_supervisors_reason() -> None:
+    play = Play(command("c"))
+    play.tick()
+    play.supervisor("not-started", "c", why="command not found: run")
+    assert play.accused == [(FindingClass.UNIT_FAILED, "c did not start: command not found: run")]
+    assert play.tick() == []
+    assert play.lifecycle.over
+
+
+def test_a_unit_that_ends_well_without_its_ready_probe_did_not_get_ready() -> None:
+    play = Play(python("a", ready="up"))
+    play.comes_up("a")
+    play.exits("a", 0)
+    assert play.accused == [(FindingClass.NOT_READY, "a exited with code 0 after 0 ms, before its probe up")]
+
+
+def test_a_process_that_never_comes_to_its_gate_is_not_waited_for_for_ever() -> None:
+    play = Play(python("a", ready_timeout_ns=SECOND))
+    play.tick()
+    assert play.told(1) == ["stop a"]
+    assert play.accused == [(FindingClass.UNIT_FAILED, "a did not come to its start within 1 s")]
+
+
+# --- ends -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_unit_that_ends_with_an_accepted_code_has_finished() -> None:
+    play = Play(python("a"), python("b", exit_codes=(0, 3)))
+    play.comes_up("a", "b")
+    play.exits("a")
+    play.exits("b", 3)
+    assert (play.state("a"), play.state("b"), play.lifecycle.over) == (State.FINISHED, State.FINISHED, True)
+    assert play.accused == []
+
+
+def test_a_unit_that_fails_later_lets_the_others_go_on() -> None:
+    play = Play(python("a"), python("b"))
+    play.comes_up("a", "b")
+    play.now_ns = 3 * SECOND
+    play.exits("a", -11, tail=["core dumped"])
+    assert play.told() == []
+    assert play.accused == [(FindingClass.UNIT_FAILED, "a was killed by SIGSEGV after 3 s")]
+    assert (play.state("a"), play.status("a").stderr_tail) == (State.FAILED, ("core dumped",))
+    assert not play.lifecycle.over
+    play.exits("b")
+    assert play.lifecycle.over
+
+
+def test_services_are_stopped_when_all_others_have_ended_and_the_circuits_are_settled() -> None:
+    play = Play(python("db"), python("worker", after=("db",)), python("api", after=("worker",)))
+    play.comes_up("db")
+    play.comes_up("worker")
+    play.comes_up("api")
+    play.lifecycle.settled()
+    assert (play.lifecycle.idle, play.told()) == (False, [])
+    play.exits("api")
+    assert play.lifecycle.idle
+    assert play.told() == ["stop worker"]
+    assert play.told() == []
+    play.exits("worker", -15)
+    assert play.told() == ["stop db"]
+    play.exits("db", 143)
+    assert play.lifecycle.over
+    assert play.accused == []
+    assert {status.why for status in play.lifecycle.statuses()[:2]} == {"was stopped at the end"}
+
+
+def test_what_is_a_service_can_be_said() -> None:
+    play = Play(python("a", service=False), python("b", after=("a",), service=True))
+    play.comes_up("a")
+    play.comes_up("b")
+    assert not play.lifecycle.idle
+    play.exits("a")
+    assert play.lifecycle.idle
+
+
+def test_a_service_that_answers_its_stop_with_an_error_has_failed() -> None:
+    play = Play(python("db", service=True), python("a"))
+    play.comes_up("db", "a")
+    play.exits("a")
+    play.lifecycle.settled()
+    play.tick()
+    play.exits("db", 1)
+    assert play.accused == [(FindingClass.UNIT_FAILED, "db exited with code 1 after 0 ms, when it was stopped")]
+
+
+def test_a_unit_that_had_to_be_killed_is_accused() -> None:
+    play = Play(python("a", stop_timeout_ns=2 * SECOND))
+    play.comes_up("a")
+    play.lifecycle.stop("the run was interrupted")
+    (stop,) = play.tick()
+    assert stop == Directed(Stop("a", 2000), (SUPERVISOR,))
+    play.supervisor("silent-end", "a", waited_ms=2000)
+    play.exits("a", -9)
+    assert play.accused == [(FindingClass.UNIT_FAILED, "a ignored SIGTERM for 2 s and had to be killed")]
+    assert play.state("a") is State.FAILED
+
+
+def test_a_unit_that_a_person_gave_no_time_is_not_accused() -> None:
+    play = Play(python("a"))
+    play.comes_up("a")
+    play.lifecycle.stop("the run was interrupted")
+    play.tick()
+    play.supervisor("silent-end", "a", waited_ms=300)
+    play.exits("a", -9)
+    assert (play.accused, play.state("a")) == ([], State.STOPPED)
+
+
+def test_processes_that_a_unit_left_behind_are_a_finding() -> None:
+    play = Play(python("a"))
+    play.comes_up("a")
+    play.exits("a", 0, leftover=["sleep 1000 (pid 7)"])
+    assert play.accused == [(FindingClass.LEFTOVER, "a left processes behind: sleep 1000 (pid 7)")]
+    assert play.state("a") is State.FINISHED
+
+
+def test_a_units_own_time_is_over() -> None:
+    play = Play(python("a", timeout_ns=5 * SECOND), python("b"))
+    play.comes_up("a", "b")
+    assert play.told(5) == ["stop a"]
+    assert play.accused == [(FindingClass.UNIT_FAILED, "a still ran after its time of 5 s")]
+    play.exits("a", 143)
+    play.exits("b")
+    assert (play.state("a"), play.lifecycle.over) == (State.FAILED, True)
+
+
+def test_the_scenarios_time_is_over_for_whoever_still_runs_except_services() -> None:
+    play = Play(python("db"), python("a", after=("db",)), timeout_ns=30 * SECOND)
+    play.comes_up("db")
+    play.comes_up("a")
+    assert sorted(play.told(30)) == ["stop a", "stop db"]
+    assert play.accused == [(FindingClass.UNIT_FAILED, "a still ran when the scenario's time of 30 s was over")]
+
+
+def test_the_time_of_a_run_counts_from_its_beginning() -> None:
+    play = Play(python("a"), timeout_ns=10 * SECOND)
+    play.lifecycle.begin(5 * SECOND)
+    play.now_ns = 5 * SECOND
+    play.comes_up("a")
+    assert play.lifecycle.next_deadline_ns == 15 * SECOND
+
+
+# --- restarts ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_unit_that_failed_is_started_again_a_few_times_and_forgiven_so_long() -> None:
+    play = Play(python("a", restart="on-failure"), python("b"))
+    play.comes_up("b")
+    for life in range(1, RESTARTS + 1):
+        play.comes_up("a")
+        play.happens("a", "work", incarnation=life)
+        play.exits("a", 1)
+        assert play.accused == []
+        assert play.told() == ["start a"]
+    play.comes_up("a")
+    play.exits("a", 1)
+    assert play.told() == []
+    assert [cls for cls, _ in play.accused] == [FindingClass.UNIT_FAILED]
+    assert play.lifecycle.forgiven == {("a", life) for life in range(1, RESTARTS + 1)}
+
+
+def test_a_unit_that_is_restarted_before_it_was_ready_keeps_the_others_waiting() -> None:
+    play = Play(python("a", restart="on-failure", ready="up"), python("b", after=("a",)))
+    play.comes_up("a")
+    play.happens("b", "start", Kind.ARRIVE, ask="start")
+    play.exits("a", 1)
+    assert play.told() == ["start a"]
+    play.happens("a", "start", Kind.ARRIVE, ask="start", incarnation=2)
+    assert play.told() == ["release a"]
+    play.happens("a", "up", incarnation=2)
+    assert play.told() == ["release b"]
+
+
+# --- units that someone else starts -----------------------------------------------------------------------------------
+
+
+def test_an_external_unit_is_ready_when_it_joins_and_has_finished_when_all_of_it_is_final() -> None:
+    play = Play(Unit("lab", launcher="external", expect=("measured",)))
+    play.tick()
+    play.lifecycle.joined("lab", 1)
+    assert play.state("lab") is State.RUNNING
+    play.lifecycle.joined("lab", 2)
+    play.happens("lab", "hello")
+    play.lifecycle.final("lab", 1)
+    play.lifecycle.final("lab", 2)
+    assert play.state("lab") is State.RUNNING  # its required probe is still to come
+    play.lifecycle.joined("lab", 3)
+    play.happens("lab", "measured", incarnation=3)
+    play.lifecycle.final("lab", 3)
+    assert (play.state("lab"), play.lifecycle.over) == (State.FINISHED, True)
+
+
+def test_an_external_unit_that_does_not_join_did_not_get_ready() -> None:
+    play = Play(Unit("lab", launcher="external", ready="up", ready_timeout_ns=SECOND))
+    play.tick()
+    assert play.told(1) == []
+    assert play.accused == [(FindingClass.NOT_READY, "lab did not join within 1 s; it is started by someone else")]
+    assert play.lifecycle.over
+
+
+def test_events_of_a_unit_matter_until_it_is_ready() -> None:
+    play = Play(python("a", ready="up", expect=("done",)), python("b"))
+    assert play.lifecycle.wants == {"a", "b"}
+    play.comes_up("a", "b")
+    play.happens("a", "up")
+    assert play.lifecycle.wants == frozenset()
+
+
+# --- the older folder -------------------------------------------------------------------------------------------------
+
+
+def test_resume_all_starts_every_unit_again_in_order() -> None:
+    play = Play(
+        python("a", service=False),
+        python("b", after=("a",), service=False),
+        python("done", service=False),
+        legacy=Legacy(restart_all=("b",)),
+    )
+    play.comes_up("a", "done")
+    play.comes_up("b")
+    play.exits("done")
+    play.exits("b", 1)
+    assert play.told() == ["start b", "start done", "stop a"]
+    play.happens("b", "start", Kind.ARRIVE, ask="start")
+    assert play.told() == []
+    play.exits("a", 143)
+    assert play.told() == ["start a"]
+    play.happens("a", "start", Kind.ARRIVE, ask="start")
+    assert play.told() == ["release a"]
+    play.happens("a", "imported", Kind.STATE)
+    assert play.told() == ["release b"]
+    assert play.accused == []
+
+
+def test_units_of_an_older_folder_are_stopped_a_little_after_every_required_probe_has_fired() -> None:
+    units = (python("a", ready="up", expect=("done",), service=False), python("b", service=False))
+    play = Play(*units, legacy=Legacy(linger_ns=SECOND // 2))
+    play.comes_up("a", "b")
+    play.happens("a", "up")
+    assert play.lifecycle.wants == {"a"}
+    assert play.told(10) == []
+    play.happens("a", "done")
+    assert play.told() == []
+    assert play.lifecycle.next_deadline_ns == play.now_ns + SECOND // 2
+    assert play.told(0.5) == ["stop a", "stop b"]
+    play.exits("a", 143)
+    play.exits("b", 143)
+    assert (play.accused, play.lifecycle.over) == ([], True)
+    assert (play.state("a"), play.state("b")) == (State.STOPPED, State.STOPPED)
+
+
+def test_setup_counts_as_ready_when_it_has_returned_or_worked_for_a_moment() -> None:
+    setup = python("setup", service=True)
+    for returns in (True, False):
+        play = Play(setup, python("a", after=("setup",), service=False), legacy=Legacy())
+        play.tick()
+        play.happens("a", "start", Kind.ARRIVE, ask="start")
+        play.comes_up("setup")
+        assert play.state("setup") is State.STARTING
+        if returns:
+            play.exits("setup")
+            assert (play.told(), play.state("setup")) == (["release a"], State.FINISHED)
+        else:
+            assert play.told(0.2) == ["release a"]
+
+
+def test_an_older_unit_without_entrypoint_is_not_waited_for() -> None:
+    play = Play(python("a", service=False), Unit("api", launcher="external", expect=("x",)), legacy=Legacy())
+    play.comes_up("a")
+    assert play.state("a") is State.RUNNING
+    play.exits("a")
+    assert play.lifecycle.idle
+    play.lifecycle.settled()
+    play.tick()
+    assert play.lifecycle.over
