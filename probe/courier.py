@@ -266,6 +266,7 @@ class Link:
     def _free(self) -> None:
         with self._unit.lock:
             self._journal.free(self._tail.acked)
+            self._tail.freed()
 
     def speak(self) -> bool:
         """Send what can be sent now. True if that was anything of the journal."""

@@ -10,7 +10,6 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from time import monotonic_ns
 from typing import Any, Final
 
 from probe import clock, environment
@@ -21,7 +20,6 @@ from probe.event import Event, Kind
 from probe.journal import Folder, Journal, Owner, home
 from probe.message import Break, Order
 from probe.recorder import Collector, Recorder, closed
-from probe.tail import Point
 
 EXIT_TIMEOUT_S: Final = 2.0
 """How long a process that ends waits for its last events to be acknowledged; the journal keeps what is not."""
@@ -124,10 +122,11 @@ class Unit(Recorder):
         """End this incarnation: what it emitted is sent and acknowledged, and its journal deleted. True if that was
         possible within `timeout_s`; otherwise the journal stays for a supervisor. The next probe begins a new one."""
         with self.lock:
-            link, self._link = self._link, None
-            if link is None:
+            link, point = self._link, self._journal and self.point(self._journal)
+            if link is None or point is None:
                 return True
-            link.seal(Point(self._seq, self._end, monotonic_ns()), timeout_s)
+            link.seal(point, timeout_s)
+            self._link = None
             self._shut_journal()
         self._answer_all("has closed its unit")
         finished: bool = link.wait_final(timeout_s)

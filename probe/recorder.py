@@ -141,7 +141,9 @@ class Recorder:
     def point(self, journal: Journal) -> Point | None:
         """How far the journal goes: everything stamped up to the point's stamp is in it. None: it is shut already."""
         with self.lock:
-            return Point(self._seq, self._end, monotonic_ns()) if self._journal is journal else None
+            if self._journal is not journal:
+                return None
+            return Point(self._seq, self._end, journal.segments[-1].lost, monotonic_ns())
 
     def doze(self, journal: Journal, next_seq: int) -> bool:
         """From now on an event rings the bell. False if there is one already that is not below `next_seq`."""

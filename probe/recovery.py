@@ -94,7 +94,7 @@ def _publish(
 ) -> Recovered:
     """Say what is left of one incarnation, in its name, and that there will be no more."""
     last = segments[-1]
-    point = Point((last.last or 0) + last.lost, last.head, 0)
+    point = Point((last.last or 0) + last.lost, last.head, last.lost, 0)
     tail = Tail(segments, recovered=True)
     events, lost = 0, []
     credit = 0

@@ -6,6 +6,7 @@ the way but not acknowledged. Values in, values out: must not know sockets, thre
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from probe import message as m
@@ -17,12 +18,16 @@ MAX_BODY_BYTES: Final = 256 * 1024
 
 
 class Point(NamedTuple):
-    """How far a journal goes at one moment: the last sequence number used, the offset behind the last record, and a
-    stamp: everything stamped up to it is in the journal."""
+    """How far a journal, or one segment of it, goes at one moment."""
 
     seq: int
+    """The last sequence number used."""
     end: int
+    """Offset behind the last record of the last segment."""
+    dropped: int
+    """How many of the last sequence numbers have no record."""
     stamp_ns: int
+    """Everything stamped up to this is in the journal; 0: unknown."""
 
 
 class Tail:
@@ -65,23 +70,26 @@ class Tail:
             self.bytes_under_way -= self._under_way.popleft()[1]
         self.acked = max(self.acked, min(below, self.next_seq))
 
+    def freed(self) -> None:
+        """Segments have been freed, and may come back as other ones: do not stand on one that is gone."""
+        if self._at not in self._segments:
+            self._at = None
+
     def take(self, to: Point) -> tuple[m.Events | m.Gap, memoryview] | None:
         """The next thing to say of a journal that goes as far as `to`, or None when all has been said.
 
         The body of EVENTS is a view of the journal: send it, then release it.
         """
         while self.next_seq <= to.seq:
-            at = self._at or self._find()
+            at = self._at = self._at or self._find()
             if at is None or self.next_seq < at.first:
-                last = to.seq if at is None else at.first - 1
-                return self._hole(last, "not in the journal any more")
-            self._at = at
-            live = at.last is None
-            last = at.last if at.last is not None else to.seq - at.lost
-            if self.next_seq <= last:
-                return self._piece(at, last, to.end if live else at.head, to if live and not at.lost else None)
-            if self.next_seq <= last + at.lost:
-                return self._hole(last + at.lost, "dropped: the journal was full")
+                return self._hole(to.seq if at is None else at.first - 1, "not in the journal any more")
+            closed_at = at.last  # read once: the unit may close this segment at any moment
+            now = to if closed_at is None else Point(closed_at + at.lost, at.head, at.lost, 0)
+            if self.next_seq <= now.seq - now.dropped:
+                return self._piece(at, now)
+            if self.next_seq <= now.seq:
+                return self._hole(now.seq, "dropped: the journal was full")
             self._at = None
         return None
 
@@ -92,27 +100,21 @@ class Tail:
 
     def _find(self) -> Segment | None:
         """The segment with `next_seq` in it, or the next one after it; sets the offset."""
-        at = None
-        for segment in self._segments:
-            if at is None or segment.first <= self.next_seq:
-                at = segment
-        if at is not None:
-            self._offset = HEADER_BYTES
-            skip = self.next_seq - at.first
-            if skip > 0 and (at.last is None or self.next_seq <= at.last):
-                with memoryview(at.map)[HEADER_BYTES : at.head] as records:
-                    for count, bound in enumerate(record_bounds(records), 1):
-                        if count == skip:
-                            self._offset = HEADER_BYTES + bound
-                            break
-        return at
+        for at in list(self._segments):
+            if at.last is None or self.next_seq <= at.last + at.lost:
+                self._offset = HEADER_BYTES
+                if (skip := self.next_seq - at.first) > 0:
+                    with memoryview(at.map)[HEADER_BYTES : at.head] as records:
+                        self._offset += next(islice(record_bounds(records), skip - 1, None), len(records))
+                return at
+        return None
 
-    def _piece(self, at: Segment, last: int, end: int, now: Point | None) -> tuple[m.Events, memoryview]:
-        """Records from the segment `at`, which has records up to `last` and `end`; `now` if nothing comes after it."""
-        first, start = self.next_seq, self._offset
+    def _piece(self, at: Segment, now: Point) -> tuple[m.Events, memoryview]:
+        """Records from the segment `at`, which goes as far as `now`."""
+        first, start, end = self.next_seq, self._offset, now.end
         if end - start <= MAX_BODY_BYTES:
-            count = last - first + 1
-            if now is not None:
+            count = now.seq - now.dropped - first + 1
+            if now.stamp_ns and not now.dropped:
                 self._watermark_ns = now.stamp_ns
         else:
             with memoryview(at.map)[start : start + MAX_BODY_BYTES] as records:
