@@ -162,12 +162,14 @@ def transition(old: Sequence[Drawn], new: Sequence[Drawn], above: str = "", *, r
         return _up(taken) + "\x1b[J" + above.replace("\r\n", "\x1b[K\r\n") + "\r\n".join(line.text for line in new)
     if list(old) == list(new):
         return ""
+    shrinks = len(new) < len(old)
     parts = [_up(len(old))]
     for index, line in enumerate(new):
-        changed = index >= len(old) or line != old[index]
-        parts.append((f"{line.text}\x1b[K" if changed else "") + ("\r\n" if index + 1 < len(new) else ""))
-    if len(new) < len(old):
-        parts.append("\r\n\x1b[J\x1b[A")
+        last = index + 1 == len(new)
+        if index >= len(old) or line != old[index] or (last and shrinks):
+            parts.append(line.text + ("\x1b[J" if last and shrinks else "\x1b[K"))
+        if not last:
+            parts.append("\r\n")
     return "".join(parts)
 
 

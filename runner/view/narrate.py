@@ -6,10 +6,12 @@ Belongs here: what is worth a line, and which lines it gets. Must not know strea
 
 from typing import Final
 
+from rich.cells import cell_len
+
 from runner.scenario.state import State, UnitStatus
 from runner.verifier.verdict import CircuitResult, Finding
 from runner.view.board import Board
-from runner.view.quantity import compact, count, duration, plural
+from runner.view.quantity import compact, count, duration, elapsed, plural
 from runner.view.text import ALERT, DIM, Line, Span, clean, fit, unit_tone, without_escapes
 from runner.view.words import glyph, subject
 
@@ -33,12 +35,12 @@ class Narrator:
 
     def tell(self, board: Board) -> list[Line]:
         """The lines for what is new on this board; most boards have none."""
-        names = [*(unit.name for unit in board.units), *(circuit.name for circuit in board.circuits)]
-        width = min(max((len(name) for name in names), default=0), 24)
+        names = [board.scenario, *(unit.name for unit in board.units), *(circuit.name for circuit in board.circuits)]
+        width = min(max(cell_len(clean(name)) for name in names), 24)
         lines: list[Line] = []
 
         def say(name: str, text: str, tone: str = "") -> None:
-            clock = f"{duration(board.elapsed_s * 1e9):>7}  "
+            clock = f"{elapsed(board.elapsed_s):>7}  "
             lines.append((Span(clock, DIM), Span(fit(clean(name), width) + "  "), Span(clean(text), tone)))
 
         for unit in board.units:

@@ -16,7 +16,7 @@ _SECOND: Final = 1_000_000_000
 def duration(ns: float) -> str:
     """Three significant digits and the unit: "412 ns", "3.14 ms", "12.4 s", from 100 s on "1m 40s" and "2h 05m".
 
-    A negative one (clock error can make a latency so) has two digits: "-3.1 ms".
+    A negative one (clock error can make a short latency so) has two digits: "-3.1 ms".
     """
     if ns < 0:
         return "-" + _scaled(-ns, digits=2)
@@ -44,6 +44,11 @@ def ago(ns: int) -> str:
     return f"{seconds / 86400:.0f} d"
 
 
+def elapsed(seconds: float) -> str:
+    """A clock that runs: tenths of a second, "12.4 s", from 100 s on "1m 40s"."""
+    return f"{seconds:.1f} s" if seconds < 99.95 else duration(seconds * _SECOND)
+
+
 def count(number: int) -> str:
     """ "41,203"; from ten million on three significant digits: "41.2 M"."""
     if number < 10_000_000:
@@ -58,13 +63,13 @@ def compact(number: int) -> str:
     """At most four characters, rounded down so that it never looks done too early: "988", "1.9k", "12k", "1.2M"."""
     if number < 1000:
         return str(number)
-    for letter in "kMGT":
+    for letter in "kMGTP":
         tenths, number = number // 100, number // 1000
         if number < 10:
             return f"{tenths / 10:g}{letter}"
         if number < 1000:
             return f"{number}{letter}"
-    return f"{number}P"
+    return "∞"
 
 
 def percent(part: float) -> str:
@@ -85,7 +90,9 @@ def _scaled(ns: float, digits: int) -> str:
     seconds = round(ns / _SECOND)
     if seconds < 6000:
         return f"{seconds // 60}m {seconds % 60:02}s"
-    return f"{seconds // 3600}h {seconds // 60 % 60:02}m"
+    if seconds < 360_000:
+        return f"{seconds // 3600}h {seconds // 60 % 60:02}m"
+    return f"{seconds // 86400}d {seconds // 3600 % 24:02}h"
 
 
 def _digits(value: float, digits: int) -> str:

@@ -18,13 +18,14 @@ from runner.scenario.state import State, UnitStatus
 from runner.verifier.verdict import CircuitResult, Hop, Latency
 from runner.view.board import Board
 from runner.view.pages import findings_lines, findings_page, help_page
-from runner.view.quantity import NONE, ago, compact, count, duration, plural
+from runner.view.quantity import NONE, ago, compact, count, duration, elapsed, plural
 from runner.view.table import Cell, Column, breadth, choose, most_telling, row, titles
 from runner.view.text import ALERT, DIM, PLAIN, STRONG, Line, Span, clean, columns, fit
 from runner.view.words import hop_names
 
 WIDE: Final = 119
-"""From this many cells on there is room for hosts, clock errors and wide histograms."""
+"""From this many cells on there is room for hosts, clock errors and wide histograms. The frame gets no wider: the eye
+should not have to travel; names and findings may."""
 
 _OLD_NS: Final = 5_000_000_000
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -47,17 +48,18 @@ def rows(
     `behind_s`: the picture is paused and that much older than the run; None: it is not. `keys`: whether keys are read,
     so that the last line may name them.
     """
-    rule = Span("─" * width, DIM)
+    frame = min(width, WIDE)
+    rule = Span("─" * frame, DIM)
     body = _PAGES[page](board, width, max(height - 4, 0))
-    footer = _footer(board, width, page, paused=behind_s is not None, keys=keys)
-    return [_header(board, width, behind_s), (rule,), *body, (rule,), footer][:height]
+    footer = _footer(board, frame, page, paused=behind_s is not None, keys=keys)
+    return [_header(board, frame, behind_s), (rule,), *body, (rule,), footer][:height]
 
 
 def _header(board: Board, width: int, behind_s: float | None) -> Line:
-    clock = f"{duration(board.elapsed_s * 1e9):>7}"
+    clock = f"{elapsed(board.elapsed_s):>7}"
     paused = [] if behind_s is None else [Span(f"paused, {ago(int(behind_s * 1e9))} behind", ALERT), Span("   ")]
-    right = [*paused, Span(f"{clean(board.phase):>8}"), Span(f"  {clock}", STRONG)]
-    room = width - sum(len(span.text) for span in right) - 1
+    right = [*paused, Span(fit(clean(board.phase), 8, right=True)), Span(f"  {clock}", STRONG)]
+    room = width - sum(cell_len(span.text) for span in right) - 1
     if room < 8:
         return (Span(fit(clean(board.scenario), width), STRONG),)
     return columns([Span(fit(clean(board.scenario), room).rstrip(), STRONG)], right, width)
@@ -67,7 +69,7 @@ def _footer(board: Board, width: int, page: Page, *, paused: bool, keys: bool) -
     rate = f"{count(round(board.events_per_s)):>7} ev/s"
     lost = (f"{board.lost:,} lost", ALERT) if board.lost else ("none lost", PLAIN)
     left = [Span(f"{rate}   {plural(board.events, 'event')}, "), Span(*lost)]
-    room = width - sum(len(span.text) for span in left) - 2
+    room = width - sum(cell_len(span.text) for span in left) - 2
     if room < 0:
         return (Span(fit("".join(span.text for span in left).strip(), width), lost[1]),)
     pause = "p go on" if paused else "p pause"
@@ -208,7 +210,10 @@ def _state(unit: UnitStatus) -> str:
 
 def _circuits(board: Board, width: int, room: int) -> list[Line]:
     shown, hidden = most_telling(board.circuits, room - 1, _trouble)
-    if not shown:
+    if hidden and shown:
+        # The hops of the first one tell more than a few circuits that are well.
+        shown, hidden = most_telling(board.circuits, max(room - 1 - len(shown[0].hops), 4), _trouble)
+    if not shown or room < 2:
         return []
     table = _circuit_table(board, width)
     lines = [titles(table)]

@@ -97,7 +97,7 @@ def _harmless(character: str) -> str:
 
 def without_escapes(text: str) -> str:
     """A unit's output line as text: colours and cursor movements are dropped, what is left is made harmless."""
-    return clean(_ESCAPES.sub("", text.expandtabs(8)))
+    return clean(_ESCAPES.sub("", text).expandtabs(8))
 
 
 def fit(text: str, width: int, *, right: bool = False, middle: bool = True) -> str:
@@ -130,7 +130,7 @@ def _head(text: str, width: int) -> str:
 def wrap(text: str, width: int, *, hang: int = 0) -> list[str]:
     """Clean text in lines of at most `width` cells, broken at blanks where there are any; all but the first are
     indented by `hang` more than the text itself is."""
-    width = max(width, 8)
+    width = max(width, 4)
     if cell_len(text) <= width:
         return [text]
     indent = " " * min(len(text) - len(text.lstrip(" ")), width // 2)

@@ -1,0 +1,218 @@
+"""The live picture: what stands where, at any width."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from runner_view_samples import (
+    CROWDED,
+    HOPS,
+    HOSTS,
+    MISSING,
+    MS,
+    NOW,
+    RUNNING,
+    STARTING,
+    assert_same_screen,
+    order,
+    unit,
+)
+
+from runner.scenario.state import State, UnitStatus
+from runner.verifier.verdict import CircuitResult, Finding, FindingClass, Hop, Instances, Latency, Verdict
+from runner.view.board import Board
+from runner.view.rows import Page, histogram, rows
+from runner.view.text import ALERT, GOOD, Line, plain
+
+BOARDS = {"starting": STARTING, "running": RUNNING, "hosts": HOSTS, "crowded": CROWDED}
+
+
+def texts(board: Board, width: int = 79, height: int = 40, **more: object) -> list[str]:
+    return [plain(line) for line in rows(board, width, height, **more)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("name", BOARDS)
+def test_the_picture_looks_as_it_was_kept(name: str, width: int) -> None:
+    assert_same_screen(f"board-{name}-{width}", rows(BOARDS[name], width - 1, 23 if width < 200 else 49))
+
+
+@pytest.mark.parametrize("page", [Page.FINDINGS, Page.HELP])
+def test_a_page_looks_as_it_was_kept(page: Page) -> None:
+    assert_same_screen(f"board-{page.value}-80", rows(RUNNING, 79, 23, page=page))
+
+
+def test_a_wider_terminal_only_adds_to_the_right() -> None:
+    narrow, wide = texts(RUNNING, 79), texts(RUNNING, 119)
+    for before, after in zip(narrow[2:7], wide[2:7], strict=True):
+        assert after[:59] == before[:59]
+    assert wide[2].endswith("HOST")
+    assert [line[:62] for line in narrow[8:12]] == [line[:62] for line in wide[8:12]]
+
+
+def test_a_changing_number_moves_nothing() -> None:
+    units = tuple(replace(u, events=u.events * 200, last_stamp_ns=NOW - 412 * MS) for u in RUNNING.units)
+    busier = replace(RUNNING, units=units, events=9_999_999, events_per_s=500_123.0, elapsed_s=99.9)
+    for before, after in zip(texts(RUNNING), texts(busier), strict=True):
+        assert len(after) >= 60 or len(after) == len(before)
+        assert after[:20] == before[:20] or "ev/s" in after
+
+
+def test_a_paused_picture_says_so_and_how_far_it_is_behind() -> None:
+    first, *_, last = texts(RUNNING, behind_s=3.24)
+    assert "paused, 3.2 s behind" in first
+    assert "p go on" in last
+
+
+def test_a_board_that_does_not_fit_shows_the_failing_first_and_counts_the_rest() -> None:
+    lines = texts(CROWDED, height=23)
+    assert len(lines) == 23
+    assert lines[3].startswith("✗ unit-177")
+    assert any(line.startswith("… and 296 more: ") for line in lines)
+    assert next(line for line in lines if line.startswith("circuit-")).startswith("circuit-33")
+    assert any("more findings" in line for line in lines)
+
+
+def test_only_what_needs_attention_has_the_accent_and_nothing_is_green_before_the_end() -> None:
+    calm = replace(RUNNING, units=RUNNING.units[:2], circuits=(order(988, 0, 12),), findings=(), finding_count=0)
+    assert not {span.tone for line in rows(calm, 79, 40) for span in line} & {ALERT, GOOD}
+    alarmed = [span.text.strip() for line in rows(HOSTS, 79, 40) for span in line if span.tone == ALERT]
+    assert {"✗ auditor", "exit 1", "1", "p99 ≤ 5 ms", "12 lost"} <= set(alarmed)
+
+
+def test_what_is_old_is_dim() -> None:
+    board = replace(RUNNING, units=(unit("api", State.RUNNING, 1, "order-sent", 60_000),))
+    assert [span.tone for span in rows(board, 79, 40)[3]][3:5] == ["dim", "dim"]
+
+
+def test_lost_events_are_said_where_none_lost_stood() -> None:
+    assert "41,203 events, none lost" in texts(RUNNING)[-1]
+    assert "41,203 events, 12 lost" in texts(HOSTS)[-1]
+
+
+def test_only_the_hop_with_the_longest_median_is_marked() -> None:
+    marked = [line for line in texts(RUNNING) if "slowest" in line]
+    assert len(marked) == 1
+    assert "row-written" in marked[0]
+
+
+def test_hops_to_the_same_step_of_several_units_are_told_apart() -> None:
+    hops = (Hop("a: sent", "b: got", HOPS[0].latency), Hop("b: got", "c: got", HOPS[1].latency))
+    lines = texts(replace(RUNNING, circuits=(order(hops=hops),)))
+    assert any(line.startswith("  → b: got") for line in lines)
+    assert any(line.startswith("  → c: got") for line in lines)
+
+
+def test_a_unit_killed_by_a_signal_says_which() -> None:
+    board = replace(
+        RUNNING, units=(unit("api", State.FAILED, exit_code=-9), unit("worker", State.FAILED, exit_code=-31))
+    )
+    lines = texts(board)
+    assert "SIGKILL" in lines[3]
+    assert "killed" in lines[4]
+
+
+def test_a_finding_is_not_introduced_by_a_key_that_it_names_itself() -> None:
+    nameless = replace(MISSING, message="it stopped")
+    lines = texts(replace(RUNNING, findings=(MISSING, nameless), finding_count=2))
+    assert lines[-4].startswith("✗ missing     order-17 stopped")
+    assert lines[-3].startswith("✗ missing     order-17: it stopped")
+
+
+def test_without_keys_the_last_line_names_none() -> None:
+    assert texts(RUNNING, keys=False)[-1].endswith("Ctrl-C stops")
+
+
+def test_escape_sequences_and_markup_in_names_are_shown_not_obeyed() -> None:
+    evil = unit("[red]w\x1b[2J", State.RUNNING, 1, "\x1b]0;x\x07step", 1)
+    text = "\n".join(texts(replace(RUNNING, units=(evil,))))
+    assert "\x1b" not in text
+    assert "[red]w�[2J" in text
+
+
+def test_a_histogram_fills_its_width_and_never_hides_a_bucket() -> None:
+    assert histogram((1, 3, 7, 5, 2, 1), 8) == "▂▄█▆▃▂  "
+    assert histogram((0, 1000, 1), 6) == " █▁   "
+    assert histogram((1,) * 12, 6) == "██████"
+    assert histogram((), 3) == histogram((0, 0), 3) == "   "
+
+
+# --- any board at any size --------------------------------------------------------------------------------------------
+
+words = st.text(st.characters(), max_size=12) | st.sampled_from(
+    ["注文サービス", "\U0001f469\u200d\U0001f467", "a" * 200, "[red]", "\x1b[2J", "e\u0301", "❤\ufe0f"]
+)
+number = st.integers(0, 10**12)
+latencies = st.builds(
+    Latency,
+    count=number,
+    p50_ns=st.integers(-(10**9), 10**13),
+    p99_ns=number,
+    max_ns=number,
+    error_ns=number,
+    bars=st.lists(number, max_size=20).map(tuple),
+)
+units = st.builds(
+    UnitStatus,
+    words,
+    st.sampled_from(State),
+    words,
+    exit_code=st.none() | st.integers(-70, 255),
+    why=words,
+    blocked_on=words,
+    events=number,
+    last_step=words,
+    last_stamp_ns=st.none() | number,
+)
+circuits = st.builds(
+    CircuitResult,
+    words,
+    st.sampled_from(Verdict),
+    st.builds(Instances, number, number, number, number, number),
+    latencies,
+    st.lists(st.builds(Hop, words, words, latencies), max_size=3).map(tuple),
+)
+findings = st.builds(
+    Finding,
+    st.sampled_from(FindingClass),
+    words,
+    key=st.none() | words,
+    details=st.lists(words, max_size=3).map(tuple),
+    inconclusive=st.booleans(),
+)
+
+
+@st.composite
+def boards(draw: st.DrawFn) -> Board:
+    shown = tuple(draw(st.lists(findings, max_size=4)))
+    listed = tuple(draw(st.lists(circuits, max_size=3)))
+    return Board(
+        scenario=draw(words),
+        phase=draw(words),
+        elapsed_s=draw(st.floats(0, 1e6)),
+        now_ns=draw(number),
+        units=tuple(draw(st.lists(units, max_size=4))),
+        circuits=listed,
+        expected={circuit.name: draw(number) for circuit in listed[:2]},
+        budgets={circuit.name: draw(words) for circuit in listed},
+        findings=shown,
+        finding_count=len(shown) + draw(st.integers(0, 1000)) * bool(shown),
+        events=draw(number),
+        events_per_s=draw(st.floats(0, 1e9)),
+        lost=draw(number),
+        clock_errors=draw(st.dictionaries(words, number, max_size=2)),
+    )
+
+
+def too_wide(lines: list[Line], width: int) -> list[str]:
+    return [plain(line) for line in lines if cell_len("".join(span.text for span in line)) > width]
+
+
+@settings(max_examples=60, deadline=None)
+@given(boards(), st.integers(20, 220), st.integers(1, 60), st.sampled_from(Page), st.none() | st.floats(0, 1e5))
+def test_any_board_fits_any_terminal(board: Board, width: int, height: int, page: Page, behind_s: float | None) -> None:
+    lines = rows(board, width, height, page=page, behind_s=behind_s)
+    assert len(lines) <= height
+    assert too_wide(lines, width) == []

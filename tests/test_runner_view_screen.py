@@ -1,0 +1,200 @@
+"""Which screen is chosen, and what the ones that do not move say."""
+
+import io
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runner_view_samples import FAILED, FOLDER, HOSTS, MISSING, RUNNING, STARTING, order
+
+from probe.event import Event, Kind
+from runner.errors import Mistake, ScenarioError
+from runner.scenario.state import State
+from runner.verifier.verdict import Finding, FindingClass
+from runner.view import choose, print_events, print_mistakes, print_summary
+from runner.view.live import LiveScreen
+from runner.view.narrate import Narrator
+from runner.view.paper import Paper, encodable, shows_colours
+from runner.view.screen import animates
+from runner.view.still import PlainScreen, QuietScreen
+from runner.view.text import plain
+
+XTERM = {"TERM": "xterm-256color"}
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environ", "moves"),
+    [
+        (True, XTERM, True),
+        (True, XTERM | {"NO_COLOR": "1"}, True),
+        (True, XTERM | {"CI": "false"}, True),
+        (True, XTERM | {"CI": "true"}, False),
+        (True, {"TERM": "dumb"}, False),
+        (True, {}, False),
+        (False, XTERM, False),
+        (False, XTERM | {"FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_the_picture_moves_only_where_somebody_looks(terminal: bool, environ: dict[str, str], moves: bool) -> None:
+    assert animates(terminal, environ, "utf-8") is moves
+
+
+def test_a_terminal_without_our_signs_gets_plain_lines() -> None:
+    assert animates(True, XTERM, "latin-1") is False
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environ", "colours"),
+    [
+        (True, XTERM, True),
+        (True, XTERM | {"NO_COLOR": "1"}, False),
+        (True, XTERM | {"NO_COLOR": ""}, True),
+        (True, {"TERM": "dumb"}, False),
+        (False, XTERM, False),
+        (False, XTERM | {"FORCE_COLOR": "1"}, True),
+        (False, XTERM | {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_colours_follow_the_terminal_and_the_users_wish(terminal: bool, environ: dict[str, str], colours: bool) -> None:
+    assert shows_colours(terminal, environ) is colours
+
+
+class Tty(io.StringIO):
+    """A stream that says it is a terminal; nothing is drawn on it."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 1
+
+
+def test_the_choice_obeys_the_users_wishes() -> None:
+    def chosen(stream: io.StringIO, **wishes: Any) -> type:
+        return type(choose(stream=stream, keyboard=io.StringIO(), environ=XTERM, **wishes))
+
+    assert chosen(Tty()) is LiveScreen
+    assert chosen(Tty(), plain=True) is PlainScreen
+    assert chosen(Tty(), plain=True, quiet=True) is QuietScreen
+    assert chosen(io.StringIO()) is PlainScreen
+
+
+def told(*boards: Any) -> list[str]:
+    narrator = Narrator()
+    return [plain(line) for board in boards for line in narrator.tell(board)]
+
+
+def test_plain_lines_tell_what_changed_and_nothing_twice() -> None:
+    assert told(STARTING, STARTING) == [
+        "  0.3 s  worker-1    starting",
+        "  0.3 s  worker-2    ready",
+        "  0.3 s  order-flow  starting, 3 units",
+    ]
+    later = told(STARTING, RUNNING, RUNNING)[3:]
+    assert later[0] == " 12.4 s  auditor     failed: exited with code 1"
+    assert " 12.4 s  order       first instance complete, in 3.10 ms" in later
+    assert sum("✗ missing: order-17 stopped after" in line for line in later) == 1
+
+
+def test_plain_lines_say_when_all_that_was_asked_for_is_complete() -> None:
+    done = replace(RUNNING, circuits=(order(1000, 0, 0),))
+    assert sum("1,000 of 1,000 complete" in line for line in told(RUNNING, done, done)) == 1
+
+
+def test_progress_is_told_every_few_seconds_only() -> None:
+    boards = [replace(RUNNING, elapsed_s=tenths / 10) for tenths in range(160)]
+    lines = told(*boards)
+    assert [line[:7] for line in lines if "ev/s" in line] == ["  5.0 s", " 10.0 s", " 15.0 s"]
+    assert "988 of 1k complete, 11 open, 1 failed   p50 3.10 ms  p99 9.80 ms  max 41.2 ms" in "\n".join(lines)
+    assert "12 lost" in "\n".join(told(HOSTS))
+
+
+def test_a_flood_of_findings_is_cut() -> None:
+    flood = tuple(Finding(FindingClass.LATE, f"number {n}") for n in range(80))
+    lines = told(replace(RUNNING, findings=flood, elapsed_s=0.1), replace(RUNNING, findings=flood, elapsed_s=0.2))
+    assert sum("number" in line for line in lines) == 50
+    assert sum("the summary counts them" in line for line in lines) == 1
+
+
+def test_a_plain_screen_has_no_keys_and_names_the_unit_before_its_output() -> None:
+    stream = io.StringIO()
+    with choose(stream=stream, environ={}, keyboard=io.StringIO()) as screen:
+        assert screen.fileno() is None
+        assert screen.keys() == []
+        screen.show(replace(STARTING, units=(replace(STARTING.units[1], state=State.STARTING),)))
+        screen.unit_output("worker-1", "\x1b[31mready\x1b[0m\t[red]now")
+    assert stream.getvalue().splitlines()[-1] == "worker-1 │ ready   [red]now"
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_quiet_screen_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with choose(quiet=True) as screen:
+        screen.show(RUNNING)
+        screen.unit_output("api", "hello")
+        screen.say([])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_stream_without_our_signs_gets_plain_ones() -> None:
+    assert encodable("✗ a → b ≤ 3 µs …", "ascii") == "x a -> b <= 3 us ..."
+    assert encodable("✗ 注", "latin-1") == "x ?"
+    assert encodable("✗ 注", "utf-8") == "✗ 注"
+
+
+def test_a_reader_that_has_gone_away_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        paper = Paper(stream, {})
+        paper.write([])
+        for _ in range(3):
+            paper.write(Narrator().tell(RUNNING))
+
+
+def test_piped_lines_are_a_hundred_wide_unless_columns_says_otherwise() -> None:
+    assert Paper(io.StringIO(), {}).width == 100
+    assert Paper(io.StringIO(), {"COLUMNS": "80"}).width == 80
+    assert Paper(io.StringIO(), {"COLUMNS": "900"}).width == 120
+    assert Paper(io.StringIO(), {"COLUMNS": "wide"}).width == 100
+
+
+def test_a_summary_is_printed_with_where_the_run_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stream = io.StringIO()
+    print_summary(FAILED, None, tmp_path / FOLDER, stream=stream, environ={})
+    assert stream.getvalue().splitlines()[-1] == f"  kept in    {FOLDER}"
+
+
+def test_events_are_printed_with_the_time_between_them() -> None:
+    stream = io.StringIO()
+    events = [
+        Event("worker-1", 1, 7, 5_412_000, "order-received", Kind.RECEIVE, "order-17", {}),
+        Event("api", 1, 3, 5_000_000, "order-sent", Kind.SEND, "order-17", {"n": 1}),
+    ]
+    print_events(events, stream=stream, environ={})
+    assert stream.getvalue().splitlines() == [
+        "    0 ns            api       order-sent      send  key order-17  n=1",
+        "  412 µs   +412 µs  worker-1  order-received  receive  key order-17",
+        "2 events in 412 µs",
+    ]
+
+
+def test_no_events_is_said() -> None:
+    stream = io.StringIO()
+    print_events([], stream=stream, environ={})
+    assert stream.getvalue() == "no such events\n"
+
+
+def test_mistakes_are_printed_one_by_one() -> None:
+    stream = io.StringIO()
+    error = ScenarioError([Mistake("circuit.toml", "units.api.aftr", 'is not known; did you mean "after"?', 14)])
+    print_mistakes(error, stream=stream, environ={})
+    assert stream.getvalue() == 'circuit.toml: units.api.aftr is not known; did you mean "after"?   (line 14)\n'
+
+
+def test_a_finding_without_a_message_of_its_own_is_still_told() -> None:
+    assert any("order-17" in line for line in told(replace(RUNNING, findings=(replace(MISSING, message=""),))))

@@ -1,0 +1,141 @@
+"""The end of a run in words."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from runner_view_samples import (
+    FAILED,
+    FOLDER,
+    MANY,
+    MISSING,
+    NOT_READY,
+    PASSED,
+    SCENARIO,
+    UNDECIDED,
+    assert_same_screen,
+    latency,
+    order,
+)
+
+from runner.errors import Mistake, ScenarioError
+from runner.verifier.verdict import Evidence, Finding, FindingClass, Result
+from runner.view.summary import Summary, mistakes, summary
+from runner.view.text import ALERT, GOOD, plain
+
+RESULTS = {"passed": PASSED, "failed": FAILED, "many": MANY, "not-ready": NOT_READY, "undecided": UNDECIDED}
+ABOUT = Summary(SCENARIO, FOLDER)
+
+
+def texts(result: Result, width: int = 79, about: Summary = ABOUT) -> list[str]:
+    return [plain(line) for line in summary(result, about, width)]
+
+
+@pytest.mark.parametrize(("columns", "width"), [(40, 39), (80, 79), (200, 120)])
+@pytest.mark.parametrize("name", RESULTS)
+def test_the_summary_looks_as_it_was_kept(name: str, columns: int, width: int) -> None:
+    assert_same_screen(f"summary-{name}-{columns}", summary(RESULTS[name], ABOUT, width))
+
+
+def test_the_first_line_says_the_verdict_and_the_most_telling_reason() -> None:
+    assert texts(PASSED)[0] == "order-flow   PASSED   in 14.1 s"
+    assert texts(FAILED)[0] == "order-flow   FAILED   in 14.1 s    order: 1 of 1,000 did not arrive"
+    assert texts(NOT_READY)[0] == "order-flow   FAILED   in 400 ms    worker-2 did not get ready"
+    assert texts(UNDECIDED)[0] == "order-flow   INCONCLUSIVE   in 14.1 s    order: 10 of 1,000 may have failed"
+
+
+def test_an_interrupted_run_says_so_whatever_its_verdict() -> None:
+    assert texts(PASSED, about=replace(ABOUT, interrupted=True))[0].startswith("order-flow   INTERRUPTED   in 14.1 s")
+
+
+def test_a_failure_explains_itself_in_its_first_ten_lines() -> None:
+    head = "\n".join(texts(FAILED)[:10])
+    for fact in ("order-17 stopped after worker-1: order-received", "next expected", "was running", "near miss"):
+        assert fact in head
+    assert "circuit-run show latest --key order-17" in head
+
+
+def test_findings_that_are_alike_are_told_once_and_counted() -> None:
+    text = "\n".join(texts(MANY))
+    assert text.count("next expected") == 1
+    assert "and 12 more like this: circuit-run show latest" in text
+
+
+def test_causes_come_before_consequences_and_certain_before_doubtful() -> None:
+    doubtful = Finding(FindingClass.NOT_READY, "api may not have been ready", unit="api", inconclusive=True)
+    lines = texts(replace(MANY, findings=(doubtful, *MANY.findings)))
+    marks = [line.split()[:2] for line in lines if line.startswith(("  ✗ ", "  ? "))]
+    assert marks == [["✗", "exception"], ["✗", "missing"], ["✗", "late"], ["✗", "budget"], ["?", "not-ready"]]
+
+
+def test_only_the_verdict_of_a_pass_is_green() -> None:
+    def green(result: Result, about: Summary = ABOUT) -> list[str]:
+        return [span.text for line in summary(result, about, 79) for span in line if span.tone == GOOD]
+
+    assert green(PASSED) == ["PASSED"]
+    assert green(FAILED) == green(UNDECIDED) == green(PASSED, replace(ABOUT, interrupted=True)) == []
+
+
+def test_a_broken_budget_stands_out_below_its_circuit() -> None:
+    slow = replace(PASSED, circuits=(replace(order(1000, 0, 0), latency=latency(3, 31.2, 40)),))
+    alarmed = [span.text for line in summary(slow, ABOUT, 79) for span in line if span.tone == ALERT]
+    assert alarmed == [
+        "budget p99 ≤ 20 ms        156 % of it used",
+        "  budget p50 ≤ 1 ms       220 % of it used",
+    ]
+
+
+def test_none_lost_makes_a_missing_event_an_accusation() -> None:
+    assert "none lost: the event was never emitted" in "\n".join(texts(FAILED))
+    assert "none lost: " not in "\n".join(texts(PASSED))
+    assert "lost: worker-1, numbers 101 to 150 (its journal was full)" in "\n".join(texts(UNDECIDED))
+
+
+def test_a_path_and_a_key_can_be_copied() -> None:
+    odd = replace(FAILED, findings=(replace(MISSING, key="order 'x'; rm", message="it stopped", details=()),))
+    text = "\n".join(texts(odd, 120))
+    assert "--key 'order '\\''x'\\''; rm'" in text
+    assert texts(odd, 20, replace(ABOUT, folder="/a/long/path" * 9))[-1].endswith("/a/long/path" * 9)
+
+
+def test_a_command_that_is_already_told_is_not_told_twice() -> None:
+    told = replace(MISSING, details=("show it:  circuit-run show latest --key order-17",))
+    assert "\n".join(texts(replace(FAILED, findings=(told,)))).count("--key order-17") == 1
+
+
+def test_many_kinds_of_findings_are_cut_and_counted() -> None:
+    findings = tuple(Finding(FindingClass.CHECK, f"check {n} failed", step=str(n)) for n in range(30))
+    lines = texts(replace(NOT_READY, findings=findings))
+    assert lines[0].endswith("30 check")
+    assert any("and 20 findings more: circuit-run show latest" in line for line in lines)
+    assert len(lines) < 24
+
+
+def test_mistakes_of_a_scenario_name_their_place() -> None:
+    error = ScenarioError(
+        [
+            Mistake("circuit.toml", "units.api.aftr", 'is not known; did you mean "after"?', 14),
+            Mistake("circuit.toml", "circuits.order.path[2]", 'names unit "wroker"; units are api, worker-1, web', 22),
+        ]
+    )
+    assert [plain(line) for line in mistakes(error, 79)] == [
+        'circuit.toml: units.api.aftr is not known; did you mean "after"?   (line 14)',
+        'circuit.toml: circuits.order.path[2] names unit "wroker"; units are api,',
+        "    worker-1, web (line 22)",
+    ]
+
+
+words = st.text(st.characters(), max_size=12)
+names = st.none() | words
+explanations = st.lists(words, max_size=3).map(tuple)
+findings = st.builds(Finding, st.sampled_from(FindingClass), words, names, names, names, details=explanations)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(findings, max_size=12), words, st.integers(20, 130))
+def test_any_result_fits_any_width(found: list[Finding], name: str, width: int) -> None:
+    result = replace(FAILED, scenario=name, findings=tuple(found), notes=(name,), evidence=Evidence(1, 1))
+    lines = [plain(line) for line in summary(result, replace(ABOUT, folder=""), width)]
+    assert [line for line in lines[1:] if cell_len(line) > width] == []
