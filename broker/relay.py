@@ -211,16 +211,13 @@ class Relay:
         for peer in list(self._readers.values()):
             window, source = peer.window, peer.run.log
             assert window is not None
-            open_bytes = min(window.limit, source.end) - window.sent
-            if open_bytes <= 0 and not window.asked:
-                continue
             try:
-                slice_ = (
-                    source.read(window.sent, min(SLICE_BYTES, window.limit - window.sent)) if open_bytes > 0 else b""
-                )
+                slice_ = _slice(window, source)
             except LogError as error:
                 del self._readers[peer.identity]
                 self._send(peer.identity, m.Error(str(error)))
+                continue
+            if not slice_ and not window.asked:
                 continue
             sent = self._send(peer.identity, m.Records(window.sent, source.end), slice_)
             if sent is Sent.YES:
@@ -292,3 +289,15 @@ class Relay:
                 self._knock(peer)
         if len(self._peers) >= access.MAX_PEERS:
             raise BrokerError(f"this broker has {access.MAX_PEERS} connections already; start another one")
+
+
+def _slice(window: Window, source: log.Log) -> bytes:
+    """What may be sent next: whole entries that fit into what is left of the window, or one that fits into none."""
+    left = window.limit - window.sent
+    if left <= 0 or window.sent >= source.end:
+        return b""
+    slice_ = source.read(window.sent, min(SLICE_BYTES, left))
+    if len(slice_) > left and window.sent > window.began:
+        window.limit = window.sent  # it can have a window for itself
+        return b""
+    return slice_

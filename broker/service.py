@@ -98,23 +98,30 @@ def _bound(where: endpoints.Endpoint) -> Iterator[zmq.Socket[bytes]]:
             remedy = (
                 "end who listens there, or choose port 0" if error.errno == zmq.EADDRINUSE else "choose another one"
             )
-            raise EndpointError(f"{where}: {error.strerror}; {remedy}") from None
+            raise EndpointError(f"{where}: {zmq.strerror(error.errno or 0)}; {remedy}") from None
         yield socket
 
 
 @contextmanager
 def _stop_pipe() -> Iterator[int]:
-    """A file descriptor that becomes readable on SIGTERM and SIGINT (where signals can be had: in the main thread)."""
-    read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    """A file descriptor that becomes readable on SIGTERM and SIGINT (where signals can be had: in the main thread).
+
+    The interpreter itself writes to it, at once; a handler in Python would wait for the poll that it is to end.
+    """
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
     before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            before[number] = signal.signal(number, lambda *_: os.write(write_fd, b"."))
+    main = threading.current_thread() is threading.main_thread()
+    if main:
+        wakeup_fd = signal.set_wakeup_fd(write_fd)
+        before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield read_fd
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if main:
+            signal.set_wakeup_fd(wakeup_fd)
         os.close(read_fd)
         os.close(write_fd)
 

@@ -80,6 +80,7 @@ class BrokerProcess:
             return self.process.wait(DEADLINE_S)
         finally:
             self.process.kill()
+            self.process.wait()
             self.end_lease()
             assert self.process.stdout is not None
             self.process.stdout.close()
