@@ -81,6 +81,7 @@ def _handler(api: Api) -> type[BaseHTTPRequestHandler]:
 def work(queue: str, done: str, database: str) -> None:
     """A worker's whole life: take an order from the queue, store it, say so."""
     with zmq.Context() as context, context.socket(zmq.PULL) as orders, context.socket(zmq.PUSH) as stored:
+        stored.linger = 0  # an API that is gone needs no answer
         orders.connect(queue)
         stored.connect(done)
         with closing(sqlite3.connect(database)) as rows:
