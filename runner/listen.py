@@ -50,6 +50,7 @@ class Listener:
         self._held: list[list[bytes | memoryview]] = []
         """Orders given while there was no broker."""
         self._welcome = False
+        """Whether the broker knows us on this connection."""
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = LINGER_MS
@@ -63,6 +64,11 @@ class Listener:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has welcomed us on the present connection, as far as has been noticed."""
+        return self._welcome
 
     def receive(self, limit: int = 1000) -> list[Entry]:
         """The next entries, in order, without waiting. Whole frames are handed out, so there may be some more than

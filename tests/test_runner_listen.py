@@ -1,0 +1,179 @@
+"""The listener against a real broker: everything, in order, whatever happens in between."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+from broker_process import RUN, BrokerProcess, Peer, records
+
+from broker import log
+from broker.log import Entry
+from probe import message as m
+from probe import wire
+from runner import listen
+from runner.errors import BrokerFailed
+from runner.listen import Listener
+
+
+@pytest.fixture
+def listener(broker: BrokerProcess) -> Iterator[Listener]:
+    with contextlib.closing(Listener(broker.endpoint, RUN)) as listener:
+        yield listener
+
+
+@pytest.fixture
+def unit(broker: BrokerProcess) -> Iterator[Peer]:
+    with Peer.unit(broker.endpoint) as peer:
+        yield peer
+
+
+def emit(unit: Peer, first: int, *steps: str) -> None:
+    """EVENTS that are in the log when this returns."""
+    unit.emit(first, *steps)
+    while unit.hear(m.Ack).below < first + len(steps):
+        pass
+
+
+def received(listener: Listener, count: int) -> list[Entry]:
+    """The next `count` entries."""
+    entries: list[Entry] = []
+    while len(entries) < count:
+        assert listener.wait(timeout_ms=10_000), f"only {len(entries)} entries came"
+        entries += listener.receive()
+    return entries
+
+
+def test_entries_come_in_order_from_the_beginning_of_the_log(
+    broker: BrokerProcess, unit: Peer, listener: Listener
+) -> None:
+    emit(unit, 1, "a", "b")
+    emit(unit, 3, "c")
+    assert received(listener, 3) == list(log.scan(broker.log))
+    assert listener.offset == listener.log_end == broker.log.stat().st_size
+    assert listener.receive() == []
+    with contextlib.closing(Listener(broker.endpoint, RUN, "watcher")) as late:
+        assert received(late, 3) == list(log.scan(broker.log))
+
+
+def test_a_log_of_many_windows_is_read_to_its_end(
+    broker: BrokerProcess, unit: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listen, "CREDIT_BYTES", 20_000)
+    for turn in range(50):
+        emit(unit, turn * 20 + 1, *["s" * 150] * 20)
+    with contextlib.closing(Listener(broker.endpoint, RUN)) as listener:
+        assert received(listener, 51) == list(log.scan(broker.log))
+
+
+def test_receive_takes_about_as_many_as_it_is_asked_for_and_the_rest_stays_visible(
+    unit: Peer, listener: Listener
+) -> None:
+    received(listener, 1)
+    for seq in range(1, 41):
+        emit(unit, seq, "a")
+    got = 0
+    while got < 40:
+        assert listener.socket.poll(10_000)
+        got += len(listener.receive(1))
+    assert got == 40
+
+
+def test_commands_reach_units_and_come_back_as_entries(unit: Peer, listener: Listener) -> None:
+    listener.command(m.Release("start"), ["api"])
+    message, body = unit.hear_with_body(m.Command)
+    assert (message.to, wire.decode_order(body)) == (("api",), m.Release("start"))
+    entry = received(listener, 2)[-1]
+    assert (entry.message, wire.decode_order(entry.body)) == (m.Command(("api",)), m.Release("start"))
+
+
+def test_ping_gives_the_counters_and_keeps_the_entries_that_came_meanwhile(unit: Peer, listener: Listener) -> None:
+    emit(unit, 1, "a", "b")
+    counters = listener.ping()
+    assert (counters["events"], counters["entries"], counters["incarnations"]) == (2, 2, 1)
+    assert len(received(listener, 2)) == 2
+
+
+def test_wait_wakes_for_other_descriptors_and_gives_up_in_time(listener: Listener) -> None:
+    listener.receive()
+    while listener.wait(timeout_ms=0):
+        listener.receive()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert not listener.wait([ours.fileno()], 1)
+        theirs.send(b".")
+        assert listener.wait([ours.fileno()], 10_000)
+
+
+def test_it_goes_on_where_it_was_when_the_broker_was_killed_and_comes_back(
+    broker: BrokerProcess, listener: Listener
+) -> None:
+    with Peer.unit(broker.endpoint) as unit:
+        emit(unit, 1, "a")
+    before = received(listener, 2)
+    broker.kill()
+    while listener.connected:
+        listener.wait(timeout_ms=10_000)
+        listener.receive()
+    listener.command(m.Sync(), ["api"])
+    broker.restart()
+    with Peer.unit(broker.endpoint) as unit:
+        emit(unit, 2, "b")
+        after = received(listener, 2)
+    assert [*before, *after] == list(log.scan(broker.log))
+    assert {type(entry.message) for entry in after} == {m.Events, m.Command}, "the order was held meanwhile"
+
+
+def test_a_broker_that_comes_back_with_another_log_is_noticed(broker: BrokerProcess, listener: Listener) -> None:
+    with Peer.unit(broker.endpoint) as unit:
+        emit(unit, 1, "a")
+    received(listener, 2)
+    broker.kill()
+    os.truncate(broker.log, log.START)
+    broker.restart()
+    with pytest.raises(BrokerFailed, match=r"ends at byte 16, but \d+ bytes of it have been read"):
+        received(listener, 1)
+
+
+def test_nobody_there_is_said_after_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        endpoint = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(BrokerFailed, match=rf"no broker answers at {endpoint} within 0.05 s; is it running\?"):
+            Listener(endpoint, RUN, timeout_s=0.05)
+
+
+def test_an_address_that_is_none_is_said_at_once() -> None:
+    with pytest.raises(BrokerFailed, match="'nonsense' is no address of a broker"):
+        Listener("nonsense", RUN)
+
+
+def test_a_refusal_is_passed_on_in_the_brokers_words(broker: BrokerProcess) -> None:
+    with pytest.raises(BrokerFailed, match="refuses: this broker serves run 'run-1', not 'run-2'"):
+        Listener(broker.endpoint, "run-2")
+
+
+def test_an_order_from_a_watcher_is_refused(broker: BrokerProcess) -> None:
+    with contextlib.closing(Listener(broker.endpoint, RUN, "watcher")) as watcher:
+        watcher.command(m.Sync())
+        with pytest.raises(BrokerFailed, match="COMMAND comes from a runner, you are a watcher"):
+            watcher.ping()
+
+
+def test_a_stopped_broker_is_an_error_for_who_asks_and_for_nobody_else(
+    broker: BrokerProcess, listener: Listener
+) -> None:
+    broker.process.send_signal(19)  # SIGSTOP
+    try:
+        with pytest.raises(BrokerFailed, match="no broker answers"):
+            listener.ping(timeout_s=0.05)
+        assert listener.receive() == []
+    finally:
+        broker.process.send_signal(18)  # SIGCONT
+    assert listener.ping()["peers"] == 1
+
+
+def test_records_of_a_batch_are_for_whoever_wants_them(unit: Peer, listener: Listener) -> None:
+    emit(unit, 1, "a", "b")
+    entry = received(listener, 2)[-1]
+    assert entry.body == records(1, "a", "b")
