@@ -15,7 +15,7 @@ from runner.scenario.state import State
 from runner.verifier.verdict import Finding, FindingClass
 from runner.view import choose, print_events, print_mistakes, print_summary
 from runner.view.live import LiveScreen
-from runner.view.narrate import Narrator
+from runner.view.narrate import Narrator, output_line
 from runner.view.paper import Paper, encodable, shows_colours
 from runner.view.screen import animates
 from runner.view.still import PlainScreen, QuietScreen
@@ -167,6 +167,26 @@ def test_a_summary_is_printed_with_where_the_run_is_kept(tmp_path: Path, monkeyp
     stream = io.StringIO()
     print_summary(FAILED, None, tmp_path / FOLDER, stream=stream, environ={})
     assert stream.getvalue().splitlines()[-1] == f"  kept in    {FOLDER}"
+
+
+def test_the_summary_names_the_run_as_show_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept, elsewhere = tmp_path / ".circuit" / "runs" / "one", tmp_path / "a b" / "runs" / "two"
+    kept.mkdir(parents=True)
+
+    def hint(folder: Path) -> str:
+        stream = io.StringIO()
+        print_summary(FAILED, None, folder, stream=stream, environ={})
+        return next(line.strip() for line in stream.getvalue().splitlines() if "show it" in line)
+
+    assert hint(kept) == "show it:  circuit-run show one --key order-17"
+    (tmp_path / ".circuit" / "latest").symlink_to(kept)
+    assert hint(kept) == "show it:  circuit-run show latest --key order-17"
+    assert hint(elsewhere) == "show it:  circuit-run show 'a b/runs/two' --key order-17"
+
+
+def test_a_line_of_output_that_does_not_end_is_cut() -> None:
+    assert plain(output_line("api", "x" * 5_000)).endswith("x… (5,000 characters)")
 
 
 def test_events_are_printed_with_the_time_between_them() -> None:

@@ -107,6 +107,8 @@ class LiveScreen:
         if self._terminal.hold():
             self._write([])
         self._terminal.close()
+        self._paper.write(self._above)  # only in the background is there still something
+        self._above.clear()
 
     def _turn(self, page: Page) -> None:
         self._page = Page.BOARD if self._page is page else page

@@ -20,6 +20,7 @@ PROGRESS_S: Final = 5.0
 
 _MOST_FINDINGS: Final = 50
 _MOST_CIRCUITS: Final = 5
+_LONGEST_OUTPUT: Final = 2_000
 
 
 class Narrator:
@@ -88,6 +89,8 @@ class Narrator:
 
 def output_line(unit: str, line: str) -> Line:
     """A line of a unit's output with the unit's name before it, always in the same colour."""
+    if len(line) > _LONGEST_OUTPUT:
+        line = f"{line[:_LONGEST_OUTPUT]}… ({len(line):,} characters)"
     return Span(f"{clean(unit)} │ ", unit_tone(unit)), Span(without_escapes(line))
 
 

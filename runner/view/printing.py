@@ -4,6 +4,7 @@ Belongs here: joining the pure parts with a stream, for commands. Must not know 
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,8 +31,9 @@ def print_summary(
     """How a run ended, on `stream` (default: standard output). `folder` is where it is kept."""
     here = Path.cwd()
     kept = str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+    show = f"circuit-run show {_name(folder, here, kept)}"
     paper = _paper(stream, environ)
-    paper.write(summary(result, Summary(scenario, kept, interrupted=interrupted), paper.width))
+    paper.write(summary(result, Summary(scenario, kept, show, interrupted), paper.width))
 
 
 def print_events(
@@ -48,6 +50,15 @@ def print_mistakes(
     """What is wrong with a scenario, on `stream` (default: standard error)."""
     paper = _paper(stream or sys.stderr, environ)
     paper.write(mistakes(error, paper.width))
+
+
+def _name(folder: Path, here: Path, kept: str) -> str:
+    """The shortest word by which `circuit-run show` finds the run."""
+    home = here / ".circuit"
+    if folder.parent != home / "runs":
+        return shlex.quote(kept)
+    latest = home / "latest"
+    return "latest" if latest.exists() and latest.samefile(folder) else folder.name
 
 
 def _paper(stream: TextIO | None, environ: Mapping[str, str] | None) -> Paper:

@@ -65,7 +65,7 @@ def choose(
     paper = Paper(stream, environ)
     if plain or not animates(stream.isatty(), environ, stream.encoding):
         return PlainScreen(paper)
-    return LiveScreen(paper, keyboard.fileno() if keyboard.isatty() else None)
+    return LiveScreen(paper, keyboard.fileno() if keyboard is not None and keyboard.isatty() else None)
 
 
 def animates(terminal: bool, environ: Mapping[str, str], encoding: str | None) -> bool:

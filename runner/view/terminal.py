@@ -54,9 +54,12 @@ class Terminal:
             return True
         if not self._foreground():
             return False
-        if self._keyboard is not None:
-            self._saved = self._saved or termios.tcgetattr(self._keyboard)
-            termios.tcsetattr(self._keyboard, termios.TCSANOW, _key_by_key(self._saved))
+        try:
+            if self._keyboard is not None:
+                self._saved = self._saved or termios.tcgetattr(self._keyboard)
+                termios.tcsetattr(self._keyboard, termios.TCSANOW, _key_by_key(self._saved))
+        except termios.error:  # the terminal is gone
+            return False
         self._held = True
         self.epoch += 1
         self.write(_HIDE_CURSOR)
@@ -91,8 +94,8 @@ class Terminal:
         # Whoever changes modes or reads keys from the background is stopped by the kernel.
         try:
             return os.tcgetpgrp(self._out) == os.getpgrp()
-        except OSError:
-            return False
+        except OSError:  # not the terminal that controls us, so it does not stop us either
+            return True
 
     def _release(self) -> None:
         if not self._held:

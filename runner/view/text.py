@@ -28,6 +28,7 @@ GOOD: Final = "bold green"
 
 ELLIPSIS: Final = "…"
 _UNIT_TONES: Final = ("cyan", "magenta", "blue", "yellow", "bright_cyan", "bright_magenta", "bright_blue")
+_NAME: Final = 200
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 
 
@@ -76,12 +77,18 @@ def unit_tone(name: str) -> str:
     return _UNIT_TONES[sum(name.encode("utf-8", "replace")) % len(_UNIT_TONES)]
 
 
-@lru_cache(8192)
 def clean(text: str) -> str:
     """`text` on one line and harmless: what is not printable is shown as "�", a tab as a blank, a line end as "⏎"."""
     if text.isascii() and text.isprintable():
         return text
+    return _cleaned_name(text) if len(text) <= _NAME else _cleaned(text)
+
+
+def _cleaned(text: str) -> str:
     return "".join(_harmless(character) for character in text)
+
+
+_cleaned_name = lru_cache(4096)(_cleaned)  # names come back in every frame, lines of output do not
 
 
 def _harmless(character: str) -> str:
