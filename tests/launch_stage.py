@@ -104,7 +104,7 @@ def stage(folder: Path, *units: Unit, code: str = "", **options: object) -> Iter
         listener = stack.enter_context(contextlib.closing(Listener(endpoint, "r1")))
         on_stage = Stage(scenario, place, listener, supervisor)
         yield on_stage
-        if supervisor.fileno() and not supervisor.wait(0):
+        if not supervisor.wait(0):
             on_stage.order(Finish(0))
             assert supervisor.wait(PATIENCE_S)
 

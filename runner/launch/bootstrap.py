@@ -9,6 +9,7 @@ SIGTERM becomes SystemExit(143) in the main thread, so that `finally` blocks and
 import os
 import signal
 import sys
+from threading import get_ident
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -44,15 +45,28 @@ def main(argv: list[str]) -> NoReturn:
 
 
 def _answer_sigterm() -> None:
-    mine = os.getpid()
+    """SIGTERM is SystemExit here, and in forked children what it is in any process.
+
+    A child forgets signals that reach it in the middle of the fork, if they have a handler; so they have to wait.
+    """
+    masks: dict[int, set[int]] = {}
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
-        if os.getpid() == mine:
-            raise SystemExit(TERMINATED)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked child ends as any process does
-        os.kill(os.getpid(), signal.SIGTERM)
+        raise SystemExit(TERMINATED)
+
+    def hold() -> None:
+        masks[get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def let_go() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop(get_ident(), ()))
+
+    def be_any_process() -> None:
+        if signal.getsignal(signal.SIGTERM) is terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        let_go()
 
     signal.signal(signal.SIGTERM, terminate)
+    os.register_at_fork(before=hold, after_in_parent=let_go, after_in_child=be_any_process)
 
 
 if __name__ == "__main__":

@@ -140,8 +140,9 @@ def _why_not(error: OSError | ValueError, order: Start) -> str:
     command = order.argv[0]
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENOENT:
-        where = f"there is no file {command} in {order.cwd}" if "/" in command else "is it installed, and on PATH?"
-        return f"command not found: {command}; {where}"
+        if "/" in command:
+            return f"command not found: there is no file {command} in {order.cwd}"
+        return f"command not found: {command}; is it installed, and on PATH?"
     if number == errno.EACCES:
         return f"{command} may not be executed; chmod +x, or name its interpreter first"
     if number == errno.ENOEXEC:

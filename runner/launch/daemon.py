@@ -60,9 +60,10 @@ class Daemon:
         assert self._process.stdout is not None
         self._out = self._process.stdout
 
-    def fileno(self) -> int:
-        """Readable when the process has ended: nobody else holds the other end of its standard output."""
-        return self._out.fileno()
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
     def said(self, start: bytes, timeout_s: float) -> str:
         """What follows `start` in the first line on standard output that begins so."""

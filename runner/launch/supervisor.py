@@ -155,8 +155,8 @@ class Supervisor:
             )
 
     def _publish(self, unit: str) -> None:
-        """In a thread of its own, as it waits for the broker. One at a time: a process may have spoken as several units,
-        so each looks at all journals, and none may be done while another still publishes what it counts on."""
+        """In a thread of its own, as it waits for the broker. A process may have spoken as several units, so each looks
+        at all journals; and one at a time, so that none is done while another still publishes what belongs to it."""
         journals: Sequence[Recovered] = ()
         try:
             with self._one_at_a_time:
