@@ -45,7 +45,7 @@ class Finding:
     unit: str | None = None
     step: str | None = None
     stamp_ns: int | None = None
-    details: tuple[str, ...] = ()
+    details: tuple[str, ...] = field(default=(), compare=False)
     inconclusive: bool = False
     """Lost evidence or clock error could make this finding go away."""
 
@@ -63,6 +63,8 @@ class Latency:
     """Largest clock error in any of the values; 0 when all units share one host."""
     bars: tuple[int, ...] = ()
     """Counts in a few logarithmic buckets from fast to slow, for a small picture; not part of result.json."""
+    negative: int = 0
+    """Values below zero (within the clock error, or an effect before its cause); they are in no other field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ class Evidence:
     recovered: int = 0
     duplicates_dropped: int = 0
     lost: tuple[Lost, ...] = ()
+    malformed: int = 0
+    """Records that were no records; ignored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,341 @@
+"""The law: one instance's events in, its findings and latencies out. DESIGN section 7 and docs/circuit.md in code.
+
+Belongs here: everything that makes an instance complete, failed, inconclusive or open. It sees the set of events and
+how far the watermarks are, never the order in which anything arrived; that is why no verdict can depend on it.
+
+What the law leaves open is decided so:
+- Of an element that may have fewer or more events (`times = "1..3"`), every event up to the most allowed is needed:
+  its moment is the last of them.
+- A member that may be passed over and has no event does not help a quorum: a member counts when it happened.
+- An `optional` whose content has begun must be finished.
+- A hop is named by its end, and counts from the nearest satisfied element before it, whatever was passed over or
+  missing between. The circuit ends with its last element that was not passed over; if that is absent there is no
+  circuit latency.
+- One `missing`, `acausal` and `late` each per element; one `duplicate` per probe (for `each`, per probe and unit).
+  The circuit's own `within` is one more `late`.
+- A deadline is the sooner of the element's (its `within` after the element before, once that is satisfied) and the
+  circuit's `within` after the first event. The first element has none: it is absent when its units are final.
+- Order is kept if the stamps are within the clock error of it; a `late` that the clock error cannot decide is
+  inconclusive.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import takewhile
+from math import inf
+from typing import Final, NamedTuple, TypeAlias
+
+from runner.verifier.pattern import Enough, Every, Leaf, Maybe, Node, Plan
+from runner.verifier.verdict import FindingClass
+
+ClockError: TypeAlias = Callable[[str, str], int]
+"""How far the stamps of two units may be apart at one moment, in nanoseconds."""
+
+
+class Mark(NamedTuple):
+    """One event, as far as a verdict needs it."""
+
+    stamp_ns: int
+    slot: int
+    unit: str
+
+
+class Filled(NamedTuple):
+    """The events of one slot. `last` is the last needed one (None: none is needed), `extra` the earliest beyond the
+    most allowed. `early` are the needed events that could be too early, in order of their stamps."""
+
+    number: int
+    last: Mark | None
+    extra: Mark | None
+    early: Sequence[Mark]
+
+    @property
+    def first(self) -> Mark:
+        """The earliest event."""
+        if self.early:
+            return self.early[0]
+        assert self.extra is not None  # a slot that is filled has a needed event or one too many
+        return self.extra
+
+
+class Reach(NamedTuple):
+    """A satisfied node: its moment, and the slots whose events it needs."""
+
+    moment: Mark
+    slots: tuple[int, ...]
+
+
+class Passed:
+    """A node that is satisfied by nothing."""
+
+
+PASSED: Final = Passed()
+Slots: TypeAlias = Sequence[Filled | None]
+
+
+class Standing(IntEnum):
+    """How an instance stands; what lost evidence makes of it is decided when it is counted."""
+
+    OPEN = 0
+    COMPLETE = 1
+    UNCLEAR = 2
+    """Only findings that the clock error could make go away."""
+    SOFT = 3
+    """Findings that lost evidence could make go away."""
+    HARD = 4
+    """Something was seen that no further evidence can undo."""
+
+
+@dataclass(slots=True, eq=False)
+class Fault:
+    """A finding before it is put into words. `place` is the path element (None: the whole circuit); `after` the last
+    event reached before it. `value` and `limit` are nanoseconds, or counts for `duplicate`."""
+
+    cls: FindingClass
+    circuit: str | None = None
+    key: str | None = None
+    slot: int | None = None
+    place: int | None = None
+    mark: Mark | None = None
+    after: Mark | None = None
+    begun: Mark | None = None
+    until: Mark | None = None
+    """The satisfied element behind a missing one."""
+    value: int = 0
+    limit: int = 0
+    error: int = 0
+    unclear: bool = False
+    note: str = ""
+    """What only the place that found the fault knows, in words."""
+    too_many: bool = False
+    unit: str | None = None
+    step: str | None = None
+    """Where there is no slot: the probe that fired or should have."""
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What one instance comes to. `hops` are (place, latency, clock error); `waits` is the earliest deadline that is
+    not decided yet and the place it belongs to; `latest_ns` the latest stamp that had a say."""
+
+    faults: list[Fault] = field(default_factory=list)
+    hops: list[tuple[int, int, int]] = field(default_factory=list)
+    total: tuple[int, int] | None = None
+    satisfied: bool = True
+    absent: bool = False
+    waits: tuple[int, int] | None = None
+    started: bool = False
+    latest_ns: int = 0
+
+    @property
+    def standing(self) -> Standing:
+        if any(fault.cls is FindingClass.DUPLICATE for fault in self.faults):
+            return Standing.HARD
+        if any(not fault.unclear for fault in self.faults):
+            return Standing.SOFT
+        if not self.satisfied:
+            return Standing.OPEN
+        return Standing.UNCLEAR if self.faults else Standing.COMPLETE
+
+
+def judge(plan: Plan, slots: Slots, horizons: Sequence[float], clock_error: ClockError) -> Judgement:
+    """Judge the instance whose events are in `slots` (one entry per slot of the plan; at least one is filled).
+
+    `horizons` says for each place up to which stamp every event is known that could satisfy it; infinity: the units
+    that could are final.
+    """
+    verdict = Judgement()
+    events = [filled for filled in slots if filled]
+    verdict.latest_ns = max((filled.extra or filled.last or filled.first).stamp_ns for filled in events)
+    reached = [reach(place.node, slots, plan) for place in plan.places]
+    begun = min((filled.first for slot in plan.places[0].slots if (filled := slots[slot])), default=None)
+    verdict.started = begun is not None
+    _measure(plan, slots, reached, begun, verdict, clock_error)
+    if reached[0] is None:
+        verdict.satisfied = False
+        verdict.faults.clear()
+        if horizons[0] == inf:
+            first = min(filled.first for filled in events)
+            verdict.absent = True
+            place = plan.slots[first.slot].place
+            verdict.faults.append(Fault(FindingClass.ORPHAN, slot=first.slot, place=place, mark=first))
+        return verdict
+    _find_absent(plan, slots, reached, begun, horizons, verdict)
+    for slot, filled in zip(plan.slots, slots, strict=True):
+        if filled and filled.extra:
+            verdict.faults.append(
+                Fault(
+                    FindingClass.DUPLICATE,
+                    slot=slot.index,
+                    place=slot.place,
+                    mark=filled.extra,
+                    after=filled.last,
+                    value=filled.number,
+                    limit=slot.at_most or 0,
+                )
+            )
+    return verdict
+
+
+def reach(node: Node, slots: Slots, plan: Plan) -> Reach | Passed | None:
+    """How `node` is satisfied; None: it is not."""
+    match node:
+        case Leaf():
+            filled = slots[node.slot]
+            count = filled.number if filled else 0
+            if count < plan.slots[node.slot].at_least:
+                return None
+            return Reach(filled.last, (node.slot,)) if filled and filled.last else PASSED
+        case Every():
+            members = [reach(member, slots, plan) for member in node.members]
+            if None in members:
+                return None
+            return _joined([member for member in members if isinstance(member, Reach)])
+        case Enough():
+            members = [reach(member, slots, plan) for member in node.members]
+            happened = sorted((m for m in members if isinstance(m, Reach)), key=lambda m: m.moment.stamp_ns)
+            return _joined(happened[: node.need]) if len(happened) >= node.need else None
+        case Maybe():
+            content = reach(node.content, slots, plan)
+            return PASSED if content is None and not _touched(node.content, slots) else content
+
+
+def _joined(members: Sequence[Reach]) -> Reach | Passed:
+    if not members:
+        return PASSED
+    moment = max(member.moment for member in members)
+    return Reach(moment, tuple(slot for member in members for slot in member.slots))
+
+
+def _touched(node: Node, slots: Slots) -> bool:
+    match node:
+        case Leaf():
+            return slots[node.slot] is not None
+        case Every() | Enough():
+            return any(_touched(member, slots) for member in node.members)
+        case Maybe():
+            return _touched(node.content, slots)
+
+
+def lacking(node: Node, slots: Slots, plan: Plan) -> int:
+    """The first slot below the unsatisfied `node` that keeps it so."""
+    match node:
+        case Leaf():
+            return node.slot
+        case Every():
+            return lacking(next(m for m in node.members if reach(m, slots, plan) is None), slots, plan)
+        case Enough():
+            return lacking(next(m for m in node.members if not isinstance(reach(m, slots, plan), Reach)), slots, plan)
+        case Maybe():
+            return lacking(node.content, slots, plan)
+
+
+def _measure(
+    plan: Plan,
+    slots: Slots,
+    reached: Sequence[Reach | Passed | None],
+    begun: Mark | None,
+    verdict: Judgement,
+    clock_error: ClockError,
+) -> None:
+    """Latencies, and what is late or too early."""
+    before: Mark | None = None
+    for place, here in zip(plan.places, reached, strict=True):
+        if not isinstance(here, Reach):
+            continue
+        if before is not None:
+            latency, error = here.moment.stamp_ns - before.stamp_ns, clock_error(before.unit, here.moment.unit)
+            verdict.hops.append((place.index, latency, error))
+            if early := _too_early(here, before, slots, clock_error):
+                early.place = place.index
+                verdict.faults.append(early)
+            if late := _late(latency, error, place.within_ns, here.moment, before):
+                late.place = place.index
+                verdict.faults.append(late)
+        before = here.moment
+    end = next((here for here in reversed(reached) if here is not PASSED), None)
+    if begun is not None and isinstance(end, Reach):
+        latency, error = end.moment.stamp_ns - begun.stamp_ns, clock_error(begun.unit, end.moment.unit)
+        verdict.total = latency, error
+        if late := _late(latency, error, plan.circuit.within_ns, end.moment, begun):
+            verdict.faults.append(late)
+
+
+def _too_early(here: Reach, before: Mark, slots: Slots, clock_error: ClockError) -> Fault | None:
+    """The earliest needed event of `here` that is, beyond the clock error, before the moment `before`."""
+    too_early = [
+        mark
+        for slot in here.slots
+        if (filled := slots[slot])
+        for mark in takewhile(lambda mark: mark.stamp_ns < before.stamp_ns, filled.early)
+        if mark.stamp_ns + clock_error(before.unit, mark.unit) < before.stamp_ns
+    ]
+    if not too_early:
+        return None
+    mark = min(too_early)
+    error = clock_error(before.unit, mark.unit)
+    lead = before.stamp_ns - mark.stamp_ns
+    return Fault(FindingClass.ACAUSAL, slot=mark.slot, mark=mark, after=before, value=lead, error=error)
+
+
+def _late(latency: int, error: int, limit: int | None, mark: Mark, after: Mark) -> Fault | None:
+    if limit is None or latency + error <= limit:
+        return None
+    return Fault(
+        FindingClass.LATE,
+        slot=mark.slot,
+        mark=mark,
+        after=after,
+        value=latency,
+        limit=limit,
+        error=error,
+        unclear=latency - error <= limit,
+    )
+
+
+def _find_absent(
+    plan: Plan,
+    slots: Slots,
+    reached: Sequence[Reach | Passed | None],
+    begun: Mark | None,
+    horizons: Sequence[float],
+    verdict: Judgement,
+) -> None:
+    """What will not come any more, and what may still come and by when."""
+    last = max(place.index for place in plan.places if isinstance(reached[place.index], Reach))
+    circuit_due = None
+    if begun is not None and plan.circuit.within_ns is not None:
+        circuit_due = begun.stamp_ns + plan.circuit.within_ns
+    before: Mark | None = None
+    before_known = True  # every element since `before` is decided
+    accused_behind_last = False
+    for place in plan.places:
+        here = reached[place.index]
+        if isinstance(here, Reach):
+            before, before_known = here.moment, True
+        elif here is None:
+            verdict.satisfied = False
+            due = circuit_due
+            if before is not None and before_known and place.within_ns is not None:
+                own = before.stamp_ns + place.within_ns
+                due = own if due is None else min(own, due)
+            if horizons[place.index] < (inf if due is None else due):
+                before_known = False
+                if due is not None and (verdict.waits is None or due < verdict.waits[0]):
+                    verdict.waits = due, place.index
+            elif not accused_behind_last:
+                accused_behind_last = place.index > last
+                verdict.absent = True
+                until = next((r.moment for r in reached[place.index :] if isinstance(r, Reach)), None)
+                verdict.faults.append(
+                    Fault(
+                        FindingClass.MISSING,
+                        slot=lacking(place.node, slots, plan),
+                        place=place.index,
+                        after=before,
+                        begun=begun,
+                        until=until,
+                        limit=place.within_ns or 0,
+                    )
+                )

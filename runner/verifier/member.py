@@ -1,0 +1,62 @@
+"""What is kept of one unit, and of events that no circuit asks for.
+
+Belongs here: small bounded records. Must not know what a route is or does.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+RouteT = TypeVar("RouteT")
+ValueT = TypeVar("ValueT")
+
+STEPS: Final = 4096
+"""Steps of one unit that are remembered though nobody asks for them."""
+RECENT: Final = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a unit's own code has emitted so far."""
+
+    events: int = 0
+    last_step: str = ""
+    last_stamp_ns: int | None = None
+
+
+class Member(Generic[RouteT]):
+    """One unit as the verifier sees it. `routes` has every step that it has fired."""
+
+    __slots__ = ("events", "last_stamp_ns", "last_step", "malformed", "routes", "unit")
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.routes: dict[str, RouteT] = {}
+        self.events = 0
+        self.malformed = 0
+        self.last_step = ""
+        self.last_stamp_ns: int | None = None
+
+    def remember(self, step: str, route: RouteT, *, always: bool) -> None:
+        """Keep the way of a step; a unit that invents steps without end is not followed unless somebody asks for
+        them."""
+        if always or len(self.routes) < STEPS:
+            self.routes[step] = route
+
+    def activity(self) -> Activity:
+        return Activity(self.events, self.last_step, self.last_stamp_ns)
+
+
+class Recent(Generic[ValueT]):
+    """The last few thousand keys, each with the latest value."""
+
+    def __init__(self) -> None:
+        self._young: dict[str, ValueT] = {}
+        self._old: dict[str, ValueT] = {}
+
+    def add(self, key: str, value: ValueT) -> None:
+        self._young[key] = value
+        if len(self._young) >= RECENT:
+            self._old, self._young = self._young, {}
+
+    def get(self, key: str) -> ValueT | None:
+        return self._young.get(key, self._old.get(key))

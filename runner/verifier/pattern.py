@@ -1,0 +1,220 @@
+"""A declared circuit, compiled: slots that events fill, and a tree that says when they are enough.
+
+Belongs here: what a path means apart from any event. Must not know stamps, keys or verdicts.
+
+A *slot* is one place that events fill: a probe of the path, or for `each` that probe in one of the units it asks for.
+A circuit is *rigid* when every slot takes exactly one event and every one is needed; then an instance is satisfied
+when all its slots are full. It is *loose* when a satisfied instance may still take events (`any`, `optional`, `times`
+ranges).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Final, TypeAlias
+
+from runner.scenario.model import All, Circuit, Element, Optional, Probe, Quorum
+
+NOTHING: Final[Mapping[str, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place that events fill. `name` is the probe as the user wrote it, `unit` a name or pattern; `place` is the
+    path element it belongs to. `elastic`: it may take more events after the instance is satisfied."""
+
+    index: int
+    place: int
+    name: str
+    unit: str
+    step: str
+    exactly: bool
+    at_least: int
+    at_most: int | None
+    where: Mapping[str, Any]
+    rekey: str | None
+    elastic: bool
+
+    def takes(self, unit: str, step: str) -> bool:
+        """Whether an event of that unit and step may fill it (its `where` is another matter)."""
+        return step == self.step and self.means(unit)
+
+    def means(self, unit: str) -> bool:
+        """Whether its unit or pattern stands for `unit`."""
+        return unit == self.unit if self.exactly else fnmatchcase(unit, self.unit)
+
+    def agrees(self, data: Mapping[str, Any] | None) -> bool:
+        """Whether an event's data has what `where` asks for."""
+        return holds(self.where, data)
+
+
+def holds(where: Mapping[str, Any], data: Mapping[str, Any] | None) -> bool:
+    """Whether `data` has every field of `where`, equal in value and not true where a number is meant."""
+    found = data or NOTHING
+    return all(
+        name in found and found[name] == value and isinstance(found[name], bool) == isinstance(value, bool)
+        for name, value in where.items()
+    )
+
+
+def fires(probe: Probe, unit: str, step: str) -> bool:
+    """Whether an event of that unit and step is one of `probe` (its `where` is another matter)."""
+    return step == probe.step and fnmatchcase(unit, probe.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    members: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    need: int
+    members: "tuple[Node, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Maybe:
+    content: "Node"
+
+
+Node: TypeAlias = Leaf | Every | Enough | Maybe
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One element of the path. `segment` counts the elements with `rekey` before it: places of one segment share a
+    key."""
+
+    index: int
+    name: str
+    node: Node
+    slots: tuple[int, ...]
+    within_ns: int | None
+    segment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A circuit, compiled for the units of its scenario."""
+
+    circuit: Circuit
+    slots: tuple[Slot, ...]
+    places: tuple[Place, ...]
+    rigid: bool
+    loose: bool
+
+    @property
+    def name(self) -> str:
+        return self.circuit.name
+
+    @property
+    def segments(self) -> int:
+        return self.places[-1].segment + 1
+
+    @property
+    def last_slots(self) -> tuple[int, ...]:
+        """The slots from the last place on that cannot be passed over: without an event there nothing is satisfied."""
+        needed = [place.index for place in self.places if not passable(place.node, self.slots)]
+        return tuple(slot for place in self.places[max(needed, default=0) :] for slot in place.slots)
+
+
+def compile_circuit(circuit: Circuit, units: Sequence[str]) -> Plan:
+    """The plan of `circuit` for a scenario that declares `units`."""
+    slots: list[Slot] = []
+    places: list[Place] = []
+    segment = 0
+    for index, element in enumerate(circuit.path):
+        first = len(slots)
+        node = _compile(element, index, units, slots, inside=False)
+        own = tuple(range(first, len(slots)))
+        places.append(Place(index, name_of(element), node, own, _within(element), segment))
+        segment += any(slots[slot].rekey is not None for slot in own)
+    single = all(slot.at_least == slot.at_most == 1 and not slot.elastic for slot in slots)
+    return Plan(
+        circuit=circuit,
+        slots=tuple(slots),
+        places=tuple(places),
+        rigid=single and segment == 0,
+        loose=any(slot.elastic for slot in slots),
+    )
+
+
+def _compile(element: Element, place: int, units: Sequence[str], slots: list[Slot], *, inside: bool) -> Node:
+    """`inside`: below an element that is satisfied without all its content."""
+    match element:
+        case Probe(each=True):
+            asked = [unit for unit in units if fnmatchcase(unit, element.unit)] or [element.unit]
+            return Every(tuple(_leaf(element, unit, place, slots, inside=inside) for unit in asked))
+        case Probe():
+            return _leaf(element, element.unit, place, slots, inside=inside)
+        case All():
+            return Every(tuple(_compile(member, place, units, slots, inside=inside) for member in element.members))
+        case Quorum():
+            inside = inside or element.need < len(element.members)
+            members = tuple(_compile(member, place, units, slots, inside=inside) for member in element.members)
+            return Enough(element.need, members)
+        case Optional():
+            return Maybe(_compile(element.content, place, units, slots, inside=True))
+
+
+def _leaf(probe: Probe, unit: str, place: int, slots: list[Slot], *, inside: bool) -> Leaf:
+    slot = Slot(
+        index=len(slots),
+        place=place,
+        name=str(probe),
+        unit=unit,
+        step=probe.step,
+        exactly=probe.each or not any(sign in unit for sign in "*?["),
+        at_least=probe.at_least,
+        at_most=probe.at_most,
+        where=probe.where,
+        rekey=probe.rekey,
+        elastic=inside or probe.at_least != probe.at_most,
+    )
+    slots.append(slot)
+    return Leaf(slot.index)
+
+
+def _within(element: Element) -> int | None:
+    """Only an element of the path has one before it, so a `within` below it counts for `optional` content alone."""
+    if isinstance(element, Optional) and element.within_ns is None:
+        return _within(element.content)
+    return element.within_ns
+
+
+def name_of(element: Element) -> str:
+    """An element as the user wrote it, on one line."""
+    match element:
+        case Probe():
+            return f"each {element}" if element.each else str(element)
+        case All():
+            return f"all of {_listed(element.members)}"
+        case Quorum(need=1):
+            return f"any of {_listed(element.members)}"
+        case Quorum():
+            return f"{element.need} of {_listed(element.members)}"
+        case Optional():
+            return f"optional {name_of(element.content)}"
+
+
+def _listed(members: Sequence[Element]) -> str:
+    return f"({', '.join(name_of(member) for member in members)})"
+
+
+def passable(node: Node, slots: Sequence[Slot]) -> bool:
+    """Whether `node` can be satisfied by nothing."""
+    match node:
+        case Leaf():
+            return slots[node.slot].at_least == 0
+        case Every():
+            return all(passable(member, slots) for member in node.members)
+        case Enough():
+            return False
+        case Maybe():
+            return True

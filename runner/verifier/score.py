@@ -1,0 +1,118 @@
+"""What the judged instances of a circuit add up to, and the book of all findings.
+
+Belongs here: counters, distributions, bounded lists of faults. Must not know how an instance is judged.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from runner.verifier.judge import Fault, Judgement, Standing
+from runner.verifier.latency import Distribution
+from runner.verifier.pattern import Plan
+from runner.verifier.verdict import FindingClass, Instances
+
+KEPT: Final = 10_000
+"""Findings of each class that are kept; beyond that they are counted."""
+
+ACCUSATIONS: Final = 100
+_MORE_WOULD_HELP: Final = frozenset(
+    {FindingClass.MISSING, FindingClass.ORPHAN, FindingClass.ACAUSAL, FindingClass.LATE, FindingClass.COUNT}
+)
+
+
+def is_inconclusive(fault: Fault, *, lost_evidence: bool) -> bool:
+    """Whether the finding might go away: by clock error, or because a unit that matters to it lost evidence. What was
+    seen once too often stays seen."""
+    return fault.unclear or (lost_evidence and fault.cls in _MORE_WOULD_HELP and not fault.too_many)
+
+
+class Book:
+    """Every fault found so far; of each class the first 10,000 with everything that explains them."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[FindingClass] = Counter()
+        self._kept: dict[int, Fault] = {}
+        self._kept_counts: Counter[FindingClass] = Counter()
+
+    def add(self, fault: Fault) -> None:
+        self.counts[fault.cls] += 1
+        if self._kept_counts[fault.cls] < KEPT:
+            self._kept_counts[fault.cls] += 1
+            self._kept[id(fault)] = fault
+
+    def remove(self, fault: Fault) -> None:
+        """Undo one `add`."""
+        self.counts[fault.cls] -= 1
+        if self._kept.pop(id(fault), None):
+            self._kept_counts[fault.cls] -= 1
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(self._kept.values())
+
+    def dropped(self) -> dict[FindingClass, int]:
+        """How many of each class were counted only."""
+        beyond = {cls: count - self._kept_counts[cls] for cls, count in self.counts.items()}
+        return {cls: count for cls, count in beyond.items() if count}
+
+
+class Score:
+    """The standing of one circuit. `judged` counts the instances that are not open by how they stand."""
+
+    def __init__(self, plan: Plan, book: Book) -> None:
+        self.plan = plan
+        self.book = book
+        self.started = 0
+        self.judged = dict.fromkeys(Standing, 0)
+        self.hops = [Distribution() for _ in plan.places]
+        """Latency of the hop that ends at each place; the first stays empty."""
+        self.total = Distribution()
+        self.accusations: list[Fault] = []
+        """The first findings against the circuit as a whole."""
+
+    def accuse(self, fault: Fault) -> None:
+        """A finding against the circuit itself, not one of its instances."""
+        fault.circuit = self.plan.name
+        self.book.add(fault)
+        if len(self.accusations) < ACCUSATIONS:
+            self.accusations.append(fault)
+
+    def apply(self, key: str | None, judgement: Judgement) -> None:
+        """Count the instance of `key`."""
+        self.judged[judgement.standing] += 1
+        for place, latency, error in judgement.hops:
+            self.hops[place].add(latency, error)
+        if judgement.total is not None:
+            self.total.add(*judgement.total)
+        for fault in judgement.faults:
+            fault.circuit, fault.key = self.plan.name, key
+            self.book.add(fault)
+
+    def withdraw(self, judgement: Judgement) -> None:
+        """Undo `apply`: more has come to light."""
+        self.judged[judgement.standing] -= 1
+        for place, latency, _ in judgement.hops:
+            self.hops[place].take_back(latency)
+        if judgement.total is not None:
+            self.total.take_back(judgement.total[0])
+        for fault in judgement.faults:
+            self.book.remove(fault)
+
+    def apply_flawless(self, count: int, hops: Sequence[Sequence[int]], totals: Sequence[int]) -> None:
+        """Count many complete instances at once; `hops` has the latencies for each place but the first."""
+        self.judged[Standing.COMPLETE] += count
+        for distribution, latencies in zip(self.hops[1:], hops, strict=True):
+            distribution.add_all(latencies)
+        self.total.add_all(totals)
+
+    def instances(self, still_open: int, *, lost_evidence: bool) -> Instances:
+        """The counts; `lost_evidence`: a unit that matters to the circuit lost some."""
+        judged = self.judged
+        soft, unclear = judged[Standing.SOFT], judged[Standing.UNCLEAR]
+        return Instances(
+            started=self.started,
+            complete=judged[Standing.COMPLETE],
+            failed=judged[Standing.HARD] + (0 if lost_evidence else soft),
+            open=judged[Standing.OPEN] + still_open,
+            inconclusive=unclear + (soft if lost_evidence else 0),
+        )

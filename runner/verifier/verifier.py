@@ -1,0 +1,408 @@
+"""Events in, findings out: the front of the verifier.
+
+Belongs here: the way of each record to the circuits that it matters to, and what the session asks. Must not know how
+instances are judged (`judge`), kept (`rigid`, `journeys`) or explained (`explain`); reads no clock.
+
+Nothing here decides by the order of arrival. Arrival only says *when* something can be judged: when the watermarks have
+passed it (see `gathering`).
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import inf
+from typing import Any, Final, TypeAlias
+
+from probe.event import USER_KINDS, Kind
+from probe.wire import Record
+from runner.scenario.model import Probe, Scenario
+from runner.scenario.state import UnitStatus
+from runner.verifier import goals
+from runner.verifier.explain import Context, exception_in_words, explain, in_order
+from runner.verifier.gathering import no_clock_error
+from runner.verifier.journeys import Journeys
+from runner.verifier.judge import Fault, Mark
+from runner.verifier.member import Activity, Member, Recent
+from runner.verifier.names import named_steps
+from runner.verifier.pairs import EXPLAINED, RECEIVED, SENT, PairBook
+from runner.verifier.pattern import Slot, compile_circuit, fires, holds
+from runner.verifier.rigid import Rigid, Row
+from runner.verifier.score import Book, Score
+from runner.verifier.verdict import (
+    CircuitResult,
+    Evidence,
+    Finding,
+    FindingClass,
+    Lost,
+    Pairs,
+    Required,
+    Result,
+    Verdict,
+)
+from runner.verifier.watermarks import Watermarks
+
+SETTLE_AFTER: Final = 262_144
+"""Events after which the verifier settles by itself, should nobody ask it to (a recording that is read back)."""
+_EXCEPTION: Final = int(Kind.EXCEPTION)
+_KINDS: Final = frozenset(map(int, Kind))
+_USER: Final = frozenset(map(int, USER_KINDS))
+_PAIRED: Final = {int(Kind.SEND): SENT, int(Kind.RECEIVE): RECEIVED}
+
+Gatherer: TypeAlias = Rigid | Journeys
+
+
+class Route:
+    """Where the events of one step of one unit go. `rows` is set for the plain case: one slot of one rigid circuit,
+    without `where`; the loop in `Verifier.batch` then needs nothing else."""
+
+    __slots__ = ("begins", "nevers", "rigid", "rows", "sites", "slot", "stamp_at", "targets", "unit_at")
+
+    def __init__(self, targets: Sequence[tuple[Gatherer, Slot]], nevers: Sequence[tuple[Score, Probe]]) -> None:
+        self.targets = targets
+        self.nevers = nevers
+        self.sites: dict[int, int] = {}
+        self.rows: dict[str | None, Row] | None = None
+        self.slot = self.stamp_at = self.unit_at = 0
+        self.begins = False
+        self.rigid: Rigid | None = None
+        if len(targets) == 1 and not nevers:
+            ((gatherer, slot),) = targets
+            if isinstance(gatherer, Rigid) and not slot.where:
+                self.rigid, self.rows, self.slot = gatherer, gatherer.rows, slot.index
+                self.stamp_at, self.unit_at = gatherer.places_of(slot.index)
+                self.begins = slot.place == 0
+
+
+class Verifier:
+    """Judges one run of `scenario`. `clock_error` says how far the stamps of two units may be apart, in nanoseconds.
+
+    Feed it with `join`, `batch`, `lose`, `final` and `end_unit` as the log has them, in any order that keeps each
+    incarnation's own; call `settle` now and then, and `close` at the end. Names that begin with "@" are the fabric's
+    and are ignored; so is everything after `close`. A record that is none is counted and ignored.
+    """
+
+    def __init__(self, scenario: Scenario, clock_error: Callable[[str, str], int] = no_clock_error) -> None:
+        self.scenario = scenario
+        self.book = Book()
+        names = [unit.name for unit in scenario.units]
+        self.watermarks = Watermarks(names)
+        self.pair_book = PairBook()
+        self.members: dict[str, Member[Route]] = {}
+        self.strays: Recent[tuple[str, str]] = Recent()
+        self.gatherers: list[Gatherer] = []
+        for circuit in scenario.circuits:
+            plan = compile_circuit(circuit, names)
+            kind = Rigid if plan.rigid else Journeys
+            self.gatherers.append(kind(plan, Score(plan, self.book), self.watermarks, clock_error))
+        self._nevers = [(g.score, probe) for g in self.gatherers for probe in g.plan.circuit.never]
+        self._named = named_steps(scenario)
+        self.lost: list[Lost] = []
+        self.closed = False
+        self._unsettled = 0
+        for name in names:
+            self._member(name)
+
+    # --- evidence ---------------------------------------------------------------------------------------------------
+
+    def join(self, unit: str, incarnation: int) -> None:
+        """An incarnation of `unit` is there. Repeating it is harmless."""
+        if not unit.startswith("@"):
+            self._member(unit)
+            self.watermarks.join(unit, incarnation)
+
+    def batch(self, unit: str, incarnation: int, records: list[Record], watermark_ns: int) -> None:
+        """Records of one incarnation, in order; everything it emitted up to `watermark_ns` is in or was before."""
+        if unit.startswith("@") or self.closed:
+            return
+        member = self._member(unit)
+        self.watermarks.join(unit, incarnation)
+        find = member.routes.get
+        last: Record | None = None
+        not_counted = 0
+        for record in records:
+            try:
+                seq, stamp_ns, step, kind, key, data = record
+                route = find(step)
+            except (TypeError, ValueError):
+                member.malformed += 1
+                not_counted += 1
+                continue
+            if (
+                type(seq) is not int
+                or type(stamp_ns) is not int
+                or type(kind) is not int
+                or (type(key) is not str and key is not None)
+                or (type(data) is not dict and data is not None)
+                or type(step) is not str
+                or kind not in _USER
+            ):
+                member.malformed += type(kind) is not int or kind in _USER or kind not in _KINDS
+                not_counted += 1
+                continue
+            last = record
+            if route is None:
+                route = self._route(member, step)
+            if kind:
+                if kind in _PAIRED:
+                    if key is not None:
+                        self.pair_book.add(key, route.sites.get(kind) or self._site(member, step, kind, route))
+                elif kind == _EXCEPTION:
+                    self._exception(unit, stamp_ns, step, key, data or {})
+            rows = route.rows
+            if rows is None:
+                self._take(route, stamp_ns, unit, step, key, data)
+                continue
+            row = rows.get(key)
+            if row is None:
+                row = route.rigid.open(key, route.slot, stamp_ns, unit)  # type: ignore[union-attr]
+                if row is None:
+                    continue
+            elif route.begins:
+                route.rigid.begin_late(row, stamp_ns)  # type: ignore[union-attr]
+            at = route.stamp_at
+            if row[at] is None:
+                row[at] = stamp_ns
+                row[route.unit_at] = unit
+                left = row[0] - 1
+                row[0] = left
+                if not left:
+                    route.rigid.satisfied.append(row)  # type: ignore[union-attr]
+            else:
+                route.rigid.add_extra(row, route.slot, stamp_ns, unit)  # type: ignore[union-attr]
+        if last is not None:
+            member.events += len(records) - not_counted
+            member.last_stamp_ns, member.last_step = last[1], last[2]
+        self.watermarks.advance(unit, incarnation, watermark_ns)
+        self._unsettled += len(records)
+        if self._unsettled > SETTLE_AFTER:
+            self.settle()
+
+    def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
+        """Records `first`..`last` of the incarnation will never come."""
+        self.lost.append(Lost(unit, incarnation, first, last, why))
+
+    def final(self, unit: str, incarnation: int, last: int) -> None:
+        """The incarnation says nothing more; `last` was its last sequence number."""
+        del last  # the broker's ledger has seen to it that nothing is missing before it
+        if not unit.startswith("@"):
+            self._member(unit)
+            self.watermarks.final(unit, incarnation)
+
+    def end_unit(self, unit: str) -> None:
+        """The unit's process is gone and every incarnation of it is final."""
+        self._member(unit)
+        self.watermarks.end(unit)
+        if not self.closed:
+            for gatherer in self.gatherers:
+                if unit in gatherer.everybody:
+                    gatherer.unit_ended()
+
+    def _member(self, unit: str) -> Member[Route]:
+        member = self.members.get(unit)
+        if member is None:
+            member = self.members[unit] = Member(unit)
+            for gatherer in self.gatherers:
+                gatherer.meet(unit)
+        return member
+
+    def _route(self, member: Member[Route], step: str) -> Route:
+        """The way of an event of a step that the unit has not fired before."""
+        unit = member.unit
+        targets = [(g, slot) for g in self.gatherers for slot in g.plan.slots if slot.takes(unit, step)]
+        nevers = [(score, probe) for score, probe in self._nevers if fires(probe, unit, step)]
+        route = Route(targets, nevers)
+        member.remember(step, route, always=bool(targets or nevers) or self._is_expected(unit, step))
+        return route
+
+    def _is_expected(self, unit: str, step: str) -> bool:
+        return any(unit == u.name and (step in u.expect or step == u.ready) for u in self.scenario.units)
+
+    def _site(self, member: Member[Route], step: str, kind: int, route: Route) -> int:
+        explained = EXPLAINED if route.targets else 0
+        site = route.sites[kind] = self.pair_book.site(member.unit, step, _PAIRED[kind] | explained)
+        return site
+
+    def _take(
+        self, route: Route, stamp_ns: int, unit: str, step: str, key: str | None, data: dict[str, Any] | None
+    ) -> None:
+        """An event that goes to no circuit, to several, or not to a plain slot."""
+        for gatherer, slot in route.targets:
+            if not slot.where or slot.agrees(data):
+                gatherer.add(slot, stamp_ns, unit, key, data)
+        for score, probe in route.nevers:
+            if holds(probe.where, data):
+                mark = Mark(stamp_ns, -1, unit)
+                score.accuse(Fault(FindingClass.UNEXPECTED, key=key, mark=mark, unit=unit, step=step))
+        if not route.targets and key is not None:
+            self.strays.add(key, (unit, step))
+
+    def _exception(self, unit: str, stamp_ns: int, step: str, key: str | None, data: Mapping[str, Any]) -> None:
+        note = exception_in_words(data)
+        mark = Mark(stamp_ns, -1, unit)
+        self.book.add(Fault(FindingClass.EXCEPTION, None, key, mark=mark, unit=unit, step=step, note=note))
+
+    # --- judging ----------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Judge what the watermarks now decide."""
+        self._unsettled = 0
+        if not self.closed:
+            for gatherer in self.gatherers:
+                gatherer.settle()
+
+    def close(self) -> None:
+        """The run is over: judge everything as of the watermarks. What is not decided by them stays open."""
+        if self.closed:
+            return
+        for gatherer in self.gatherers:
+            gatherer.close()
+        self.closed = True
+        fired = self._fired()
+        for gatherer in self.gatherers:
+            goals.judge_circuit(gatherer, fired, self._named, lost_evidence=self._lost_in(gatherer))
+        marks = self.watermarks.marks
+        for fault in goals.unfired(self.scenario, self.has_seen, lambda unit: marks[unit] == inf):
+            self.book.add(fault)
+        for fault in goals.unpaired(self.pair_book, final=all(mark == inf for mark in marks.values())):
+            self.book.add(fault)
+
+    @property
+    def next_deadline_ns(self) -> int | None:
+        """The earliest stamp that watermarks must pass before something open can be judged; None: nothing waits."""
+        return min((ns for gatherer in self.gatherers if (ns := gatherer.next_ns()) is not None), default=None)
+
+    def laggards(self, now_ns: int) -> frozenset[str]:
+        """The units whose watermark holds back a decision that is due by `now_ns`."""
+        found: set[str] = set()
+        for gatherer in self.gatherers:
+            found |= gatherer.laggards(now_ns)
+        return frozenset(found)
+
+    def open_instances(self, *, with_deadline: bool | None = None) -> int:
+        """Instances that are not judged: all, those that wait for a stamp or deadline to be passed, or the others."""
+        due = sum(gatherer.due_count() for gatherer in self.gatherers) if with_deadline is not None else 0
+        if with_deadline:
+            return due
+        return sum(gatherer.open_count() for gatherer in self.gatherers) - due
+
+    def satisfied(self) -> bool:
+        """Whether every goal of the scenario is met (each circuit began as often as it should, at least once where it
+        does not say; every `expect` fired) and nothing is open."""
+        for gatherer in self.gatherers:
+            asked = gatherer.plan.circuit.instances
+            if gatherer.score.started < (1 if asked is None else asked.at_least) or gatherer.open_count():
+                return False
+        return all(self.has_seen(unit.name, step) for unit in self.scenario.units for step in unit.expect)
+
+    # --- what there is to see ---------------------------------------------------------------------------------------
+
+    def has_seen(self, unit: str, step: str) -> bool:
+        """Whether the unit has fired that probe."""
+        member = self.members.get(unit)
+        return member is not None and step in member.routes
+
+    def activity(self) -> dict[str, Activity]:
+        """What each unit that is declared or on the bus has emitted."""
+        return {unit: member.activity() for unit, member in self.members.items()}
+
+    @property
+    def lost_count(self) -> int:
+        """Records known to be lost."""
+        return sum(lost.last - lost.first + 1 for lost in self.lost)
+
+    @property
+    def finding_count(self) -> int:
+        """All findings so far, also those that are counted only."""
+        return sum(self.book.counts.values()) + len(self.lost)
+
+    def circuits(self) -> tuple[CircuitResult, ...]:
+        """How every circuit stands."""
+        return tuple(
+            goals.circuit_result(gatherer, lost_evidence=self._lost_in(gatherer)) for gatherer in self.gatherers
+        )
+
+    def _lost_in(self, gatherer: Gatherer) -> bool:
+        """Whether a unit that matters to the circuit lost evidence."""
+        return any(lost.unit in gatherer.everybody for lost in self.lost)
+
+    def findings(self, statuses: Mapping[str, UnitStatus], most: int | None = None) -> tuple[Finding, ...]:
+        """What is wrong, in words, most telling first: the first of each class, then the rest by time. `statuses` is
+        what is known of the units by name; `most` limits how many."""
+        context = Context(
+            plans={gatherer.plan.name: gatherer.plan for gatherer in self.gatherers},
+            everybody={gatherer.plan.name: gatherer.everybody for gatherer in self.gatherers},
+            fired=self._fired(),
+            named=self._named,
+            strays=self.strays,
+            lost=self.lost,
+            statuses=statuses,
+            faults=tuple(self.book),
+        )
+        return explain(context, most)
+
+    def _fired(self) -> dict[str, Collection[str]]:
+        return {unit: member.routes.keys() for unit, member in self.members.items()}
+
+    def _notes(self, circuits: Iterable[CircuitResult]) -> Iterator[str]:
+        """What a reader of the result should know beside the findings."""
+        for circuit in circuits:
+            if circuit.instances.open:
+                yield f"{circuit.name}: {circuit.instances.open:,} instances were still in time when the run ended"
+        for cls, count in self.book.dropped().items():
+            yield f"{count:,} more findings of class {cls} were counted but not kept"
+        for unit, member in self.members.items():
+            if member.malformed:
+                yield f"{unit} sent {member.malformed:,} records that are no records; they were ignored"
+
+    def pairs(self) -> Pairs:
+        """Sends and receives by key."""
+        return self.pair_book.summary()
+
+    def required(self) -> Required:
+        """The `expect` and `ready` probes of all units."""
+        return goals.required(self.scenario, self.has_seen)
+
+    def evidence(self, *, recovered: int = 0, duplicates_dropped: int = 0) -> Evidence:
+        """The books; what the broker counted is passed in."""
+        received = sum(member.events for member in self.members.values())
+        return Evidence(
+            emitted=received + self.lost_count,
+            received=received,
+            recovered=recovered,
+            duplicates_dropped=duplicates_dropped,
+            lost=tuple(self.lost),
+            malformed=sum(member.malformed for member in self.members.values()),
+        )
+
+    def result(
+        self,
+        *,
+        run: str,
+        duration_s: float,
+        statuses: Iterable[UnitStatus],
+        findings: Iterable[Finding] = (),
+        recovered: int = 0,
+        duplicates_dropped: int = 0,
+        notes: Iterable[str] = (),
+    ) -> Result:
+        """Everything about the run. `findings` and `notes` are those of other parts."""
+        by_name = {status.name: status for status in statuses}
+        everything = in_order([*findings, *self.findings(by_name)])
+        circuits = self.circuits()
+        if any(not finding.inconclusive for finding in everything):
+            verdict = Verdict.FAILED
+        elif everything or any(circuit.verdict is not Verdict.PASSED for circuit in circuits):
+            verdict = Verdict.INCONCLUSIVE
+        else:
+            verdict = Verdict.PASSED
+        return Result(
+            run=run,
+            scenario=self.scenario.name,
+            verdict=verdict,
+            duration_s=duration_s,
+            units=tuple(goals.unit_result(status, self._member(status.name).events) for status in by_name.values()),
+            circuits=circuits,
+            pairs=self.pairs(),
+            required=self.required(),
+            findings=everything,
+            evidence=self.evidence(recovered=recovered, duplicates_dropped=duplicates_dropped),
+            notes=(*notes, *self._notes(circuits)),
+        )
