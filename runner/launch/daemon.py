@@ -132,7 +132,7 @@ class Supervisor(Daemon):
 
     def __init__(self, place: Place) -> None:
         """Start it; it comes up while the runner goes on. Raises SupervisorFailed, as everything here."""
-        self._run = place.run
+        self._place = place
         place.journals.mkdir(parents=True, exist_ok=True)
         env = {**_plain(os.environ), **place.environment("")}
         argv = (sys.executable, "-P", "-m", "runner.launch.supervisor")
@@ -142,7 +142,7 @@ class Supervisor(Daemon):
         """End the lease, which ends every unit, and wait; if it was killed, end what it could not end any more."""
         super().close(timeout_s)
         if self._process.returncode != 0:
-            kin.signal_all(kin.strays(self._run), signal.SIGKILL)
+            kin.signal_all(kin.strays(self._place.run, str(self._place.journals)), signal.SIGKILL)
 
 
 @contextlib.contextmanager

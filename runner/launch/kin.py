@@ -90,9 +90,10 @@ def signal_all(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def strays(run: str) -> list[int]:
-    """Processes of this user that say in their environment that they belong to `run`, this one excepted."""
-    if not run or not os.path.isdir("/proc"):
+def strays(run: str, journals: str) -> list[int]:
+    """Processes of this user whose environment says that they belong to `run` and write to `journals`."""
+    if not os.path.isdir("/proc"):
         return []
     pids = [int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()]
-    return [pid for pid in pids if variable(pid, environment.RUN) == run]
+    told = {environment.RUN: run, environment.JOURNAL: journals}
+    return [pid for pid in pids if all(variable(pid, name) == value for name, value in told.items())]
