@@ -34,7 +34,9 @@ class Hello:
 @dataclass(frozen=True, slots=True)
 class Welcome:
     """The broker knows the peer. `next_seq` is the first sequence number it still wants from this incarnation,
-    `credit` how many bytes of EVENTS bodies may be unacknowledged, `clock_ns` the broker's CLOCK_MONOTONIC."""
+    `credit` how many bytes of EVENTS bodies may be unacknowledged, `clock_ns` the broker's CLOCK_MONOTONIC.
+
+    It comes in answer to HELLO, and once more when something premature was refused: go back to `next_seq`."""
 
     version: int
     next_seq: int
@@ -103,8 +105,9 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The runner (or the user's stop) to the units named in `to` (empty: every unit of the run). The body is one packed
-    command, see below; the broker passes it on unread."""
+    """The runner (or the user's stop) to the units named in `to` (empty: whoever is connected of the run). The body is
+    one packed command, see below; the broker passes it on unread and keeps it in the log. One that names a supervisor
+    ("@...") that has not come yet waits for it."""
 
     to: tuple[str, ...] = ()
 
@@ -119,7 +122,7 @@ class Ping:
 @dataclass(frozen=True, slots=True)
 class Pong:
     """Answer to PING: the asker's stamp, and the broker's on arrival and departure. `counters` is what the broker has
-    counted for this run (see `broker.relay`)."""
+    counted for this run (see docs/wire.md)."""
 
     sent_ns: int
     received_ns: int
