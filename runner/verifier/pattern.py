@@ -9,7 +9,7 @@ ranges).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final, TypeAlias
 
@@ -49,12 +49,9 @@ class Slot:
 
 
 def holds(where: Mapping[str, Any], data: Mapping[str, Any] | None) -> bool:
-    """Whether `data` has every field of `where`, equal in value and not true where a number is meant."""
+    """Whether `data` has every field of `where` with an equal value."""
     found = data or NOTHING
-    return all(
-        name in found and found[name] == value and isinstance(found[name], bool) == isinstance(value, bool)
-        for name, value in where.items()
-    )
+    return all(name in found and found[name] == value for name, value in where.items())
 
 
 def fires(probe: Probe, unit: str, step: str) -> bool:
@@ -134,6 +131,8 @@ def compile_circuit(circuit: Circuit, units: Sequence[str]) -> Plan:
         node = _compile(element, index, units, slots, inside=False)
         own = tuple(range(first, len(slots)))
         places.append(Place(index, name_of(element), node, own, _within(element), segment))
+        if index + 1 == len(circuit.path):  # nothing follows that a new key could lead to
+            slots[first:] = [replace(slot, rekey=None) for slot in slots[first:]]
         segment += any(slots[slot].rekey is not None for slot in own)
     single = all(slot.at_least == slot.at_most == 1 and not slot.elastic for slot in slots)
     return Plan(

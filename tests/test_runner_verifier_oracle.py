@@ -1,0 +1,267 @@
+"""The verifier says what the oracle says, whatever the path, the trace, the arrival, the batches and the watermarks.
+
+`VERIFIER_CAMPAIGN=1` in the environment runs a hundred times as many examples.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from math import ceil
+from random import Random
+from typing import Any
+
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from runner.scenario.model import All, Circuit, Element, Instances, Optional, Probe, Quorum, Scenario, Unit
+from runner.verifier import Verifier
+from tests.oracle import Happened, Oracle, Said, probes
+
+EXAMPLES = 300
+CAMPAIGN = "VERIFIER_CAMPAIGN" in os.environ
+thorough = settings(
+    max_examples=EXAMPLES * (100 if CAMPAIGN else 1),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+DECLARED = ("a", "w1", "w2")
+ON_THE_BUS = (*DECLARED, "w9")
+KEYS = (None, "k", "l", "m")
+REKEY = "id"
+
+
+# --- random circuits --------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def circuits(draw: st.DrawFn) -> Circuit:
+    steps = iter(f"s{n}" for n in range(100))
+    withins = st.none() | st.integers(1, 30)
+
+    def probe(*, inside: bool, first: bool) -> Probe:
+        unit = draw(st.sampled_from(("a", "w1", "w2", "w*")))
+        each = draw(st.booleans()) if unit == "w*" else False
+        times = draw(st.sampled_from(((1, 1), (1, 1), (1, 1), (2, 2), (1, 3), (1, None), (0, 2), (0, None))))
+        if first and times[0] == 0:
+            times = (1, times[1])
+        rekey = REKEY if times == (1, 1) and not each and not inside and draw(st.integers(0, 3)) == 0 else None
+        return Probe(
+            unit,
+            next(steps),
+            each=each,
+            at_least=times[0],
+            at_most=times[1],
+            where={"ok": True} if draw(st.integers(0, 4)) == 0 else {},
+            rekey=rekey,
+            within_ns=None if inside or first else draw(withins),
+        )
+
+    def element(depth: int, *, inside: bool, first: bool, whole: bool) -> Element:
+        kinds = ["probe"] * 4 + (["all", "quorum"] + ([] if whole else ["optional"]) if depth else [])
+        kind = draw(st.sampled_from(kinds))
+        within = None if inside or first else draw(withins)
+        if kind == "probe":
+            return probe(inside=inside, first=first or whole)
+        if kind == "optional":
+            return Optional(element(depth - 1, inside=True, first=False, whole=False), within)
+        whole = whole or first or kind == "quorum"
+        count = draw(st.integers(1, 3))
+        members = tuple(element(depth - 1, inside=True, first=False, whole=whole) for _ in range(count))
+        return All(members, within) if kind == "all" else Quorum(draw(st.integers(1, count)), members, within)
+
+    length = draw(st.integers(1, 4))
+    depth = draw(st.sampled_from((0, 1, 2)))
+    path = tuple(element(depth, inside=False, first=n == 0, whole=n == 0) for n in range(length))
+    never = (Probe("w*", "never", where=draw(st.sampled_from(({}, {"ok": True})))),) if draw(st.booleans()) else ()
+    at_least = draw(st.integers(0, 3))
+    counts = st.none() | st.builds(Instances, st.just(at_least), st.none() | st.integers(at_least, 4))
+    return Circuit("c", path, draw(st.none() | st.integers(1, 60)), draw(counts), never=never)
+
+
+# --- random traces ----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def traces(draw: st.DrawFn, circuit: Circuit) -> list[Happened]:
+    """Journeys that mostly keep to the path, damaged a little; and some noise."""
+    events: list[Happened] = []
+    stamps = st.integers(0, 60)
+    for key in draw(st.lists(st.sampled_from(KEYS), max_size=3, unique=True)):
+        now, current = draw(stamps), key
+        for element in circuit.path:
+            now += draw(st.integers(-2 if draw(st.integers(0, 9)) == 0 else 0, 20))
+            renamed = current
+            for probe in probes(element):
+                for unit in _units_of(draw, probe):
+                    usual = probe.at_least or draw(st.integers(0, 1))
+                    count = usual if draw(st.integers(0, 9)) else draw(st.integers(0, 4))
+                    for _ in range(count):
+                        data: dict[str, Any] = dict(probe.where) if draw(st.integers(0, 9)) else {}
+                        if probe.rekey is not None and draw(st.integers(0, 9)):
+                            renamed = draw(st.sampled_from(("k", "l", "r", "s")))
+                            data[REKEY] = renamed
+                        events.append(Happened(unit, now + draw(st.integers(0, 3)), probe.step, current, data))
+            current = renamed
+    every = [probe for element in circuit.path for probe in probes(element)]
+    for _ in range(draw(st.sampled_from((0, 0, 0, 1, 4)))):
+        step = draw(st.sampled_from([probe.step for probe in every] + ["never", "x"]))
+        data = draw(st.sampled_from(({}, {"ok": True}, {"ok": 1}, {REKEY: "r"}, {REKEY: None})))
+        unit = draw(st.sampled_from(ON_THE_BUS))
+        events.append(Happened(unit, draw(stamps), step, draw(st.sampled_from((*KEYS, "r"))), data))
+    return events
+
+
+def _units_of(draw: st.DrawFn, probe: Probe) -> Sequence[str]:
+    if probe.each:
+        return [unit for unit in ("w1", "w2") if draw(st.integers(0, 9))]
+    return [draw(st.sampled_from(("w1", "w2", "w9")))] if probe.unit == "w*" else [probe.unit]
+
+
+# --- random arrival ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Stream:
+    """One incarnation of one unit: its events in order of their stamps."""
+
+    unit: str
+    incarnation: int
+    events: list[Happened]
+    sent: int = 0
+    final: bool = False
+
+
+def feed(verifier: Verifier, events: Sequence[Happened], seed: int, *, join_late: bool = False) -> None:
+    """Every event in some order that keeps each incarnation's own, in batches of any size, with watermarks that say
+    as much as they may or less; then everybody is final. `seed` decides all that."""
+    chance = Random(seed)
+    found: dict[tuple[str, int], list[Happened]] = {(unit, 1): [] for unit in ON_THE_BUS}
+    for event in sorted(events, key=lambda e: e.stamp):
+        found.setdefault((event.unit, chance.choice((1, 1, 1, 2))), []).append(event)
+    streams = [Stream(unit, incarnation, own) for (unit, incarnation), own in found.items()]
+    if not join_late:
+        for stream in streams:
+            verifier.join(stream.unit, stream.incarnation)
+    waiting = list(streams)
+    while waiting:
+        stream = chance.choice(waiting)
+        if stream.sent == len(stream.events) and chance.random() < 0.5:
+            verifier.final(stream.unit, stream.incarnation, stream.sent)
+            stream.final = True
+            waiting.remove(stream)
+            if all(s.final for s in streams if s.unit == stream.unit):
+                verifier.end_unit(stream.unit)
+        else:
+            size = chance.randint(0, len(stream.events) - stream.sent)
+            batch = stream.events[stream.sent : stream.sent + size]
+            records = [[stream.sent + n, e.stamp, e.step, 0, e.key, e.data] for n, e in enumerate(batch, 1)]
+            stream.sent += size
+            rest = stream.events[stream.sent :]
+            most = rest[0].stamp - 1 if rest else 200
+            verifier.batch(stream.unit, stream.incarnation, records, most - chance.choice((0, 0, 5, 100)))
+        if chance.random() < 0.7:
+            verifier.settle()
+            verifier.next_deadline_ns, verifier.laggards(30)
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------
+
+
+def compare(verifier: Verifier, said: Said) -> None:
+    (circuit,) = verifier.circuits()
+    counts = circuit.instances
+    assert (counts.started, counts.complete, counts.failed, counts.inconclusive, counts.open) == (
+        said.started,
+        said.complete,
+        said.failed,
+        said.inconclusive,
+        0,
+    )
+    found = [(f.cls.value, f.key, f.unit, f.step) for f in verifier.findings({})]
+    assert Counter(found) == Counter(said.findings)
+    for hop, values in zip((*circuit.hops, None), (*said.hops[1:], said.total), strict=True):
+        latency = hop.latency if hop is not None else circuit.latency
+        positive = sorted(value for value in values if value >= 0)
+        quantiles = [positive[ceil(len(positive) * q / 100) - 1] if positive else 0 for q in (50, 90, 99, 100)]
+        assert [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.max_ns] == quantiles
+        assert (latency.count, latency.negative) == (len(positive), len(values) - len(positive))
+
+
+def scenario(circuit: Circuit) -> Scenario:
+    return Scenario("s", "/", "circuit.toml", tuple(Unit(name) for name in DECLARED), (circuit,))
+
+
+@given(st.data())
+@thorough
+def test_it_agrees_with_the_oracle_in_every_order_of_arrival(data: st.DataObject) -> None:
+    circuit = data.draw(circuits())
+    events = data.draw(traces(circuit))
+    seed = data.draw(st.integers(0, 2**32))
+    verifier = Verifier(scenario(circuit))
+    feed(verifier, events, seed)
+    verifier.close()
+    said = Oracle(scenario(circuit)).judge(circuit, events)
+    note(str(said))
+    compare(verifier, said)
+
+
+@given(st.data())
+@thorough
+def test_it_agrees_with_the_oracle_where_clocks_are_not_exact(data: st.DataObject) -> None:
+    errors = data.draw(st.fixed_dictionaries({unit: st.integers(0, 6) for unit in ON_THE_BUS}))
+
+    def error(one: str, other: str) -> int:
+        return 0 if one == other else errors[one] + errors[other]
+
+    circuit = data.draw(circuits())
+    events = data.draw(traces(circuit))
+    seed = data.draw(st.integers(0, 2**32))
+    verifier = Verifier(scenario(circuit), error)
+    feed(verifier, events, seed)
+    verifier.close()
+    compare(verifier, Oracle(scenario(circuit), error).judge(circuit, events))
+
+
+@given(st.data())
+@thorough
+def test_a_process_that_joins_late_changes_no_count(data: st.DataObject) -> None:
+    circuit = data.draw(circuits())
+    events = data.draw(traces(circuit))
+    seed = data.draw(st.integers(0, 2**32))
+    verifier = Verifier(scenario(circuit))
+    feed(verifier, events, seed, join_late=True)
+    verifier.close()
+    said = Oracle(scenario(circuit)).judge(circuit, events)
+    (result,) = verifier.circuits()
+    assert (result.instances.started, result.instances.complete) == (said.started, said.complete)
+
+
+def test_every_arrival_order_of_one_broken_journey_gives_the_same_result() -> None:
+    """All 720 orders of six one-event incarnations, each settled after every event."""
+    path = (Probe("a", "one"), Probe("w*", "two", within_ns=5), Probe("a", "three"), Probe("w*", "four"))
+    circuit = Circuit("c", path, 40)
+    events = [
+        Happened("a", 1, "one", "k"),
+        Happened("w1", 9, "two", "k"),
+        Happened("w2", 9, "two", "k"),
+        Happened("a", 8, "three", "k"),
+        Happened("w1", 30, "four", "k"),
+        Happened("w2", 12, "four", "l"),
+    ]
+    said = Oracle(scenario(circuit)).judge(circuit, events)
+    for order in permutations(range(len(events))):
+        verifier = Verifier(scenario(circuit))
+        for number in range(len(events)):
+            verifier.join(events[number].unit, number)
+        for number in order:
+            event = events[number]
+            verifier.batch(event.unit, number, [[1, event.stamp, event.step, 0, event.key, event.data]], event.stamp)
+            verifier.final(event.unit, number, 1)
+            verifier.settle()
+        for unit in DECLARED:
+            verifier.end_unit(unit)
+        verifier.close()
+        compare(verifier, said)
