@@ -51,8 +51,8 @@ class Emulator:
                 self.lines[self.row] = self.lines[self.row][: self.column]
                 del self.lines[self.row + 1 :]
 
-    def shown(self) -> list[str]:
-        return [line.rstrip() for line in self.lines]
+    def shown(self) -> str:
+        return "\n".join(line.rstrip() for line in self.lines).rstrip()
 
 
 def picture(*lines: str) -> list[Drawn]:
@@ -72,9 +72,10 @@ def test_whatever_was_shown_before_the_screen_shows_the_last_picture_below_all_t
         said += above
         terminal.feed(transition(old, picture(*new), "".join(line + "\r\n" for line in above)))
         old = picture(*new)
-        assert terminal.shown() == said + new
+        assert terminal.shown() == "\n".join(said + new).rstrip()
     terminal.feed(transition(old, picture()))
-    assert terminal.shown() == [*said, ""]
+    assert terminal.shown() == "\n".join(said)
+    assert terminal.row == len(said)
 
 
 def test_nothing_is_written_when_nothing_changed() -> None:
@@ -91,7 +92,7 @@ def test_only_lines_that_changed_are_written() -> None:
 
 
 def test_lines_that_a_narrower_terminal_has_wrapped_are_taken_away_too() -> None:
-    assert transition(picture("x" * 79, "y"), picture("z"), resized=40).startswith("\r\x1b[2A\x1b[J")
+    assert transition(picture("x" * 79, "y"), picture("z"), resized=40).startswith("\r\x1b[2A\x1b[K\r\n\x1b[J")
 
 
 # --- a real terminal ------------------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def test_a_plain_screen_has_no_keys_and_names_the_unit_before_its_output() -> No
         assert screen.keys() == []
         screen.show(replace(STARTING, units=(replace(STARTING.units[1], state=State.STARTING),)))
         screen.unit_output("worker-1", "\x1b[31mready\x1b[0m\t[red]now")
-    assert stream.getvalue().splitlines()[-1] == "worker-1 │ ready   [red]now"
+    assert stream.getvalue().splitlines()[-2:] == ["worker-1 │ ready   [red]now", ""]
     assert "\x1b" not in stream.getvalue()
 
 

@@ -161,7 +161,7 @@ def transition(old: Sequence[Drawn], new: Sequence[Drawn], above: str = "", *, r
         if not (old or new or above):
             return ""
         taken = sum(max(-(-line.cells // resized), 1) if resized else 1 for line in old)
-        return _up(taken) + "\x1b[J" + above.replace("\r\n", "\x1b[K\r\n") + "\r\n".join(line.text for line in new)
+        return _erase(taken) + above.replace("\r\n", "\x1b[K\r\n") + "\r\n".join(line.text for line in new)
     if list(old) == list(new):
         return ""
     shrinks = len(new) < len(old)
@@ -173,6 +173,11 @@ def transition(old: Sequence[Drawn], new: Sequence[Drawn], above: str = "", *, r
         if not last:
             parts.append("\r\n")
     return "".join(parts)
+
+
+def _erase(lines: int) -> str:
+    """Not everything at once: some terminals keep a copy of a screen that is cleared from its first cell."""
+    return _up(lines) + "\x1b[K" + ("\r\n\x1b[J\x1b[A" if lines > 1 else "")
 
 
 def _up(lines: int) -> str:

@@ -164,7 +164,7 @@ def _unit_table(board: Board, width: int) -> tuple[Column, ...]:
         more = max(min(wanted.get(column.title, 0) - column.width, spare), 0)
         spare -= more
         grown.append(column._replace(width=column.width + more))
-    note = [Column("", min(spare - 2, 40), rank=9)] if spare >= 10 else []
+    note = [Column("", min(spare - 2, 40), rank=9, middle=False)] if spare >= 10 else []
     return (*grown, *wide, *note)
 
 
@@ -194,9 +194,16 @@ def _unit(board: Board, table: Sequence[Column], unit: UnitStatus) -> Line:
         "AGO": Cell("" if age is None else ago(age), seen),
         "HOST": Cell(clean(unit.host), DIM),
         "CLOCK": Cell(f"±{duration(error)}" if error else "", DIM),
-        "": Cell(clean(unit.blocked_on or unit.why), ALERT if failed else DIM),
+        "": Cell(_note(unit), ALERT if failed else DIM),
     }
     return row(table, cells)
+
+
+def _note(unit: UnitStatus) -> str:
+    """Why a unit failed or what it waits for; how the others ended is no news."""
+    if unit.state in (State.FINISHED, State.STOPPED):
+        return ""
+    return clean(unit.blocked_on if unit.blocked_on and not unit.state.ended else unit.why)
 
 
 def _state(unit: UnitStatus) -> str:
@@ -248,7 +255,7 @@ def _circuit_table(board: Board, width: int) -> tuple[Column, ...]:
             Column("p50", 7, rank=5, right=True),
             Column("p99", 7, rank=2, right=True),
             Column("max", 7, rank=6, right=True),
-            Column("", 16, rank=7),
+            Column("", 16, rank=7, middle=False),
         ),
         width,
     )

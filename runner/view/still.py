@@ -45,6 +45,7 @@ class PlainScreen(_Still):
     def __init__(self, paper: Paper) -> None:
         self._paper = paper
         self._narrator = Narrator()
+        self._said = False
 
     @property
     def width(self) -> int:
@@ -52,13 +53,20 @@ class PlainScreen(_Still):
 
     def show(self, board: Board) -> None:
         if lines := self._narrator.tell(board):
-            self._paper.write(lines)
+            self.say(lines)
 
     def unit_output(self, unit: str, line: str) -> None:
-        self._paper.write([output_line(unit, line)])
+        self.say([output_line(unit, line)])
 
     def say(self, lines: Iterable[Line]) -> None:
         self._paper.write(lines)
+        self._said = True
+
+    def finish(self) -> None:
+        """An empty line, so that the summary stands by itself."""
+        if self._said:
+            self._paper.write([()])
+            self._said = False
 
 
 class QuietScreen(_Still):

@@ -19,6 +19,8 @@ class Column(NamedTuple):
     """Blanks before it."""
     right: bool = False
     """Aligned to the right, as numbers are."""
+    middle: bool = True
+    """Cut in its middle, as names are; else at its end."""
 
 
 class Cell(NamedTuple):
@@ -56,9 +58,9 @@ def titles(table: Sequence[Column]) -> Line:
 def row(table: Sequence[Column], cells: Mapping[str, Cell]) -> Line:
     """One row: cells by the title of their column; a column without a cell stays blank. The texts must be clean."""
     spans = []
-    for title, width, _, gap, right in table:
+    for title, width, _, gap, right, middle in table:
         text, tone = cells.get(title, _BLANK)
-        spans.append(Span(" " * gap + fit(text, width, right=right), tone))
+        spans.append(Span(" " * gap + fit(text, width, right=right, middle=middle), tone))
     return tuple(spans)
 
 
