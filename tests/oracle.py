@@ -103,15 +103,14 @@ class Oracle:
     def journey(self, circuit: Circuit, key: str | None, events: Sequence[Happened]) -> list[list[Happened]]:
         """The events of the instance of `key`, for each element of the path."""
         found: list[list[Happened]] = []
-        taken: set[str | None] = set()  # keys that some journey takes on at the last rekey
-        came_by_link = True
+        ours = True  # the key has not become another journey's
         for element in circuit.path:
-            found.append(self.under(element, key, events) if came_by_link or key not in taken else [])
+            found.append(self.under(element, key, events) if ours else [])
             if any(probe.rekey is not None for probe in probes(element)):
+                new = self.leads_to(element, key, events) if ours else None
                 every = {event.key for event in events}
-                taken = {new for k in every if (new := self.leads_to(element, k, events)) is not None}
-                new = self.leads_to(element, key, events) if found[-1] else None
-                came_by_link = new is not None
+                taken = {self.leads_to(element, other, events) for other in every} - {None}
+                ours = new is not None or (ours and key not in taken)
                 key = new if new is not None else key
         return found
 

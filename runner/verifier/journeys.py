@@ -174,10 +174,10 @@ class Journeys(Gathering[Journey]):
         """The parts of a journey: segment, key, part."""
         key, linked = root, True
         for segment, parts in enumerate(self._parts):
-            part = parts.get(key)
             if not linked and self._claims[segment].get(key):
-                part = None
+                return  # from here on the key is another journey's
             linked = False
+            part = parts.get(key)
             if part is not None:
                 yield segment, key, part
                 if part.link is not None:
