@@ -30,6 +30,8 @@ LINGER_MS: Final = 200
 """How long a socket that is closed may still try to send; the journal has everything anyway."""
 RETRY_S: Final = 1.0
 """How often a journal that could not grow is tried again."""
+MAX_SOCKETS: Final = 16_384
+"""Each unit of a process has two sockets; the default of 1,023 would be used up by 500 units."""
 TURN_MESSAGES: Final = 64
 """Messages of one unit that are handled before the next unit has its turn."""
 
@@ -38,7 +40,7 @@ import_guard = threading.Lock()
 
 
 def open_socket(context: "zmq.Context[Any]", settings: Environment) -> "zmq.Socket[bytes]":
-    """A DEALER that connects to the broker, set up as every peer's has to be. The one place for keys."""
+    """A DEALER set up as every peer's has to be, ready to connect to the broker. The one place for keys."""
     import zmq
 
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
@@ -53,7 +55,6 @@ def open_socket(context: "zmq.Context[Any]", settings: Environment) -> "zmq.Sock
     socket.heartbeat_ttl = 60_000
     socket.tcp_keepalive = 1
     socket.tcp_keepalive_idle = 30
-    socket.connect(settings.broker)
     return socket
 
 
@@ -161,15 +162,17 @@ class Link:
 
         self._socket = open_socket(context, self._settings)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._socket.connect(self._settings.broker)  # not before somebody watches
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
 
     def leave(self, poller: "zmq.Poller") -> None:
         """Close the sockets, and delete the journal if nothing in it is needed any more."""
-        if self._socket is not None:
+        if self._socket is not None and self._monitor is not None:
             poller.unregister(self._socket)
             poller.unregister(self._monitor)
             self._socket.disable_monitor()
+            self._monitor.close(linger=0)
             self._socket.close(linger=0 if self._final_acked else LINGER_MS)
         if self._final_acked or self._unit.refused:
             self._journal.remove()
@@ -351,14 +354,14 @@ class Courier(threading.Thread):
         with cls._gate:
             courier = cls._current
             if courier is None:
-                courier = cls()
+                courier = cls._current = cls()
                 courier._new.append(link)
                 try:
                     courier.start()
-                except BaseException:
+                except RuntimeError:
+                    cls._current = None
                     courier.alarm.close()
                     raise
-                cls._current = courier
             else:
                 courier._new.append(link)
         courier.alarm.ring()
@@ -368,6 +371,7 @@ class Courier(threading.Thread):
         with import_guard:
             import zmq
         context: zmq.Context[Any] = zmq.Context()
+        context.max_sockets = MAX_SOCKETS
         poller = zmq.Poller()
         poller.register(self.alarm.fd, zmq.POLLIN)
         links: list[Link] = []

@@ -20,6 +20,7 @@ from probe.event import Event, Kind
 from probe.journal import Folder, Journal, Owner, home
 from probe.message import Break, Order
 from probe.recorder import Collector, Recorder, closed
+from probe.tail import NOTHING
 
 EXIT_TIMEOUT_S: Final = 2.0
 """How long a process that ends waits for its last events to be acknowledged; the journal keeps what is not."""
@@ -156,12 +157,14 @@ class Unit(Recorder):
         with self.lock:
             if self._journal is not None or self._busy:  # busy: a signal handler while this thread is in here already
                 return True
-            settings = self._given_environment or environment.read()
-            if not settings.enabled:
-                self._off = True
-                return False
             self._busy = True
+            journal: Journal | None = None
             try:
+                settings = self._given_environment or environment.read()
+                if not settings.enabled:
+                    self._off = True
+                    self._deferred.clear()
+                    return False
                 from probe.courier import Link  # only now, because it is not needed where probes are off
 
                 owner = Owner(settings.run, self.name, clock.new_incarnation(), os.getpid(), clock.boot_id())
@@ -171,7 +174,15 @@ class Unit(Recorder):
                 self._link = Link(self, journal, settings)
                 self._open_journal(journal, self._link.wake)
                 self._link.enlist()
-            except Exception as error:
+            except BaseException as error:
+                if self._link is not None:
+                    self._link.seal(NOTHING, 0)
+                elif journal is not None:
+                    journal.remove()
+                self._link = None
+                self._shut_journal()
+                if not isinstance(error, Exception):  # a Ctrl-C: the next probe tries again
+                    raise
                 self._off = True
                 warn(f"probes of unit {self.name!r} are off: {type(error).__name__}: {error}")
                 return False

@@ -18,6 +18,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -69,13 +70,14 @@ class Owner:
 class Segment:
     """One mapped file. `last` is the sequence number of its last record, None while it is still written to."""
 
-    __slots__ = ("last", "map", "path", "words")
+    __slots__ = ("_whole", "last", "map", "path", "words")
 
     def __init__(self, mapped: mmap.mmap, path: Path | None) -> None:
         self.map = mapped
         self.path = path
         self.words = memoryview(mapped)[:_WORDS].cast("Q")
         self.last: int | None = None
+        self._whole = len(mapped)
 
     @classmethod
     def create(cls, path: Path | None, size: int, owner: Owner) -> "Segment":
@@ -110,7 +112,9 @@ class Segment:
         except (JournalError, ValueError, struct.error) as error:
             segment.close()
             raise JournalError(f"{path} is not a journal: {error}") from None
-        segment.last = segment.first - 1 + sum(1 for _ in record_bounds(segment.map[HEADER_BYTES : segment.head]))
+        bounds = list(record_bounds(segment.map[HEADER_BYTES : segment.head]))
+        segment.last = segment.first - 1 + len(bounds)
+        segment._whole = HEADER_BYTES + (bounds[-1] if bounds else 0)
         return segment, owner
 
     @property
@@ -120,7 +124,7 @@ class Segment:
     @property
     def head(self) -> int:
         """Offset behind the last whole record."""
-        return min(max(self.words[_HEAD], HEADER_BYTES), len(self.map))
+        return min(max(self.words[_HEAD], HEADER_BYTES), self._whole)
 
     @property
     def lost(self) -> int:
@@ -143,7 +147,8 @@ class Segment:
 
     def close(self) -> None:
         self.words.release()
-        self.map.close()
+        with suppress(BufferError):  # in a forked child: the parent's courier looked at it at that very moment
+            self.map.close()
 
     def remove(self) -> None:
         self.close()

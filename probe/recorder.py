@@ -178,7 +178,7 @@ class Recorder:
 
     def _drain(self) -> None:
         """Records what came in the middle of a record. The lock is held, and no record is under way."""
-        while self._deferred:
+        while self._deferred and self._journal is not None:  # None: the interrupted probe is about to open one
             self._busy = True
             try:
                 self._append(*self._deferred.pop(0))

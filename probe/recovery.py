@@ -102,6 +102,7 @@ def _publish(
     context: zmq.Context[Any] = zmq.Context()
     socket = open_socket(context, settings)
     try:
+        socket.connect(settings.broker)
         socket.sndtimeo = max(0, int((deadline - time.monotonic()) * 1000))
         hello = m.Hello(
             m.VERSION, "unit", owner.run, owner.unit, owner.incarnation, owner.boot, owner.pid, f"{SDK} recovery"

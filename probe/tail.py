@@ -30,6 +30,10 @@ class Point(NamedTuple):
     """Everything stamped up to this is in the journal; 0: unknown."""
 
 
+NOTHING: Final = Point(0, HEADER_BYTES, 0, 0)
+"""A journal without any record."""
+
+
 class Tail:
     """Walks over `segments` (which may grow meanwhile) and remembers what the broker has not acknowledged."""
 

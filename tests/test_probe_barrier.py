@@ -1,0 +1,234 @@
+"""Calls that block: released by an order, broken by name, and never for longer than the caller allows."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_broker import PATIENCE_S, SmallBroker
+
+from probe import message as m
+from probe.barrier import await_start
+from probe.emitter import Unit
+from probe.environment import Environment
+from probe.errors import BarrierBroken, BarrierTimeout, WaitBroken, WaitTimeout
+from probe.event import Kind
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[SmallBroker]:
+    broker = SmallBroker(tmp_path)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def unit(broker: SmallBroker) -> Iterator[Unit]:
+    unit = Unit("unit", environment=broker.environment())
+    yield unit
+    unit.close(PATIENCE_S)
+
+
+@pytest.fixture
+def apart() -> Iterator[Callable[..., "Future[Any]"]]:
+    """Calls something in another thread."""
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit
+
+
+def asked(broker: SmallBroker, count: int = 1) -> dict[str, Any]:
+    """The data of the newest event that asks something, of at least `count`."""
+
+    def find() -> Any:
+        asks = [record for record in broker.all_records() if record[3] in (Kind.ARRIVE, Kind.WAIT)]
+        return asks[-1] if len(asks) >= count else None
+
+    record = broker.until(find)
+    return {"step": record[2], "kind": record[3], "key": record[4], **record[5]}
+
+
+def test_barrier_returns_when_it_is_released(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    passed = apart(unit.barrier, "go", timeout=9, parties=["a", "b"])
+    ask = asked(broker)
+    assert ask == {
+        "step": "go",
+        "kind": Kind.ARRIVE,
+        "key": None,
+        "ask": "barrier/go/1",
+        "round": 1,
+        "parties": ["a", "b"],
+        "timeout_s": 9.0,
+    }
+    broker.order("unit", m.Release("barrier/other/1"))
+    broker.order("unit", m.Release("barrier/go/1"))
+    assert passed.result(PATIENCE_S) is None
+
+
+def test_each_arrival_is_a_round_of_its_own(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    for number in (1, 2):
+        passed = apart(unit.barrier, "go")
+        assert asked(broker, number) == {
+            "step": "go",
+            "kind": Kind.ARRIVE,
+            "key": None,
+            "ask": f"barrier/go/{number}",
+            "round": number,
+        }
+        broker.order("unit", m.Release(f"barrier/go/{number}"))
+        passed.result(PATIENCE_S)
+
+
+def test_a_broken_barrier_names_who_is_to_blame(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    passed = apart(unit.barrier, "go")
+    asked(broker)
+    broker.order("unit", m.Break("barrier/go/1", ("worker",), "exited with code 1"))
+    with pytest.raises(BarrierBroken, match="'go' is broken: worker exited with code 1") as caught:
+        passed.result(PATIENCE_S)
+    assert not isinstance(caught.value, BarrierTimeout)
+    assert caught.value.who == ("worker",)
+
+
+def test_a_late_barrier_names_who_is_missing(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    passed = apart(unit.barrier, "go", timeout=9)
+    asked(broker)
+    broker.order("unit", m.Break("barrier/go/1", ("worker",), "did not arrive within 9 s", timeout=True))
+    with pytest.raises(BarrierTimeout, match="worker did not arrive"):
+        passed.result(PATIENCE_S)
+
+
+def test_without_any_answer_the_unit_gives_up_by_itself(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["probe.barrier"], "ANSWER_GRACE_S", 0.01)
+    with pytest.raises(BarrierTimeout, match=r"the run gave no answer within 0\.01 s"):
+        unit.barrier("go", timeout=0.01)
+    with pytest.raises(WaitTimeout, match="'a: b' with key 'k' did not fire within"):
+        unit.wait("a: b", key="k", timeout=0.01)
+
+
+def test_wait_gives_the_event(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    event = apart(unit.wait, "worker: row-written", key="17", timeout=9)
+    ask = asked(broker)
+    assert ask.pop("ask").startswith("wait/")
+    assert ask == {
+        "step": "wait",
+        "kind": Kind.WAIT,
+        "key": "17",
+        "unit": "worker",
+        "timeout_s": 9.0,
+    } | {"step": "row-written"}
+    broker.order(
+        "unit",
+        m.Release(broker.all_records()[-1][5]["ask"], "worker", "row-written", "17", 123, {"ok": True}),
+    )
+    found = event.result(PATIENCE_S)
+    assert (found.unit, found.step, found.key, found.stamp_ns, found.data) == (
+        "worker",
+        "row-written",
+        "17",
+        123,
+        {"ok": True},
+    )
+
+
+def test_a_wait_for_a_dead_unit_is_broken(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    event = apart(unit.wait, "worker: row-written")
+    broker.order("unit", m.Break(asked(broker)["ask"], ("worker",), "exited with code 1"))
+    with pytest.raises(WaitBroken, match="will not fire: worker exited with code 1"):
+        event.result(PATIENCE_S)
+
+
+def test_wait_wants_to_know_which_unit(unit: Unit) -> None:
+    with pytest.raises(ValueError, match='"unit: step"'):
+        unit.wait("row-written")
+
+
+def test_the_async_twins_leave_the_loop_free(broker: SmallBroker, unit: Unit) -> None:
+    async def main() -> list[str]:
+        done = []
+
+        async def pass_it() -> None:
+            await unit.barrier_async("go")
+            found = await unit.wait_async("worker: b")
+            done.append(found.step if found else "")
+
+        async def let_it_through() -> None:
+            await asyncio.to_thread(asked, broker)
+            broker.order("unit", m.Release("barrier/go/1"))
+            ask = (await asyncio.to_thread(asked, broker, 2))["ask"]
+            broker.order("unit", m.Release(ask, "worker", "b"))
+
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.gather(pass_it(), let_it_through())
+        return done
+
+    assert asyncio.run(main()) == ["b"]
+
+
+def test_a_cancelled_task_leaves_no_ask_behind(broker: SmallBroker, unit: Unit) -> None:
+    async def main() -> None:
+        task = asyncio.create_task(unit.barrier_async("go"))
+        await asyncio.to_thread(asked, broker)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert unit.waiting == {}
+
+
+def test_hello_repeats_what_is_still_asked(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    passed = apart(unit.barrier, "go")
+    asked(broker)
+    broker.vanish()
+    broker.listen()
+    *_, hello = broker.heard(m.Hello, 2)
+    assert hello.waiting == ("barrier/go/1",)
+    broker.order("unit", m.Release("barrier/go/1"))
+    passed.result(PATIENCE_S)
+
+
+def test_a_refused_unit_does_not_block(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    broker.refuses = "wrong version"
+    with pytest.raises(BarrierBroken, match="refused by the broker: wrong version"):
+        apart(unit.barrier, "go").result(PATIENCE_S)
+
+
+def test_closing_the_unit_breaks_what_it_asked(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    passed = apart(unit.barrier, "go")
+    asked(broker)
+    unit.close(PATIENCE_S)
+    with pytest.raises(BarrierBroken, match="closed"):
+        passed.result(PATIENCE_S)
+
+
+def test_ctrl_c_ends_a_barrier_in_the_main_thread(broker: SmallBroker, unit: Unit) -> None:
+    def interrupt() -> None:
+        asked(broker)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        unit.barrier("go")
+    thread.join()
+
+
+def test_the_start_gate_is_an_ask_like_the_others(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    started = apart(await_start, unit)
+    assert asked(broker) == {"step": "start", "kind": Kind.ARRIVE, "key": None, "ask": "start"}
+    broker.order("unit", m.Release("start"))
+    started.result(PATIENCE_S)
+
+
+def test_without_a_broker_nothing_blocks() -> None:
+    unit = Unit("unit", environment=Environment("", "", "unit", "", "", disabled=False))
+    unit.barrier("go")
+    await_start(unit)
+    assert unit.wait("worker: b") is None
+    asyncio.run(unit.barrier_async("go"))
+    assert asyncio.run(unit.wait_async("worker: b")) is None

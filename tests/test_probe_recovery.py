@@ -1,0 +1,160 @@
+"""Evidence outlives its unit: journals of dead processes are published, exactly once, in their name."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_broker import PATIENCE_S, SmallBroker
+
+from probe import message as m
+from probe.emitter import Unit
+from probe.journal import HEADER_BYTES, folders
+from probe.recovery import recover
+
+EMIT = "import probe\nfor number in range({count}): probe.emit('step', key=str(number), n=number)\n"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[SmallBroker]:
+    broker = SmallBroker(tmp_path)
+    yield broker
+    broker.close()
+
+
+def run_unit(broker: SmallBroker, code: str, name: str = "unit") -> "subprocess.CompletedProcess[str]":
+    settings = {
+        "CIRCUIT_BROKER": broker.endpoint,
+        "CIRCUIT_RUN": "run",
+        "CIRCUIT_UNIT": name,
+        "CIRCUIT_JOURNAL": str(broker.home / "journal"),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **settings}, timeout=30, capture_output=True, text=True
+    )
+
+
+DEATHS = {
+    "kill -9": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "os._exit": "import os; os._exit(3)",
+    "segmentation fault": "import ctypes; ctypes.string_at(0)",
+}
+
+
+@pytest.mark.parametrize("death", DEATHS.values(), ids=DEATHS.keys())
+def test_everything_emitted_before_a_sudden_death_is_there_exactly_once(broker: SmallBroker, death: str) -> None:
+    run_unit(broker, EMIT.format(count=10_000) + death)
+    (recovered,) = recover(broker.home / "journal", broker.endpoint)
+    assert recovered.problem == ""
+    (records,) = broker.records.values()
+    assert [record[5]["n"] for record in records] == list(range(10_000))
+    assert broker.heard(m.Final)[-1] == m.Final(10_000)
+    assert list(folders(broker.home / "journal")) == []
+
+
+def test_what_the_broker_has_already_is_not_sent_again(broker: SmallBroker) -> None:
+    broker.vanish()
+    run_unit(broker, EMIT.format(count=10) + DEATHS["os._exit"])
+    (path,) = folders(broker.home / "journal")
+    broker.next_seq[("unit", int(path.name.rpartition("-")[2]))] = 8
+    broker.listen()
+    (recovered,) = recover(broker.home / "journal", broker.endpoint)
+    assert (recovered.unit, recovered.events, recovered.lost) == ("unit", 3, ())
+    assert [record[5]["n"] for record in broker.all_records()] == [7, 8, 9]
+    assert [events.recovered for events in broker.heard(m.Events)] == [True]
+
+
+def test_a_living_unit_is_left_alone(broker: SmallBroker) -> None:
+    unit = Unit("unit", environment=broker.environment())
+    unit.emit("a")
+    assert recover(broker.home / "journal", broker.endpoint) == []
+    assert unit.close(PATIENCE_S)
+
+
+def test_only_the_named_unit_is_recovered(broker: SmallBroker) -> None:
+    for name in ("one", "two"):
+        run_unit(broker, EMIT.format(count=1) + DEATHS["os._exit"], name)
+    assert [found.unit for found in recover(broker.home / "journal", broker.endpoint, unit="two")] == ["two"]
+    assert [found.unit for found in recover(broker.home / "journal", broker.endpoint)] == ["one"]
+
+
+def test_many_recover_at_once_and_each_journal_is_published_by_one(broker: SmallBroker) -> None:
+    broker.vanish()
+    for number in range(4):
+        run_unit(broker, EMIT.format(count=100) + DEATHS["os._exit"], f"unit-{number}")
+    broker.listen()
+    found: list[str] = []
+
+    def work() -> None:
+        found.extend(each.unit for each in recover(broker.home / "journal", broker.endpoint))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(found) == {f"unit-{number}": 1 for number in range(4)}
+    assert sum(map(len, broker.records.values())) == 400
+
+
+def test_without_a_broker_the_journal_stays(broker: SmallBroker) -> None:
+    broker.vanish()
+    run_unit(broker, EMIT.format(count=1) + DEATHS["os._exit"])
+    (recovered,) = recover(broker.home / "journal", broker.endpoint, timeout_s=0.05)
+    assert "did not acknowledge" in recovered.problem
+    assert len(list(folders(broker.home / "journal"))) == 1
+
+
+def test_a_record_that_was_not_committed_is_dropped(broker: SmallBroker) -> None:
+    broker.vanish()
+    run_unit(broker, EMIT.format(count=10) + DEATHS["os._exit"])
+    (path,) = folders(broker.home / "journal")
+    (segment,) = path.glob("*.segment")
+    with segment.open("r+b") as file:
+        head = int.from_bytes(file.read(8), sys.byteorder)
+        file.seek(head - 3)  # as if the head had been stored and the end of the last record had not
+        file.write(b"\xc1\xc1\xc1")
+    broker.listen()
+    (recovered,) = recover(broker.home / "journal", broker.endpoint)
+    assert recovered.events == 9
+    assert head > HEADER_BYTES
+
+
+def test_a_damaged_journal_is_named_and_kept(broker: SmallBroker) -> None:
+    path = broker.home / "journal" / "unit-12345"
+    path.mkdir(parents=True)
+    (path / "000001.segment").write_bytes(b"nonsense" * 1000)
+    (recovered,) = recover(broker.home / "journal", broker.endpoint)
+    assert "not a journal" in recovered.problem
+    assert (path / "000001.segment").exists()
+
+
+def test_events_dropped_in_the_units_life_are_lost_exactly(broker: SmallBroker) -> None:
+    broker.vanish()
+    small = "from probe import journal\njournal.FIRST_SEGMENT_BYTES = journal.SEGMENT_BYTES = 16 * 1024\n"
+    small += "journal.Journal.__init__.__defaults__ = (48 * 1024,)\n"
+    run_unit(broker, small + EMIT.format(count=5000) + DEATHS["kill -9"])
+    broker.listen()
+    (recovered,) = recover(broker.home / "journal", broker.endpoint)
+    (lost,) = recovered.lost
+    assert recovered.events == lost.first - 1
+    assert lost.last == 5000
+    assert broker.heard(m.Final)[-1] == m.Final(5000)
+
+
+def test_a_clean_exit_leaves_nothing_to_recover(broker: SmallBroker) -> None:
+    finished = run_unit(broker, EMIT.format(count=100))
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert len(broker.all_records()) == 100
+    assert recover(broker.home / "journal", broker.endpoint) == []
+    assert list((broker.home / "journal").iterdir()) == []
+
+
+def test_a_ctrl_c_still_brings_everything(broker: SmallBroker) -> None:
+    finished = run_unit(broker, EMIT.format(count=100) + "import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    assert "KeyboardInterrupt" in finished.stderr
+    assert len(broker.all_records()) == 100
