@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
+from runner.scenario.model import Legacy, Scenario, Unit
 from runner.session.output import Output
 
 
+def output_of(folder: Path, *names: str, legacy: Legacy | None = None) -> Output:
+    units = tuple(Unit(name) for name in names)
+    return Output(Scenario("s", str(folder), "circuit.toml", units, legacy=legacy), folder)
+
+
 def test_lines_come_when_they_are_whole_and_once(tmp_path: Path) -> None:
-    output = Output(tmp_path, ["a", "b"])
+    output = output_of(tmp_path, "a", "b")
     assert list(output.lines()) == []
     (tmp_path / "a.out").write_bytes(b"one\ntw")
     assert list(output.lines()) == [("a", "one")]
@@ -18,7 +24,7 @@ def test_lines_come_when_they_are_whole_and_once(tmp_path: Path) -> None:
 
 
 def test_the_last_line_needs_no_newline_at_the_end(tmp_path: Path) -> None:
-    output = Output(tmp_path, ["a"])
+    output = output_of(tmp_path, "a")
     (tmp_path / "a.out").write_bytes(b"bye")
     assert list(output.lines()) == []
     assert list(output.lines(last=True)) == [("a", "bye")]
@@ -27,13 +33,19 @@ def test_the_last_line_needs_no_newline_at_the_end(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_text_do_not_stop_anything(tmp_path: Path) -> None:
     (tmp_path / "a.err").write_bytes(b"\xff\xfe\n")
-    assert list(Output(tmp_path, ["a"]).lines()) == [("a", "\ufffd\ufffd")]
+    assert list(output_of(tmp_path, "a").lines()) == [("a", "\ufffd\ufffd")]
 
 
 def test_a_flood_is_read_in_pieces(tmp_path: Path) -> None:
     (tmp_path / "a.out").write_bytes(b"x" * 99 + b"\n" + b"y\n" * 400_000)
-    output = Output(tmp_path, ["a"])
+    output = output_of(tmp_path, "a")
     first = list(output.lines())
     assert 0 < len(first) < 400_000
     rest = [line for _ in range(10) for line in output.lines()]
     assert len(first) + len(rest) == 400_001
+
+
+def test_an_older_folder_shows_the_levels_it_asks_for(tmp_path: Path) -> None:
+    (tmp_path / "a.out").write_text("DEBUG: noise\nWARNING: look\nplain\n")
+    output = output_of(tmp_path, "a", legacy=Legacy(debug_modes=("WARNING",)))
+    assert list(output.lines()) == [("a", "WARNING: look"), ("a", "plain")]

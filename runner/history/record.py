@@ -16,15 +16,20 @@ SCHEMA: Final = 1
 
 def dump(result: Result) -> str:
     """The text of `result.json`."""
-    plain = msgspec.to_builtins(result)
-    plain["required"] = {
-        which: [{"unit": unit, "step": step} for unit, step in pairs] for which, pairs in plain["required"].items()
+    return json.dumps(plain(result), indent=2, ensure_ascii=False) + "\n"
+
+
+def plain(result: Result) -> dict[str, Any]:
+    """The result as it stands in `result.json`, as plain dicts and lists."""
+    found = msgspec.to_builtins(result)
+    found["required"] = {
+        which: [{"unit": unit, "step": step} for unit, step in pairs] for which, pairs in found["required"].items()
     }
-    plain["findings"] = [{"class": finding.pop("cls"), **finding} for finding in plain["findings"]]
-    for circuit in plain["circuits"]:
+    found["findings"] = [{"class": finding.pop("cls"), **finding} for finding in found["findings"]]
+    for circuit in found["circuits"]:
         circuit["hops"] = [_hop(hop) for hop in circuit["hops"]]
         circuit["latency"].pop("bars")
-    return json.dumps({"schema": SCHEMA, **plain}, indent=2, ensure_ascii=False) + "\n"
+    return {"schema": SCHEMA, **found}
 
 
 def load(text: str, where: str) -> Result:

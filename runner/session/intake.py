@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from broker.log import Entry
 from probe.errors import WireError
-from probe.event import Event, Kind
+from probe.event import USER_KINDS, Event, Kind
 from probe.message import Events, Final, Gap, Hello
 from probe.wire import Record, event_of, unpack_records
 from runner.launch.lifecycle import GATE, Lifecycle
@@ -30,6 +30,8 @@ class Intake:
         self.lifecycle = lifecycle
         self.barriers = Barriers(scenario.barriers, names)
         self.waits = Waits(names, past)
+        self.recovered = 0
+        """Events that a supervisor published after their unit's death."""
         self.malformed = 0
         """Messages in the log whose body was not records."""
         self.closed: set[str] = set()
@@ -87,6 +89,8 @@ class Intake:
                 self.lifecycle.event(event)
             self._wanted = self.lifecycle.wants
             return self.note_endings()
+        if message.recovered:
+            self.recovered += sum(record[3] in USER_KINDS for record in records if len(record) == 6)
         self.verifier.batch(unit, entry.incarnation, records, message.watermark_ns)
         if unit in self._wanted:
             for event in _events_of(entry, records):

@@ -3,18 +3,25 @@
 Belongs here: following the files that the supervisor writes. Must not know how lines are shown.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+
+from runner.scenario.loglevel import shows
+from runner.scenario.model import Scenario
 
 _CHUNK = 256 * 1024
 """Read at most so much of a file at once, in bytes: a unit that floods its output must not starve the others."""
 
 
 class Output:
-    """Follows `<name>.out` and `<name>.err` in `folder` for every unit in `names`."""
+    """Follows `<name>.out` and `<name>.err` in `folder` for every unit of `scenario`. Lines of a level that an older
+    folder does not want to see are left out."""
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self._files = [(name, folder / f"{name}{ending}") for name in names for ending in (".out", ".err")]
+    def __init__(self, scenario: Scenario, folder: Path) -> None:
+        self._files = [
+            (unit.name, folder / f"{unit.name}{ending}") for unit in scenario.units for ending in (".out", ".err")
+        ]
+        self._modes = scenario.legacy.debug_modes if scenario.legacy is not None else None
         self._read: dict[Path, int] = {}
         self._rest: dict[Path, bytes] = {}
 
@@ -33,4 +40,6 @@ class Output:
                 whole, rest = [*whole, rest], b""
             self._rest[path] = rest
             for line in whole:
-                yield name, line.decode(errors="replace").rstrip("\r")
+                text = line.decode(errors="replace").rstrip("\r")
+                if self._modes is None or shows(self._modes, text):
+                    yield name, text

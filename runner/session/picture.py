@@ -6,12 +6,11 @@ Belongs here: filling a `Board`. Must not know layout or terminals.
 from collections import deque
 from dataclasses import replace
 
-from runner.scenario.model import Budget, Scenario
+from runner.scenario.model import Scenario
 from runner.scenario.state import UnitStatus
 from runner.session.intake import Intake
-from runner.verifier.verdict import CircuitResult
 from runner.view.board import Board
-from runner.view.quantity import duration
+from runner.view.budgets import standings
 
 _RATE_WINDOW_NS = 2_000_000_000
 _SHOWN_FINDINGS = 50
@@ -34,6 +33,8 @@ class Picture:
         circuits = verifier.circuits()
         statuses = statuses_of(self._intake)
         events = sum(status.events for status in statuses)
+        limits = {circuit.name: standings(self._budgets[circuit.name], circuit.latency) for circuit in circuits}
+        tightest = {name: found[0] for name, found in limits.items() if found}
         return Board(
             scenario=self._scenario.name,
             phase=phase,
@@ -42,7 +43,8 @@ class Picture:
             units=statuses,
             circuits=circuits,
             expected=self._expected,
-            budgets={c.name: text for c in circuits if (text := _standing(c, self._budgets[c.name]))},
+            budgets={name: f"{limit} {'broken' if limit.broken else 'ok'}" for name, limit in tightest.items()},
+            over_budget=frozenset(name for name, limit in tightest.items() if limit.broken),
             findings=verifier.findings({s.name: s for s in statuses})[:_SHOWN_FINDINGS],
             finding_count=verifier.finding_count,
             events=events,
@@ -74,18 +76,3 @@ def statuses_of(intake: Intake) -> tuple[UnitStatus, ...]:
             status = replace(status, blocked_on=blocked[status.name])
         filled.append(status)
     return tuple(filled)
-
-
-def _standing(circuit: CircuitResult, budget: Budget) -> str:
-    """How the budget stands so far, in words; the first broken limit, else the first there is."""
-    limits = [
-        ("p50", budget.p50_ns, circuit.latency.p50_ns),
-        ("p90", budget.p90_ns, circuit.latency.p90_ns),
-        ("p99", budget.p99_ns, circuit.latency.p99_ns),
-        ("max", budget.max_ns, circuit.latency.max_ns),
-    ]
-    stated = [(name, limit, value) for name, limit, value in limits if limit is not None]
-    for name, limit, value in stated:
-        if value > limit:
-            return f"{name} ≤ {duration(limit)} broken"
-    return f"{stated[0][0]} ≤ {duration(stated[0][1])} ok" if stated else ""

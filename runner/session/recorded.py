@@ -68,6 +68,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         duration_s=_duration_s(folder.result),
         statuses=statuses_of(intake),
         findings=intake.lifecycle.findings(),
+        recovered=intake.recovered,
         notes=scenario.notes,
     )
     return Outcome(result)

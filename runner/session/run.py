@@ -5,14 +5,15 @@ the log alone (that is `intake` and the parts behind it).
 """
 
 import contextlib
+import os
 import time
 
 from probe.event import Event
 from probe.message import Finish, Sync
 from runner.errors import SupervisorFailed
-from runner.history import replay
+from runner.history import record, replay
 from runner.history.folder import RunFolder
-from runner.launch import kin
+from runner.launch import callback, kin
 from runner.launch.daemon import Broker, Daemon, Supervisor, private_endpoint
 from runner.launch.lifecycle import SUPERVISOR, Lifecycle
 from runner.launch.local import Launcher, Place
@@ -20,12 +21,13 @@ from runner.listen import Listener
 from runner.orders import Directed
 from runner.scenario import save
 from runner.scenario.model import Scenario
+from runner.session import afterwards, older
 from runner.session.intake import Intake
 from runner.session.outcome import Outcome
 from runner.session.output import Output
 from runner.session.picture import Picture, statuses_of
 from runner.session.signals import Signals
-from runner.verifier.verdict import Finding, FindingClass
+from runner.verifier.verdict import Finding, FindingClass, Result
 from runner.view import Action, Screen
 
 FRAME_NS = 100_000_000
@@ -46,7 +48,6 @@ def run(scenario: Scenario, folder: RunFolder, screen: Screen, *, verbose: bool 
     an error. Nothing that was started is alive when this returns or raises.
     """
     folder.scenario.write_bytes(save(scenario))
-    started_ns = time.monotonic_ns()
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
         endpoint = stack.enter_context(private_endpoint())
@@ -57,9 +58,9 @@ def run(scenario: Scenario, folder: RunFolder, screen: Screen, *, verbose: bool 
         folder.endpoint.write_text(endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
         listener = stack.enter_context(contextlib.closing(Listener(endpoint, folder.run)))
-        live = _Live(scenario, folder, screen, listener, (broker, supervisor), signals, place, started_ns)
-        live.follow(Output(folder.units, [unit.name for unit in scenario.units]) if verbose else None)
-        return live.judge()
+        rest = stack.enter_context(older.rest_of(scenario, place))
+        live = _Live(scenario, folder, screen, listener, (broker, supervisor), signals, place, verbose=verbose)
+        return live.run(rest)
 
 
 class _Live:
@@ -74,7 +75,8 @@ class _Live:
         daemons: tuple[Daemon, ...],
         signals: Signals,
         place: Place,
-        started_ns: int,
+        *,
+        verbose: bool,
     ) -> None:
         self._scenario = scenario
         self._folder = folder
@@ -82,9 +84,12 @@ class _Live:
         self._listener = listener
         self._daemons = daemons
         self._signals = signals
-        self._started_ns = started_ns
-        self._intake = Intake(scenario, Lifecycle(scenario, Launcher(scenario, place), started_ns), self._past)
-        self._picture = Picture(scenario, self._intake, started_ns)
+        self._place = place
+        self._started_ns = time.monotonic_ns()
+        lifecycle = Lifecycle(scenario, Launcher(scenario, place), self._started_ns)
+        self._intake = Intake(scenario, lifecycle, self._past)
+        self._picture = Picture(scenario, self._intake, self._started_ns)
+        self._output = Output(scenario, folder.units) if verbose else None
         self._interrupted = False
         self._next_frame_ns = 0
         self._next_sync_ns = 0
@@ -93,60 +98,78 @@ class _Live:
         if (keys := screen.fileno()) is not None:
             self._woken_by.append(keys)
 
-    def follow(self, output: Output | None) -> None:
-        """From the first order until the supervisor has said its last word. `output`: what units print is shown too."""
+    def run(self, rest: older.Rest | None) -> Outcome:
+        """From `setup` to the verdict."""
         lifecycle = self._intake.lifecycle
-        finishing_until_ns: int | None = None
-        while SUPERVISOR not in self._intake.closed:
-            now_ns = time.monotonic_ns()
-            self._send(lifecycle.tick(now_ns))
-            self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)])
-            self._send(self._intake.note_endings())
-            self._ask_for_watermarks(now_ns)
-            self._see_whether_settled(now_ns)
-            if lifecycle.over and finishing_until_ns is None:
-                self._listener.command(Finish(grace_ms=0), (SUPERVISOR,))
-                finishing_until_ns = now_ns + END_NS
-            elif finishing_until_ns is not None and now_ns > finishing_until_ns:
-                raise SupervisorFailed(
-                    f"the supervisor did not end within {END_NS // 10**9} s; see {self._folder.path}"
-                )
-            if output is not None:
-                self._echo(output)
-            self._show(now_ns)
-            self._listener.wait(self._woken_by, self._patience_ms(now_ns))
-            self._obey_people()
-            if not self._digest():
-                for daemon in self._daemons:
-                    daemon.check()
-        if output is not None:
-            self._echo(output, last=True)
+        prepared = callback.setup(self._scenario, self._place, self._turn)
+        findings = afterwards.finding("setup", self._scenario.setup, prepared)
+        if findings:
+            lifecycle.stop(f"setup {prepared.why}")
+        lifecycle.begin(time.monotonic_ns())
+        while not lifecycle.over:
+            self._turn()
+        if rest is not None:
+            rest.tests(self._turn)
+        self._finish()
+        result = self._judged(findings)
+        answer = callback.check(self._scenario, self._place, record.plain(result), self._turn)
+        result = afterwards.with_findings(result, afterwards.finding("check", self._scenario.check, answer))
+        if rest is not None:
+            result = rest.judged(result, self._turn)
+            rest.write(result, self._folder.path)
+        return Outcome(result, self._interrupted)
 
-    def judge(self) -> Outcome:
-        """The result, once everything is in."""
-        verifier = self._intake.verifier
-        verifier.close()
+    def _finish(self) -> None:
+        """Let the supervisor publish what is left and say its last word."""
+        self._listener.command(Finish(grace_ms=0), (SUPERVISOR,))
+        until_ns = time.monotonic_ns() + END_NS
+        while SUPERVISOR not in self._intake.closed:
+            if time.monotonic_ns() > until_ns:
+                raise SupervisorFailed(f"the supervisor did not come to its end; see {self._folder.path}")
+            self._turn()
+        self._intake.verifier.close()
+
+    def _judged(self, findings: tuple[Finding, ...]) -> Result:
         counters = self._listener.ping()
         now_ns = time.monotonic_ns()
         self._show(now_ns, last=True)
-        findings = list(self._intake.lifecycle.findings())
-        findings += [Finding(FindingClass.LEFTOVER, text) for text in self._leftovers()]
-        result = verifier.result(
+        leftovers = (Finding(FindingClass.LEFTOVER, text) for text in self._leftovers())
+        return self._intake.verifier.result(
             run=self._folder.run,
             duration_s=(now_ns - self._started_ns) / 1e9,
             statuses=statuses_of(self._intake),
-            findings=findings,
+            findings=(*findings, *self._intake.lifecycle.findings(), *leftovers),
+            recovered=self._intake.recovered,
             duplicates_dropped=counters.get("duplicates", 0),
             notes=self._scenario.notes,
         )
-        return Outcome(result, self._interrupted)
 
     def _leftovers(self) -> list[str]:
         """Processes of the run that still live though the supervisor has ended."""
         self._daemons[-1].wait(LEFTOVER_S)
-        return [f"{kin.title(pid)} outlived the run" for pid in kin.strays(self._folder.run)]
+        ours = {self._daemons[0].pid, *kin.descendants(os.getpid())}
+        return [f"{kin.title(pid)} outlived the run" for pid in kin.strays(self._folder.run) if pid not in ours]
 
-    # --- what one turn of the loop does -----------------------------------------------------------------------------
+    # --- one turn of the loop -----------------------------------------------------------------------------------------
+
+    def _turn(self) -> bool:
+        """Do what is due, sleep until there is more. True when somebody wants the run to end (for whoever calls this
+        while user code runs)."""
+        now_ns = time.monotonic_ns()
+        if not self._intake.closed:
+            self._send(self._intake.lifecycle.tick(now_ns))
+            self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)])
+            self._send(self._intake.note_endings())
+            self._ask_for_watermarks(now_ns)
+            self._see_whether_settled(now_ns)
+        self._echo()
+        self._show(now_ns)
+        self._listener.wait(self._woken_by, self._patience_ms(now_ns))
+        self._obey_people()
+        if not self._digest() and not self._intake.closed:
+            for daemon in self._daemons:
+                daemon.check()
+        return self._interrupted
 
     def _digest(self) -> bool:
         """Log entries that have come, and what follows from them; whether there were any."""
@@ -201,9 +224,10 @@ class _Live:
             return "stopping"
         return "starting" if not lifecycle.all_up else "settling" if lifecycle.idle else "running"
 
-    def _echo(self, output: Output, *, last: bool = False) -> None:
-        for name, line in output.lines(last=last):
-            self._screen.unit_output(name, line)
+    def _echo(self) -> None:
+        if self._output is not None:
+            for name, line in self._output.lines(last=bool(self._intake.closed)):
+                self._screen.unit_output(name, line)
 
     def _patience_ms(self, now_ns: int) -> int:
         """How long the loop may sleep: until the next frame, deadline or sync."""

@@ -1,0 +1,37 @@
+"""User code around a run: what `setup`, `check` and the functions of an older folder come to, as findings.
+
+Belongs here: turning answers into findings and findings into a verdict. Must not know processes (that is `launch`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from runner.launch.callback import Answer
+from runner.launch.older.functions import Tested
+from runner.scenario.model import Callback
+from runner.verifier.verdict import Finding, FindingClass, Result, Verdict
+
+
+def finding(what: str, callback: Callback | None, answer: Answer) -> tuple[Finding, ...]:
+    """The finding that a failed call of `what` ("check", "setup") is, or none."""
+    if answer.ok or callback is None:
+        return ()
+    name = callback.entrypoint or " ".join(callback.command or ())
+    return (Finding(FindingClass.CHECK, f"{what} {name} {answer.why}", details=answer.details),)
+
+
+def test_findings(tested: Iterable[Tested]) -> tuple[Finding, ...]:
+    """A finding for every test function that did not pass."""
+    return tuple(
+        Finding(FindingClass.CHECK, f"{one.name} {one.answer.why}", step=one.name, details=one.answer.details)
+        for one in tested
+        if not one.passed
+    )
+
+
+def with_findings(result: Result, more: Iterable[Finding]) -> Result:
+    """`result` with findings that were made after it, which are all certain."""
+    more = tuple(more)
+    if not more:
+        return result
+    return replace(result, verdict=Verdict.FAILED, findings=(*result.findings, *more))
