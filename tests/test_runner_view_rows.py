@@ -111,7 +111,7 @@ def test_a_unit_killed_by_a_signal_says_which() -> None:
     )
     lines = texts(board)
     assert "SIGKILL" in lines[3]
-    assert "killed" in lines[4]
+    assert "SIGSYS" in lines[4]
 
 
 def test_a_finding_is_not_introduced_by_a_key_that_it_names_itself() -> None:

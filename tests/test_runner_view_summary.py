@@ -21,7 +21,18 @@ from runner_view_samples import (
 )
 
 from runner.errors import Mistake, ScenarioError
-from runner.verifier.verdict import Evidence, Finding, FindingClass, Result
+from runner.verifier.verdict import (
+    CircuitResult,
+    Evidence,
+    Finding,
+    FindingClass,
+    Hop,
+    Instances,
+    Latency,
+    Result,
+    UnitResult,
+    Verdict,
+)
 from runner.view.summary import Summary, mistakes, summary
 from runner.view.text import ALERT, GOOD, plain
 
@@ -113,6 +124,25 @@ def test_many_kinds_of_findings_are_cut_and_counted() -> None:
     assert len(lines) < 24
 
 
+def test_what_was_quoted_once_is_not_quoted_again() -> None:
+    quoted = ("worker-2 exited with code 1", "    sqlite3.OperationalError: disk I/O error")
+    findings = (
+        Finding(FindingClass.UNIT_FAILED, "worker-2 exited with code 1", unit="worker-2", details=quoted),
+        Finding(FindingClass.EXCEPTION, "worker-2 reported OperationalError", unit="worker-2", details=quoted),
+    )
+    units = (UnitResult("worker-2", "failed", 1, "local", 3, None),)
+    lines = texts(replace(NOT_READY, findings=findings, units=units))
+    assert lines[0].endswith("   worker-2 exited with code 1")
+    assert "\n".join(lines).count("disk I/O error") == 1
+
+
+def test_a_circuit_that_never_started_is_one_line() -> None:
+    silent = CircuitResult("order", Verdict.FAILED, Instances(), Latency(), tuple(Hop("a", "b") for _ in range(4)))
+    lines = texts(replace(NOT_READY, circuits=(silent,)))
+    assert "  order      never started" in lines
+    assert not any("nothing measured" in line for line in lines)
+
+
 def test_mistakes_of_a_scenario_name_their_place() -> None:
     error = ScenarioError(
         [
@@ -138,4 +168,5 @@ findings = st.builds(Finding, st.sampled_from(FindingClass), words, names, names
 def test_any_result_fits_any_width(found: list[Finding], name: str, width: int) -> None:
     result = replace(FAILED, scenario=name, findings=tuple(found), notes=(name,), evidence=Evidence(1, 1))
     lines = [plain(line) for line in summary(result, replace(ABOUT, folder=""), width)]
-    assert [line for line in lines[1:] if cell_len(line) > width] == []
+    # A long word stays whole, so that a path or a key can be copied.
+    assert [line for line in lines[1:] if cell_len(line) > width and len(line.split()) > 2] == []

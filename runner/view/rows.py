@@ -21,7 +21,7 @@ from runner.view.pages import findings_lines, findings_page, help_page
 from runner.view.quantity import NONE, ago, compact, count, duration, elapsed, plural
 from runner.view.table import Cell, Column, breadth, choose, most_telling, row, titles
 from runner.view.text import ALERT, DIM, PLAIN, STRONG, Line, Span, clean, columns, fit
-from runner.view.words import hop_names
+from runner.view.words import hop_names, signal_name
 
 WIDE: Final = 119
 """From this many cells on there is room for hosts, clock errors and wide histograms. The frame gets no wider: the eye
@@ -116,8 +116,6 @@ _GLYPHS: Final = {
     State.STOPPED: "■",
 }
 
-_SIGNALS: Final = {1: "SIGHUP", 2: "SIGINT", 6: "SIGABRT", 9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 15: "SIGTERM"}
-
 
 def _units(board: Board, width: int, room: int) -> list[Line]:
     shown, hidden = most_telling(board.units, room - 1, _concern)
@@ -208,7 +206,7 @@ def _note(unit: UnitStatus) -> str:
 
 def _state(unit: UnitStatus) -> str:
     if unit.state is State.FAILED and unit.exit_code:
-        return f"exit {unit.exit_code}" if unit.exit_code > 0 else _SIGNALS.get(-unit.exit_code, "killed")
+        return f"exit {unit.exit_code}" if unit.exit_code > 0 else signal_name(-unit.exit_code)
     return unit.state.value
 
 

@@ -19,7 +19,7 @@ from runner.verifier.verdict import CircuitResult, Evidence, Finding, FindingCla
 from runner.view.budgets import standings
 from runner.view.quantity import duration, percent, plural
 from runner.view.text import ALARM, ALERT, DIM, GOOD, PLAIN, STRONG, Line, Span, clean, fit, wrap
-from runner.view.words import glyph, hop_names, subject
+from runner.view.words import glyph, hop_names, signal_name, subject
 
 _FULL: Final = 4
 """So many groups of findings are told in full."""
@@ -135,10 +135,17 @@ def _reasons(result: Result) -> list[str]:
         return [_instances_reason(circuit, result.findings)]
     who = clean(first.circuit or "" if first.cls is FindingClass.BUDGET else first.unit or first.circuit or "")
     if who and first.cls in _REASONS:
-        reason = f"{who} {_REASONS[first.cls]}"
+        reason = f"{who} {_fate(first, result)}"
         return [f"{reason}, and {plural(len(ordered) - 1, 'finding')} more", reason] if len(ordered) > 1 else [reason]
     counts = Counter(finding.cls.value for finding in ordered)
     return [", ".join(f"{number:,} {name}" for name, number in counts.items())]
+
+
+def _fate(finding: Finding, result: Result) -> str:
+    code = next((unit.exit_code for unit in result.units if unit.name == finding.unit), None)
+    if finding.cls is not FindingClass.UNIT_FAILED or not code:
+        return _REASONS[finding.cls]
+    return f"exited with code {code}" if code > 0 else f"was killed by {signal_name(-code)}"
 
 
 def _instances_reason(circuit: CircuitResult, findings: Iterable[Finding]) -> str:
@@ -163,7 +170,8 @@ def _undecided(result: Result) -> str:
 
 
 def _findings(result: Result, about: Summary, width: int) -> list[Line]:
-    """Findings that are alike are told once, in full, and counted."""
+    """Findings that are alike are told once, in full, and counted; an indented line is a quotation, and is not quoted
+    again."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in _by_cause(result.findings):
         alike = (finding.cls, finding.circuit, finding.unit, finding.step, finding.inconclusive)
@@ -173,10 +181,13 @@ def _findings(result: Result, about: Summary, width: int) -> list[Line]:
     if indent > width // 2:
         indent = 6
     blocks: list[list[Line]] = []
+    told: set[str] = set()
     for number, group in enumerate(alike_findings[: _FULL + _BRIEF]):
         block = _told(group[0], indent, width)
         if number < _FULL:
-            block += _explained(group[0], about, indent, width, _DETAILS[number > 0])
+            details = [text for text in group[0].details if not (text.startswith(" ") and text.strip() in told)]
+            told.update(text.strip() for text in details)
+            block += _explained(group[0], details, about, indent, width, _DETAILS[number > 0])
         if len(group) > 1:
             block += _hanging(indent, f"and {len(group) - 1:,} more like this: {about.show}", width, DIM)
         blocks.append(block)
@@ -202,12 +213,14 @@ def _told(finding: Finding, indent: int, width: int) -> list[Line]:
     return [(Span(head, ALERT), Span(first)), *((Span(" " * indent + part),) for part in more)]
 
 
-def _explained(finding: Finding, about: Summary, indent: int, width: int, most: int) -> list[Line]:
+def _explained(
+    finding: Finding, details: Sequence[str], about: Summary, indent: int, width: int, most: int
+) -> list[Line]:
     lines: list[Line] = []
-    for detail in finding.details[:most]:
+    for detail in details[:most]:
         lines += _hanging(indent, clean(detail), width)
-    if len(finding.details) > most:
-        lines += _hanging(indent, f"… {plural(len(finding.details) - most, 'line')} more", width, DIM)
+    if len(details) > most:
+        lines += _hanging(indent, f"… {plural(len(details) - most, 'line')} more", width, DIM)
     if finding.key is not None and not any("circuit-run" in detail for detail in finding.details):
         lines += _hanging(indent, f"show it:  {about.show} --key {_quoted(finding.key)}", width, DIM)
     return lines
@@ -220,7 +233,7 @@ def _quoted(key: str) -> str:
 
 
 def _hanging(indent: int, text: str, width: int, tone: str = PLAIN) -> list[Line]:
-    return [(Span(" " * indent + part, tone),) for part in wrap(text, width - indent, hang=2)]
+    return [(Span(" " * indent + part, tone),) for part in wrap(text, width - indent, hang=2, split=False)]
 
 
 # --- facts ----------------------------------------------------------------------------------------------------------
@@ -280,6 +293,9 @@ def _labelled(label: str, text: str, room: int, width: int, tone: str = PLAIN) -
 
 def _circuit(circuit: CircuitResult, declared: Circuit | None) -> Iterable[_Row]:
     now = circuit.instances
+    if not (now.started or circuit.latency.count or any(hop.latency.count for hop in circuit.hops)):
+        yield _Row(circuit.name, "never started")
+        return
     yield _Row(circuit.name, f"{now.complete:,} of {now.started:,} complete", _times(circuit.latency))
     for number, word in ((now.open, "open"), (now.inconclusive, "undecided")):
         if number:

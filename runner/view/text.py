@@ -134,9 +134,10 @@ def _head(text: str, width: int) -> str:
     return text
 
 
-def wrap(text: str, width: int, *, hang: int = 0) -> list[str]:
+def wrap(text: str, width: int, *, hang: int = 0, split: bool = True) -> list[str]:
     """Clean text in lines of at most `width` cells, broken at blanks where there are any; all but the first are
-    indented by `hang` more than the text itself is."""
+    indented by `hang` more than the text itself is. `split` False: a word that is longer, such as a path, stays whole.
+    """
     width = max(width, 4)
     if cell_len(text) <= width:
         return [text]
@@ -150,7 +151,7 @@ def wrap(text: str, width: int, *, hang: int = 0) -> list[str]:
             line, empty = after, True
         line += word if empty else " " + word
         empty = False
-        while cell_len(line) > width:
+        while split and cell_len(line) > width:
             head = _head(line, width)
             lines.append(head)
             line = after + line[len(head) :]
