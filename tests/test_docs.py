@@ -1,0 +1,105 @@
+"""The documents say what is so: links resolve, files and functions they name exist, the README's commands run."""
+
+import ast
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    page
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/*.md"))
+    if page.is_file()
+)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+JOURNEY = (ROOT / "docs" / "journey.md").read_text(encoding="utf-8")
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@pages
+def test_relative_links_resolve(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pages
+def test_files_named_in_backticks_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:probe|broker|runner|tests|docs|examples|benchmarks)/[\w./-]+)", page.read_text(encoding="utf-8")
+    )
+    assert [name for name in named if not (ROOT / name).exists() and not (ROOT / f"{name}.py").exists()] == []
+
+
+def test_the_page_of_commands_is_the_commands_own_words() -> None:
+    generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == generate["page"](), "run: python -m docs.generate"
+
+
+def _definitions(path: Path) -> set[str]:
+    """Functions, classes, methods, and what is assigned at the top, as `name` or `Class.name`."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}
+    return found
+
+
+PLACES = re.findall(r"`([\w/]+\.py): ([\w., ]+)`", JOURNEY)
+
+
+@pytest.mark.parametrize(("file", "names"), PLACES, ids=[file for file, _ in PLACES])
+def test_the_journey_names_functions_that_exist(file: str, names: str) -> None:
+    assert set(names.split(", ")) <= _definitions(ROOT / file)
+
+
+def test_the_journey_goes_through_every_part() -> None:
+    assert {"probe", "broker", "runner"} <= {file.split("/")[0] for file, _ in PLACES}
+    assert len(PLACES) >= 10
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """The files that the README shows, each named in its first line."""
+    for body in re.findall(r"```(?:python|toml)\n(.*?)```", README, re.DOTALL):
+        name, _, text = body.partition("\n")
+        path = tmp_path / name.removeprefix("# ")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environ = os.environ | {"PATH": path, "NO_COLOR": "1"}
+    return subprocess.run(command, shell=True, cwd=folder, env=environ, capture_output=True, text=True, timeout=50)
+
+
+def test_the_commands_of_the_readme_run_as_they_stand(example: Path) -> None:
+    commands = re.findall(r"^\$ (.+)$", README, re.MULTILINE)
+    assert len(commands) >= 3
+    for command in commands:
+        done = _run(command, example)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def test_the_mistake_that_the_readme_proposes_is_found(example: Path) -> None:
+    (new, old), *_ = re.findall(r"write `([^`]+)` in place of `([^`]+)`", README)
+    post = example / "mail" / "post.py"
+    post.write_text(post.read_text().replace(old, new))
+    done = _run("circuit-run mail", example)
+    assert done.returncode == 1
+    assert "missing" in done.stdout
+    assert "clara" in done.stdout
+
+
+def test_every_page_that_the_readme_lists_is_a_page_of_docs() -> None:
+    listed = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", README))
+    assert listed == {page.name for page in (ROOT / "docs").glob("*.md")}
