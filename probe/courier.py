@@ -5,8 +5,6 @@ a unit ever waits for this thread, except who asked to wait.
 """
 
 import math
-import os
-import select
 import struct
 import threading
 import time
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from probe import message as m
 from probe import wire
-from probe.environment import Environment
+from probe.alarm import Alarm
 from probe.errors import WireError, warn
 from probe.journal import Journal
 from probe.tail import Point, Tail
@@ -39,7 +37,7 @@ import_guard = threading.Lock()
 """Held while pyzmq is imported: a fork in the middle of that would leave the child with half a module."""
 
 
-def open_socket(context: "zmq.Context[Any]", settings: Environment) -> "zmq.Socket[bytes]":
+def open_socket(context: "zmq.Context[Any]") -> "zmq.Socket[bytes]":
     """A DEALER set up as every peer's has to be, ready to connect to the broker. The one place for keys."""
     import zmq
 
@@ -58,43 +56,11 @@ def open_socket(context: "zmq.Context[Any]", settings: Environment) -> "zmq.Sock
     return socket
 
 
-class Alarm:
-    """Wakes a thread that sleeps in a poll; a descriptor, because that is what ZeroMQ can wait for beside sockets."""
-
-    def __init__(self) -> None:
-        if hasattr(os, "eventfd"):
-            self.fd = self._other = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        else:
-            self.fd, self._other = os.pipe()
-            os.set_blocking(self.fd, False)
-            os.set_blocking(self._other, False)
-        self._poll = select.poll()
-        self._poll.register(self.fd, select.POLLIN)
-
-    def ring(self) -> None:
-        try:
-            os.write(self._other, b"\1\0\0\0\0\0\0\0")
-        except OSError:  # it rings already, or there is nobody to wake any more
-            return
-
-    def hush(self) -> None:
-        try:
-            os.read(self.fd, 4096)
-        except BlockingIOError:
-            return
-
-    def wait(self, timeout_ms: float) -> None:
-        self._poll.poll(timeout_ms)
-
-    def close(self) -> None:
-        fds = {self.fd, self._other}
-        self.fd = self._other = -1
-        for fd in fds:
-            os.close(fd)
-
-
 class Speaker(Protocol):
     """What a link needs of its unit; `probe.emitter.Unit` is one."""
+
+    @property
+    def last_seq(self) -> int: ...
 
     on_order: Callable[[m.Order], None] | None
     waiting: dict[str, Callable[[m.Order], None]]
@@ -109,10 +75,10 @@ class Speaker(Protocol):
 class Link:
     """One incarnation's connection. All but `enlist`, `wake` and `close` is for the courier's thread."""
 
-    def __init__(self, unit: Speaker, journal: Journal, settings: Environment) -> None:
+    def __init__(self, unit: Speaker, journal: Journal, broker: str) -> None:
         self._unit = unit
         self._journal = journal
-        self._settings = settings
+        self._broker = broker
         self._tail = Tail(journal.segments)
         self._courier: Courier | None = None
         self._socket: zmq.Socket[bytes] | None = None
@@ -160,9 +126,9 @@ class Link:
     def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None:
         import zmq
 
-        self._socket = open_socket(context, self._settings)
+        self._socket = open_socket(context)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        self._socket.connect(self._settings.broker)  # not before somebody watches
+        self._socket.connect(self._broker)  # not before somebody watches
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
 
@@ -278,7 +244,7 @@ class Link:
         if not self._said_hello:
             self._said_hello = self._send(self._hello())
             return False
-        if not self._credit:
+        if not self._credit or not self._has_more:
             return False
         spoke = False
         point = self._point()
@@ -298,6 +264,11 @@ class Link:
             if self._final_point is not None and not self._final_sent and self._tail.all_acked:
                 self._final_sent = self._send(m.Final(point.seq))
         return spoke
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether there may be anything to say; asked often, and for many links at once."""
+        return self._unit.last_seq >= self._tail.next_seq or self._sync or self._final_point is not None
 
     def prepare(self) -> None:
         """Keep a spare segment ready, so that the journal's growing costs the unit nothing."""

@@ -171,7 +171,7 @@ class Unit(Recorder):
                 journal = _new_journal(settings.journal, owner)
                 self.incarnation, self.refused = owner.incarnation, ""
                 self.rounds.clear()
-                self._link = Link(self, journal, settings)
+                self._link = Link(self, journal, settings.broker)
                 self._open_journal(journal, self._link.wake)
                 self._link.enlist()
             except BaseException as error:

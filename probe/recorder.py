@@ -138,6 +138,11 @@ class Recorder:
             self._off = False
             self._pack = closed if collector or self._is_dropping else self._packer
 
+    @property
+    def last_seq(self) -> int:
+        """Sequence number of the last event; 0: none."""
+        return self._seq
+
     def point(self, journal: Journal) -> Point | None:
         """How far the journal goes: everything stamped up to the point's stamp is in it. None: it is shut already."""
         with self.lock:

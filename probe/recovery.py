@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import zmq
 
-from probe import environment, wire
 from probe import message as m
+from probe import wire
 from probe.courier import SDK, open_socket
 from probe.errors import JournalError
 from probe.journal import Folder, Owner, Segment, folders
@@ -45,7 +45,7 @@ class Recovered:
 
 
 def recover(
-    folder: str | Path, broker: str, *, unit: str | None = None, timeout_s: float = TIMEOUT_S, keys: str = ""
+    folder: str | Path, broker: str, *, unit: str | None = None, timeout_s: float = TIMEOUT_S
 ) -> list[Recovered]:
     """Publish and delete every journal in `folder` whose process is dead (of one `unit`, or of all), oldest first.
 
@@ -59,7 +59,7 @@ def recover(
         except OSError:  # its process lives, or somebody else is at it or done with it
             continue
         try:
-            answer = _recover_one(place, broker, unit, timeout_s, keys)
+            answer = _recover_one(place, broker, unit, timeout_s)
         finally:
             place.close()
         if answer is not None:
@@ -67,7 +67,7 @@ def recover(
     return found
 
 
-def _recover_one(place: Folder, broker: str, unit: str | None, timeout_s: float, keys: str) -> Recovered | None:
+def _recover_one(place: Folder, broker: str, unit: str | None, timeout_s: float) -> Recovered | None:
     try:
         segments, owner = place.segments()
     except JournalError as error:
@@ -79,8 +79,7 @@ def _recover_one(place: Folder, broker: str, unit: str | None, timeout_s: float,
             return None
         if unit is not None and owner.unit != unit:
             return None
-        settings = environment.Environment(broker, owner.run, owner.unit, "", keys, disabled=False)
-        answer = _publish(segments, owner, settings, time.monotonic() + timeout_s)
+        answer = _publish(segments, owner, broker, time.monotonic() + timeout_s)
         if not answer.problem:
             place.remove()
         return answer
@@ -89,9 +88,7 @@ def _recover_one(place: Folder, broker: str, unit: str | None, timeout_s: float,
             segment.close()
 
 
-def _publish(
-    segments: Sequence[Segment], owner: Owner, settings: environment.Environment, deadline: float
-) -> Recovered:
+def _publish(segments: Sequence[Segment], owner: Owner, broker: str, deadline: float) -> Recovered:
     """Say what is left of one incarnation, in its name, and that there will be no more."""
     last = segments[-1]
     point = Point((last.last or 0) + last.lost, last.head, last.lost, 0)
@@ -100,9 +97,9 @@ def _publish(
     credit = 0
     final_sent = False
     context: zmq.Context[Any] = zmq.Context()
-    socket = open_socket(context, settings)
+    socket = open_socket(context)
     try:
-        socket.connect(settings.broker)
+        socket.connect(broker)
         socket.sndtimeo = max(0, int((deadline - time.monotonic()) * 1000))
         hello = m.Hello(
             m.VERSION, "unit", owner.run, owner.unit, owner.incarnation, owner.boot, owner.pid, f"{SDK} recovery"
@@ -134,7 +131,7 @@ def _publish(
                 case m.Refused(why):
                     return Recovered(owner.unit, owner.incarnation, 0, problem=f"the broker refuses it: {why}")
     except (zmq.Again, TimeoutError):
-        problem = f"the broker at {settings.broker} did not acknowledge it in time"
+        problem = f"the broker at {broker} did not acknowledge it in time"
         return Recovered(owner.unit, owner.incarnation, events, tuple(lost), problem)
     finally:
         socket.close(linger=0)
