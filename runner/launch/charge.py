@@ -120,6 +120,7 @@ def start(order: Start) -> Charge:
             if file.tell():
                 file.write(b"--- started again ---\n")
                 file.flush()
+        err_offset = err.tell()  # now: the process shares the position
         try:
             popen = subprocess.Popen(
                 order.argv,
@@ -133,7 +134,7 @@ def start(order: Start) -> Charge:
         except (OSError, ValueError) as error:
             raise NotStarted(_why_not(error, order)) from None
         popen.returncode = 0  # reaped by the supervisor, which waits for every child at once
-        return Charge(order.unit, popen.pid, order.err, err.tell())
+        return Charge(order.unit, popen.pid, order.err, err_offset)
 
 
 def _why_not(error: OSError | ValueError, order: Start) -> str:

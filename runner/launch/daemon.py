@@ -65,6 +65,10 @@ class Daemon:
         """Of its process."""
         return self._process.pid
 
+    def fileno(self) -> int:
+        """Readable when the process has ended: nobody else holds the other end of its standard output."""
+        return self._out.fileno()
+
     def said(self, start: bytes, timeout_s: float) -> str:
         """What follows `start` in the first line on standard output that begins so."""
         deadline, heard = time.monotonic() + timeout_s, b""
@@ -138,11 +142,16 @@ class Supervisor(Daemon):
         argv = (sys.executable, "-P", "-m", "runner.launch.supervisor")
         super().__init__("supervisor", argv, env, place.folder, SupervisorFailed)
 
+    def leftovers(self, timeout_s: float = CLOSE_S) -> list[int]:
+        """Processes of the run that live though the supervisor has ended; waits `timeout_s` for that end."""
+        self.wait(timeout_s)
+        return kin.strays(self._place.run, str(self._place.journals))
+
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """End the lease, which ends every unit, and wait; if it was killed, end what it could not end any more."""
         super().close(timeout_s)
         if self._process.returncode != 0:
-            kin.signal_all(kin.strays(self._place.run, str(self._place.journals)), signal.SIGKILL)
+            kin.signal_all(self.leftovers(), signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -90,10 +90,11 @@ def signal_all(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def strays(run: str, journals: str) -> list[int]:
-    """Processes of this user whose environment says that they belong to `run` and write to `journals`."""
+def strays(run: str, journals: str = "") -> list[int]:
+    """Processes of this user whose environment says that they belong to `run`, and write to `journals` if that is given
+    (before anything is done to them it has to be: a run's id is only as unique as people let it be)."""
     if not os.path.isdir("/proc"):
         return []
     pids = [int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()]
-    told = {environment.RUN: run, environment.JOURNAL: journals}
+    told = {environment.RUN: run, **({environment.JOURNAL: journals} if journals else {})}
     return [pid for pid in pids if all(variable(pid, name) == value for name, value in told.items())]

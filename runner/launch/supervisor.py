@@ -54,7 +54,8 @@ class Supervisor:
         self._recover = recover
         self._lease_fd = lease_fd
         self._inbox: collections.deque[Order] = collections.deque()
-        self._recovered: collections.deque[tuple[str, Sequence[Recovered]]] = collections.deque()
+        self._recovered: collections.deque[tuple[str, int, list[str]]] = collections.deque()
+        """(unit, events published, what was in the way) of recoveries that are done."""
         self._one_at_a_time = threading.Lock()
         self._charges: dict[str, Charge] = {}
         self._finishing = False
@@ -144,12 +145,9 @@ class Supervisor:
             one.recovering = True
             threading.Thread(target=self._publish, args=(one.unit,), name=f"recover {one.unit}", daemon=True).start()
         while self._recovered:
-            unit, journals = self._recovered.popleft()
+            unit, recovered, problems = self._recovered.popleft()
             gone = self._charges.pop(unit)
-            more: dict[str, object] = {"leftover": list(gone.leftover)} if gone.leftover else {}
-            if problems := [journal.problem for journal in journals if journal.problem]:
-                more["problems"] = problems
-            recovered = sum(journal.events for journal in journals if journal.unit == unit)
+            more = {name: list(words) for name, words in (("leftover", gone.leftover), ("problems", problems)) if words}
             self._voice.state(
                 "exited", key=unit, pid=gone.pid, code=gone.code, tail=gone.tail(), recovered=recovered, **more
             )
@@ -157,13 +155,15 @@ class Supervisor:
     def _publish(self, unit: str) -> None:
         """In a thread of its own, as it waits for the broker. A process may have spoken as several units, so each looks
         at all journals; and one at a time, so that none is done while another still publishes what belongs to it."""
-        journals: Sequence[Recovered] = ()
         try:
             with self._one_at_a_time:
                 journals = self._recover()
-        finally:
-            self._recovered.append((unit, journals))
-            self._wake()
+            events = sum(journal.events for journal in journals if journal.unit == unit)
+            problems = [journal.problem for journal in journals if journal.problem]
+        except Exception as error:  # whatever it was, the end of the unit must be told
+            events, problems = 0, [f"journals were not read: {type(error).__name__}: {error}"]
+        self._recovered.append((unit, events, problems))
+        self._wake()
 
     def _adopted(self, one: Charge) -> list[int]:
         """Orphans that `one` left: children of ours that no order started, with its name or in its group."""
@@ -217,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def recover() -> "Sequence[Recovered]":
         from probe import recovery  # nobody needs it before the first unit has ended
 
-        return recovery.recover(told.journal, told.broker, keys=told.keys)
+        return recovery.recover(told.journal, told.broker)
 
     voice = Unit(NAME)
     supervisor = Supervisor(voice, recover, lease_fd)

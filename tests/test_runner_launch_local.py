@@ -1,0 +1,120 @@
+"""What is started for a unit, and the two processes a run has beside its units."""
+
+import contextlib
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.errors import BrokerFailed, ScenarioError, SupervisorFailed
+from runner.launch.daemon import Broker, Daemon, private_endpoint
+from runner.launch.local import SHIM, Launcher, Place, user_environment
+from runner.scenario.model import Legacy, Scenario, Unit
+
+
+def scenario(folder: Path, *units: Unit, **options: object) -> Scenario:
+    return Scenario("s", str(folder), "circuit.toml", units, **options)  # type: ignore[arg-type]
+
+
+def test_a_python_unit_is_started_by_the_bootstrap_and_a_command_as_it_stands(tmp_path: Path) -> None:
+    python = Unit("a", entrypoint="app:a", env={"MINE": "1"})
+    command = Unit("b", command=("./b.sh", "--fast"), cwd="sub")
+    launch = Launcher(scenario(tmp_path, python, command), Place("ipc:///bus", "r1", tmp_path / "run"))
+    start = launch(python)
+    assert start.argv == (sys.executable, "-P", "-m", "runner.launch.bootstrap", "app:a", str(tmp_path))
+    assert (start.cwd, start.out, start.err) == (
+        f"{tmp_path}/",
+        f"{tmp_path}/run/units/a.out",
+        f"{tmp_path}/run/units/a.err",
+    )
+    told = {name: value for name, value in start.env.items() if name.startswith(("CIRCUIT", "MINE"))}
+    assert told == {
+        "MINE": "1",
+        "CIRCUIT_BROKER": "ipc:///bus",
+        "CIRCUIT_RUN": "r1",
+        "CIRCUIT_UNIT": "a",
+        "CIRCUIT_JOURNAL": f"{tmp_path}/run/journals",
+    }
+    assert (launch(command).argv, launch(command).cwd) == (("./b.sh", "--fast"), f"{tmp_path}/sub")
+    assert (tmp_path / "run" / "units").is_dir()
+
+
+def test_the_scenarios_folder_and_the_older_names_are_on_the_import_path(tmp_path: Path) -> None:
+    command, python = Unit("c", command=("x",)), Unit("p", entrypoint="a:b")
+    base = {"PYTHONPATH": "/theirs", "PATH": "/bin"}
+    new, old = scenario(tmp_path), scenario(tmp_path, legacy=Legacy())
+    assert user_environment(new, base, command)["PYTHONPATH"] == f"{tmp_path}:/theirs"
+    assert user_environment(new, base, python)["PYTHONPATH"] == "/theirs"
+    assert user_environment(old, base, command)["PYTHONPATH"] == f"{tmp_path}:{SHIM}:/theirs"
+    assert user_environment(old, {}, python)["PYTHONPATH"] == str(SHIM)
+    assert "PYTHONPATH" not in user_environment(new, {}, python)
+    assert user_environment(new, base, command)["PATH"] == f"{os.path.dirname(sys.executable)}:/bin"
+
+
+def test_the_units_environment_wins_over_the_scenarios_and_both_over_the_runners(tmp_path: Path) -> None:
+    unit = Unit("c", command=("x",), env={"B": "unit", "PYTHONUNBUFFERED": ""})
+    env = user_environment(scenario(tmp_path, env={"A": "scenario", "B": "scenario"}), {"A": "runner"}, unit)
+    assert (env["A"], env["B"], env["PYTHONUNBUFFERED"]) == ("scenario", "unit", "")
+
+
+def test_an_environment_that_is_too_large_to_be_sent_is_a_mistake_in_the_scenario(tmp_path: Path) -> None:
+    unit = Unit("big", command=("x",), env={"BIG": "x" * 60_000})
+    with pytest.raises(ScenarioError, match=r"circuit\.toml: units\.big\.env has 60003 bytes") as caught:
+        Launcher(scenario(tmp_path, unit), Place("ipc:///bus", "r1", tmp_path))
+    assert len(caught.value.mistakes) == 1
+
+
+# --- broker and supervisor --------------------------------------------------------------------------------------------
+
+
+def test_the_private_endpoint_is_for_one_user_and_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 90)
+    deep.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    with private_endpoint() as endpoint:
+        path = Path(endpoint.removeprefix("ipc://"))
+        assert len(str(path)) < 104
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert not path.parent.exists()
+
+
+def test_a_broker_says_where_it_listens_and_ends_with_its_lease(tmp_path: Path) -> None:
+    with private_endpoint() as endpoint, contextlib.closing(Broker(endpoint, "r1", tmp_path)) as broker:
+        assert broker.endpoint() == endpoint
+        broker.check()
+        broker.close()
+        broker.check()
+
+
+def test_a_broker_that_does_not_come_up_says_why(tmp_path: Path) -> None:
+    with (
+        contextlib.closing(Broker("ipc://not/absolute", "r1", tmp_path)) as broker,
+        pytest.raises(BrokerFailed, match=r"the broker ended with code \d+:\n.*starts with /"),
+    ):
+        broker.endpoint()
+
+
+def test_a_broker_that_was_killed_is_noticed(tmp_path: Path) -> None:
+    with private_endpoint() as endpoint, contextlib.closing(Broker(endpoint, "r1", tmp_path)) as broker:
+        broker.endpoint()
+        os.kill(broker.pid, signal.SIGKILL)
+        assert broker.wait(10)
+        with pytest.raises(BrokerFailed, match=r"the broker ended with code -9 and said nothing \(.*broker.err\)"):
+            broker.check()
+
+
+def test_a_process_that_says_nothing_in_time_has_failed(tmp_path: Path) -> None:
+    daemon = Daemon("sleeper", ("sh", "-c", "echo hm; exec sleep 1005"), os.environ, tmp_path, SupervisorFailed)
+    try:
+        with pytest.raises(SupervisorFailed, match=r"the sleeper did not say 'ready' within 0\.1 s"):
+            daemon.said(b"ready", 0.1)
+    finally:
+        daemon.close(0)
+
+
+def test_a_program_that_is_not_there_has_failed(tmp_path: Path) -> None:
+    with pytest.raises(SupervisorFailed, match=r"the ghost could not be started: .*no-such-program"):
+        Daemon("ghost", ("no-such-program",), os.environ, tmp_path, SupervisorFailed)
