@@ -1,13 +1,13 @@
-"""Faults in words: what is wrong in one sentence, and the lines that explain it.
+"""One fault in words: what is wrong in a sentence, and the lines that explain it.
 
-Belongs here: every sentence of the verifier. Must not decide whether something is wrong. Pure: what the units are
-doing is passed in.
+Belongs here: every sentence of the verifier. Must not decide whether something is wrong, nor which finding comes first
+(`findings`). Pure: what the units are doing is passed in.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
-from heapq import nsmallest
 from typing import Any, Final
 
 from runner.scenario.state import State, UnitStatus
@@ -16,36 +16,12 @@ from runner.verifier.member import Recent
 from runner.verifier.names import nearest, slip
 from runner.verifier.pattern import Plan, Slot
 from runner.verifier.score import is_inconclusive
-from runner.verifier.verdict import Finding, FindingClass, Lost
+from runner.verifier.verdict import FindingClass, Lost
 
-EXPLAINED: Final = 1_000
-"""Findings with details; those beyond have their sentence only."""
 COMPARED: Final = 2_000
 """Keys that are looked at for one near miss."""
 _STDERR_LINES: Final = 4
 _SUSPECTS: Final = 3
-
-_ORDER: Final = {
-    cls: rank
-    for rank, cls in enumerate(
-        (
-            FindingClass.NOT_READY,
-            FindingClass.MISSING,
-            FindingClass.UNIT_FAILED,
-            FindingClass.DUPLICATE,
-            FindingClass.LATE,
-            FindingClass.ACAUSAL,
-            FindingClass.UNEXPECTED,
-            FindingClass.EXCEPTION,
-            FindingClass.BUDGET,
-            FindingClass.COUNT,
-            FindingClass.ORPHAN,
-            FindingClass.CHECK,
-            FindingClass.LOST_EVIDENCE,
-            FindingClass.LEFTOVER,
-        )
-    )
-}
 
 
 @dataclass
@@ -97,52 +73,17 @@ class Context:
             return not self.losers.isdisjoint(self.everybody[fault.circuit])
         return bool(self.losers) if fault.key is not None else fault.unit in self.losers
 
-
-def explain(context: Context, most: int | None = None) -> tuple[Finding, ...]:
-    """All faults and losses as findings, most telling first; at most `most` of them."""
-    faults = list(context.faults)
-    weak = {id(fault): is_inconclusive(fault, lost_evidence=context.lost_for(fault)) for fault in faults}
-
-    def rank(fault: Fault) -> tuple[Any, ...]:
-        at = fault.mark or fault.after
-        where = fault.mark.slot if fault.mark else fault.slot or 0
-        named = (fault.circuit or "", fault.key or "", where, fault.unit or "", fault.step or "", fault.note)
-        return weak[id(fault)], _ORDER[fault.cls], at.stamp_ns if at else 0, *named
-
-    chosen = sorted(faults, key=rank) if most is None else _leading(faults, rank, most)
-    findings = [_finding(fault, context, weak[id(fault)], full=index < EXPLAINED) for index, fault in enumerate(chosen)]
-    return in_order([*findings, *map(_lost, context.lost)])[:most]
-
-
-def _leading(faults: Sequence[Fault], rank: Any, most: int) -> list[Fault]:
-    """The first of each class, and the first ones of all."""
-    first: dict[FindingClass, Fault] = {}
-    for fault in faults:
-        if fault.cls not in first or rank(fault) < rank(first[fault.cls]):
-            first[fault.cls] = fault
-    chosen = {id(fault): fault for fault in (*first.values(), *nsmallest(most, faults, key=rank))}
-    return sorted(chosen.values(), key=rank)
-
-
-def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Findings, most telling first: the first of each class, then the rest; what is certain before what is not, and
-    lost evidence before what it leaves uncertain."""
-
-    def rank(finding: Finding) -> tuple[bool, int]:
-        order = -1 if finding.cls is FindingClass.LOST_EVIDENCE else _ORDER[finding.cls]
-        return finding.inconclusive, order
-
-    ordered = sorted(findings, key=rank)
-    seen: set[FindingClass] = set()
-    leading = [finding for finding in ordered if not (finding.cls in seen or seen.add(finding.cls))]  # type: ignore[func-returns-value]
-    first = {id(finding) for finding in leading}
-    return (*leading, *(finding for finding in ordered if id(finding) not in first))
+    def is_inconclusive(self, fault: Fault) -> bool:
+        """Whether the finding might go away, had we seen everything and exactly."""
+        return is_inconclusive(fault, lost_evidence=self.lost_for(fault))
 
 
 def exception_in_words(data: Mapping[str, Any]) -> str:
-    """What an exception event says: "ValueError: no such order"; cut to one line."""
-    kind, message = (str(data.get(name) or "") for name in ("type", "message"))
-    text = ": ".join(part for part in (kind, message) if part) or "an exception"
+    """What the data of an exception event says, on one line: "no such order (shop.py:12 in work)"."""
+    told = dict(data)
+    message, where = told.pop("message", ""), told.pop("where", "")
+    rest = ", ".join(f"{name}={value!r}" for name, value in told.items())
+    text = " ".join(part for part in (str(message), f"({where})" if where else "", rest) if part)
     return " ".join(text.split())[:300]
 
 
@@ -155,45 +96,17 @@ def span(ns: int) -> str:
     return f"{ns} ns"
 
 
-# --- one finding ------------------------------------------------------------------------------------------------------
-
-
-def _lost(lost: Lost) -> Finding:
-    many = f"events {lost.first:,} to {lost.last:,}" if lost.last > lost.first else f"event {lost.first:,}"
-    return Finding(
-        FindingClass.LOST_EVIDENCE,
-        f"{lost.unit} (incarnation {lost.incarnation}) lost {many}: {lost.why}",
-        unit=lost.unit,
-        inconclusive=True,
-    )
-
-
-def _finding(fault: Fault, context: Context, inconclusive: bool, *, full: bool) -> Finding:
-    plan = context.plans.get(fault.circuit) if fault.circuit is not None else None
-    slot = plan.slots[fault.slot] if plan is not None and fault.slot is not None else None
-    told = _Told(fault, context, plan, slot)
-    at = fault.mark or fault.after
-    return Finding(
-        cls=fault.cls,
-        message=told.message(),
-        circuit=fault.circuit,
-        key=fault.key,
-        unit=fault.mark.unit if fault.mark else slot.unit if slot else fault.unit,
-        step=slot.step if slot else fault.step,
-        stamp_ns=at.stamp_ns if at else None,
-        details=tuple(told.details()) if full else (),
-        inconclusive=inconclusive,
-    )
-
-
-class _Told:
+class Told:
     """One fault and everything that is said about it."""
 
-    def __init__(self, fault: Fault, context: Context, plan: Plan | None, slot: Slot | None) -> None:
+    def __init__(self, fault: Fault, context: Context) -> None:
         self.fault = fault
         self.context = context
-        self.plan = plan
-        self.slot = slot
+        self.plan: Plan | None = context.plans[fault.circuit] if fault.circuit is not None else None
+        self.slot: Slot | None = None
+        if self.plan is not None and fault.slot is not None:
+            self.slot = self.plan.slots[fault.slot]
+        self.inconclusive = context.is_inconclusive(fault)
         self.who = fault.key if fault.key is not None else f"{fault.circuit} (without a key)"
 
     def message(self) -> str:
@@ -229,7 +142,7 @@ class _Told:
                 return f"{fault.unit}: {fault.step} fired{key}, which {fault.circuit} forbids"
             case FindingClass.EXCEPTION:
                 key = f" for {fault.key}" if fault.key is not None else ""
-                return f"{fault.unit}: {fault.step} reported{key} {fault.note}"
+                return f"{fault.unit} reported {fault.step}{key}{f': {fault.note}' if fault.note else ''}"
             case FindingClass.COUNT:
                 many = "1 instance" if fault.value == 1 else f"{fault.value:,} instances"
                 return f"{many} of {fault.circuit} began; the scenario asks for {fault.note}"
@@ -253,32 +166,24 @@ class _Told:
 
     def details(self) -> Iterable[str]:
         """The lines that explain it, most telling first."""
-        fault = self.fault
-        if fault.cls is FindingClass.MISSING or fault.cls is FindingClass.COUNT:
-            yield from self._what_came()
-            yield from self._near_misses()
-            yield from self._suspects()
-        elif fault.cls in (FindingClass.LATE, FindingClass.ACAUSAL, FindingClass.DUPLICATE) and fault.mark is not None:
-            if fault.after is not None:
-                gap = fault.mark.stamp_ns - fault.after.stamp_ns
-                when = f"{span(gap)} after" if gap >= 0 else f"{span(-gap)} before"
-                yield f"{self._at(fault.mark)} fired {when} {self._at(fault.after)}"
-            if fault.cls is FindingClass.LATE:
-                yield f"late by {span(fault.value - fault.limit)}"
-                yield from self._suspects(fault.mark.unit)
-        elif fault.cls is FindingClass.ORPHAN and self.plan is not None:
-            first = self.plan.places[0].name
-            yield f"every journey of {fault.circuit} begins with {first}; it never fired with this key"
-            yield from self._near_keys_of_missing()
-        elif fault.cls in (FindingClass.EXCEPTION, FindingClass.UNEXPECTED):
-            yield from self._near_misses()
-            if fault.unit is not None:
-                yield from self._suspects(fault.unit)
-        if self._error():
-            yield "the clocks of the two units are known no better than that"
-        if self.context.lost_for(fault):
-            losers = ", ".join(sorted(self.context.losers))
-            yield f"evidence was lost ({losers}), so this need not be so"
+        match self.fault.cls:
+            case FindingClass.MISSING | FindingClass.COUNT:
+                yield from self._what_came()
+                yield from self._near_misses()
+                yield from self._suspects()
+            case FindingClass.LATE | FindingClass.ACAUSAL | FindingClass.DUPLICATE:
+                yield from self._when()
+            case FindingClass.ORPHAN if self.plan is not None:
+                first = self.plan.places[0].name
+                yield f"every journey of {self.fault.circuit} begins with {first}; it never fired with this key"
+                yield from self._who_lacks_it()
+            case FindingClass.EXCEPTION | FindingClass.UNEXPECTED:
+                yield from self._near_misses()
+                yield from self._suspects()
+        if self.fault.error:
+            yield "the clocks of the two units agree no better than that"
+        if self.inconclusive and self.context.lost_for(self.fault):
+            yield f"evidence of {', '.join(sorted(self.context.losers))} was lost, so this need not be so"
 
     # --- parts of sentences ------------------------------------------------------------------------------------------
 
@@ -303,28 +208,41 @@ class _Told:
 
     def _what_came(self) -> Iterable[str]:
         fault, plan = self.fault, self.plan
-        if plan is None or self.slot is None:
+        if plan is None or fault.after is None:
             return
-        if fault.after is not None:
-            since = ""
-            if fault.begun is not None and fault.begun != fault.after:
-                since = f", {span(fault.after.stamp_ns - fault.begun.stamp_ns)} after it began"
-            yield f"last reached: {self._at(fault.after)}{since}"
-            place = plan.places[fault.place or 0]
-            within = f", within {span(place.within_ns)}" if place.within_ns is not None else ""
-            yield f"next expected: {place.name}{within}"
-        if fault.note and fault.cls is FindingClass.MISSING:
+        since = ""
+        if fault.begun is not None and fault.begun != fault.after:
+            since = f", {span(fault.after.stamp_ns - fault.begun.stamp_ns)} after it began"
+        yield f"last reached: {self._at(fault.after)}{since}"
+        place = plan.places[fault.place or 0]
+        within = f", within {span(place.within_ns)}" if place.within_ns is not None else ""
+        yield f"next expected: {place.name}{within}"
+        if fault.note:
             yield fault.note
 
-    def _suspects(self, unit: str | None = None) -> Iterable[str]:
-        """What the units are doing that should have fired."""
+    def _when(self) -> Iterable[str]:
         fault = self.fault
-        statuses = self.context.statuses
-        if unit is not None:
-            suspects = [unit]
+        if fault.mark is None:
+            return
+        if fault.after is not None:
+            gap = fault.mark.stamp_ns - fault.after.stamp_ns
+            when = f"{span(gap)} after" if gap >= 0 else f"{span(-gap)} before"
+            yield f"{self._at(fault.mark)} fired {when} {self._at(fault.after)}"
+        else:
+            yield f"{self._at(fault.mark)} fired once more after the journey was complete"
+        if fault.cls is FindingClass.LATE:
+            if fault.value > fault.limit:
+                yield f"late by {span(fault.value - fault.limit)}"
+            yield from self._suspects()
+
+    def _suspects(self) -> Iterable[str]:
+        """What the units are doing that fired it or should have."""
+        fault, statuses = self.fault, self.context.statuses
+        if fault.mark is not None:
+            suspects = [fault.mark.unit]
         elif self.slot is not None:
             suspects = [name for name in statuses if self.slot.means(name)]
-            if fault.after is not None and fault.after.unit in suspects:
+            if fault.after is not None and fault.after.unit in suspects:  # the one that had it last
                 suspects = [fault.after.unit]
         else:
             suspects = [fault.unit] if fault.unit is not None else []
@@ -332,45 +250,56 @@ class _Told:
             if name in statuses:
                 yield from _doing(statuses[name])
         if len(suspects) > _SUSPECTS:
-            yield f"and {len(suspects) - _SUSPECTS:,} more units could have fired it"
+            yield f"{len(suspects) - _SUSPECTS:,} more units could have fired it"
 
     def _near_misses(self) -> Iterable[str]:
-        fault, context = self.fault, self.context
-        step = self.slot.step if self.slot is not None else fault.step
+        step = self.slot.step if self.slot is not None else self.fault.step
         if step is None:
             return
-        if fault.mark is None and fault.note in {name for names in context.fired.values() for name in names}:
-            yield f'near miss: "{fault.note}" fired, which the scenario does not name; did you mean that?'
-            return
-        stray = context.strays.get(fault.key) if fault.key is not None else None
-        if stray is not None and fault.cls is FindingClass.MISSING:
+        yield from self._same_key_elsewhere(step)
+        yield from self._similar_key_here()
+        if self.fault.mark is None:
+            yield from self._similar_name(step)
+
+    def _same_key_elsewhere(self, step: str) -> Iterable[str]:
+        key = self.fault.key
+        stray = self.context.strays.get(key) if key is not None else None
+        if stray is not None and stray[1] != step and self.fault.cls is FindingClass.MISSING:
             hint = slip(stray[1], step)
             yield f'near miss: {stray[0]} fired "{stray[1]}" with the same key{f" ({hint})" if hint else ""}'
-        if fault.key is not None:
-            for key, cls in context.odd_keys.get((fault.circuit, fault.slot), ()):
-                if hint := slip(key, fault.key):
-                    why = "which has it twice" if cls is FindingClass.DUPLICATE else "which never began"
-                    yield f'near miss: it fired with key "{key}", {why} ({hint}?)'
-                    break
-        means = self.slot.means if self.slot is not None else lambda unit: unit == fault.unit
-        if fault.mark is None and not any(step in names for unit, names in context.fired.items() if means(unit)):
-            others = {name: unit for unit, names in context.fired.items() if means(unit) for name in names}
-            if near := nearest(step, others.keys() - set(context.named)):
-                yield f'"{step}" never fired at all; {others[near]} fired "{near}", did you mean that?'
-            elif elsewhere := [unit for unit, names in context.fired.items() if step in names]:
-                yield f'"{step}" never fired there, but in {", ".join(sorted(elsewhere)[:_SUSPECTS])}'
-            else:
-                yield f'"{step}" never fired at all'
 
-    def _near_keys_of_missing(self) -> Iterable[str]:
-        """For an orphan: a journey that lacks what turned up here."""
+    def _similar_key_here(self) -> Iterable[str]:
         fault = self.fault
         if fault.key is None:
             return
-        for other in self.context.unfinished.get((fault.circuit, fault.slot), ()):
-            if hint := slip(fault.key, other):
-                yield f'near miss: "{other}" lacks exactly this ({hint}?)'
+        for key, cls in self.context.odd_keys.get((fault.circuit, fault.slot), ()):
+            if hint := slip(key, fault.key):
+                why = "which has it too often" if cls is FindingClass.DUPLICATE else "which never began"
+                yield f'near miss: it fired with key "{key}", {why} ({hint}?)'
                 return
+
+    def _similar_name(self, step: str) -> Iterable[str]:
+        fired = self.context.fired
+        means = self.slot.means if self.slot is not None else lambda unit: fnmatchcase(unit, self.fault.unit or "")
+        own = {name: unit for unit, names in fired.items() if means(unit) for name in names}
+        if step in own:
+            return
+        others = sorted(unit for unit, names in fired.items() if step in names)
+        if near := nearest(step, own.keys() - set(self.context.named)):
+            yield f'"{step}" never fired at all, but {own[near]} fired "{near}"; did you mean that?'
+        elif others:
+            yield f'"{step}" fired in {", ".join(others[:_SUSPECTS])} only'
+        else:
+            yield f'"{step}" never fired at all'
+
+    def _who_lacks_it(self) -> Iterable[str]:
+        """For an orphan: a journey that lacks what turned up here."""
+        fault = self.fault
+        if fault.key is not None:
+            for other in self.context.unfinished.get((fault.circuit, fault.slot), ()):
+                if hint := slip(fault.key, other):
+                    yield f'near miss: "{other}" lacks exactly this ({hint}?)'
+                    return
 
 
 def _times(count: int) -> str:
@@ -379,22 +308,14 @@ def _times(count: int) -> str:
 
 def _doing(status: UnitStatus) -> Iterable[str]:
     """What a unit does now, or how it ended."""
-    if status.state in (State.FAILED, State.STOPPED, State.FINISHED):
+    if status.state.ended:
         why = status.why or f"has {status.state}"
-        code = (
-            f" with code {status.exit_code}"
-            if status.exit_code is not None and "code" not in why and not status.why
-            else ""
-        )
-        yield f"{status.name} {why}{code}" if not why.startswith(status.name) else f"{why}{code}"
+        yield why if why.startswith(status.name) else f"{status.name} {why}"
         yield from (f"    {line}" for line in status.stderr_tail[-_STDERR_LINES:])
         return
     if status.state is State.CREATED:
         yield f"{status.name} was never started{f': {status.why}' if status.why else ''}"
         return
-    parts = [f"{status.name} is {status.state}"]
-    if status.blocked_on:
-        parts.append(f"blocked on {status.blocked_on}")
-    if status.last_step:
-        parts.append(f"its last probe was {status.last_step}")
-    yield ", ".join(parts)
+    blocked = f", blocked on {status.blocked_on}" if status.blocked_on else ""
+    last = f", its last probe was {status.last_step}" if status.last_step else ""
+    yield f"{status.name} is {status.state}{blocked}{last}"

@@ -7,24 +7,26 @@ Nothing here decides by the order of arrival. Arrival only says *when* something
 passed it (see `gathering`).
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from math import inf
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from probe.event import USER_KINDS, Kind
 from probe.wire import Record
-from runner.scenario.model import Probe, Scenario
+from runner.scenario.model import Scenario
 from runner.scenario.state import UnitStatus
 from runner.verifier import goals
-from runner.verifier.explain import Context, exception_in_words, explain, in_order
+from runner.verifier.explain import Context, exception_in_words
+from runner.verifier.findings import findings, in_order
 from runner.verifier.gathering import no_clock_error
 from runner.verifier.journeys import Journeys
 from runner.verifier.judge import Fault, Mark
 from runner.verifier.member import Activity, Member, Recent
 from runner.verifier.names import named_steps
 from runner.verifier.pairs import EXPLAINED, RECEIVED, SENT, PairBook
-from runner.verifier.pattern import Slot, compile_circuit, fires, holds
-from runner.verifier.rigid import Rigid, Row
+from runner.verifier.pattern import compile_circuit, fires, holds
+from runner.verifier.rigid import Rigid
+from runner.verifier.route import Gatherer, Route
 from runner.verifier.score import Book, Score
 from runner.verifier.verdict import (
     CircuitResult,
@@ -45,30 +47,6 @@ _EXCEPTION: Final = int(Kind.EXCEPTION)
 _KINDS: Final = frozenset(map(int, Kind))
 _USER: Final = frozenset(map(int, USER_KINDS))
 _PAIRED: Final = {int(Kind.SEND): SENT, int(Kind.RECEIVE): RECEIVED}
-
-Gatherer: TypeAlias = Rigid | Journeys
-
-
-class Route:
-    """Where the events of one step of one unit go. `rows` is set for the plain case: one slot of one rigid circuit,
-    without `where`; the loop in `Verifier.batch` then needs nothing else."""
-
-    __slots__ = ("begins", "nevers", "rigid", "rows", "sites", "slot", "stamp_at", "targets", "unit_at")
-
-    def __init__(self, targets: Sequence[tuple[Gatherer, Slot]], nevers: Sequence[tuple[Score, Probe]]) -> None:
-        self.targets = targets
-        self.nevers = nevers
-        self.sites: dict[int, int] = {}
-        self.rows: dict[str | None, Row] | None = None
-        self.slot = self.stamp_at = self.unit_at = 0
-        self.begins = False
-        self.rigid: Rigid | None = None
-        if len(targets) == 1 and not nevers:
-            ((gatherer, slot),) = targets
-            if isinstance(gatherer, Rigid) and not slot.where:
-                self.rigid, self.rows, self.slot = gatherer, gatherer.rows, slot.index
-                self.stamp_at, self.unit_at = gatherer.places_of(slot.index)
-                self.begins = slot.place == 0
 
 
 class Verifier:
@@ -336,7 +314,7 @@ class Verifier:
             statuses=statuses,
             faults=tuple(self.book),
         )
-        return explain(context, most)
+        return findings(context, most)
 
     def _fired(self) -> dict[str, Collection[str]]:
         return {unit: member.routes.keys() for unit, member in self.members.items()}

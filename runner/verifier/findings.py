@@ -1,0 +1,104 @@
+"""All that was found, in words and in order: most telling first.
+
+Belongs here: which finding comes before which, and how many are explained. The words are in `explain`.
+"""
+
+from collections.abc import Iterable, Sequence
+from heapq import nsmallest
+from typing import Any, Final
+
+from runner.verifier.explain import Context, Told
+from runner.verifier.judge import Fault
+from runner.verifier.verdict import Finding, FindingClass, Lost
+
+EXPLAINED: Final = 1_000
+"""Findings with details; those beyond have their sentence only."""
+
+_ORDER: Final = {
+    cls: rank
+    for rank, cls in enumerate(
+        (
+            FindingClass.NOT_READY,
+            FindingClass.MISSING,
+            FindingClass.UNIT_FAILED,
+            FindingClass.DUPLICATE,
+            FindingClass.LATE,
+            FindingClass.ACAUSAL,
+            FindingClass.UNEXPECTED,
+            FindingClass.EXCEPTION,
+            FindingClass.BUDGET,
+            FindingClass.COUNT,
+            FindingClass.ORPHAN,
+            FindingClass.CHECK,
+            FindingClass.LOST_EVIDENCE,
+            FindingClass.LEFTOVER,
+        )
+    )
+}
+
+
+def findings(context: Context, most: int | None = None) -> tuple[Finding, ...]:
+    """All faults and losses as findings, most telling first; at most `most` of them."""
+    faults = list(context.faults)
+    weak = {id(fault): context.is_inconclusive(fault) for fault in faults}
+
+    def rank(fault: Fault) -> tuple[Any, ...]:
+        """Total, so that the order of arrival shows nowhere."""
+        at = fault.mark or fault.after
+        where = fault.mark.slot if fault.mark else fault.slot or 0
+        place = -1 if fault.place is None else fault.place
+        named = (fault.circuit or "", fault.key or "", place, where, fault.unit or "", fault.step or "", fault.note)
+        return weak[id(fault)], _ORDER[fault.cls], at.stamp_ns if at else 0, *named
+
+    chosen = sorted(faults if most is None else _leading(faults, rank, most), key=rank)
+    told = [_finding(Told(fault, context), explained=index < EXPLAINED) for index, fault in enumerate(chosen)]
+    return in_order([*told, *map(_lost, context.lost)])[:most]
+
+
+def _leading(faults: Sequence[Fault], rank: Any, most: int) -> Iterable[Fault]:
+    """The first of each class, and the first ones of all."""
+    first: dict[FindingClass, Fault] = {}
+    for fault in faults:
+        if fault.cls not in first or rank(fault) < rank(first[fault.cls]):
+            first[fault.cls] = fault
+    return {id(fault): fault for fault in (*first.values(), *nsmallest(most, faults, key=rank))}.values()
+
+
+def in_order(unordered: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings, most telling first: the first of each class, then the rest; what is certain before what is not, and
+    lost evidence before what it leaves uncertain."""
+
+    def rank(finding: Finding) -> tuple[bool, int]:
+        order = -1 if finding.cls is FindingClass.LOST_EVIDENCE else _ORDER[finding.cls]
+        return finding.inconclusive, order
+
+    ordered = sorted(unordered, key=rank)
+    leading: dict[FindingClass, Finding] = {}
+    rest = [finding for finding in ordered if leading.setdefault(finding.cls, finding) is not finding]
+    return (*leading.values(), *rest)
+
+
+def _lost(lost: Lost) -> Finding:
+    many = f"events {lost.first:,} to {lost.last:,}" if lost.last > lost.first else f"event {lost.first:,}"
+    return Finding(
+        FindingClass.LOST_EVIDENCE,
+        f"{lost.unit} (incarnation {lost.incarnation}) lost {many}: {lost.why}",
+        unit=lost.unit,
+        inconclusive=True,
+    )
+
+
+def _finding(told: Told, *, explained: bool) -> Finding:
+    fault, slot = told.fault, told.slot
+    at = fault.mark or fault.after
+    return Finding(
+        cls=fault.cls,
+        message=told.message(),
+        circuit=fault.circuit,
+        key=fault.key,
+        unit=fault.mark.unit if fault.mark else slot.unit if slot else fault.unit,
+        step=slot.step if slot else fault.step,
+        stamp_ns=at.stamp_ns if at else None,
+        details=tuple(told.details()) if explained else (),
+        inconclusive=told.inconclusive,
+    )

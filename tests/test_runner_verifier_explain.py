@@ -1,0 +1,197 @@
+"""A finding explains itself: what was reached, what should have come, what the unit is doing, what nearly was it."""
+
+from typing import Any
+
+import pytest
+
+from runner.scenario.model import Circuit, Element, Optional, Probe, Scenario, Unit
+from runner.scenario.state import State, UnitStatus
+from runner.verifier import Verifier
+from runner.verifier.explain import span
+from runner.verifier.names import nearest, slip
+from runner.verifier.verdict import Finding, FindingClass
+
+MS = 1_000_000
+PATH = (
+    Probe("client", "order-sent"),
+    Probe("worker-*", "order-received", within_ns=50 * MS),
+    Probe("worker-*", "row-written", within_ns=50 * MS),
+    Probe("client", "response-received"),
+)
+UNITS = ("client", "worker-1", "worker-2")
+
+
+def judged(
+    *events: tuple[str, str, str | None, float], path: tuple[Element, ...] = PATH, **more: Any
+) -> tuple[Verifier, list[Finding]]:
+    """The findings of a run with these events (unit, step, key, milliseconds), all units having ended."""
+    statuses = more.pop("statuses", ())
+    circuit = Circuit("order", path, **more)
+    verifier = Verifier(Scenario("s", "/", "c", tuple(Unit(name) for name in UNITS), (circuit,)))
+    for unit, step, key, at_ms in sorted(events, key=lambda event: event[3]):
+        verifier.batch(unit, 1, [[1, int(at_ms * MS), step, 0, key, {}]], int(at_ms * MS))
+    for unit in UNITS:
+        verifier.final(unit, 1, 1)
+        verifier.end_unit(unit)
+    verifier.close()
+    return verifier, list(verifier.findings({status.name: status for status in statuses}))
+
+
+def whole(key: str, at_ms: float = 0, *, without: str = "") -> list[tuple[str, str, str | None, float]]:
+    places = zip(("client", "worker-1", "worker-1", "client"), PATH, strict=True)
+    return [(u, p.step, key, at_ms + n) for n, (u, p) in enumerate(places) if p.step != without]
+
+
+def test_a_missing_step_names_the_last_reached_the_next_expected_and_the_unit_that_had_it() -> None:
+    crashed = UnitStatus(
+        "worker-1", State.FAILED, exit_code=1, why="exited with code 1", stderr_tail=("Traceback", "disk I/O error")
+    )
+    _, (missing,) = judged(*whole("order-17")[:2], statuses=[crashed])
+    assert missing.message == "order-17 stopped after worker-1: order-received; worker-*: row-written did not fire"
+    assert missing.details == (
+        "last reached: worker-1: order-received, 1 ms after it began",
+        "next expected: worker-*: row-written, within 50 ms",
+        '"row-written" never fired at all',
+        "worker-1 exited with code 1",
+        "    Traceback",
+        "    disk I/O error",
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (UnitStatus("worker-1", State.CREATED, why="waits for client"), "worker-1 was never started: waits for client"),
+        (
+            UnitStatus("worker-1", State.RUNNING, blocked_on="barrier go", last_step="order-received"),
+            "worker-1 is running, blocked on barrier go, its last probe was order-received",
+        ),
+        (UnitStatus("worker-1", State.FINISHED), "worker-1 has finished"),
+    ],
+)
+def test_it_says_what_the_unit_is_doing_now(status: UnitStatus, line: str) -> None:
+    _, (missing,) = judged(*whole("order-17")[:2], statuses=[status])
+    assert missing.details[-1] == line
+
+
+def test_a_gap_in_the_middle_names_both_sides() -> None:
+    _, (missing,) = judged(*whole("k", without="row-written"), *whole("l"))
+    assert (
+        missing.message
+        == "k went from worker-1: order-received to client: response-received without worker-*: row-written"
+    )
+
+
+def test_swapped_digits_are_found_whether_the_other_key_exists_or_not() -> None:
+    wrong = [("worker-1", "row-written", "order-71", 2.5)]
+    _, found = judged(*whole("order-17", without="row-written"), *whole("order-71"), *wrong)
+    assert [f.cls for f in found] == [FindingClass.MISSING, FindingClass.DUPLICATE]
+    assert 'near miss: it fired with key "order-71", which has it too often (swapped digits?)' in found[0].details
+    _, found = judged(*whole("order-17", without="row-written"), *whole("order-20"), *wrong)
+    assert [f.cls for f in found] == [FindingClass.MISSING, FindingClass.ORPHAN]
+    assert 'near miss: it fired with key "order-71", which never began (swapped digits?)' in found[0].details
+    assert 'near miss: "order-17" lacks exactly this (swapped digits?)' in found[1].details
+
+
+def test_a_misspelt_probe_is_found_by_its_key_and_by_its_name() -> None:
+    _, (missing,) = judged(*whole("k", without="row-written"), ("worker-1", "row-writen", "k", 2.5))
+    assert 'near miss: worker-1 fired "row-writen" with the same key (one character is missing)' in missing.details
+    assert '"row-written" never fired at all, but worker-1 fired "row-writen"; did you mean that?' in missing.details
+
+
+def test_a_probe_that_another_unit_fired_is_found() -> None:
+    _, (missing,) = judged(*whole("k", without="row-written"), ("client", "row-written", "k", 2.5))
+    assert '"row-written" fired in client only' in missing.details
+
+
+def test_a_circuit_that_never_began_says_what_was_fired_instead() -> None:
+    _, (missing,) = judged(("client", "order-snet", "k", 1))
+    assert missing.message == "order never began: client: order-sent did not fire"
+    assert '"order-sent" never fired at all, but client fired "order-snet"; did you mean that?' in missing.details
+
+
+def test_a_forbidden_or_optional_probe_that_is_nearly_what_fired_does_not_pass_silently() -> None:
+    path = (*PATH, Optional(Probe("worker-*", "retried")))
+    _, found = judged(
+        *whole("k"),
+        ("worker-2", "dead-leter", "k", 9),
+        ("worker-2", "retryed", "k", 9),
+        path=path,
+        never=(Probe("worker-*", "dead-letter"),),
+    )
+    assert [(f.cls, f.inconclusive) for f in found] == [(FindingClass.MISSING, True), (FindingClass.UNEXPECTED, True)]
+    assert "did you mean that?" in found[0].details[0]
+    assert found[1].message == "order forbids worker-*: dead-letter, which never fired; is it spelt right?"
+
+
+def test_late_duplicate_and_acausal_say_by_how_much() -> None:
+    _, found = judged(
+        ("client", "order-sent", "k", 10),
+        ("worker-1", "order-received", "k", 80),
+        ("worker-2", "order-received", "k", 82),
+        ("worker-1", "row-written", "k", 75),
+        ("client", "response-received", "k", 90),
+        within_ns=60 * MS,
+    )
+    assert {f.cls.value: (f.message, f.details[0]) for f in found if "took" not in f.message} == {
+        "late": (
+            "k fired worker-*: order-received 70 ms after client: order-sent; 50 ms are allowed",
+            "worker-1: order-received fired 70 ms after client: order-sent",
+        ),
+        "duplicate": (
+            "k fired worker-*: order-received twice; once is the most",
+            "worker-2: order-received fired 2 ms after worker-1: order-received",
+        ),
+        "acausal": (
+            "k fired worker-*: row-written 5 ms before worker-*: order-received, which comes before it",
+            "worker-1: row-written fired 5 ms before worker-1: order-received",
+        ),
+    }
+    assert [f.message for f in found if "took" in f.message] == [
+        "k took 80 ms to client: response-received; 60 ms are allowed"
+    ]
+
+
+def test_the_first_of_each_class_leads_and_the_rest_follow_by_time() -> None:
+    events = [*whole("a", 1)[:2], *whole("b", 2)[:2], *whole("c", 3), ("worker-2", "row-written", "c", 9)]
+    _, found = judged(*events)
+    assert [(f.cls.value, f.key) for f in found] == [("missing", "a"), ("duplicate", "c"), ("missing", "b")]
+
+
+def test_findings_can_be_limited() -> None:
+    verifier, found = judged(*(event for n in range(40) for event in whole(f"k{n:02}", n)[:2]))
+    assert len(found) == 40
+    assert list(verifier.findings({}, most=7)) == found[:7]
+
+
+@pytest.mark.parametrize(
+    ("found", "meant", "how"),
+    [
+        ("order-71", "order-17", "swapped digits"),
+        ("row-wirtten", "row-written", "swapped letters"),
+        ("Order-17", "order-17", "upper and lower case"),
+        ("row_written", "row-written", "other signs between the words"),
+        ("row-writen", "row-written", "one character is missing"),
+        ("row-writtten", "row-written", "one character too many"),
+        ("row-wrixten", "row-written", "one character differs"),
+        ("row-written", "row-written", ""),
+        ("row-read", "row-written", ""),
+        ("", "ab", ""),
+    ],
+)
+def test_a_slip_is_told_in_words(found: str, meant: str, how: str) -> None:
+    assert slip(found, meant) == how
+
+
+def test_the_nearest_name_is_a_slip_or_nearly_the_same() -> None:
+    assert nearest("row-written", {"row-read", "row-writen"}) == "row-writen"
+    assert nearest("row-written", {"row-was-written"}) == "row-was-written"
+    assert nearest("row-written", {"order-sent"}) is None
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(7, "7 ns"), (1_500, "1.5 µs"), (50 * MS, "50 ms"), (1_234_567_890, "1.23 s"), (4_000_000_000_000, "4,000 s")],
+)
+def test_durations_have_three_digits(ns: int, text: str) -> None:
+    assert span(ns) == text

@@ -1,0 +1,82 @@
+"""Sends and receives by key: what pairs, what is alone, and what a circuit answers for."""
+
+import pytest
+
+from probe.event import Kind
+from runner.scenario.model import Circuit, Probe, Scenario, Unit
+from runner.verifier import Verifier, memory, pairs
+from runner.verifier.verdict import Finding, FindingClass, Pairs
+
+SEND, RECEIVE = int(Kind.SEND), int(Kind.RECEIVE)
+UNITS = ("api", "worker-1", "worker-2")
+
+
+def judged(
+    *events: tuple[str, str, int, str | None], circuits: tuple[Circuit, ...] = ()
+) -> tuple[Pairs, tuple[Finding, ...]]:
+    verifier = Verifier(Scenario("s", "/", "c", tuple(Unit(name) for name in UNITS), circuits))
+    for n, (unit, step, kind, key) in enumerate(events):
+        verifier.batch(unit, 1, [[1, n, step, kind, key, {}]], n)
+    for unit in UNITS:
+        verifier.end_unit(unit)
+    verifier.close()
+    return verifier.pairs(), verifier.findings({})
+
+
+def test_a_send_and_its_receive_pair_in_either_order() -> None:
+    found, findings = judged(("api", "out", SEND, "k"), ("worker-1", "in", RECEIVE, "k"))
+    assert (found, findings) == (Pairs(paired=1), ())
+    assert judged(("worker-1", "in", RECEIVE, "k"), ("api", "out", SEND, "k"))[0] == Pairs(paired=1)
+
+
+def test_the_lonely_are_listed_and_accused() -> None:
+    found, findings = judged(("api", "out", SEND, "k"), ("worker-1", "in", RECEIVE, "l"))
+    assert found == Pairs(orphan_sends=("k",), orphan_receives=("l",))
+    assert [(f.cls, f.message) for f in findings] == [
+        (FindingClass.ORPHAN, "k was sent by api: out and received by nobody"),
+        (FindingClass.ORPHAN, "l was received by worker-1: in and sent by nobody"),
+    ]
+
+
+def test_fan_out_and_a_chain_with_one_key_are_no_duplicates() -> None:
+    found, findings = judged(
+        ("api", "out", SEND, "k"),
+        ("worker-1", "in", RECEIVE, "k"),
+        ("worker-2", "in", RECEIVE, "k"),
+        ("worker-1", "out", SEND, "k"),
+        ("api", "in", RECEIVE, "k"),
+    )
+    assert (found, findings) == (Pairs(paired=1), ())
+
+
+def test_the_same_probe_twice_with_one_key_is_a_duplicate() -> None:
+    found, findings = judged(
+        ("api", "out", SEND, "k"), ("worker-1", "in", RECEIVE, "k"), ("worker-1", "in", RECEIVE, "k")
+    )
+    assert found == Pairs(paired=1, duplicate_keys=("k",))
+    assert [(f.cls, f.key) for f in findings] == [(FindingClass.DUPLICATE, "k")]
+
+
+def test_events_without_a_key_pair_with_nothing() -> None:
+    assert judged(("api", "out", SEND, None)) == (Pairs(), ())
+
+
+def test_what_a_circuit_answers_for_is_listed_and_not_accused_twice() -> None:
+    circuit = Circuit("c", (Probe("api", "out"), Probe("worker-*", "in")))
+    found, findings = judged(("api", "out", SEND, "k"), circuits=(circuit,))
+    assert found == Pairs(orphan_sends=("k",))
+    assert [f.cls for f in findings] == [FindingClass.MISSING]
+
+
+def test_pairs_of_long_ago_are_counted_and_still_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "RECENT", 50)
+    monkeypatch.setattr(memory, "RECENT", 50)
+    events = []
+    for n in range(500):
+        events.append(("api", "out", SEND, f"k{n}"))
+        if n % 100:
+            events.append(("worker-1", "in", RECEIVE, f"k{n}"))
+    events.append(("worker-2", "in", RECEIVE, "k7"))  # fan-out, very late
+    events.append(("worker-2", "in", RECEIVE, "k0"))
+    found, _ = judged(*events)
+    assert found == Pairs(paired=496, orphan_sends=("k100", "k200", "k300", "k400"))

@@ -1,0 +1,507 @@
+"""The front of the verifier: what is judged when, what the session is told, what hostile or endless input does."""
+
+import gc
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from probe.event import Kind
+from runner.scenario.model import (
+    All,
+    Budget,
+    Circuit,
+    Element,
+    Instances,
+    Optional,
+    Probe,
+    Quorum,
+    Scenario,
+    Unit,
+)
+from runner.scenario.state import State, UnitStatus
+from runner.verifier import Verifier
+from runner.verifier.verdict import FindingClass, Verdict
+
+MS = 1_000_000
+PATH = (Probe("api", "sent"), Probe("worker-*", "received", within_ns=50 * MS), Probe("api", "answered"))
+
+
+class Run:
+    """A verifier, and one incarnation of each of three units that talk to it."""
+
+    def __init__(self, *circuits: Circuit, units: tuple[Unit, ...] = (), **more: Any) -> None:
+        units = units or (Unit("api"), Unit("worker-1"), Unit("worker-2"))
+        self.verifier = Verifier(Scenario("s", "/", "circuit.toml", units, circuits), **more)
+        self.names = [unit.name for unit in units]
+        self.seq = 0
+        for name in self.names:
+            self.verifier.join(name, 1)
+
+    def fire(
+        self,
+        unit: str,
+        step: str,
+        key: str | None,
+        at_ms: float,
+        data: dict[str, Any] | None = None,
+        *,
+        kind: Kind = Kind.DEFAULT,
+        incarnation: int = 1,
+    ) -> None:
+        self.seq += 1
+        record = [self.seq, int(at_ms * MS), step, int(kind), key, data or {}]
+        self.verifier.batch(unit, incarnation, [record], int(at_ms * MS))
+
+    def say(self, at_ms: float, *units: str) -> None:
+        """Everything up to `at_ms` has been sent."""
+        for unit in units or self.names:
+            self.verifier.batch(unit, 1, [], int(at_ms * MS))
+        self.verifier.settle()
+
+    def end(self, *units: str) -> None:
+        for unit in units or self.names:
+            self.verifier.final(unit, 1, self.seq)
+            self.verifier.end_unit(unit)
+
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """Started, complete, failed, open, inconclusive."""
+        now = self.verifier.circuits()[0].instances
+        return now.started, now.complete, now.failed, now.open, now.inconclusive
+
+    def found(self) -> list[tuple[str, str | None, str | None, str | None]]:
+        return [(str(f.cls), f.key, f.unit, f.step) for f in self.verifier.findings({})]
+
+    def result(self, **more: Any) -> Any:
+        self.end()
+        self.verifier.close()
+        statuses = [UnitStatus(name, State.FINISHED, exit_code=0) for name in self.names]
+        return self.verifier.result(run="r", duration_s=1.0, statuses=statuses, **more)
+
+
+def order(*path: Element, **more: Any) -> Circuit:
+    return Circuit("order", path or PATH, **more)
+
+
+def complete(run: Run, key: str, at_ms: float = 1) -> None:
+    run.fire("api", "sent", key, at_ms)
+    run.fire("worker-1", "received", key, at_ms + 1)
+    run.fire("api", "answered", key, at_ms + 2)
+
+
+# --- when something is judged -----------------------------------------------------------------------------------------
+
+
+def test_an_instance_is_complete_once_every_watermark_has_passed_its_last_event() -> None:
+    run = Run(order())
+    complete(run, "k")
+    run.say(3, "api", "worker-1")
+    assert run.counts() == (1, 0, 0, 1, 0)
+    assert run.verifier.next_deadline_ns == 3 * MS
+    assert run.verifier.laggards(3 * MS) == {"worker-2"}
+    run.say(3, "worker-2")
+    assert run.counts() == (1, 1, 0, 0, 0)
+    assert run.verifier.next_deadline_ns is None
+    assert run.verifier.satisfied()
+
+
+def test_a_step_is_missing_once_the_watermarks_of_those_who_could_fire_it_have_passed_the_deadline() -> None:
+    run = Run(order())
+    run.fire("api", "sent", "k", 10)
+    run.say(59, "worker-1", "worker-2")
+    assert run.found() == []
+    assert run.verifier.next_deadline_ns == 60 * MS
+    assert run.verifier.laggards(60 * MS) == {"worker-1", "worker-2"}
+    run.say(60, "worker-1")
+    assert run.found() == []
+    run.say(60, "worker-2")  # api, which cannot fire it, is far behind
+    assert run.found() == [("missing", "k", "worker-*", "received")]
+    assert run.counts() == (1, 0, 1, 0, 0)
+
+
+def test_an_event_that_comes_after_all_turns_missing_into_late() -> None:
+    run = Run(order())
+    run.fire("api", "sent", "k", 10)
+    run.say(70)
+    assert run.found() == [("missing", "k", "worker-*", "received")]
+    run.verifier.join("worker-2", 2)
+    run.fire("worker-2", "received", "k", 72, incarnation=2)
+    run.fire("api", "answered", "k", 80)
+    run.verifier.final("worker-2", 2, 1)
+    run.say(90)
+    assert run.found() == [("late", "k", "worker-2", "received")]
+    assert run.counts() == (1, 0, 1, 0, 0)
+
+
+def test_a_deadline_that_begins_to_run_late_is_seen_too() -> None:
+    """Nothing bounds the first hop, so no deadline runs until it is done."""
+    run = Run(order(Probe("api", "sent"), Probe("worker-*", "received"), Probe("api", "answered", within_ns=5 * MS)))
+    run.fire("api", "sent", "k", 1)
+    run.say(500)
+    assert run.verifier.next_deadline_ns is None
+    assert run.verifier.open_instances(with_deadline=True) == 0
+    assert run.verifier.open_instances(with_deadline=False) == run.verifier.open_instances() == 1
+    run.fire("worker-1", "received", "k", 501)
+    run.verifier.settle()
+    assert run.verifier.next_deadline_ns == 506 * MS
+    assert run.verifier.open_instances(with_deadline=True) == 1
+    run.say(506)
+    assert run.found() == [("missing", "k", "api", "answered")]
+
+
+def test_a_unit_that_has_not_joined_holds_decisions_back_until_it_has_ended() -> None:
+    scenario = Scenario("s", "/", "c", (Unit("api"), Unit("worker-1")), (order(),))
+    verifier = Verifier(scenario)
+    verifier.join("api", 1)
+    verifier.batch("api", 1, [[1, MS, "sent", 0, "k", {}]], 900 * MS)
+    verifier.settle()
+    assert verifier.finding_count == 0
+    assert verifier.laggards(51 * MS) == {"worker-1"}
+    verifier.end_unit("worker-1")
+    assert verifier.finding_count == 1
+
+
+def test_without_a_deadline_a_step_is_missing_when_its_units_have_ended() -> None:
+    run = Run(order(Probe("api", "sent"), Probe("worker-*", "received"), Probe("api", "answered")))
+    run.fire("api", "sent", "k", 1)
+    run.end("worker-1")
+    assert run.found() == []
+    run.end("worker-2")
+    assert run.found() == [("missing", "k", "worker-*", "received")]
+
+
+def test_an_orphan_is_one_when_the_first_unit_has_ended() -> None:
+    run = Run(order(within_ns=5 * MS))
+    run.fire("worker-1", "received", "k", 1)
+    run.say(500)
+    assert run.counts() == (0, 0, 0, 1, 0)
+    run.end("api")
+    assert run.found() == [("orphan", "k", "worker-1", "received")]
+    assert run.counts() == (0, 0, 1, 0, 0)
+
+
+def test_what_is_not_decided_when_the_run_ends_is_open_and_the_run_inconclusive() -> None:
+    run = Run(order())
+    run.fire("api", "sent", "k", 1)
+    run.say(20)
+    run.verifier.close()
+    assert run.counts() == (1, 0, 0, 1, 0)
+    result = run.verifier.result(run="r", duration_s=1.0, statuses=())
+    assert (result.verdict, result.findings) == (Verdict.INCONCLUSIVE, ())
+    assert "still in time" in result.notes[0]
+
+
+def test_after_close_nothing_changes() -> None:
+    run = Run(order())
+    complete(run, "k")
+    run.end()
+    run.verifier.close()
+    before = run.verifier.circuits()
+    complete(run, "l", 50)
+    run.verifier.settle()
+    run.verifier.close()
+    assert run.verifier.circuits() == before
+
+
+def test_a_recording_that_nobody_settles_is_judged_all_the_same() -> None:
+    run = Run(order())
+    for n in range(10):
+        complete(run, f"k{n}", n)
+    run.end()
+    run.verifier.close()
+    assert run.counts() == (10, 10, 0, 0, 0)
+
+
+# --- events for instances that are over -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [PATH, (*PATH, Optional(Probe("worker-*", "noted")))])
+def test_an_event_for_a_complete_instance_is_a_duplicate(path: tuple[Element, ...]) -> None:
+    run = Run(order(*path))
+    complete(run, "k")
+    run.say(10)
+    assert run.counts() == (1, 1, 0, 0, 0)
+    run.fire("worker-2", "received", "k", 20)
+    run.fire("worker-1", "received", "k", 25)
+    run.say(30)
+    assert run.found() == [("duplicate", "k", "worker-2", "received")]
+    assert run.counts() == (1, 0, 1, 0, 0)
+    (finding,) = run.verifier.findings({})
+    assert finding.message == "k fired worker-*: received 3 times; once is the most"
+
+
+def test_what_may_still_come_after_completion_is_no_duplicate() -> None:
+    path = (*PATH[:1], Quorum(1, (Probe("worker-1", "got"), Probe("worker-2", "got-too"))), PATH[2])
+    run = Run(order(*path))
+    run.fire("api", "sent", "k", 1)
+    run.fire("worker-1", "got", "k", 2)
+    run.fire("api", "answered", "k", 3)
+    run.say(10)
+    assert run.counts() == (1, 1, 0, 0, 0)
+    run.fire("worker-2", "got-too", "k", 11)
+    run.say(20)
+    assert run.counts() == (1, 1, 0, 0, 0)
+    assert run.found() == []
+
+
+def test_latencies_of_a_revised_instance_count_once() -> None:
+    run = Run(order(Probe("api", "sent"), Probe("worker-*", "received", at_most=None)))
+    run.fire("api", "sent", "k", 1)
+    run.fire("worker-1", "received", "k", 2)
+    run.say(10)
+    assert run.verifier.circuits()[0].latency.max_ns == MS
+    run.fire("worker-1", "received", "k", 12)
+    run.say(20)
+    latency = run.verifier.circuits()[0].latency
+    assert (latency.count, latency.max_ns) == (1, 11 * MS)
+
+
+# --- goals ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_number_of_instances_is_one_finding() -> None:
+    run = Run(order(instances=Instances(3, 3)))
+    complete(run, "k")
+    assert not run.verifier.satisfied()
+    result = run.result()
+    assert [(f.cls, f.message) for f in result.findings] == [
+        (FindingClass.COUNT, "1 instance of order began; the scenario asks for exactly 3")
+    ]
+    assert result.verdict is result.circuits[0].verdict is Verdict.FAILED
+
+
+def test_a_circuit_that_nothing_ever_matched_does_not_pass() -> None:
+    result = Run(order()).result()
+    assert [(f.cls, f.key, f.step) for f in result.findings] == [(FindingClass.MISSING, None, "sent")]
+    assert Run(order(instances=Instances(0, None))).result().verdict is Verdict.PASSED
+
+
+def test_a_broken_budget_is_a_finding_of_its_circuit_or_hop() -> None:
+    circuit = order(budget=Budget(p99_ns=MS), hop_budgets={"api: answered": Budget(max_ns=MS // 2)})
+    run = Run(circuit)
+    complete(run, "k")
+    messages = [f.message for f in run.result().findings]
+    assert messages == [
+        "p99 of order is 2 ms; the budget is 1 ms",
+        "max of api: answered is 1 ms; the budget is 500 µs",
+    ]
+
+
+def test_an_expected_probe_that_never_fired_is_missing() -> None:
+    units = (Unit("api", ready="up", expect=("started", "stopped")),)
+    run = Run(units=units)
+    run.fire("api", "started", None, 1)
+    run.fire("api", "up", None, 1, kind=Kind.READY)
+    assert not run.verifier.satisfied()
+    result = run.result()
+    assert [(f.cls, f.unit, f.step, f.inconclusive) for f in result.findings] == [
+        (FindingClass.MISSING, "api", "stopped", False)
+    ]
+    assert result.required.completed == (("api", "up"), ("api", "started"))
+    assert result.required.missing == (("api", "stopped"),)
+
+
+def test_a_forbidden_probe_and_an_exception_are_findings() -> None:
+    run = Run(order(never=(Probe("worker-*", "dead-letter"),)))
+    complete(run, "k")
+    run.fire("worker-2", "dead-letter", "k", 5)
+    run.fire("worker-1", "ValueError", "k", 5, {"message": "no such order", "where": "shop.py:3"}, kind=Kind.EXCEPTION)
+    result = run.result()
+    assert [f.message for f in result.findings] == [
+        "worker-2: dead-letter fired for k, which order forbids",
+        "worker-1 reported ValueError for k: no such order (shop.py:3)",
+    ]
+    assert result.circuits[0].verdict is Verdict.FAILED
+    assert result.circuits[0].instances.complete == 1
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------------
+
+
+def test_lost_evidence_makes_accusations_inconclusive_and_never_lets_a_run_pass() -> None:
+    run = Run(order())
+    complete(run, "k")
+    run.fire("api", "sent", "l", 5)
+    run.verifier.lose("worker-1", 1, 7, 9, "the journal was full")
+    result = run.result()
+    assert result.verdict is result.circuits[0].verdict is Verdict.INCONCLUSIVE
+    assert run.counts() == (2, 1, 0, 0, 1)
+    lost, missing = result.findings
+    assert lost.message == "worker-1 (incarnation 1) lost events 7 to 9: the journal was full"
+    assert (missing.cls, missing.inconclusive) == (FindingClass.MISSING, True)
+    assert result.evidence.emitted == result.evidence.received + 3
+
+
+def test_lost_evidence_excuses_no_duplicate() -> None:
+    run = Run(order())
+    complete(run, "k")
+    run.fire("worker-2", "received", "k", 2.5)
+    run.verifier.lose("worker-1", 1, 7, 9, "the journal was full")
+    assert run.result().verdict is Verdict.FAILED
+    assert run.counts() == (1, 0, 1, 0, 0)
+
+
+def test_lost_evidence_of_a_unit_outside_the_circuit_leaves_its_findings_alone() -> None:
+    run = Run(order(), units=(Unit("api"), Unit("worker-1"), Unit("clock")))
+    run.fire("api", "sent", "l", 5)
+    run.verifier.lose("clock", 1, 1, 1, "the network was away")
+    result = run.result()
+    assert result.verdict is Verdict.FAILED
+    assert [f.inconclusive for f in result.findings] == [False, True]
+
+
+def test_a_clock_error_makes_a_close_call_inconclusive_and_order_lenient() -> None:
+    run = Run(order(), clock_error=lambda one, other: 2 * MS if one != other else 0)
+    run.fire("api", "sent", "close", 10)
+    run.fire("worker-1", "received", "close", 61)
+    run.fire("api", "answered", "close", 60)
+    run.fire("api", "sent", "late", 110)
+    run.fire("worker-1", "received", "late", 163)
+    run.fire("api", "answered", "late", 170)
+    result = run.result()
+    assert [(f.key, f.inconclusive) for f in result.findings] == [("late", False), ("close", True)]
+    assert run.counts() == (2, 0, 1, 0, 1)
+    hop = result.circuits[0].hops[1].latency
+    assert (hop.count, hop.negative, hop.error_ns) == (1, 1, 2 * MS)
+
+
+def test_fabric_names_and_kinds_are_neither_matched_nor_counted() -> None:
+    run = Run(order())
+    run.verifier.batch("@local", 1, [[1, MS, "sent", 0, "k", {}]], MS)
+    run.fire("api", "sent", "k", 1, kind=Kind.ARRIVE)
+    run.fire("api", "up", None, 1, kind=Kind.READY)
+    assert run.counts()[0] == 0
+    assert run.verifier.activity()["api"].events == 1
+    assert "@local" not in run.verifier.activity()
+    assert not run.verifier.has_seen("api", "sent")
+    assert run.verifier.has_seen("api", "up")
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        None,
+        7,
+        "sixsix",
+        [],
+        [1, 2, 3],
+        [1, MS, "sent", 0, "k", {}, 7],
+        ["1", MS, "sent", 0, "k", {}],
+        [1, "now", "sent", 0, "k", {}],
+        [1, 1.5, "sent", 0, "k", {}],
+        [1, MS, ["sent"], 0, "k", {}],
+        [1, MS, 5, 0, "k", {}],
+        [1, MS, "sent", "0", "k", {}],
+        [1, MS, "sent", [], "k", {}],
+        [1, MS, "sent", 99, "k", {}],
+        [1, MS, "sent", -1, "k", {}],
+        [1, MS, "sent", 0, 5, {}],
+        [1, MS, "sent", 0, ["k"], {}],
+        [1, MS, "sent", 0, "k", []],
+    ],
+    ids=repr,
+)
+def test_a_record_that_is_none_is_counted_and_disturbs_nothing(rubbish: Any) -> None:
+    run = Run(order())
+    good = [[n, n * MS, step, 0, "k", None] for n, step in ((1, "sent"), (3, "answered"))]
+    run.verifier.batch("api", 1, [good[0], rubbish, good[1]], 3 * MS)
+    run.fire("worker-1", "received", "k", 2)
+    result = run.result()
+    assert result.evidence.malformed == 1
+    assert result.evidence.received == 3
+    assert result.circuits[0].instances.complete == 1
+    assert any("no records" in line for line in result.notes)
+
+
+def test_activity_tells_what_each_unit_did_last() -> None:
+    run = Run(order())
+    complete(run, "k")
+    seen = run.verifier.activity()
+    assert (seen["api"].events, seen["api"].last_step, seen["api"].last_stamp_ns) == (2, "answered", 3 * MS)
+    assert seen["worker-2"].events == 0
+
+
+# --- no verdict depends on arrival ------------------------------------------------------------------------------------
+
+
+def test_a_journey_goes_on_under_its_new_key_though_that_came_first() -> None:
+    path = (Probe("api", "asked", rekey="row"), Probe("worker-*", "stored"), Probe("api", "told"))
+    run = Run(order(*path))
+    run.fire("worker-1", "stored", "17", 2)
+    run.fire("api", "told", "17", 3)
+    run.fire("api", "asked", "k", 1, {"row": 17})
+    run.say(10)
+    assert run.counts() == (1, 1, 0, 0, 0)
+    assert run.found() == []
+    run.fire("worker-2", "stored", "17", 12)
+    run.say(20)
+    assert run.found() == [("duplicate", "k", "worker-2", "stored")]
+
+
+def test_a_rekey_event_without_its_field_explains_why_the_journey_was_lost() -> None:
+    path = (Probe("api", "asked", rekey="row"), Probe("worker-*", "stored"))
+    run = Run(order(*path))
+    run.fire("api", "asked", "k", 1)
+    run.fire("worker-1", "stored", "17", 2)
+    missing, orphan = run.result().findings
+    assert (missing.key, missing.step, orphan.key, orphan.step) == ("k", "stored", "17", "stored")
+    assert 'api: asked had no "row" in its data, so the key stayed the same' in missing.details
+
+
+def test_events_without_a_key_share_one_instance() -> None:
+    run = Run(order())
+    run.fire("api", "sent", None, 1)
+    run.fire("worker-1", "received", None, 2)
+    run.fire("api", "answered", None, 3)
+    run.say(10)
+    assert run.counts() == (1, 1, 0, 0, 0)
+
+
+# --- endless input ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        PATH,
+        (Probe("api", "sent", at_most=None), Probe("worker-*", "received", at_least=0, at_most=3), PATH[2]),
+        (All((Probe("api", "sent"), Probe("worker-1", "received"))), PATH[2]),
+    ],
+)
+def test_a_hot_key_costs_no_memory(path: tuple[Element, ...]) -> None:
+    """A keyless circuit that is fired a hundred thousand times is one instance of fixed size."""
+    run = Run(order(*path))
+    for batch in range(100):
+        for unit, step in (("api", "sent"), ("worker-1", "received")):
+            records = [[n, (batch * 1000 + n) * 1000, step, 0, None, {}] for n in range(1, 1001)]
+            run.verifier.batch(unit, 1, records, batch * MS)
+        run.verifier.settle()
+        if batch == 20:
+            gc.collect()
+            tracemalloc.start()
+    del records
+    gc.collect()
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 100_000
+    assert run.counts()[0] == 1
+
+
+def test_what_is_kept_of_failures_is_bounded_and_all_are_counted() -> None:
+    run = Run(order(Probe("api", "sent"), Probe("worker-1", "received")))
+    count = 12_000
+    run.verifier.batch("api", 1, [[n, n, "sent", 0, f"k{n}", {}] for n in range(1, count + 1)], MS)
+    result = run.result()
+    assert run.verifier.finding_count == count
+    assert len(result.findings) == 10_000
+    assert result.circuits[0].instances.failed == count
+    assert "2,000 more findings of class missing were counted but not kept" in result.notes
+    assert len(run.verifier.findings({}, most=50)) == 50
+
+
+def test_a_unit_that_invents_steps_without_end_is_not_followed() -> None:
+    run = Run(order())
+    for n in range(10_000):
+        run.fire("api", f"step-{n}", None, 1)
+    assert run.verifier.activity()["api"].events == 10_000
+    assert sum(run.verifier.has_seen("api", f"step-{n}") for n in range(10_000)) < 5_000

@@ -1,0 +1,78 @@
+"""How far the evidence of a unit is complete, through its incarnations; and queues of deadlines."""
+
+from math import inf
+
+from runner.verifier import deadlines
+from runner.verifier.deadlines import Deadlines
+from runner.verifier.watermarks import Watermarks
+
+
+def test_a_declared_unit_has_no_mark_until_it_says_one() -> None:
+    marks = Watermarks(["api"])
+    assert marks.marks == {"api": -inf}
+    marks.join("api", 1)
+    assert marks.marks["api"] == -inf
+    marks.advance("api", 1, 5)
+    marks.advance("api", 1, 3)
+    assert marks.marks["api"] == 5
+
+
+def test_the_slowest_living_incarnation_decides() -> None:
+    marks = Watermarks(["api"])
+    for incarnation, stamp in ((1, 50), (2, 30)):
+        marks.join("api", incarnation)
+        marks.advance("api", incarnation, stamp)
+    assert marks.marks["api"] == 30
+    marks.join("api", 3)
+    assert marks.marks["api"] == -inf
+    marks.final("api", 3)
+    marks.final("api", 2)
+    assert marks.marks["api"] == 50
+
+
+def test_between_two_lives_a_unit_holds_everything_back_and_ended_nothing() -> None:
+    marks = Watermarks(["api"])
+    marks.join("api", 1)
+    marks.advance("api", 1, 50)
+    marks.final("api", 1)
+    assert marks.marks["api"] == -inf
+    marks.end("api")
+    assert marks.marks["api"] == inf
+    marks.join("api", 1)  # said again: it stays final
+    assert marks.marks["api"] == inf
+    marks.join("api", 2)
+    assert marks.marks["api"] == -inf
+
+
+def test_the_low_mark_of_nobody_is_below_everything() -> None:
+    assert Watermarks([]).low([]) == -inf
+    assert Watermarks(["api"]).low(["api", "stranger"]) == -inf
+
+
+def test_deadlines_come_up_by_place_and_time_and_only_for_what_is_open() -> None:
+    closed: set[str] = set()
+    queue: Deadlines[str] = Deadlines(2, lambda item: item not in closed)
+    queue.push(30, 0, ["a", "b"])
+    queue.push(20, 1, ["c"])
+    queue.push(10, 0, ["d"])
+    assert queue.next_ns() == 10
+    assert sorted(queue.waiting(25)) == [(10, 0), (20, 1)]
+    closed.add("d")
+    assert queue.next_ns() == 20
+    assert list(queue.due([30, 19])) == ["a", "b"]
+    assert queue.next_ns() == 20
+    closed.add("c")
+    assert queue.next_ns() is None
+    assert not queue
+
+
+def test_closed_items_do_not_pile_up() -> None:
+    closed: set[int] = set()
+    queue: Deadlines[int] = Deadlines(1, lambda item: item not in closed)
+    for n in range(300):
+        items = list(range(n * 1000, n * 1000 + 1000))
+        queue.push(10**9 + n, 0, items)
+        closed.update(items[:-1])
+    kept = sum(len(items) for heap in queue._heaps for _, _, items in heap)
+    assert kept <= 2 * 300 + deadlines.SLACK + 1000
+    assert sorted(queue.due([2 * 10**9])) == [n * 1000 + 999 for n in range(300)]
