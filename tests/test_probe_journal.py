@@ -1,0 +1,127 @@
+"""Journals: bounded, owned by one, readable by whoever comes after, and private."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from probe import journal
+from probe.errors import JournalError
+from probe.journal import (
+    FIRST_SEGMENT_BYTES,
+    HEADER_BYTES,
+    SEGMENT_BYTES,
+    Folder,
+    Journal,
+    Owner,
+    Segment,
+    folders,
+    home,
+)
+
+OWNER = Owner("run-1", "a/strange: unit", 1234567, 42, "boot")
+
+
+def test_a_segment_can_be_read_back(tmp_path: Path) -> None:
+    made = Journal(OWNER, Folder.create(tmp_path, OWNER))
+    current = made.segments[0]
+    current.map[HEADER_BYTES : HEADER_BYTES + 2] = b"\x90\x90"  # two records, for all the journal knows
+    current.words[0] = HEADER_BYTES + 2
+    current.lose()
+    made.close()
+    (path,) = folders(tmp_path)
+    assert path.name == "a_strange__unit-1234567"
+    place = Folder(path)
+    (segment,), owner = place.segments()
+    assert owner == OWNER
+    assert (segment.first, segment.last, segment.lost, segment.head) == (1, 2, 1, HEADER_BYTES + 2)
+    segment.close()
+    place.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_living_journal_is_locked(tmp_path: Path) -> None:
+    made = Journal(OWNER, Folder.create(tmp_path, OWNER))
+    (path,) = folders(tmp_path)
+    with pytest.raises(BlockingIOError):
+        Folder(path)
+    made.close()
+    Folder(path).close()
+
+
+def test_growth_is_bounded_and_freed_segments_are_used_again(tmp_path: Path) -> None:
+    made = Journal(OWNER, Folder.create(tmp_path, OWNER), bound=FIRST_SEGMENT_BYTES + 2 * SEGMENT_BYTES)
+    assert made.roll(10) is not None
+    third = made.roll(20)
+    assert third is not None
+    assert made.roll(30) is None
+    assert "MiB are not acknowledged" in made.why_full
+    assert [segment.last for segment in made.segments] == [9, 19, None]
+    made.free(20)  # the first one goes, the second becomes the spare
+    assert made.bytes == 2 * SEGMENT_BYTES
+    again = made.roll(30)
+    assert again is not None
+    assert (again.first, again.last, again.lost, again.head) == (30, None, 0, HEADER_BYTES)
+    assert made.why_full == ""
+    made.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spare_is_wanted_when_the_segment_is_half_full() -> None:
+    made = Journal(OWNER, None)
+    assert not made.wants_spare()
+    made.segments[0].words[0] = FIRST_SEGMENT_BYTES // 2 + 8
+    assert made.wants_spare()
+    spare = made.make_spare()
+    assert spare is not None
+    made.keep(spare)
+    assert not made.wants_spare()
+    assert made.roll(2) is spare
+    made.close()
+
+
+def test_a_disk_that_refuses_is_a_full_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Journal(OWNER, Folder.create(tmp_path, OWNER))
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "_reserve", refuse)
+        assert made.roll(2) is None
+    assert made.why_full == "No space left on device"
+    assert sorted(path.name for path in next(folders(tmp_path)).iterdir()) == ["000001.segment"]
+    spare = made.make_spare()
+    assert spare is not None
+    made.keep(spare)
+    assert made.roll(2) is spare
+    made.remove()
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 10_000], ids=["empty", "short", "other"])
+def test_what_is_no_journal_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "000001.segment"
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=r"000001\.segment"):
+        Segment.open(path)
+
+
+def test_names_that_do_not_fit_into_a_header_are_refused() -> None:
+    with pytest.raises(JournalError, match="too long"):
+        Journal(Owner("r" * 5000, "unit", 1, 1, "boot"), None)
+
+
+def test_journals_of_this_user_are_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    path = home("")
+    assert path == tmp_path / f"circuit-{os.getuid()}"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    path.chmod(0o755)
+    with pytest.raises(JournalError, match="not private"):
+        home("")
+
+
+def test_a_configured_folder_is_made(tmp_path: Path) -> None:
+    assert home(str(tmp_path / "a" / "b")).is_dir()
+    assert list(folders(tmp_path / "missing")) == []
