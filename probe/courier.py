@@ -361,7 +361,8 @@ class Courier(threading.Thread):
                     link.prepare()
                 if spoke:
                     self.alarm.wait(PACE_MS)
-                elif not ready and all(link.doze() for link in links):
+                elif not ready and not self._new and all(link.doze() for link in links):
+                    # a link that came between poll and hush has rung in vain, hence the look at _new
                     timers = [timer for link in links if (timer := link.timer_s) is not None]
                     wait_s = max(0.0, min(timers) - time.monotonic()) if timers else None
                     poller.poll(None if wait_s is None else math.ceil(wait_s * 1000))
