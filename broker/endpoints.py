@@ -5,7 +5,6 @@ ipc:///folder/name      the folder is made, and removed at the end, if it is not
 """
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -93,6 +92,10 @@ def _make_folder(folder: Path) -> bool:
 
 def _check_free(path: Path) -> None:
     """Binding takes over the path from whoever listens there, so somebody has to ask first."""
+    if not path.exists():
+        return
+    import socket  # seldom needed, and slow to import for a process that others wait for
+
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))

@@ -59,6 +59,9 @@ class Listener:
             self.socket.ipv6 = "[" in endpoint
             self.socket.tcp_keepalive = 1
         self._monitor = self.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._poller = zmq.Poller()
+        self._poller.register(self.socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
         try:
             self._connect(timeout_s)
         except BaseException:
@@ -91,10 +94,13 @@ class Listener:
         it was so within `timeout_ms` (None: no limit)."""
         if self._stash:
             return True
-        poller = zmq.Poller()
-        for source in (self.socket, self._monitor, *others):
-            poller.register(source, zmq.POLLIN)
-        return bool(poller.poll(timeout_ms))
+        for other in others:
+            self._poller.register(other, zmq.POLLIN)
+        try:
+            return bool(self._poller.poll(timeout_ms))
+        finally:
+            for other in others:
+                self._poller.unregister(other)
 
     def command(self, order: m.Order, to: Sequence[str] = ()) -> None:
         """Send `order` to the units (or supervisors) named in `to`; to all that are connected if there are none."""
@@ -135,18 +141,15 @@ class Listener:
     def _until(self, reached: Callable[[], bool], timeout_s: float) -> None:
         """Take what comes until `reached`; entries go to the stash."""
         deadline = time.monotonic() + timeout_s
-        poller = zmq.Poller()
-        poller.register(self.socket, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
         while not reached():
             left_ms = math.ceil((deadline - time.monotonic()) * 1000)
-            if left_ms <= 0 or not poller.poll(left_ms):
+            if left_ms <= 0 or not self._poller.poll(left_ms):
                 raise BrokerFailed(f"no broker answers at {self.endpoint} within {timeout_s:g} s; is it running?")
             self._stash = self.receive(len(self._stash) + 1)
 
     def _watch_connection(self) -> None:
         """Say HELLO on every new connection: a broker that was restarted does not know us."""
-        while self._monitor.poll(0):
+        while int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
             connected = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
             self._welcome = False
             if connected:
