@@ -64,7 +64,7 @@ def test_a_missing_step_names_the_last_reached_the_next_expected_and_the_unit_th
         (UnitStatus("worker-1", State.CREATED, why="waits for client"), "worker-1 was never started: waits for client"),
         (
             UnitStatus("worker-1", State.RUNNING, blocked_on="barrier go", last_step="order-received"),
-            "worker-1 is running, blocked on barrier go, its last probe was order-received",
+            "worker-1 is running, blocked on barrier go; its last probe was order-received",
         ),
         (UnitStatus("worker-1", State.FINISHED), "worker-1 has finished"),
     ],
@@ -86,10 +86,16 @@ def test_swapped_digits_are_found_whether_the_other_key_exists_or_not() -> None:
     wrong = [("worker-1", "row-written", "order-71", 2.5)]
     _, found = judged(*whole("order-17", without="row-written"), *whole("order-71"), *wrong)
     assert [f.cls for f in found] == [FindingClass.MISSING, FindingClass.DUPLICATE]
-    assert 'near miss: it fired with key "order-71", which has it too often (swapped digits?)' in found[0].details
+    assert (
+        'near miss: worker-1: row-written fired with key "order-71", which has it too often (swapped digits?)'
+        in found[0].details
+    )
     _, found = judged(*whole("order-17", without="row-written"), *whole("order-20"), *wrong)
     assert [f.cls for f in found] == [FindingClass.MISSING, FindingClass.ORPHAN]
-    assert 'near miss: it fired with key "order-71", which never began (swapped digits?)' in found[0].details
+    assert (
+        'near miss: worker-1: row-written fired with key "order-71", which never began (swapped digits?)'
+        in found[0].details
+    )
     assert 'near miss: "order-17" lacks exactly this (swapped digits?)' in found[1].details
 
 

@@ -46,14 +46,14 @@ class Context:
         return frozenset(lost.unit for lost in self.lost)
 
     @cached_property
-    def odd_keys(self) -> dict[tuple[str | None, int | None], list[tuple[str, FindingClass]]]:
-        """(circuit, slot) -> keys that turned up there and should not have, or too often."""
-        odd: dict[tuple[str | None, int | None], list[tuple[str, FindingClass]]] = {}
+    def odd_keys(self) -> dict[tuple[str | None, int | None], list[Fault]]:
+        """(circuit, slot) -> faults whose key turned up there and should not have, or too often."""
+        odd: dict[tuple[str | None, int | None], list[Fault]] = {}
         for fault in self.faults:
             if fault.key is not None and fault.cls in (FindingClass.ORPHAN, FindingClass.DUPLICATE):
-                keys = odd.setdefault((fault.circuit, fault.slot), [])
-                if len(keys) < COMPARED:
-                    keys.append((fault.key, fault.cls))
+                faults = odd.setdefault((fault.circuit, fault.slot), [])
+                if len(faults) < COMPARED:
+                    faults.append(fault)
         return odd
 
     @cached_property
@@ -230,10 +230,8 @@ class Told:
             yield f"{self._at(fault.mark)} fired {when} {self._at(fault.after)}"
         else:
             yield f"{self._at(fault.mark)} fired once more after the journey was complete"
-        if fault.cls is FindingClass.LATE:
-            if fault.value > fault.limit:
-                yield f"late by {span(fault.value - fault.limit)}"
-            yield from self._suspects()
+        if fault.cls is FindingClass.LATE and fault.value > fault.limit:
+            yield f"late by {span(fault.value - fault.limit)}"
 
     def _suspects(self) -> Iterable[str]:
         """What the units are doing that fired it or should have."""
@@ -253,29 +251,26 @@ class Told:
             yield f"{len(suspects) - _SUSPECTS:,} more units could have fired it"
 
     def _near_misses(self) -> Iterable[str]:
-        step = self.slot.step if self.slot is not None else self.fault.step
+        fault = self.fault
+        step = self.slot.step if self.slot is not None else fault.step
         if step is None:
             return
-        yield from self._same_key_elsewhere(step)
-        yield from self._similar_key_here()
-        if self.fault.mark is None:
-            yield from self._similar_name(step)
-
-    def _same_key_elsewhere(self, step: str) -> Iterable[str]:
-        key = self.fault.key
-        stray = self.context.strays.get(key) if key is not None else None
-        if stray is not None and stray[1] != step and self.fault.cls is FindingClass.MISSING:
+        stray = self.context.strays.get(fault.key) if fault.key is not None else None
+        if stray is not None and stray[1] != step and fault.cls is FindingClass.MISSING:
             hint = slip(stray[1], step)
             yield f'near miss: {stray[0]} fired "{stray[1]}" with the same key{f" ({hint})" if hint else ""}'
+        yield from self._similar_key_here()
+        if fault.mark is None:
+            yield from self._similar_name(step)
 
     def _similar_key_here(self) -> Iterable[str]:
         fault = self.fault
         if fault.key is None:
             return
-        for key, cls in self.context.odd_keys.get((fault.circuit, fault.slot), ()):
-            if hint := slip(key, fault.key):
-                why = "which has it too often" if cls is FindingClass.DUPLICATE else "which never began"
-                yield f'near miss: it fired with key "{key}", {why} ({hint}?)'
+        for odd in self.context.odd_keys.get((fault.circuit, fault.slot), ()):
+            if odd.mark is not None and odd.key is not None and (hint := slip(odd.key, fault.key)):
+                why = "which has it too often" if odd.cls is FindingClass.DUPLICATE else "which never began"
+                yield f'near miss: {self._at(odd.mark)} fired with key "{odd.key}", {why} ({hint}?)'
                 return
 
     def _similar_name(self, step: str) -> Iterable[str]:
@@ -308,14 +303,14 @@ def _times(count: int) -> str:
 
 def _doing(status: UnitStatus) -> Iterable[str]:
     """What a unit does now, or how it ended."""
+    last = f"; its last probe was {status.last_step}" if status.last_step else ""
     if status.state.ended:
         why = status.why or f"has {status.state}"
-        yield why if why.startswith(status.name) else f"{status.name} {why}"
-        yield from (f"    {line}" for line in status.stderr_tail[-_STDERR_LINES:])
-        return
-    if status.state is State.CREATED:
+        yield f"{why if why.startswith(status.name) else f'{status.name} {why}'}{last}"
+        if status.state is State.FAILED:
+            yield from (f"    {line}" for line in status.stderr_tail[-_STDERR_LINES:])
+    elif status.state is State.CREATED:
         yield f"{status.name} was never started{f': {status.why}' if status.why else ''}"
-        return
-    blocked = f", blocked on {status.blocked_on}" if status.blocked_on else ""
-    last = f", its last probe was {status.last_step}" if status.last_step else ""
-    yield f"{status.name} is {status.state}{blocked}{last}"
+    else:
+        blocked = f", blocked on {status.blocked_on}" if status.blocked_on else ""
+        yield f"{status.name} is {status.state}{blocked}{last}"
