@@ -18,9 +18,9 @@ SECOND = 1_000_000_000
 class Play:
     """A lifecycle, and a clock that moves by hand."""
 
-    def __init__(self, *units: Unit, served: bool = True, **options: Any) -> None:
+    def __init__(self, *units: Unit, served: bool = True, begins: bool = True, **options: Any) -> None:
         scenario = Scenario("s", "/s", "circuit.toml", units, **options)
-        self.lifecycle = Lifecycle(scenario, self._start, 0)
+        self.lifecycle = Lifecycle(scenario, self._start, 0 if begins else None)
         self.now_ns = 0
         self._seq = 0
         if served:
@@ -359,8 +359,9 @@ def test_the_scenarios_time_is_over_for_whoever_still_runs_except_services() -> 
     assert play.accused == [(FindingClass.UNIT_FAILED, "a still ran when the scenario's time of 30 s was over")]
 
 
-def test_the_time_of_a_run_counts_from_its_beginning() -> None:
-    play = Play(python("a"), timeout_ns=10 * SECOND)
+def test_nothing_is_started_and_no_time_runs_before_the_beginning() -> None:
+    play = Play(python("a"), timeout_ns=10 * SECOND, begins=False)
+    assert (play.told(), play.lifecycle.next_deadline_ns) == ([], None)
     play.lifecycle.begin(5 * SECOND)
     play.now_ns = 5 * SECOND
     play.comes_up("a")

@@ -33,16 +33,17 @@ ENDED_BY_US: Final = frozenset({0, -15, 143, -2, 130})
 
 
 class Lifecycle:
-    """All units of one run. `launch` makes the order that starts a unit."""
+    """All units of one run. `launch` makes the order that starts a unit. The run begins at `now_ns`; None: when `begin`
+    is called."""
 
-    def __init__(self, scenario: Scenario, launch: Callable[[Unit], Start], now_ns: int) -> None:
+    def __init__(self, scenario: Scenario, launch: Callable[[Unit], Start], now_ns: int | None = None) -> None:
         self._older = legacy = scenario.legacy
         self._limit_ns = scenario.timeout_ns
         self._launch = launch
-        self._now_ns = now_ns
-        self._deadline_ns = now_ns + scenario.timeout_ns
+        self._now_ns = now_ns or 0
+        self._deadline_ns: int | None = None
         self._linger = Linger(legacy) if legacy is not None else None
-        self._served = self._begun = self._dismissed = self._settled = False
+        self._served = self._complete = self._dismissed = self._settled = False
         self._stopped_why = ""
         self._forgiven: set[tuple[str, int]] = set()
         needed = {name for unit in scenario.units for name in unit.after}
@@ -57,9 +58,11 @@ class Lifecycle:
             if legacy is not None and life.external:  # test functions emit for it, nobody joins as it
                 life.up = life.service = True
                 life.state = State.READY
+        if now_ns is not None:
+            self.begin(now_ns)
 
     def begin(self, now_ns: int) -> None:
-        """The time of the run counts from now, not from when this was made."""
+        """From now on units may be started, and the run's time counts."""
         self._now_ns, self._deadline_ns = now_ns, now_ns + self._limit_ns
 
     # --- what happened ------------------------------------------------------------------------------------------------
@@ -130,7 +133,8 @@ class Lifecycle:
             self._check_the_run()
         if self._stopped_why:
             return self._stop_all()
-        return [*self._let_begin(), *self._stop_some()] if self._served else []
+        may_start = self._served and self._deadline_ns is not None
+        return [*self._let_begin(), *self._stop_some()] if may_start else []
 
     def _let_begin(self) -> list[Directed]:
         orders = []
@@ -240,7 +244,7 @@ class Lifecycle:
         for life in self._lives.values():
             if not life.state.ended and life.stopping_ns is None:
                 due += [life.ready_due_ns, life.end_due_ns, life.head_start_end_ns]
-        return min(time for time in due if time is not None)
+        return min((time for time in due if time is not None), default=None)
 
     def statuses(self) -> tuple[UnitStatus, ...]:
         """Every unit, in the scenario's order. How often its probes fired is not known here."""
@@ -330,8 +334,8 @@ class Lifecycle:
 
     def _run(self) -> None:
         """Once all have been ready, whoever is ready runs."""
-        self._begun = self._begun or self.all_up
-        for life in self._lives.values() if self._begun else ():
+        self._complete = self._complete or self.all_up
+        for life in self._lives.values() if self._complete else ():
             if life.state is State.READY:
                 life.state = State.RUNNING
 
@@ -363,7 +367,7 @@ class Lifecycle:
                 if life.alive and not life.state.ended and not life.service:
                     self._fail(life, f"still ran when the scenario's time of {limit} was over")
             self.stop(f"the scenario's time of {limit} was over")
-        elif self._linger is not None and self._begun:
+        elif self._linger is not None and self._complete:
             complete = not any(life.missing for life in self._lives.values() if not life.external)
             self._dismissed = self._linger.over(complete, self._now_ns)
 

@@ -86,7 +86,7 @@ class _Live:
         self._signals = signals
         self._place = place
         self._started_ns = time.monotonic_ns()
-        lifecycle = Lifecycle(scenario, Launcher(scenario, place), self._started_ns)
+        lifecycle = Lifecycle(scenario, Launcher(scenario, place))
         self._intake = Intake(scenario, lifecycle, self._past)
         self._picture = Picture(scenario, self._intake, self._started_ns)
         self._output = Output(scenario, folder.units) if verbose else None
