@@ -49,7 +49,7 @@ RESULT = Result(
 
 def test_the_file_has_the_fields_of_the_contract() -> None:
     plain = json.loads(record.dump(RESULT))
-    numbers = {"count": 100, "p50_ns": 1, "p90_ns": 2, "p99_ns": 3, "max_ns": 4, "error_ns": 5}
+    numbers = {"count": 100, "p50_ns": 1, "p90_ns": 2, "p99_ns": 3, "max_ns": 4, "error_ns": 5, "negative": 0}
     assert plain["schema"] == 1
     assert plain["verdict"] == "failed"
     assert plain["units"] == [
