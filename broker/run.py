@@ -15,7 +15,7 @@ from broker import access, log
 from broker.errors import BrokerError
 from broker.ledger import Account, Ledger, Outcome
 from probe import wire
-from probe.message import Command, Events, Final, Gap
+from probe.message import Command, Events, Final, Gap, Hello
 
 SMALLEST_RECORD: typing.Final = 7
 """Bytes of a record with nothing in it; more records than fit into a body are no records."""
@@ -54,14 +54,15 @@ class Run:
         self.log = log.Log(folder / log.FILE_NAME, self._remember)
         self.counters["torn_bytes"] = self.log.cut
 
-    def join(self, unit: str, incarnation: int, frames: Sequence[bytes]) -> Account:
-        """The account of an incarnation that says HELLO; its first one is kept. Raises BrokerError: too many."""
-        account = self.ledger.find(unit, incarnation)
-        if account is None:
-            if len(self.ledger) >= access.MAX_INCARNATIONS:
-                raise BrokerError(f"run {self.name!r} has {access.MAX_INCARNATIONS} incarnations already")
-            account = self.ledger.open(unit, incarnation)
-            self._keep(unit, incarnation, frames)
+    def join(self, hello: Hello, frames: Sequence[bytes]) -> Account:
+        """The account of the incarnation that says HELLO. Its first one is kept, and any that says it still waits for
+        an answer, so that whoever follows the log answers again. Raises BrokerError: too many incarnations."""
+        account = self.ledger.find(hello.unit, hello.incarnation)
+        if account is None and len(self.ledger) >= access.MAX_INCARNATIONS:
+            raise BrokerError(f"run {self.name!r} has {access.MAX_INCARNATIONS} incarnations already")
+        if account is None or hello.waiting:
+            self._keep(hello.unit, hello.incarnation, frames)
+        account = self.ledger.open(hello.unit, hello.incarnation)
         account.rewinding = False
         return account
 

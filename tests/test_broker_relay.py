@@ -125,6 +125,15 @@ def test_a_reconnecting_unit_is_told_where_to_go_on_and_its_hello_is_kept_once(
     assert [entry.incarnation for entry in log.scan(broker.log) if isinstance(entry.message, m.Hello)] == [1, 2]
 
 
+def test_a_hello_that_still_waits_for_an_answer_is_kept_so_that_somebody_answers(
+    broker: BrokerProcess, unit: Peer
+) -> None:
+    hello = m.Hello(m.VERSION, "unit", RUN, "api", 1, waiting=("barrier/go/1",))
+    unit.say(hello)
+    unit.hear(m.Welcome)
+    assert messages(broker)[-1] == hello
+
+
 def test_many_small_messages_from_many_units_all_arrive_in_order(broker: BrokerProcess) -> None:
     with contextlib.ExitStack() as stack:
         units = [stack.enter_context(Peer.unit(broker.endpoint, f"unit-{n}")) for n in range(30)]
