@@ -216,14 +216,21 @@ def _described(error: BaseException) -> dict[str, Any]:
         message = str(error)
     except Exception:
         message = ""
-    found: dict[str, Any] = {"message": message}
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is not None:
+    place = _place(error)
+    return {"message": message, "where": place} if place else {"message": message}
+
+
+def _place(error: BaseException) -> str:
+    """Where it came from: the last frame that does not only import, or where the text is wrong that was to be imported."""
+    if isinstance(error, SyntaxError) and isinstance(error.filename, str) and os.path.exists(error.filename):
+        return f"{error.filename}:{error.lineno}"
+    place, trace = "", error.__traceback__
+    while trace is not None:
         code = trace.tb_frame.f_code
-        found["where"] = f"{code.co_filename}:{trace.tb_lineno} in {code.co_name}"
-    return found
+        if not code.co_filename.startswith("<frozen importlib"):
+            place = f"{code.co_filename}:{trace.tb_lineno} in {code.co_name}"
+        trace = trace.tb_next
+    return place
 
 
 # --- all units of this process ---

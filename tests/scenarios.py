@@ -208,7 +208,7 @@ class Place:
 
     def left(self) -> list[str]:
         """Processes and files that are still there though every command has ended."""
-        return [*self.processes().values(), *(str(path) for path in self.temporary.iterdir())]
+        return [*self.processes().values(), *(str(path) for path in self.temporary.rglob("*") if not path.is_dir())]
 
     def clear(self) -> None:
         """End what a failed test left."""

@@ -60,7 +60,7 @@ def execute(argv: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
     except TyperException as error:
-        typer.echo(f"circuit-run: {error}", err=True)
+        typer.echo(f"circuit-run: {error.format_message()}", err=True)
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return int(ExitCode.INTERRUPTED)

@@ -14,7 +14,7 @@ from runner.errors import SupervisorFailed
 from runner.history import record, replay
 from runner.history.folder import RunFolder
 from runner.launch import callback, kin
-from runner.launch.daemon import Broker, Daemon, Supervisor, private_endpoint
+from runner.launch.daemon import Broker, Supervisor, private_endpoint
 from runner.launch.lifecycle import SUPERVISOR, Lifecycle
 from runner.launch.local import Launcher, Place
 from runner.listen import Listener
@@ -36,7 +36,6 @@ SYNC_NS = 20_000_000
 LOOP_MS = 100
 END_NS = 10_000_000_000
 """How long the supervisor may take to publish what is in the journals after every unit has ended."""
-LEFTOVER_S = 5.0
 BATCH = 256
 """Log entries digested before the loop looks at anything else."""
 
@@ -59,7 +58,7 @@ def run(scenario: Scenario, folder: RunFolder, screen: Screen, *, verbose: bool 
         stack.callback(folder.endpoint.unlink, missing_ok=True)
         listener = stack.enter_context(contextlib.closing(Listener(endpoint, folder.run)))
         rest = stack.enter_context(older.rest_of(scenario, place))
-        live = _Live(scenario, folder, screen, listener, (broker, supervisor), signals, place, verbose=verbose)
+        live = _Live(scenario, folder, screen, listener, broker, supervisor, signals, place, verbose=verbose)
         return live.run(rest)
 
 
@@ -72,7 +71,8 @@ class _Live:
         folder: RunFolder,
         screen: Screen,
         listener: Listener,
-        daemons: tuple[Daemon, ...],
+        broker: Broker,
+        supervisor: Supervisor,
         signals: Signals,
         place: Place,
         *,
@@ -82,7 +82,8 @@ class _Live:
         self._folder = folder
         self._screen = screen
         self._listener = listener
-        self._daemons = daemons
+        self._broker = broker
+        self._supervisor = supervisor
         self._signals = signals
         self._place = place
         self._started_ns = time.monotonic_ns()
@@ -94,7 +95,7 @@ class _Live:
         self._next_frame_ns = 0
         self._next_sync_ns = 0
         self._quiet_since_ns: int | None = None
-        self._woken_by = [signals.fileno(), *(daemon.fileno() for daemon in daemons)]
+        self._woken_by = [signals.fileno(), broker.fileno(), supervisor.fileno()]
         if (keys := screen.fileno()) is not None:
             self._woken_by.append(keys)
 
@@ -146,9 +147,8 @@ class _Live:
 
     def _leftovers(self) -> list[str]:
         """Processes of the run that still live though the supervisor has ended."""
-        self._daemons[-1].wait(LEFTOVER_S)
-        ours = {self._daemons[0].pid, *kin.descendants(os.getpid())}
-        return [f"{kin.title(pid)} outlived the run" for pid in kin.strays(self._folder.run) if pid not in ours]
+        ours = {self._broker.pid, *kin.descendants(os.getpid())}
+        return [f"{kin.title(pid)} outlived the run" for pid in self._supervisor.leftovers() if pid not in ours]
 
     # --- one turn of the loop -----------------------------------------------------------------------------------------
 
@@ -167,8 +167,8 @@ class _Live:
         self._listener.wait(self._woken_by, self._patience_ms(now_ns))
         self._obey_people()
         if not self._digest() and not self._intake.closed:
-            for daemon in self._daemons:
-                daemon.check()
+            self._broker.check()
+            self._supervisor.check()
         return self._interrupted
 
     def _digest(self) -> bool:
