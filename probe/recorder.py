@@ -18,6 +18,7 @@ from probe.tail import Point
 from probe.wire import record_packer
 
 _SURELY_FITS: Final = limits.SURELY_FITS
+_PLAIN_INT: Final = 1 << 63
 _CANNOT_PACK: Final = (TypeError, ValueError, OverflowError, IndexError, MemoryError)
 """What the fast lane raises when a record does not pack or does not fit. Not `Exception`: an error that the caller's
 own signal handler raises in the middle of a probe belongs to the caller."""
@@ -68,6 +69,9 @@ def _probe(kind: Kind, doc: str) -> Any:
                                 self._drain()
             except _CANNOT_PACK:
                 pass
+        elif type(key) is int and -_PLAIN_INT < key < _PLAIN_INT:  # the most common key that is no text
+            fire(self, step, f"{key}", **data)
+            return
         self.record(number, step, key, data)
 
     fire.__name__ = fire.__qualname__ = {0: "emit"}.get(number, kind.name.lower())

@@ -141,6 +141,11 @@ def _no_ext(code: int, _data: bytes) -> object:
     raise ValueError(f"extension type {code} is not part of this protocol")
 
 
+def _ext_text(code: int, data: bytes) -> str:
+    """What stands for an extension type in the data of an event: it must not cost the events around it."""
+    return f"<extension {code}: {len(data)} bytes>"
+
+
 def _as_map(value: m.Message | m.Order) -> dict[str, Any]:
     return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
@@ -265,7 +270,7 @@ def _unpacker(body: bytes | memoryview, unicode_errors: str) -> Any:
     unpacker = msgpack.Unpacker(
         raw=False,
         strict_map_key=False,
-        ext_hook=_no_ext,
+        ext_hook=_ext_text,
         unicode_errors=None if unicode_errors == "strict" else unicode_errors,
         max_buffer_size=len(body) + 1,
         max_array_len=MAX_DATA_BYTES,

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgpack import ExtType
 from small_broker import PATIENCE_S, SmallBroker
 
 import probe
-from probe import emitter, limits, wire
+from probe import emitter, journal, limits, wire
 from probe import message as m
 from probe.emitter import Unit
 from probe.environment import Environment
@@ -155,6 +156,12 @@ def test_odd_arguments_become_something_readable(
     assert said(broker, unit) == [expected]
 
 
+def test_an_extension_type_does_not_cost_the_events_around_it(broker: SmallBroker, unit: Unit) -> None:
+    unit.emit("a")
+    unit.emit("b", x=ExtType(5, b"12"))
+    assert said(broker, unit) == [["a", 0, None, {}], ["b", 0, None, {"x": "<extension 5: 2 bytes>"}]]
+
+
 def test_data_without_end_is_cut(broker: SmallBroker, unit: Unit) -> None:
     unit.emit("a", x=LOOP)
     ((_, _, _, data),) = said(broker, unit)
@@ -243,7 +250,11 @@ def test_a_signal_handler_may_emit_in_the_middle_of_an_emit(broker: SmallBroker,
     assert len([step for step, *_ in records if step == "handled"]) == handled
 
 
-def test_an_interruption_in_the_middle_of_an_emit_tears_nothing(broker: SmallBroker, unit: Unit, alarm: Any) -> None:
+def test_an_interruption_in_the_middle_of_an_emit_tears_nothing(
+    broker: SmallBroker, unit: Unit, alarm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "FIRST_SEGMENT_BYTES", 16 << 20)  # opening a file is no work for such a main thread
+
     class Interrupted(BaseException):
         pass
 
