@@ -188,9 +188,9 @@ class Gathering(ABC, Generic[Instance]):
         found: set[str] = set()
         if self._satisfied and self._satisfied[0][0] <= until_ns:
             latest = max(entry[0] for entry in self._satisfied if entry[0] <= until_ns)
-            found |= {unit for unit in self.everybody if marks[unit] < latest + slack}
+            found |= {unit for unit in self.everybody if marks.get(unit, -inf) < latest + slack}
         for due, place in self._deadlines.waiting(until_ns):
-            found |= {unit for unit in self.units[place] if marks[unit] < due + slack}
+            found |= {unit for unit in self.units[place] if marks.get(unit, -inf) < due + slack}
         return found
 
     # --- keys that are over ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ the old key behind a link belong to nobody.
 
 from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from probe.event import MAX_KEY_BYTES
 from runner.verifier.gathering import REVISABLE, Gathering
@@ -26,38 +26,85 @@ from runner.verifier.verdict import FindingClass
 from runner.verifier.watermarks import Watermarks
 
 
-class Tally:
-    """The events of one slot: at most one more than allowed is kept, the earliest; of an unlimited slot the earliest
-    of each unit and the last."""
+class Single:
+    """The events of a slot that takes one: the earliest, the earliest of the others, and how many there are. Most
+    slots are such, and there are many: it is one object, for the sake of the garbage collector."""
 
-    __slots__ = ("_at_most", "_count", "_last", "_marks", "_soonest")
+    __slots__ = ("extra", "number", "slot", "stamp_ns", "unit")
 
-    def __init__(self, at_most: int | None) -> None:
-        self._at_most = at_most
-        self._count = 0
-        self._marks: list[Mark] = []
-        self._soonest: dict[str, Mark] = {}
-        self._last: Mark | None = None
+    def __init__(self, mark: Mark) -> None:
+        self.stamp_ns, self.slot, self.unit = mark
+        self.extra: Mark | None = None
+        self.number = 1
 
     def add(self, mark: Mark) -> None:
-        self._count += 1
-        if self._at_most is None:
-            self._soonest[mark.unit] = min(mark, self._soonest.get(mark.unit, mark))
-            self._last = mark if self._last is None else max(self._last, mark)
-        elif len(self._marks) <= self._at_most:
+        self.number += 1
+        earliest = Mark(self.stamp_ns, self.slot, self.unit)
+        if mark < earliest:
+            self.stamp_ns, _, self.unit = mark
+            mark = earliest
+        self.extra = mark if self.extra is None else min(self.extra, mark)
+
+    def filled(self) -> Filled:
+        """As `judge` wants it."""
+        mark = Mark(self.stamp_ns, self.slot, self.unit)
+        return Filled(self.number, mark, self.extra, (mark,))
+
+
+class Several:
+    """The events of a slot that takes a number of them: one more than that is kept, the earliest."""
+
+    __slots__ = ("_at_most", "_marks", "_number")
+
+    def __init__(self, mark: Mark, at_most: int) -> None:
+        self._at_most = at_most
+        self._marks = [mark]
+        self._number = 1
+
+    def add(self, mark: Mark) -> None:
+        self._number += 1
+        if len(self._marks) <= self._at_most:
             insort(self._marks, mark)
         elif mark < self._marks[-1]:
-            insort(self._marks, mark)
             self._marks.pop()
+            insort(self._marks, mark)
 
     def filled(self) -> Filled:
         """As `judge` wants it."""
         most, marks = self._at_most, self._marks
-        if most is None:
-            return Filled(self._count, self._last, None, sorted(self._soonest.values()))
         if len(marks) <= most:
-            return Filled(self._count, marks[-1], None, marks)
-        return Filled(self._count, marks[most - 1] if most else None, marks[most], marks[:most])
+            return Filled(self._number, marks[-1], None, marks)
+        return Filled(self._number, marks[most - 1] if most else None, marks[most], marks[:most])
+
+
+class Endless:
+    """The events of a slot that takes any number: the earliest of each unit, and the last."""
+
+    __slots__ = ("_last", "_number", "_soonest")
+
+    def __init__(self, mark: Mark) -> None:
+        self._soonest = {mark.unit: mark}
+        self._last = mark
+        self._number = 1
+
+    def add(self, mark: Mark) -> None:
+        self._number += 1
+        self._soonest[mark.unit] = min(mark, self._soonest.get(mark.unit, mark))
+        self._last = max(self._last, mark)
+
+    def filled(self) -> Filled:
+        """As `judge` wants it."""
+        return Filled(self._number, self._last, None, sorted(self._soonest.values()))
+
+
+Tally: TypeAlias = Single | Several | Endless
+
+
+def tally_of(mark: Mark, at_most: int | None) -> Tally:
+    """The tally of a slot whose first event is `mark`."""
+    if at_most == 1:
+        return Single(mark)
+    return Endless(mark) if at_most is None else Several(mark, at_most)
 
 
 class Part:
@@ -117,8 +164,9 @@ class Journeys(Gathering[Journey]):
             part = self._parts[segment][key] = Part()
         tally = part.tallies.get(slot.index)
         if tally is None:
-            tally = part.tallies[slot.index] = Tally(slot.at_most)
-        tally.add(mark)
+            part.tallies[slot.index] = tally_of(mark, slot.at_most)
+        else:
+            tally.add(mark)
         if slot.rekey is not None and data is not None and data.get(slot.rekey) is not None:
             self._link(segment, key, part, (mark, key_of(data[slot.rekey])))
         last = slot.index in self._last_slots

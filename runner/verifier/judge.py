@@ -264,6 +264,8 @@ def _measure(
 
 def _too_early(here: Reach, before: Mark, slots: Slots, clock_error: ClockError) -> Fault | None:
     """The earliest needed event of `here` that is, beyond the clock error, before the moment `before`."""
+    if all(filled.early[0].stamp_ns >= before.stamp_ns for slot in here.slots if (filled := slots[slot])):
+        return None
     too_early = [
         mark
         for slot in here.slots

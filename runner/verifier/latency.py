@@ -41,12 +41,15 @@ class Distribution:
 
     def add(self, value: int, error_ns: int = 0) -> None:
         """Count one value, known within `error_ns`."""
-        self.error_ns = max(self.error_ns, error_ns)
+        if error_ns > self.error_ns:
+            self.error_ns = error_ns
         self._summary = None
         if value < 0:
             self.negative += 1
-        else:
-            self.add_all((value,))
+            return
+        self._fresh.append(value)
+        if len(self._fresh) > EXACT:
+            self._fold()
 
     def add_all(self, values: Iterable[int]) -> None:
         """Count many values, none of them negative."""
