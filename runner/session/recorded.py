@@ -19,7 +19,7 @@ from runner.history import replay
 from runner.history.folder import RunFolder
 from runner.launch.lifecycle import Lifecycle
 from runner.scenario.model import Scenario, Unit
-from runner.session.intake import Intake
+from runner.session.intake import Intake, calm_collector
 from runner.session.outcome import Outcome
 from runner.session.picture import statuses_of
 
@@ -58,6 +58,7 @@ class Hindsight:
 
 def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     """Judge the run in `folder` by `scenario`. Raises RecordingError when its log cannot be read."""
+    calm_collector()
     hindsight = Hindsight(scenario, _beginning_ns(folder.log))
     for entry in replay.entries(folder.log):
         hindsight.take(entry)

@@ -22,7 +22,7 @@ from runner.orders import Directed
 from runner.scenario import save
 from runner.scenario.model import Scenario
 from runner.session import afterwards, older
-from runner.session.intake import Intake
+from runner.session.intake import Intake, calm_collector
 from runner.session.outcome import Outcome
 from runner.session.output import Output
 from runner.session.picture import Picture, statuses_of
@@ -46,6 +46,7 @@ def run(scenario: Scenario, folder: RunFolder, screen: Screen, *, verbose: bool 
     Raises BrokerFailed or SupervisorFailed when the fabric itself does not come up; whatever units do is a finding, not
     an error. Nothing that was started is alive when this returns or raises.
     """
+    calm_collector()
     folder.scenario.write_bytes(save(scenario))
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
