@@ -6,7 +6,6 @@ file) or how orders travel; reads no clock.
 
 import gc
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from broker.log import Entry
 from probe.errors import WireError
@@ -20,15 +19,15 @@ from runner.orders import Directed
 from runner.scenario.model import Scenario
 from runner.verifier import Verifier
 
-COLLECT_EVERY: Final = 200_000
+COLLECT_EVERY = 200_000
 """Containers that may be made before the collector looks."""
 
 _ASKING = int(Kind.ARRIVE)
 
 
 def calm_collector() -> None:
-    """Make the garbage collector look rarely. Records are plain values without cycles and come by the hundred thousand a
-    second; at the default threshold a quarter of the time goes into looking at them in vain."""
+    """Make the garbage collector look rarely. Records are plain values without cycles and come by the hundred
+    thousand a second; at the default threshold a quarter of the time goes into looking at them in vain."""
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY)
 
