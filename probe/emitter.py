@@ -221,7 +221,7 @@ def _described(error: BaseException) -> dict[str, Any]:
 
 
 def _place(error: BaseException) -> str:
-    """Where it came from: the last frame that does not only import, or where the text is wrong that was to be imported."""
+    """Where it came from: the last frame that does not only import, or the line that is no Python."""
     if isinstance(error, SyntaxError) and isinstance(error.filename, str) and os.path.exists(error.filename):
         return f"{error.filename}:{error.lineno}"
     place, trace = "", error.__traceback__

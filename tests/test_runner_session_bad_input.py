@@ -118,10 +118,11 @@ UNITS = """
         def __str__(self): raise RuntimeError("rude")
 
     def odd():
-        for key in (7, None, b"bytes", "k" * 100_000, object(), "\\udce4", 2**70, 1.5, ("a", 1), Rude(), "", "new\\nline"):
+        keys = 7, None, b"bytes", "k" * 100_000, object(), "\\udce4", 2**70, 1.5, ("a", 1), Rude(), "", "new\\nline"
+        for key in keys:
             probe.emit("odd-key", key=key)
-        for data in (object(), "x" * 5_000_000, "\\udce4", 2**70, {1: {2: 3}}, b"\\xff", float("nan"), Rude(), [[[]]] * 9,
-                     lambda: 1, {"a": Rude()}, {"self"}):
+        plain = "x" * 5_000_000, "\\udce4", 2**70, {1: {2: 3}}, b"\\xff", float("nan"), [[[]]] * 9
+        for data in (*plain, object(), Rude(), {"a": Rude()}, {"a set"}, lambda: 1):
             probe.emit("odd-data", value=data)
         probe.emit("s" * 10_000)
         probe.emit(None)
@@ -446,7 +447,7 @@ def test_an_external_unit_joins_speaks_and_is_judged(place: Place) -> None:
     )
     with place.start(".", "--plain") as living:
         folder = place.folder / ".circuit"
-        living.until(lambda: (folder / "latest" / "broker").exists())
+        living.until((folder / "latest" / "broker").exists)
         broker = (folder / "latest" / "broker").read_text().strip()
         env = {"CIRCUIT_BROKER": broker, "CIRCUIT_RUN": place.newest().run, "CIRCUIT_UNIT": "visitor"}
         place.run("emit", "came", "--kind", "ready", "--key", "v-1", expect=0, env=env)
