@@ -350,7 +350,6 @@ class Courier(threading.Thread):
             while self._admit(links, context, poller):
                 spoke = False
                 ready = dict(poller.poll(0))
-                self.alarm.hush()
                 for link in links:
                     socket, monitor = link.sockets
                     if monitor in ready:
@@ -361,8 +360,7 @@ class Courier(threading.Thread):
                     link.prepare()
                 if spoke:
                     self.alarm.wait(PACE_MS)
-                elif not ready and not self._new and all(link.doze() for link in links):
-                    # a link that came between poll and hush has rung in vain, hence the look at _new
+                elif not ready and all(link.doze() for link in links):
                     timers = [timer for link in links if (timer := link.timer_s) is not None]
                     wait_s = max(0.0, min(timers) - time.monotonic()) if timers else None
                     poller.poll(None if wait_s is None else math.ceil(wait_s * 1000))
@@ -371,6 +369,7 @@ class Courier(threading.Thread):
 
     def _admit(self, links: list[Link], context: "zmq.Context[Any]", poller: "zmq.Poller") -> bool:
         """Takes up new links and lets go those that are over. False, for good, when none is left."""
+        self.alarm.hush()  # before anything is looked at: whoever rings from now on is heard in the next turn
         for link in [link for link in links if link.over]:
             links.remove(link)
             link.leave(poller)
