@@ -3,8 +3,7 @@
 Belongs here: which finding comes before which, and how many are explained. The words are in `explain`.
 """
 
-from collections.abc import Iterable, Sequence
-from heapq import nsmallest
+from collections.abc import Iterable
 from typing import Any, Final
 
 from runner.verifier.explain import Context, Told
@@ -37,8 +36,8 @@ _ORDER: Final = {
 }
 
 
-def findings(context: Context, most: int | None = None) -> tuple[Finding, ...]:
-    """All faults and losses as findings, most telling first; at most `most` of them."""
+def findings(context: Context) -> tuple[Finding, ...]:
+    """All faults and losses of `context` as findings, most telling first."""
     faults = list(context.faults)
     weak = {id(fault): context.is_inconclusive(fault) for fault in faults}
 
@@ -50,18 +49,8 @@ def findings(context: Context, most: int | None = None) -> tuple[Finding, ...]:
         named = (fault.circuit or "", fault.key or "", place, where, fault.unit or "", fault.step or "", fault.note)
         return weak[id(fault)], _ORDER[fault.cls], at.stamp_ns if at else 0, *named
 
-    chosen = sorted(faults if most is None else _leading(faults, rank, most), key=rank)
-    told = [_finding(Told(fault, context), explained=index < EXPLAINED) for index, fault in enumerate(chosen)]
-    return in_order([*told, *map(_lost, context.lost)])[:most]
-
-
-def _leading(faults: Sequence[Fault], rank: Any, most: int) -> Iterable[Fault]:
-    """The first of each class, and the first ones of all."""
-    first: dict[FindingClass, Fault] = {}
-    for fault in faults:
-        if fault.cls not in first or rank(fault) < rank(first[fault.cls]):
-            first[fault.cls] = fault
-    return {id(fault): fault for fault in (*first.values(), *nsmallest(most, faults, key=rank))}.values()
+    told = [_finding(Told(fault, context), explained=n < EXPLAINED) for n, fault in enumerate(sorted(faults, key=rank))]
+    return in_order([*told, *map(_lost, context.lost)])
 
 
 def in_order(unordered: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -10,9 +10,11 @@ runs in C.
 import struct
 import sys
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from math import ceil, log
+from itertools import accumulate, pairwise
+from math import ceil
 from typing import Final
 
 from runner.verifier.verdict import Latency
@@ -88,27 +90,23 @@ class Distribution:
 
     def _exact(self) -> Latency:
         values = sorted(self._fresh)
-        if not values:
-            return Latency(error_ns=self.error_ns, negative=self.negative)
-        p50, p90, p99 = (values[_rank(len(values), percent)] for percent in (50, 90, 99))
-        bars = _bars(values[0], values[-1], ((value, 1) for value in values))
-        return Latency(len(values), p50, p90, p99, values[-1], self.error_ns, bars, self.negative)
+        return self._described(values, range(1, len(values) + 1), max(values, default=0))
 
     def _counted_out(self) -> Latency:
         if self._fresh:
             self._fold()
-        buckets = sorted(self._buckets.items())
-        ranks = [_rank(self._counted, percent) for percent in (50, 90, 99)]
-        found: list[int] = []
-        below = 0
-        for bucket, count in buckets:
-            below += count
-            while len(found) < len(ranks) and ranks[len(found)] < below:
-                found.append(min(_middle(bucket), self._max))
-        pairs = [(_middle(bucket), count) for bucket, count in buckets]
-        bars = _bars(pairs[0][0], self._max, pairs) if pairs else ()
-        p50, p90, p99 = found or (0, 0, 0)
-        return Latency(self._counted, p50, p90, p99, self._max, self.error_ns, bars, self.negative)
+        buckets = sorted(self._buckets)
+        values = [min(_middle(bucket), self._max) for bucket in buckets]
+        return self._described(values, list(accumulate(self._buckets[bucket] for bucket in buckets)), self._max)
+
+    def _described(self, values: Sequence[int], below: Sequence[int], most: int) -> Latency:
+        """`values` are sorted; `below` says for each how many are as large or smaller, repetitions counted."""
+        if not values:
+            return Latency(error_ns=self.error_ns, negative=self.negative)
+        count = below[-1]
+        p50, p90, p99 = (values[bisect_right(below, _rank(count, percent))] for percent in (50, 90, 99))
+        bars = _bars(values, below)
+        return Latency(count, p50, p90, p99, most, self.error_ns, bars, self.negative)
 
 
 def _rank(count: int, percent: int) -> int:
@@ -127,12 +125,9 @@ def _middle(bucket: int) -> int:
     return round(value)
 
 
-def _bars(least: int, most: int, counted: Iterable[tuple[int, int]]) -> tuple[int, ...]:
-    """Counts in `_BARS` logarithmic buckets from `least` to `most`."""
-    low = log(max(least, 1))
-    width = (log(max(most, 1)) - low) / _BARS
-    bars = [0] * _BARS
-    for value, count in counted:
-        place = int((log(max(value, 1)) - low) / width) if width > 0 else 0
-        bars[min(max(place, 0), _BARS - 1)] += count
-    return tuple(bars)
+def _bars(values: Sequence[int], below: Sequence[int]) -> tuple[int, ...]:
+    """Counts in `_BARS` logarithmic buckets from the smallest of `values` to the largest."""
+    least, most = max(values[0], 1), max(values[-1], 1)
+    edges = [least * (most / least) ** (n / _BARS) for n in range(1, _BARS)]
+    found = [0, *(below[at - 1] if (at := bisect_right(values, edge)) else 0 for edge in edges), below[-1]]
+    return tuple(upper - lower for lower, upper in pairwise(found))

@@ -3,8 +3,9 @@
 Belongs here: counters, distributions, bounded lists of faults. Must not know how an instance is judged.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from runner.verifier.judge import Fault, Judgement, Standing
@@ -32,27 +33,27 @@ class Book:
 
     def __init__(self) -> None:
         self.counts: Counter[FindingClass] = Counter()
-        self._kept: dict[int, Fault] = {}
-        self._kept_counts: Counter[FindingClass] = Counter()
+        self._kept: defaultdict[FindingClass, dict[int, Fault]] = defaultdict(dict)
 
     def add(self, fault: Fault) -> None:
         self.counts[fault.cls] += 1
-        if self._kept_counts[fault.cls] < KEPT:
-            self._kept_counts[fault.cls] += 1
-            self._kept[id(fault)] = fault
+        kept = self._kept[fault.cls]
+        if len(kept) < KEPT:
+            kept[id(fault)] = fault
 
     def remove(self, fault: Fault) -> None:
         """Undo one `add`."""
         self.counts[fault.cls] -= 1
-        if self._kept.pop(id(fault), None):
-            self._kept_counts[fault.cls] -= 1
+        self._kept[fault.cls].pop(id(fault), None)
 
-    def __iter__(self) -> Iterator[Fault]:
-        return iter(self._kept.values())
+    def faults(self, most: int | None = None) -> Iterator[Fault]:
+        """Those that are kept; of each class the first `most`, in order of arrival."""
+        for kept in self._kept.values():
+            yield from islice(kept.values(), most)
 
     def dropped(self) -> dict[FindingClass, int]:
         """How many of each class were counted only."""
-        beyond = {cls: count - self._kept_counts[cls] for cls, count in self.counts.items()}
+        beyond = {cls: count - len(self._kept[cls]) for cls, count in self.counts.items()}
         return {cls: count for cls, count in beyond.items() if count}
 
 
