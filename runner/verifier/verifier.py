@@ -303,7 +303,7 @@ class Verifier:
 
     def findings(self, statuses: Mapping[str, UnitStatus], most: int | None = None) -> tuple[Finding, ...]:
         """What is wrong, in words, most telling first: the first of each class, then the rest by time. `statuses` is
-        what is known of the units by name. `most` limits how many, cheaply: only as many of each class are looked at."""
+        what is known of the units by name. `most` limits how many, cheaply: it looks at as many of each class."""
         context = Context(
             plans={gatherer.plan.name: gatherer.plan for gatherer in self.gatherers},
             everybody={gatherer.plan.name: gatherer.everybody for gatherer in self.gatherers},
