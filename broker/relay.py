@@ -62,6 +62,10 @@ class Window:
     asked: bool = True
 
 
+_NOBODY: Final = bytes(wire.encode(m.Command())[1])
+"""The header under which a COMMAND is passed on."""
+
+
 @dataclass(slots=True)
 class Peer:
     """One connection that has said HELLO."""
@@ -91,10 +95,13 @@ class Relay:
         """Counted for peers that belong to no run."""
         self._knocked_s = -KNOCK_S
 
-    def step(self) -> int | None:
-        """Take one group, write it, push. Gives the time in ms after which to come again even if nothing arrives
-        (None: no need). Raises LogError when the disk refuses: nothing of this group has been acknowledged then."""
-        busy = self._drain()
+    def step(self, limit: int = GROUP_MESSAGES) -> int | None:
+        """Take one group of at most `limit` messages, write it, push. Gives the time in ms after which to come again
+        even if nothing arrives (None: no need).
+
+        Raises LogError when the disk refuses: nothing of this group has been acknowledged then.
+        """
+        busy = self._drain(limit)
         for run in self._runs.all():
             run.flush()
         more, full = self._push_records()
@@ -110,9 +117,9 @@ class Relay:
 
     # --- in ---
 
-    def _drain(self) -> bool:
+    def _drain(self, limit: int) -> bool:
         size = 0
-        for count in range(GROUP_MESSAGES):
+        for count in range(limit):
             try:
                 identity, *frames = _received(self._socket)
             except zmq.Again:
@@ -196,10 +203,11 @@ class Relay:
 
     def _command(self, run: Run, command: m.Command, frames: Sequence[bytes]) -> None:
         run.ordered(frames)
+        passed_on = [frames[0], _NOBODY, *frames[2:]]  # a thousand receivers need not read a thousand names each
         for name in command.to or [unit for run_name, unit in self._units if run_name == run.name]:
             identities = list(self._units.get((run.name, name), {}).values())
-            reached = [self._send_frames(identity, frames) is Sent.YES for identity in identities]
-            if not any(reached) and not run.keep_for(name, frames):
+            reached = [self._send_frames(identity, passed_on) is Sent.YES for identity in identities]
+            if not any(reached) and not run.keep_for(name, passed_on):
                 run.counters["unroutable"] += 1
 
     def _statistics(self, run: Run) -> dict[str, int]:

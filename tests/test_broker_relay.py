@@ -270,7 +270,7 @@ def test_a_command_reaches_those_it_names_and_is_in_the_log(broker: BrokerProces
     order = wire.encode_order(m.Release("start"))
     with Peer.unit(broker.endpoint, "a") as a, Peer.unit(broker.endpoint, "b") as b:
         runner.say(m.Command(("a", "nobody")), order)
-        assert a.hear_with_body(m.Command) == (m.Command(("a", "nobody")), order)
+        assert a.hear_with_body(m.Command) == (m.Command(), order)
         b.hears_nothing_before_pong()
         runner.say(m.Command(), order)
         a.hear(m.Command)
