@@ -200,7 +200,7 @@ class Log:
                 raise
         if size < START:
             os.ftruncate(self._file, 0)
-            self._write(HEADER)
+            self._write(HEADER, 0)
         elif size > self.end:
             self.cut = size - self.end
             os.ftruncate(self._file, self.end)
@@ -214,7 +214,7 @@ class Log:
         for payload in group:
             parts += (PREFIX.pack(len(payload), crc32(payload)), payload)
         self._tail = b"".join(parts)
-        self._write(self._tail)
+        self._write(self._tail, self.end)
         self.end += len(self._tail)
 
     def read(self, offset: int, limit: int) -> bytes:
@@ -244,8 +244,7 @@ class Log:
             os.close(self._file)
             self._file = -1
 
-    def _write(self, data: bytes) -> None:
-        before = os.fstat(self._file).st_size
+    def _write(self, data: bytes, before: int) -> None:
         view = memoryview(data)
         try:
             while view:

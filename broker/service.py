@@ -64,10 +64,13 @@ def _loop(relay: Relay, socket: zmq.Socket[bytes], stop_fd: int, lease_fd: int |
         if source is not None:
             poller.register(source, zmq.POLLIN)
     deadline: float | None = None
+    slept = False
     while True:
-        wait_ms = relay.step()
+        # what ends a sleep comes alone, as a rule: it goes on its way before anybody asks in vain for more
+        wait_ms = relay.step(1) if slept else relay.step()
+        slept = wait_ms != 0
         if deadline is not None:
-            if time.monotonic() > deadline or (wait_ms != 0 and relay.deserted()):
+            if time.monotonic() > deadline or (slept and relay.deserted()):
                 return
             wait_ms = DESERTED_MS if wait_ms is None else wait_ms
         ready = dict(poller.poll(wait_ms))

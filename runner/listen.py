@@ -80,13 +80,15 @@ class Listener:
         Raises BrokerFailed if the broker refuses us, or its log is no longer the one we have read.
         """
         entries, self._stash = self._stash, []
-        self._watch_connection()
         while len(entries) < limit:
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
+                self._watch_connection()
                 break
             entries += self._take(frames)
+            if entries and self.offset == self.log_end:
+                break  # that was all, and asking once more would take as long as the message did
         return entries
 
     def wait(self, others: Sequence[int] = (), timeout_ms: int | None = None) -> bool:
