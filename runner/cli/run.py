@@ -82,6 +82,9 @@ def run_all(
                 outcome = session.run(scenario, kept, screen, verbose=verbose)
             history.keep(root, kept, outcome.result)
             outcomes.append(outcome)
+            if scenario.legacy is not None and scenario.legacy.save_resume:
+                with (kept.path / "resume.txt").open("w", encoding="utf-8") as resume:
+                    view.print_summary(outcome.result, scenario, kept.path, stream=resume)
             if not to_stdout and not (quiet and outcome.exit_code == ExitCode.PASSED):
                 view.print_summary(outcome.result, scenario, kept.path, interrupted=outcome.interrupted)
             if outcome.interrupted:

@@ -80,6 +80,16 @@ class Summary:
     show: str = "circuit-run show latest"
     interrupted: bool = False
 
+    @property
+    def explains(self) -> bool:
+        """Whether findings are told with their details; an older folder may not want that (`diagnostics`)."""
+        return self.scenario is None or self.scenario.legacy is None or self.scenario.legacy.diagnostics
+
+    @property
+    def times(self) -> bool:
+        """Whether latencies are told; an older folder may not want that (`gen-metrics`)."""
+        return self.scenario is None or self.scenario.legacy is None or self.scenario.legacy.gen_metrics
+
 
 def summary(result: Result, about: Summary, width: int) -> list[Line]:
     """The end of a run in lines of at most `width` cells."""
@@ -184,7 +194,7 @@ def _findings(result: Result, about: Summary, width: int) -> list[Line]:
     told: set[str] = set()
     for number, group in enumerate(alike_findings[: _FULL + _BRIEF]):
         block = _told(group[0], indent, width)
-        if number < _FULL:
+        if number < _FULL and about.explains:
             details = [text for text in group[0].details if not (text.startswith(" ") and text.strip() in told)]
             told.update(text.strip() for text in details)
             block += _explained(group[0], details, about, indent, width, _DETAILS[number > 0])
@@ -245,7 +255,8 @@ def _facts(result: Result, about: Summary, width: int) -> list[Line]:
     declared = {circuit.name: circuit for circuit in about.scenario.circuits} if about.scenario else {}
     label = min(max((cell_len(circuit.name) for circuit in circuits), default=0), _LABEL)
     label = max(label, 8)
-    lines = _table([row for circuit in circuits for row in _circuit(circuit, declared.get(circuit.name))], label, width)
+    rows = [row for circuit in circuits for row in _circuit(circuit, declared.get(circuit.name))] if about.times else []
+    lines = _table(rows, label, width)
     if len(result.circuits) > len(circuits):
         rest = len(result.circuits) - len(circuits)
         lines += _labelled("", f"and {plural(rest, 'circuit')} more: {about.show}", label, width)
