@@ -91,6 +91,8 @@ class Relay:
         """(run, unit) -> incarnation -> its newest connection."""
         self._due: dict[bytes, Reply] = {}
         """Who is told where the log stands as soon as the group is written, and how."""
+        self._asked: list[tuple[Peer, int, int]] = []
+        """PINGs of this group: of whom, their stamp, ours."""
         self._strangers: Counter[str] = Counter()
         """Counted for peers that belong to no run."""
         self._knocked_s = -KNOCK_S
@@ -106,6 +108,7 @@ class Relay:
             run.flush()
         more, full = self._push_records()
         full |= self._tell_senders()
+        self._answer_pings()
         if busy or more:
             return 0
         return RETRY_MS if full else None
@@ -160,8 +163,7 @@ class Relay:
             case m.Command():
                 self._command(peer.run, message, frames)
             case m.Ping(sent_ns):
-                received_ns, counters = time.monotonic_ns(), self._statistics(peer.run)
-                self._send(peer.identity, m.Pong(sent_ns, received_ns, time.monotonic_ns(), counters))
+                self._asked.append((peer, sent_ns, time.monotonic_ns()))
 
     def _hello(self, identity: bytes, hello: m.Hello, frames: Sequence[bytes]) -> None:
         self._forget(identity)
@@ -254,6 +256,13 @@ class Relay:
                 still_due[identity] = reply
         self._due = still_due
         return bool(still_due)
+
+    def _answer_pings(self) -> None:
+        """At the end of the turn, so that a PONG also says: what you said before is written."""
+        for peer, sent_ns, received_ns in self._asked:
+            counters = self._statistics(peer.run)
+            self._send(peer.identity, m.Pong(sent_ns, received_ns, time.monotonic_ns(), counters))
+        self._asked.clear()
 
     def _send(self, identity: bytes, message: m.Message, *body: bytes) -> Sent:
         return self._send_frames(identity, wire.encode(message, *body))
