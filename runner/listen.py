@@ -104,9 +104,10 @@ class Listener:
             for other in others:
                 self._poller.unregister(other)
 
-    def command(self, order: m.Order, to: Sequence[str] = ()) -> None:
-        """Send `order` to the units (or supervisors) named in `to`; to all that are connected if there are none."""
-        frames = wire.encode(m.Command(tuple(to)), wire.encode_order(order))
+    def command(self, order: m.Order, to: Sequence[str] = (), at_ns: int = 0) -> None:
+        """Send `order` to the units (or supervisors) named in `to`; to all that are connected if there are none. `at_ns`
+        is the time on which it was decided, as the log shall tell it."""
+        frames = wire.encode(m.Command(tuple(to), at_ns), wire.encode_order(order))
         self._watch_connection()
         if self._welcome:
             self._send(frames)

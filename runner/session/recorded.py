@@ -2,8 +2,9 @@
 
 Belongs here: giving the deciding parts the time and the decisions that the log holds. Sends no orders.
 
-The deciding parts are the same as in a live run and decide the same things; what the log cannot tell them (a person's
-Ctrl-C, the moment the circuits were settled) they learn from the commands that the runner of that run sent.
+The deciding parts are the same as in a live run and decide the same things at the same times. What they cannot know (a
+person's Ctrl-C, the moment the circuits were settled) they learn from commands that the runner of that run sent though
+nothing here asked for them. What user code said (`setup`, `check`) is not in the log; it is taken from the result.
 """
 
 import contextlib
@@ -31,29 +32,43 @@ class Hindsight:
         self.intake = Intake(scenario, Lifecycle(scenario, _start, started_ns), _nothing)
         self.now_ns = started_ns
         """The latest moment that the log has spoken of."""
+        self._to_stop: set[str] = set()
+        """Units that are told to stop for reasons that are known here."""
 
     def take(self, entry: Entry) -> None:
         """Digest one entry."""
-        lifecycle = self.intake.lifecycle
-        if isinstance(entry.message, Events):
-            self.now_ns = max(self.now_ns, entry.message.watermark_ns)
-        lifecycle.tick(self.now_ns)
-        self.intake.note_endings()
+        match entry.message:
+            case Events(watermark_ns=ns) | Command(at_ns=ns):
+                self.now_ns = max(self.now_ns, ns)
+        self._tick()
         if isinstance(entry.message, Command):
             self._obey(entry.body)
         else:
             self.intake.take(entry, self.now_ns)
 
+    def _tick(self) -> None:
+        orders = self.intake.lifecycle.tick(self.now_ns)
+        self._to_stop.update(directed.order.unit for directed in orders if isinstance(directed.order, Stop))
+        self.intake.note_endings()
+
     def _obey(self, body: bytes) -> None:
         lifecycle = self.intake.lifecycle
-        with contextlib.suppress(WireError):
+        try:
             order = decode_order(body)
-            if not isinstance(order, Stop | Finish) or lifecycle.over:
-                return
-            if lifecycle.idle:
-                lifecycle.settled()
-            else:
-                lifecycle.stop("the run was interrupted")
+        except WireError:
+            return
+        if lifecycle.over or not isinstance(order, Stop | Finish):
+            return
+        if isinstance(order, Stop) and order.unit in self._to_stop:
+            self._to_stop.discard(order.unit)
+            return
+        if lifecycle.idle:
+            lifecycle.settled()
+        else:
+            lifecycle.stop("the run was interrupted")
+        self._tick()
+        if isinstance(order, Stop):
+            self._to_stop.discard(order.unit)
 
 
 def verify(scenario: Scenario, folder: RunFolder) -> Outcome:

@@ -158,9 +158,9 @@ class _Live:
         while user code runs)."""
         now_ns = time.monotonic_ns()
         if not self._intake.closed:
-            self._send(self._intake.lifecycle.tick(now_ns))
-            self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)])
-            self._send(self._intake.note_endings())
+            self._send(self._intake.lifecycle.tick(now_ns), now_ns)
+            self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)], now_ns)
+            self._send(self._intake.note_endings(), now_ns)
             self._ask_for_watermarks(now_ns)
             self._see_whether_settled(now_ns)
         self._echo()
@@ -179,7 +179,7 @@ class _Live:
             return False
         now_ns = time.monotonic_ns()
         for entry in entries:
-            self._send(self._intake.take(entry, now_ns))
+            self._send(self._intake.take(entry, now_ns), now_ns)
         self._intake.verifier.settle()
         return True
 
@@ -243,9 +243,9 @@ class _Live:
         soonest = min(moment for moment in moments if moment is not None)
         return max(0, min(LOOP_MS, -(-(soonest - now_ns) // 1_000_000)))
 
-    def _send(self, orders: list[Directed]) -> None:
+    def _send(self, orders: list[Directed], now_ns: int) -> None:
         for directed in orders:
-            self._listener.command(directed.order, directed.to)
+            self._listener.command(directed.order, directed.to, now_ns)
 
     def _past(self, unit: str, step: str, key: str | None) -> Event | None:
         """The first such event in the log so far, for somebody who waits for it."""
