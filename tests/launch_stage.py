@@ -24,10 +24,10 @@ PATIENCE_S = 20.0
 class Stage:
     """`events` is everything in the log so far."""
 
-    def __init__(self, scenario: Scenario, place: Place, listener: Listener, supervisor: Supervisor) -> None:
+    def __init__(self, launcher: Launcher, place: Place, listener: Listener, supervisor: Supervisor) -> None:
         self.place = place
         self.supervisor = supervisor
-        self.lifecycle = Lifecycle(scenario, Launcher(scenario, place), time.monotonic_ns())
+        self.lifecycle = Lifecycle(launcher.scenario, launcher, time.monotonic_ns())
         self.events: list[Event] = []
         self.closed: set[str] = set()
         self._listener = listener
@@ -101,10 +101,11 @@ def stage(folder: Path, *units: Unit, code: str = "", **options: object) -> Iter
         endpoint = stack.enter_context(private_endpoint())
         broker = stack.enter_context(contextlib.closing(Broker(endpoint, name, run)))
         place = Place(endpoint, name, run)
-        supervisor = stack.enter_context(contextlib.closing(Supervisor(place)))
+        launcher = Launcher(scenario, place)
+        supervisor = stack.enter_context(contextlib.closing(Supervisor(place, launcher.first())))
         broker.endpoint()
         listener = stack.enter_context(contextlib.closing(Listener(endpoint, name)))
-        on_stage = Stage(scenario, place, listener, supervisor)
+        on_stage = Stage(launcher, place, listener, supervisor)
         yield on_stage
         if not supervisor.wait(0):
             on_stage.order(Finish(0))

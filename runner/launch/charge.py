@@ -1,7 +1,7 @@
 """One process in the supervisor's care, from its start until everything that belongs to it is gone.
 
-Belongs here: starting it, the stages of its end, and its last words. Must not know the bus. Times are seconds of
-`time.monotonic`.
+Belongs here: starting it, the stages of its end, and its last words. Must not know the bus, and imports nothing of it:
+the first units are started before the supervisor is up. Times are seconds of `time.monotonic`.
 """
 
 import contextlib
@@ -11,11 +11,12 @@ import re
 import signal
 import subprocess
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from probe import environment
-from probe.message import Start
 from runner.launch import kin
+
+if TYPE_CHECKING:
+    from probe.message import Start
 
 TAIL_BYTES: Final = 4096
 TAIL_LINES: Final = 20
@@ -104,13 +105,13 @@ class Charge:
         return []
 
 
-def start(order: Start) -> Charge:
+def start(order: "Start") -> Charge:
     """Start what `order` says, in a session of its own. Raises NotStarted."""
     if not os.path.isdir(order.cwd):
         raise NotStarted(f"its working directory {order.cwd} does not exist")
     if not order.argv:
         raise NotStarted("its command is empty")
-    env = {**{k: v for k, v in os.environ.items() if k != environment.UNIT}, **order.env}
+    env = {**os.environ, **order.env}
     with contextlib.ExitStack() as files:
         try:
             out, err = (files.enter_context(open(path, "ab")) for path in (order.out, order.err))
@@ -137,7 +138,7 @@ def start(order: Start) -> Charge:
         return Charge(order.unit, popen.pid, order.err, err_offset)
 
 
-def _why_not(error: OSError | ValueError, order: Start) -> str:
+def _why_not(error: OSError | ValueError, order: "Start") -> str:
     command = order.argv[0]
     number = error.errno if isinstance(error, OSError) else None
     if number == errno.ENOENT:

@@ -5,6 +5,8 @@ writing end the runner holds; when that closes, be it because the runner was kil
 """
 
 import contextlib
+import dataclasses
+import json
 import os
 import selectors
 import shutil
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from probe import environment
+from probe.message import Start
 from runner.errors import BrokerFailed, CircuitRunError, SupervisorFailed
 from runner.launch import kin
 from runner.launch.local import Place
@@ -34,9 +37,16 @@ class Daemon:
     """One process. What it writes to standard error is kept in `<name>.err` in the run folder."""
 
     def __init__(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str], folder: Path, failed: type[CircuitRunError]
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        folder: Path,
+        failed: type[CircuitRunError],
+        given: str = "",
     ) -> None:
-        """Start it; raises `failed` if that is not possible, and from then on whenever something is wrong with it."""
+        """Start it; raises `failed` if that is not possible, and from then on whenever something is wrong with it. It
+        finds `given` on its standard input."""
         self._name = name
         self._failed = failed
         self._err = folder / f"{name}.err"
@@ -46,7 +56,7 @@ class Daemon:
                 self._process = subprocess.Popen(
                     [*argv, "--lease-fd", str(lease)],
                     env=env,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=err,
                     pass_fds=(lease,),
@@ -57,8 +67,11 @@ class Daemon:
             raise failed(f"the {name} could not be started: {error}") from None
         finally:
             os.close(lease)
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._out = self._process.stdout
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:  # its end is noticed elsewhere
+            stdin.write(given.encode())
 
     @property
     def pid(self) -> int:
@@ -134,13 +147,15 @@ class Broker(Daemon):
 class Supervisor(Daemon):
     """The supervisor of this host. It says `serving` on the bus when it takes orders."""
 
-    def __init__(self, place: Place) -> None:
-        """Start it; it comes up while the runner goes on. Raises SupervisorFailed, as everything here."""
+    def __init__(self, place: Place, first: Sequence[Start] = ()) -> None:
+        """Start it; it comes up while the runner goes on, and starts the units in `first` (see `Launcher.first`) before
+        it can be spoken to. Raises SupervisorFailed, as everything here."""
         self._place = place
         place.journals.mkdir(parents=True, exist_ok=True)
         env = {**_plain(os.environ), **place.environment("")}
         argv = (sys.executable, "-P", "-m", "runner.launch.supervisor")
-        super().__init__("supervisor", argv, env, place.folder, SupervisorFailed)
+        given = json.dumps([dataclasses.asdict(start) for start in first])
+        super().__init__("supervisor", argv, env, place.folder, SupervisorFailed, given)
 
     def leftovers(self, timeout_s: float = CLOSE_S) -> list[int]:
         """Processes of the run that live though the supervisor has ended; waits `timeout_s` for that end."""

@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from probe import environment
-
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
@@ -95,6 +93,8 @@ def strays(run: str, journals: str = "") -> list[int]:
     (before anything is done to them it has to be: a run's id is only as unique as people let it be)."""
     if not os.path.isdir("/proc"):
         return []
+    from probe import environment  # the supervisor, which needs this file first of all, never comes here
+
     pids = [int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()]
     told = {environment.RUN: run, **({environment.JOURNAL: journals} if journals else {})}
     return [pid for pid in pids if all(variable(pid, name) == value for name, value in told.items())]

@@ -52,16 +52,23 @@ class Launcher:
     """
 
     def __init__(self, scenario: Scenario, place: Place) -> None:
-        self._scenario = scenario
+        self.scenario = scenario
         self._place = place
         if mistakes := [mistake for unit in scenario.units for mistake in _too_large(scenario, unit)]:
             raise ScenarioError(mistakes)
         for folder in (place.journals, place.folder / "units"):
             folder.mkdir(parents=True, exist_ok=True)
 
+    def first(self) -> list[Start]:
+        """The orders for units that may be started before anything else is up: those that wait at the start gate. None
+        while a `setup` has to run before. That they are given again later does no harm."""
+        if self.scenario.setup is not None:
+            return []
+        return [self(unit) for unit in self.scenario.units if unit.entrypoint and unit.launcher == "local"]
+
     def __call__(self, unit: Unit) -> Start:
         """The order for `unit`, which has an entrypoint or a command."""
-        scenario, place = self._scenario, self._place
+        scenario, place = self.scenario, self._place
         return Start(
             unit=unit.name,
             argv=python_argv(unit.entrypoint, scenario.folder) if unit.entrypoint else unit.command or (),

@@ -1,217 +1,42 @@
-"""The process that starts, watches and ends the units of one host: `python -m runner.launch.supervisor`.
+"""The process that starts, watches and ends the units of one host: `python -P -m runner.launch.supervisor`.
 
-Belongs here: one loop that takes orders (Start, Stop, Finish), reaps children and reports what became of them as events
-of kind `state` (docs/design.md). Must not decide anything about a scenario, and never judges a unit by its silence.
+Belongs here: how it comes up and goes; `watch` is what it does. Units that are to be started at once come on standard
+input, and are started before anything is imported that they do not need: they come up while we do.
 
 Nothing it started outlives it. It adopts orphans, so a daemon that left its group is found too; when its lease ends
 (the runner is gone, however it went) it ends everything. Only when it is killed by SIGKILL itself, units live on until
-the runner sweeps them up by the run's id in their environment (`local.Supervisor.close`).
+the runner sweeps them up by the run's id in their environment (`daemon.Supervisor.close`).
 """
 
-import argparse
-import collections
 import contextlib
-import os
-import selectors
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+import json
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Final, cast
 
-from probe import environment
-from probe.emitter import Unit
-from probe.message import Finish, Order, Start, Stop
 from runner.launch import charge, kin
 from runner.launch.charge import Charge
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from probe.message import Start
     from probe.recovery import Recovered
 
 NAME: Final = "@local"
-LEASE_GRACE_S: Final = 1.0
-"""How long units have to end by themselves when the runner is gone."""
-STEP_S: Final = 0.005
-"""How often is looked at what the kernel does not report: the end of a process group."""
 FLUSH_S: Final = 2.0
-"""How long the supervisor's own last words may take."""
-
-Recover = Callable[[], "Sequence[Recovered]"]
-"""Publishes what processes that are dead wrote down and could not send any more."""
+"""How long its own last words may take."""
 
 
-class Voice(Protocol):
-    """How the supervisor reports; `probe.emitter.Unit` is one."""
-
-    def state(self, step: str, /, key: object = None, **data: object) -> None: ...
-
-
-class Supervisor:
-    """Everything in its care. `order` may be called from any thread, all else belongs to the thread of `serve`."""
-
-    def __init__(self, voice: Voice, recover: Recover, lease_fd: int | None = None) -> None:
-        self._voice = voice
-        self._recover = recover
-        self._lease_fd = lease_fd
-        self._inbox: collections.deque[Order] = collections.deque()
-        self._recovered: collections.deque[tuple[str, int, list[str]]] = collections.deque()
-        """(unit, events published, what was in the way) of recoveries that are done."""
-        self._one_at_a_time = threading.Lock()
-        self._charges: dict[str, Charge] = {}
-        self._finishing = False
-        self._wake_in, self._wake_out = os.pipe()
-        for fd in (self._wake_in, self._wake_out):
-            os.set_blocking(fd, False)
-
-    def order(self, order: Order) -> None:
-        """Take an order; never blocks."""
-        self._inbox.append(order)
-        self._wake()
-
-    def serve(self) -> None:
-        """Until told to finish, by an order, a signal or the end of the lease. Nothing that was started lives then."""
-        with selectors.DefaultSelector() as selector, self._signals():
-            selector.register(self._wake_in, selectors.EVENT_READ)
-            if self._lease_fd is not None:
-                selector.register(self._lease_fd, selectors.EVENT_READ)
-            self._voice.state("serving")
-            while self._charges or not self._finishing:
-                for key, _ in selector.select(self._patience_s()):
-                    if key.fd == self._wake_in:
-                        with contextlib.suppress(BlockingIOError):
-                            os.read(self._wake_in, 4096)
-                    elif not os.read(key.fd, 4096):
-                        selector.unregister(key.fd)
-                        self._inbox.append(Finish(int(LEASE_GRACE_S * 1000)))
-                while self._inbox:
-                    self._obey(self._inbox.popleft())
-                self._reap()
-                for one in list(self._charges.values()):
-                    self._attend(one)
-        self._end_the_rest()
-
-    def close(self) -> None:
-        """Let go of the pipe."""
-        os.close(self._wake_in)
-        os.close(self._wake_out)
-
-    # --- orders -------------------------------------------------------------------------------------------------------
-
-    def _obey(self, order: Order) -> None:
-        match order:
-            case Start(unit=unit) if unit not in self._charges:  # it may be said twice after a broken connection
-                try:
-                    if self._finishing:
-                        raise charge.NotStarted("the run is ending")
-                    one = self._charges[unit] = charge.start(order)
-                except charge.NotStarted as error:
-                    self._voice.state("not-started", key=unit, why=str(error))
-                else:
-                    self._voice.state("spawned", key=unit, pid=one.pid)
-            case Stop(unit=unit, grace_ms=grace_ms) if unit in self._charges:
-                self._stop(self._charges[unit], grace_ms)
-            case Finish(grace_ms=grace_ms):
-                self._finishing = True
-                for one in self._charges.values():
-                    self._stop(one, grace_ms)
-            case _:
-                pass
-
-    def _stop(self, one: Charge, grace_ms: int) -> None:
-        if one.kill_s is None and one.code is None:
-            self._voice.state("stopping", key=one.unit, pid=one.pid, grace_ms=grace_ms)
-        one.stop(time.monotonic(), grace_ms / 1e3)
-
-    # --- ends ---------------------------------------------------------------------------------------------------------
-
-    def _reap(self) -> None:
-        """Collect every child that is gone, adopted ones too."""
-        by_pid = {one.pid: one for one in self._charges.values()}
-        with contextlib.suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                pid, status = ended
-                if pid in by_pid:
-                    by_pid[pid].has_ended(os.waitstatus_to_exitcode(status), time.monotonic())
-
-    def _attend(self, one: Charge) -> None:
-        """Bring the end of `one` a step further. `exited` is said when all that belongs to it is gone and all that it
-        emitted is in the log."""
-        now_s = time.monotonic()
-        if one.code is None:
-            if one.kill_if_due(now_s):
-                waited_ms = round((now_s - (one.told_s or now_s)) * 1000)
-                self._voice.state("silent-end", key=one.unit, pid=one.pid, waited_ms=waited_ms)
-        elif not one.recovering and one.is_gone(self._adopted(one), now_s):
-            one.recovering = True
-            threading.Thread(target=self._publish, args=(one.unit,), name=f"recover {one.unit}", daemon=True).start()
-        while self._recovered:
-            unit, recovered, problems = self._recovered.popleft()
-            gone = self._charges.pop(unit)
-            more = {name: list(words) for name, words in (("leftover", gone.leftover), ("problems", problems)) if words}
-            self._voice.state(
-                "exited", key=unit, pid=gone.pid, code=gone.code, tail=gone.tail(), recovered=recovered, **more
-            )
-
-    def _publish(self, unit: str) -> None:
-        """In a thread of its own, as it waits for the broker. A process may have spoken as several units, so each looks
-        at all journals; and one at a time, so that none is done while another still publishes what belongs to it."""
-        try:
-            with self._one_at_a_time:
-                journals = self._recover()
-            events = sum(journal.events for journal in journals if journal.unit == unit)
-            problems = [journal.problem for journal in journals if journal.problem]
-        except Exception as error:  # whatever it was, the end of the unit must be told
-            events, problems = 0, [f"journals were not read: {type(error).__name__}: {error}"]
-        self._recovered.append((unit, events, problems))
-        self._wake()
-
-    def _adopted(self, one: Charge) -> list[int]:
-        """Orphans that `one` left: children of ours that no order started, with its name or in its group."""
-        mains = {other.pid for other in self._charges.values()}
-        orphans = [pid for pid in kin.children(os.getpid()) if pid not in mains]
-        return [pid for pid in orphans if kin.group(pid) == one.pid or kin.variable(pid, environment.UNIT) == one.unit]
-
-    def _end_the_rest(self) -> None:
-        """Whatever belongs to no unit and still lives."""
-        while left := kin.descendants(os.getpid()):
-            kin.signal_all(left, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(-1, 0)
-
-    # --- waking up ----------------------------------------------------------------------------------------------------
-
-    def _patience_s(self) -> float | None:
-        """How long nothing can be due that does not wake the loop; None: for ever."""
-        if any(one.code is not None and not one.recovering for one in self._charges.values()):
-            return STEP_S
-        kills = [one.kill_s for one in self._charges.values() if one.kill_s is not None and not one.killed]
-        return max(0.0, min(kills) - time.monotonic()) if kills else None
-
-    def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_out, b"\0")
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGCHLD wakes the loop; SIGTERM and SIGINT say what the end of the lease says."""
-        before = signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
-        handlers = {signal.SIGCHLD: signal.signal(signal.SIGCHLD, lambda *_: None)}
-        for number in (signal.SIGTERM, signal.SIGINT):
-            handlers[number] = signal.signal(number, lambda *_: self.order(Finish(int(LEASE_GRACE_S * 1000))))
-        try:
-            yield
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(before)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main(lease_fd: int | None) -> None:
     """Serve the run that the environment names (see probe/environment.py)."""
-    parser = argparse.ArgumentParser(prog="runner.launch.supervisor")
-    parser.add_argument("--lease-fd", type=int, help="its other end is the runner's; when that closes, all is ended")
-    lease_fd = parser.parse_args(argv).lease_fd
+    begun = start_first(sys.stdin.read())
     kin.adopt_orphans()
+
+    from probe import environment
+    from probe.emitter import Unit
+    from runner.launch.watch import Watch
+
     told = environment.read()
 
     def recover() -> "Sequence[Recovered]":
@@ -220,12 +45,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         return recovery.recover(told.journal, told.broker)
 
     voice = Unit(NAME)
-    supervisor = Supervisor(voice, recover, lease_fd)
-    voice.on_order = supervisor.order
-    supervisor.serve()
+    watch = Watch(voice, recover, lease_fd, begun)
+    voice.on_order = watch.order
+    watch.serve()
     voice.close(FLUSH_S)
-    supervisor.close()
+    watch.close()
+
+
+def start_first(orders: str) -> list[Charge]:
+    """Start what `orders` (a JSON list of the fields of Start) says. What does not start is left to the order that the
+    runner gives again on the bus: then there is somebody to tell."""
+    begun = []
+    for fields in json.loads(orders or "[]"):
+        with contextlib.suppress(charge.NotStarted):
+            begun.append(charge.start(cast("Start", SimpleNamespace(**fields))))
+    return begun
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[sys.argv.index("--lease-fd") + 1]) if "--lease-fd" in sys.argv else None)

@@ -1,0 +1,201 @@
+"""The supervisor at work: one loop that takes orders (Start, Stop, Finish), reaps children and reports what became of
+them as events of kind `state` (docs/design.md).
+
+Belongs here: that loop. Must not decide anything about a scenario, and never judges a unit by its silence.
+"""
+
+import collections
+import contextlib
+import os
+import selectors
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+from probe import environment
+from probe.message import Finish, Order, Start, Stop
+from runner.launch import charge, kin
+from runner.launch.charge import Charge
+
+if TYPE_CHECKING:
+    from probe.recovery import Recovered
+
+LEASE_GRACE_S: Final = 1.0
+"""How long units have to end by themselves when the runner is gone."""
+STEP_S: Final = 0.005
+"""How often is looked at what the kernel does not report: the end of a process group."""
+
+Recover = Callable[[], "Sequence[Recovered]"]
+"""Publishes what processes that are dead wrote down and could not send any more."""
+
+
+class Voice(Protocol):
+    """How the supervisor reports; `probe.emitter.Unit` is one."""
+
+    def state(self, step: str, /, key: object = None, **data: object) -> None: ...
+
+
+class Watch:
+    """Everything in its care. `order` may be called from any thread, all else belongs to the thread of `serve`."""
+
+    def __init__(self, voice: Voice, recover: Recover, lease_fd: int | None, begun: Sequence[Charge] = ()) -> None:
+        """`begun` are processes that were started before; reading from `lease_fd` ends when the runner is gone."""
+        self._voice = voice
+        self._recover = recover
+        self._lease_fd = lease_fd
+        self._inbox: collections.deque[Order] = collections.deque()
+        self._recovered: collections.deque[tuple[str, int, list[str]]] = collections.deque()
+        """(unit, events published, what was in the way) of recoveries that are done."""
+        self._one_at_a_time = threading.Lock()
+        self._charges: dict[str, Charge] = {one.unit: one for one in begun}
+        self._finishing = False
+        self._wake_in, self._wake_out = os.pipe()
+        for fd in (self._wake_in, self._wake_out):
+            os.set_blocking(fd, False)
+
+    def order(self, order: Order) -> None:
+        """Take an order; never blocks."""
+        self._inbox.append(order)
+        self._wake()
+
+    def serve(self) -> None:
+        """Until told to finish, by an order, a signal or the end of the lease. Nothing that was started lives then."""
+        with selectors.DefaultSelector() as selector, self._signals():
+            selector.register(self._wake_in, selectors.EVENT_READ)
+            if self._lease_fd is not None:
+                selector.register(self._lease_fd, selectors.EVENT_READ)
+            self._voice.state("serving")
+            for one in self._charges.values():
+                self._voice.state("spawned", key=one.unit, pid=one.pid)
+            self._wake()  # one of them may have ended before we listened
+            while self._charges or not self._finishing:
+                for key, _ in selector.select(self._patience_s()):
+                    if key.fd == self._wake_in:
+                        with contextlib.suppress(BlockingIOError):
+                            os.read(self._wake_in, 4096)
+                    elif not os.read(key.fd, 4096):
+                        selector.unregister(key.fd)
+                        self._inbox.append(Finish(int(LEASE_GRACE_S * 1000)))
+                while self._inbox:
+                    self._obey(self._inbox.popleft())
+                self._reap()
+                for one in list(self._charges.values()):
+                    self._attend(one)
+        self._end_the_rest()
+
+    def close(self) -> None:
+        """Let go of the pipe."""
+        os.close(self._wake_in)
+        os.close(self._wake_out)
+
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    def _obey(self, order: Order) -> None:
+        match order:
+            case Start(unit=unit) if unit not in self._charges:  # it may be said twice after a broken connection
+                try:
+                    if self._finishing:
+                        raise charge.NotStarted("the run is ending")
+                    one = self._charges[unit] = charge.start(order)
+                except charge.NotStarted as error:
+                    self._voice.state("not-started", key=unit, why=str(error))
+                else:
+                    self._voice.state("spawned", key=unit, pid=one.pid)
+            case Stop(unit=unit, grace_ms=grace_ms) if unit in self._charges:
+                self._stop(self._charges[unit], grace_ms)
+            case Finish(grace_ms=grace_ms):
+                self._finishing = True
+                for one in self._charges.values():
+                    self._stop(one, grace_ms)
+            case _:
+                pass
+
+    def _stop(self, one: Charge, grace_ms: int) -> None:
+        if one.kill_s is None and one.code is None:
+            self._voice.state("stopping", key=one.unit, pid=one.pid, grace_ms=grace_ms)
+        one.stop(time.monotonic(), grace_ms / 1e3)
+
+    # --- ends ---------------------------------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        """Collect every child that is gone, adopted ones too."""
+        by_pid = {one.pid: one for one in self._charges.values()}
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                if pid in by_pid:
+                    by_pid[pid].has_ended(os.waitstatus_to_exitcode(status), time.monotonic())
+
+    def _attend(self, one: Charge) -> None:
+        """Bring the end of `one` a step further. `exited` is said when all that belongs to it is gone and all that it
+        emitted is in the log."""
+        now_s = time.monotonic()
+        if one.code is None:
+            if one.kill_if_due(now_s):
+                waited_ms = round((now_s - (one.told_s or now_s)) * 1000)
+                self._voice.state("silent-end", key=one.unit, pid=one.pid, waited_ms=waited_ms)
+        elif not one.recovering and one.is_gone(self._adopted(one), now_s):
+            one.recovering = True
+            threading.Thread(target=self._publish, args=(one.unit,), name=f"recover {one.unit}", daemon=True).start()
+        while self._recovered:
+            unit, recovered, problems = self._recovered.popleft()
+            gone = self._charges.pop(unit)
+            more = {name: list(words) for name, words in (("leftover", gone.leftover), ("problems", problems)) if words}
+            self._voice.state(
+                "exited", key=unit, pid=gone.pid, code=gone.code, tail=gone.tail(), recovered=recovered, **more
+            )
+
+    def _publish(self, unit: str) -> None:
+        """In a thread of its own, as it waits for the broker. A process may have spoken as several units, so each looks
+        at all journals; and one at a time, so that none is done while another still publishes what belongs to it."""
+        try:
+            with self._one_at_a_time:
+                journals = self._recover()
+            events = sum(journal.events for journal in journals if journal.unit == unit)
+            problems = [journal.problem for journal in journals if journal.problem]
+        except Exception as error:  # whatever it was, the end of the unit must be told
+            events, problems = 0, [f"journals were not read: {type(error).__name__}: {error}"]
+        self._recovered.append((unit, events, problems))
+        self._wake()
+
+    def _adopted(self, one: Charge) -> list[int]:
+        """Orphans that `one` left: children of ours that no order started, with its name or in its group."""
+        mains = {other.pid for other in self._charges.values()}
+        orphans = [pid for pid in kin.children(os.getpid()) if pid not in mains]
+        return [pid for pid in orphans if kin.group(pid) == one.pid or kin.variable(pid, environment.UNIT) == one.unit]
+
+    def _end_the_rest(self) -> None:
+        """Whatever belongs to no unit and still lives."""
+        while left := kin.descendants(os.getpid()):
+            kin.signal_all(left, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, 0)
+
+    # --- waking up ----------------------------------------------------------------------------------------------------
+
+    def _patience_s(self) -> float | None:
+        """How long nothing can be due that does not wake the loop; None: for ever."""
+        if any(one.code is not None and not one.recovering for one in self._charges.values()):
+            return STEP_S
+        kills = [one.kill_s for one in self._charges.values() if one.kill_s is not None and not one.killed]
+        return max(0.0, min(kills) - time.monotonic()) if kills else None
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_out, b"\0")
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGCHLD wakes the loop; SIGTERM and SIGINT say what the end of the lease says."""
+        before = signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
+        handlers = {signal.SIGCHLD: signal.signal(signal.SIGCHLD, lambda *_: None)}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            handlers[number] = signal.signal(number, lambda *_: self.order(Finish(int(LEASE_GRACE_S * 1000))))
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before)
