@@ -57,11 +57,12 @@ def chunk(number: int) -> Chunk:
     """`JOURNEYS` journeys, as the batches that their units sent."""
     pack = record_packer()
     records: dict[str, list[bytes]] = {unit: [] for unit in UNITS}
+    per_chunk = {unit: JOURNEYS * sum(unit == one for one, _ in PATH) for unit in UNITS}
     begin_ns = number * JOURNEYS * 10_000
     for place, (unit, step) in enumerate(PATH):
         for journey in range(JOURNEYS):
             stamp_ns = begin_ns + journey * 5_000 + place * 400_000 + journey % 97
-            seq = number * JOURNEYS * 5 + place * JOURNEYS + journey + 1
+            seq = number * per_chunk[unit] + len(records[unit]) + 1
             key = f"order-{number * JOURNEYS + journey}"
             records[unit].append(pack((seq, stamp_ns, step, 0, key, {})))
     watermark_ns = begin_ns + JOURNEYS * 5_000 + 2 * MS

@@ -1,5 +1,6 @@
 """A finding explains itself: what was reached, what should have come, what the unit is doing, what nearly was it."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -28,10 +29,12 @@ def judged(
     statuses = more.pop("statuses", ())
     circuit = Circuit("order", path, **more)
     verifier = Verifier(Scenario("s", "/", "c", tuple(Unit(name) for name in UNITS), (circuit,)))
+    fired: Counter[str] = Counter()
     for unit, step, key, at_ms in sorted(events, key=lambda event: event[3]):
-        verifier.batch(unit, 1, [[1, int(at_ms * MS), step, 0, key, {}]], int(at_ms * MS))
+        fired[unit] += 1
+        verifier.batch(unit, 1, [[fired[unit], int(at_ms * MS), step, 0, key, {}]], int(at_ms * MS))
     for unit in UNITS:
-        verifier.final(unit, 1, 1)
+        verifier.final(unit, 1, fired[unit])
         verifier.end_unit(unit)
     verifier.close()
     return verifier, list(verifier.findings({status.name: status for status in statuses}))

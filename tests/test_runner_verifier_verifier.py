@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ class Run:
         units = units or (Unit("api"), Unit("worker-1"), Unit("worker-2"))
         self.verifier = Verifier(Scenario("s", "/", "circuit.toml", units, circuits), **more)
         self.names = [unit.name for unit in units]
-        self.seq = 0
+        self.last: Counter[tuple[str, int]] = Counter()
         for name in self.names:
             self.verifier.join(name, 1)
 
@@ -49,8 +50,8 @@ class Run:
         kind: Kind = Kind.DEFAULT,
         incarnation: int = 1,
     ) -> None:
-        self.seq += 1
-        record = [self.seq, int(at_ms * MS), step, int(kind), key, data or {}]
+        self.last[unit, incarnation] += 1
+        record = [self.last[unit, incarnation], int(at_ms * MS), step, int(kind), key, data or {}]
         self.verifier.batch(unit, incarnation, [record], int(at_ms * MS))
 
     def say(self, at_ms: float, *units: str) -> None:
@@ -61,7 +62,7 @@ class Run:
 
     def end(self, *units: str) -> None:
         for unit in units or self.names:
-            self.verifier.final(unit, 1, self.seq)
+            self.verifier.final(unit, 1, self.last[unit, 1])
             self.verifier.end_unit(unit)
 
     def counts(self) -> tuple[int, int, int, int, int]:
@@ -330,6 +331,18 @@ def test_lost_evidence_makes_accusations_inconclusive_and_never_lets_a_run_pass(
     assert lost.message == "worker-1 (incarnation 1) lost events 7 to 9: the journal was full"
     assert (missing.cls, missing.inconclusive) == (FindingClass.MISSING, True)
     assert result.evidence.emitted == result.evidence.received + 3
+
+
+def test_records_that_nobody_accounts_for_are_lost_evidence() -> None:
+    run = Run(order())
+    run.verifier.batch("api", 1, [[1, MS, "sent", 0, "k", {}]], MS)
+    run.verifier.lose("api", 1, 2, 3, "the journal was full")
+    run.verifier.batch("api", 1, [[6, MS, "sent", 0, "l", {}], [7, MS, "sent", 0, "m", {}]], MS)
+    run.verifier.batch("api", 1, [[8, MS, "sent", 0, "n", {}]], MS)
+    run.verifier.final("api", 1, 10)
+    lost = run.verifier.evidence().lost
+    assert [(one.first, one.last) for one in lost] == [(2, 3), (4, 5), (9, 10)]
+    assert run.verifier.lost_count == 6
 
 
 def test_lost_evidence_excuses_no_duplicate() -> None:

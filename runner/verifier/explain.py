@@ -4,7 +4,7 @@ Belongs here: every sentence of the verifier. Must not decide whether something 
 (`findings`). Pure: what the units are doing is passed in.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from runner.scenario.state import State, UnitStatus
 from runner.verifier.judge import Fault, Mark
+from runner.verifier.losses import Losses
 from runner.verifier.member import Recent
 from runner.verifier.names import nearest, slip
 from runner.verifier.pattern import Plan, Slot
 from runner.verifier.score import is_inconclusive
-from runner.verifier.verdict import FindingClass, Lost
+from runner.verifier.verdict import FindingClass
 
 COMPARED: Final = 2_000
 """Keys that are looked at for one near miss."""
@@ -37,13 +38,9 @@ class Context:
     """Steps that the scenario names anywhere."""
     strays: Recent[tuple[str, str]]
     """Key -> (unit, step) of the latest event that no circuit asks for."""
-    lost: Sequence[Lost]
+    losses: Losses
     statuses: Mapping[str, UnitStatus]
     faults: Iterable[Fault]
-
-    @cached_property
-    def losers(self) -> frozenset[str]:
-        return frozenset(lost.unit for lost in self.lost)
 
     @cached_property
     def odd_keys(self) -> dict[tuple[str | None, int | None], list[Fault]]:
@@ -70,8 +67,8 @@ class Context:
     def lost_for(self, fault: Fault) -> bool:
         """Whether a unit that matters to the finding lost evidence."""
         if fault.circuit is not None:
-            return not self.losers.isdisjoint(self.everybody[fault.circuit])
-        return bool(self.losers) if fault.key is not None else fault.unit in self.losers
+            return not self.losses.units.isdisjoint(self.everybody[fault.circuit])
+        return bool(self.losses.units) if fault.key is not None else fault.unit in self.losses.units
 
     def is_inconclusive(self, fault: Fault) -> bool:
         """Whether the finding might go away, had we seen everything and exactly."""
@@ -183,7 +180,7 @@ class Told:
         if self.fault.error:
             yield "the clocks of the two units agree no better than that"
         if self.inconclusive and self.context.lost_for(self.fault):
-            yield f"evidence of {', '.join(sorted(self.context.losers))} was lost, so this need not be so"
+            yield f"evidence of {', '.join(sorted(self.context.losses.units))} was lost, so this need not be so"
 
     # --- parts of sentences ------------------------------------------------------------------------------------------
 

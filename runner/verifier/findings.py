@@ -50,7 +50,7 @@ def findings(context: Context) -> tuple[Finding, ...]:
         return weak[id(fault)], _ORDER[fault.cls], at.stamp_ns if at else 0, *named
 
     told = [_finding(Told(fault, context), explained=n < EXPLAINED) for n, fault in enumerate(sorted(faults, key=rank))]
-    return in_order([*told, *map(_lost, context.lost)])
+    return in_order([*told, *map(_lost, context.losses.ranges)])
 
 
 def in_order(unordered: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -21,6 +21,7 @@ from runner.verifier.findings import findings, in_order
 from runner.verifier.gathering import no_clock_error
 from runner.verifier.journeys import Journeys
 from runner.verifier.judge import Fault, Mark
+from runner.verifier.losses import Losses
 from runner.verifier.member import Activity, Member, Recent
 from runner.verifier.names import named_steps
 from runner.verifier.pairs import EXPLAINED, RECEIVED, SENT, PairBook
@@ -33,7 +34,6 @@ from runner.verifier.verdict import (
     Evidence,
     Finding,
     FindingClass,
-    Lost,
     Pairs,
     Required,
     Result,
@@ -58,22 +58,22 @@ class Verifier:
     """
 
     def __init__(self, scenario: Scenario, clock_error: Callable[[str, str], int] = no_clock_error) -> None:
-        self.scenario = scenario
-        self.book = Book()
+        self._scenario = scenario
+        self._book = Book()
         names = [unit.name for unit in scenario.units]
-        self.watermarks = Watermarks(names)
-        self.pair_book = PairBook()
-        self.members: dict[str, Member[Route]] = {}
-        self.strays: Recent[tuple[str, str]] = Recent()
-        self.gatherers: list[Gatherer] = []
+        self._watermarks = Watermarks(names)
+        self._pair_book = PairBook()
+        self._members: dict[str, Member[Route]] = {}
+        self._strays: Recent[tuple[str, str]] = Recent()
+        self._gatherers: list[Gatherer] = []
         for circuit in scenario.circuits:
             plan = compile_circuit(circuit, names)
             kind = Rigid if plan.rigid else Journeys
-            self.gatherers.append(kind(plan, Score(plan, self.book), self.watermarks, clock_error))
-        self._nevers = [(g.score, probe) for g in self.gatherers for probe in g.plan.circuit.never]
+            self._gatherers.append(kind(plan, Score(plan, self._book), self._watermarks, clock_error))
+        self._nevers = [(g.score, probe) for g in self._gatherers for probe in g.plan.circuit.never]
         self._named = named_steps(scenario)
-        self.lost: list[Lost] = []
-        self.closed = False
+        self._losses = Losses()
+        self._closed = False
         self._unsettled = 0
         for name in names:
             self._member(name)
@@ -84,14 +84,15 @@ class Verifier:
         """An incarnation of `unit` is there. Repeating it is harmless."""
         if not unit.startswith("@"):
             self._member(unit)
-            self.watermarks.join(unit, incarnation)
+            self._watermarks.join(unit, incarnation)
 
     def batch(self, unit: str, incarnation: int, records: list[Record], watermark_ns: int) -> None:
         """Records of one incarnation, in order; everything it emitted up to `watermark_ns` is in or was before."""
-        if unit.startswith("@") or self.closed:
+        if unit.startswith("@") or self._closed:
             return
         member = self._member(unit)
-        self.watermarks.join(unit, incarnation)
+        self._watermarks.join(unit, incarnation)
+        self._account(unit, incarnation, records)
         find = member.routes.get
         last: Record | None = None
         not_counted = 0
@@ -121,7 +122,7 @@ class Verifier:
             if kind:
                 if kind in _PAIRED:
                     if key is not None:
-                        self.pair_book.add(key, route.sites.get(kind) or self._site(member, step, kind, route))
+                        self._pair_book.add(key, route.sites.get(kind) or self._site(member, step, kind, route))
                 elif kind == _EXCEPTION:
                     self._exception(unit, stamp_ns, step, key, data or {})
             rows = route.rows
@@ -148,54 +149,62 @@ class Verifier:
         if last is not None:
             member.events += len(records) - not_counted
             member.last_stamp_ns, member.last_step = last[1], last[2]
-        self.watermarks.advance(unit, incarnation, watermark_ns)
+        self._watermarks.advance(unit, incarnation, watermark_ns)
         self._unsettled += len(records)
         if self._unsettled > SETTLE_AFTER:
             self.settle()
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
         """Records `first`..`last` of the incarnation will never come."""
-        self.lost.append(Lost(unit, incarnation, first, last, why))
+        self._losses.lose(unit, incarnation, first, last, why)
 
     def final(self, unit: str, incarnation: int, last: int) -> None:
         """The incarnation says nothing more; `last` was its last sequence number."""
-        del last  # the broker's ledger has seen to it that nothing is missing before it
         if not unit.startswith("@"):
             self._member(unit)
-            self.watermarks.final(unit, incarnation)
+            self._losses.receive(unit, incarnation, last + 1, last)
+            self._watermarks.final(unit, incarnation)
 
     def end_unit(self, unit: str) -> None:
         """The unit's process is gone and every incarnation of it is final."""
         self._member(unit)
-        self.watermarks.end(unit)
-        if not self.closed:
-            for gatherer in self.gatherers:
+        self._watermarks.end(unit)
+        if not self._closed:
+            for gatherer in self._gatherers:
                 if unit in gatherer.everybody:
                     gatherer.unit_ended()
 
+    def _account(self, unit: str, incarnation: int, records: list[Record]) -> None:
+        try:
+            first, last = records[0][0], records[-1][0]
+        except (TypeError, LookupError):
+            return
+        if type(first) is int and type(last) is int:
+            self._losses.receive(unit, incarnation, first, last)
+
     def _member(self, unit: str) -> Member[Route]:
-        member = self.members.get(unit)
+        member = self._members.get(unit)
         if member is None:
-            member = self.members[unit] = Member(unit)
-            for gatherer in self.gatherers:
+            member = self._members[unit] = Member(unit)
+            for gatherer in self._gatherers:
                 gatherer.meet(unit)
         return member
 
     def _route(self, member: Member[Route], step: str) -> Route:
         """The way of an event of a step that the unit has not fired before."""
         unit = member.unit
-        targets = [(g, slot) for g in self.gatherers for slot in g.plan.slots if slot.takes(unit, step)]
+        targets = [(g, slot) for g in self._gatherers for slot in g.plan.slots if slot.takes(unit, step)]
         nevers = [(score, probe) for score, probe in self._nevers if fires(probe, unit, step)]
         route = Route(targets, nevers)
         member.remember(step, route, always=bool(targets or nevers) or self._is_expected(unit, step))
         return route
 
     def _is_expected(self, unit: str, step: str) -> bool:
-        return any(unit == u.name and (step in u.expect or step == u.ready) for u in self.scenario.units)
+        return any(unit == u.name and (step in u.expect or step == u.ready) for u in self._scenario.units)
 
     def _site(self, member: Member[Route], step: str, kind: int, route: Route) -> int:
         explained = EXPLAINED if route.targets else 0
-        site = route.sites[kind] = self.pair_book.site(member.unit, step, _PAIRED[kind] | explained)
+        site = route.sites[kind] = self._pair_book.site(member.unit, step, _PAIRED[kind] | explained)
         return site
 
     def _take(
@@ -210,144 +219,144 @@ class Verifier:
                 mark = Mark(stamp_ns, -1, unit)
                 score.accuse(Fault(FindingClass.UNEXPECTED, key=key, mark=mark, unit=unit, step=step))
         if not route.targets and key is not None:
-            self.strays.add(key, (unit, step))
+            self._strays.add(key, (unit, step))
 
     def _exception(self, unit: str, stamp_ns: int, step: str, key: str | None, data: Mapping[str, Any]) -> None:
         note = exception_in_words(data)
         mark = Mark(stamp_ns, -1, unit)
-        self.book.add(Fault(FindingClass.EXCEPTION, None, key, mark=mark, unit=unit, step=step, note=note))
+        self._book.add(Fault(FindingClass.EXCEPTION, None, key, mark=mark, unit=unit, step=step, note=note))
 
     # --- judging ----------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
         """Judge what the watermarks now decide."""
         self._unsettled = 0
-        if not self.closed:
-            for gatherer in self.gatherers:
+        if not self._closed:
+            for gatherer in self._gatherers:
                 gatherer.settle()
 
     def close(self) -> None:
         """The run is over: judge everything as of the watermarks. What is not decided by them stays open."""
-        if self.closed:
+        if self._closed:
             return
-        for gatherer in self.gatherers:
+        for gatherer in self._gatherers:
             gatherer.close()
-        self.closed = True
+        self._closed = True
         fired = self._fired()
-        for gatherer in self.gatherers:
+        for gatherer in self._gatherers:
             goals.judge_circuit(gatherer, fired, self._named, lost_evidence=self._lost_in(gatherer))
-        marks = self.watermarks.marks
-        for fault in goals.unfired(self.scenario, self.has_seen, lambda unit: marks[unit] == inf):
-            self.book.add(fault)
-        for fault in goals.unpaired(self.pair_book, final=all(mark == inf for mark in marks.values())):
-            self.book.add(fault)
+        marks = self._watermarks.marks
+        for fault in goals.unfired(self._scenario, self.has_seen, lambda unit: marks[unit] == inf):
+            self._book.add(fault)
+        for fault in goals.unpaired(self._pair_book, final=all(mark == inf for mark in marks.values())):
+            self._book.add(fault)
 
     @property
     def next_deadline_ns(self) -> int | None:
         """The earliest stamp that watermarks must pass before something open can be judged; None: nothing waits."""
-        return min((ns for gatherer in self.gatherers if (ns := gatherer.next_ns()) is not None), default=None)
+        return min((ns for gatherer in self._gatherers if (ns := gatherer.next_ns()) is not None), default=None)
 
     def laggards(self, now_ns: int) -> frozenset[str]:
         """The units whose watermark holds back a decision that is due by `now_ns`."""
         found: set[str] = set()
-        for gatherer in self.gatherers:
+        for gatherer in self._gatherers:
             found |= gatherer.laggards(now_ns)
         return frozenset(found)
 
     def open_instances(self, *, with_deadline: bool | None = None) -> int:
         """Instances that are not judged: all, those that wait for a stamp or deadline to be passed, or the others."""
-        due = sum(gatherer.due_count() for gatherer in self.gatherers) if with_deadline is not None else 0
+        due = sum(gatherer.due_count() for gatherer in self._gatherers) if with_deadline is not None else 0
         if with_deadline:
             return due
-        return sum(gatherer.open_count() for gatherer in self.gatherers) - due
+        return sum(gatherer.open_count() for gatherer in self._gatherers) - due
 
     def satisfied(self) -> bool:
         """Whether every goal of the scenario is met (each circuit began as often as it should, at least once where it
         does not say; every `expect` fired) and nothing is open."""
-        for gatherer in self.gatherers:
+        for gatherer in self._gatherers:
             asked = gatherer.plan.circuit.instances
             if gatherer.score.started < (1 if asked is None else asked.at_least) or gatherer.open_count():
                 return False
-        return all(self.has_seen(unit.name, step) for unit in self.scenario.units for step in unit.expect)
+        return all(self.has_seen(unit.name, step) for unit in self._scenario.units for step in unit.expect)
 
     # --- what there is to see ---------------------------------------------------------------------------------------
 
     def has_seen(self, unit: str, step: str) -> bool:
         """Whether the unit has fired that probe."""
-        member = self.members.get(unit)
+        member = self._members.get(unit)
         return member is not None and step in member.routes
 
     def activity(self) -> dict[str, Activity]:
         """What each unit that is declared or on the bus has emitted."""
-        return {unit: member.activity() for unit, member in self.members.items()}
+        return {unit: member.activity() for unit, member in self._members.items()}
 
     @property
     def lost_count(self) -> int:
         """Records known to be lost."""
-        return sum(lost.last - lost.first + 1 for lost in self.lost)
+        return self._losses.count
 
     @property
     def finding_count(self) -> int:
         """All findings so far, also those that are counted only."""
-        return sum(self.book.counts.values()) + len(self.lost)
+        return sum(self._book.counts.values()) + len(self._losses.ranges)
 
     def circuits(self) -> tuple[CircuitResult, ...]:
         """How every circuit stands."""
         return tuple(
-            goals.circuit_result(gatherer, lost_evidence=self._lost_in(gatherer)) for gatherer in self.gatherers
+            goals.circuit_result(gatherer, lost_evidence=self._lost_in(gatherer)) for gatherer in self._gatherers
         )
 
     def _lost_in(self, gatherer: Gatherer) -> bool:
         """Whether a unit that matters to the circuit lost evidence."""
-        return any(lost.unit in gatherer.everybody for lost in self.lost)
+        return not self._losses.units.isdisjoint(gatherer.everybody)
 
     def findings(self, statuses: Mapping[str, UnitStatus], most: int | None = None) -> tuple[Finding, ...]:
         """What is wrong, in words, most telling first: the first of each class, then the rest by time. `statuses` is
         what is known of the units by name. `most` limits how many, cheaply: it looks at as many of each class."""
         context = Context(
-            plans={gatherer.plan.name: gatherer.plan for gatherer in self.gatherers},
-            everybody={gatherer.plan.name: gatherer.everybody for gatherer in self.gatherers},
+            plans={gatherer.plan.name: gatherer.plan for gatherer in self._gatherers},
+            everybody={gatherer.plan.name: gatherer.everybody for gatherer in self._gatherers},
             fired=self._fired(),
             named=self._named,
-            strays=self.strays,
-            lost=self.lost,
+            strays=self._strays,
+            losses=self._losses,
             statuses=statuses,
-            faults=tuple(self.book.faults(most)),
+            faults=tuple(self._book.faults(most)),
         )
         return findings(context)[:most]
 
     def _fired(self) -> dict[str, Collection[str]]:
-        return {unit: member.routes.keys() for unit, member in self.members.items()}
+        return {unit: member.routes.keys() for unit, member in self._members.items()}
 
     def _notes(self, circuits: Iterable[CircuitResult]) -> Iterator[str]:
         """What a reader of the result should know beside the findings."""
         for circuit in circuits:
             if circuit.instances.open:
                 yield f"{circuit.name}: {circuit.instances.open:,} instances were still in time when the run ended"
-        for cls, count in self.book.dropped().items():
+        for cls, count in self._book.dropped().items():
             yield f"{count:,} more findings of class {cls} were counted but not kept"
-        for unit, member in self.members.items():
+        for unit, member in self._members.items():
             if member.malformed:
                 yield f"{unit} sent {member.malformed:,} records that are no records; they were ignored"
 
     def pairs(self) -> Pairs:
         """Sends and receives by key."""
-        return self.pair_book.summary()
+        return self._pair_book.summary()
 
     def required(self) -> Required:
         """The `expect` and `ready` probes of all units."""
-        return goals.required(self.scenario, self.has_seen)
+        return goals.required(self._scenario, self.has_seen)
 
     def evidence(self, *, recovered: int = 0, duplicates_dropped: int = 0) -> Evidence:
         """The books; what the broker counted is passed in."""
-        received = sum(member.events for member in self.members.values())
+        received = sum(member.events for member in self._members.values())
         return Evidence(
             emitted=received + self.lost_count,
             received=received,
             recovered=recovered,
             duplicates_dropped=duplicates_dropped,
-            lost=tuple(self.lost),
-            malformed=sum(member.malformed for member in self.members.values()),
+            lost=tuple(self._losses.ranges),
+            malformed=sum(member.malformed for member in self._members.values()),
         )
 
     def result(
@@ -373,7 +382,7 @@ class Verifier:
             verdict = Verdict.PASSED
         return Result(
             run=run,
-            scenario=self.scenario.name,
+            scenario=self._scenario.name,
             verdict=verdict,
             duration_s=duration_s,
             units=tuple(goals.unit_result(status, self._member(status.name).events) for status in by_name.values()),
