@@ -92,6 +92,13 @@ def test_what_cannot_be_started_says_why(tmp_path: Path) -> None:
         }
 
 
+def test_a_python_unit_whose_folder_is_missing_did_not_start(tmp_path: Path) -> None:
+    with stage(tmp_path, python("lost", cwd="gone"), code="def lost(): ...") as s:
+        end = s.play()
+        assert end["lost"].why == f"did not start: its working directory {tmp_path}/gone does not exist"
+        assert [finding.message for finding in s.lifecycle.findings()] == [f"lost {end['lost'].why}"]
+
+
 def test_an_environment_that_the_system_refuses_is_named(tmp_path: Path) -> None:
     order = Start("big", ("true",), str(tmp_path), {"BIG": "x" * 140_000}, str(tmp_path / "out"), str(tmp_path / "err"))
     with pytest.raises(NotStarted, match="environment are larger than the system allows"):

@@ -58,7 +58,8 @@ class Charge:
         kill_s = now_s + grace_s
         if self.told_s is None:
             self.told_s = now_s
-            kin.signal_group(self.pid, signal.SIGTERM)
+            if self.code is None:  # else `is_gone` sees to what is left
+                kin.signal_group(self.pid, signal.SIGTERM)
         self.kill_s = min(kill_s, self.kill_s) if self.kill_s is not None else kill_s
 
     def has_ended(self, code: int, now_s: float) -> None:
@@ -74,13 +75,15 @@ class Charge:
         kin.signal_group(self.pid, signal.SIGKILL)
         return True
 
-    def is_gone(self, adopted: list[int], now_s: float) -> bool:
-        """Whether nothing of it is left; what is, is on its way out. `adopted`: orphans that belong to this unit."""
-        left = [*adopted, *(pid for orphan in adopted for pid in kin.descendants(orphan))]
-        if not left and not kin.in_group(self.pid):
-            return True
+    def is_gone(self, orphans: list[int], doubtful: bool, now_s: float) -> bool:
+        """Whether nothing of it is left; what is, is on its way out. `orphans` are what it left; `doubtful`: there are
+        some that may be its."""
+        left = [*orphans, *(pid for orphan in orphans for pid in kin.descendants(orphan))]
+        alone = not left and not kin.in_group(self.pid)
         if now_s < self.alone_until_s:
-            return False
+            return alone and not doubtful
+        if alone:
+            return True
         if not self.leftover:
             self.leftover = tuple(kin.title(pid) for pid in left) or (f"processes of group {self.pid}",)
             self.kill_s, self.killed = now_s + GRACE_S, False

@@ -23,12 +23,13 @@ def adopt_orphans() -> None:
 
 def children(pid: int) -> list[int]:
     """Living and dead-but-unreaped children of `pid`."""
-    found: list[int] = []
+    found: set[int] = set()
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError):
-                found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
-    return found
+            for _ in range(2):  # the system may skip one while another one ends
+                with contextlib.suppress(OSError):
+                    found.update(map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split()))
+    return sorted(found)
 
 
 def descendants(pid: int) -> list[int]:

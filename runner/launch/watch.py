@@ -136,7 +136,7 @@ class Watch:
             if one.kill_if_due(now_s):
                 waited_ms = round((now_s - (one.told_s or now_s)) * 1000)
                 self._voice.state("silent-end", key=one.unit, pid=one.pid, waited_ms=waited_ms)
-        elif not one.recovering and one.is_gone(self._adopted(one), now_s):
+        elif not one.recovering and one.is_gone(*self._orphans(one), now_s):
             one.recovering = True
             threading.Thread(target=self._publish, args=(one.unit,), name=f"recover {one.unit}", daemon=True).start()
         while self._recovered:
@@ -160,11 +160,13 @@ class Watch:
         self._recovered.append((unit, events, problems))
         self._wake()
 
-    def _adopted(self, one: Charge) -> list[int]:
-        """Orphans that `one` left: children of ours that no order started, with its name or in its group."""
+    def _orphans(self, one: Charge) -> tuple[list[int], bool]:
+        """Children of ours that no order started: those that `one` left, with its name or in its group; and whether
+        there are some of which nothing can be told, as for an instant of every exec."""
         mains = {other.pid for other in self._charges.values()}
-        orphans = [pid for pid in kin.children(os.getpid()) if pid not in mains]
-        return [pid for pid in orphans if kin.group(pid) == one.pid or kin.variable(pid, environment.UNIT) == one.unit]
+        orphans = {pid: kin.variable(pid, environment.UNIT) for pid in kin.children(os.getpid()) if pid not in mains}
+        own = [pid for pid, unit in orphans.items() if unit == one.unit or kin.group(pid) == one.pid]
+        return own, any(not unit for unit in orphans.values())
 
     def _end_the_rest(self) -> None:
         """Whatever belongs to no unit and still lives."""
