@@ -30,6 +30,7 @@ def main(argv: list[str]) -> NoReturn:
         await_start(default)
     except BarrierBroken as broken:
         sys.exit(f"was not let begin: {broken.why}")
+    default.state("begun")
     entry.make_room(folder)
     try:
         function = entry.find(entrypoint)

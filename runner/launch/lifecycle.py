@@ -80,6 +80,8 @@ class Lifecycle:
         life.incarnations.add(event.incarnation)
         if event.kind is Kind.ARRIVE and event.step == GATE:
             life.at_gate = True
+        elif event.kind is Kind.STATE and event.step == "begun":
+            life.asked_ns = life.started_ns = event.stamp_ns
         elif event.kind is Kind.STATE and event.step == "imported":
             life.imported_ns = event.stamp_ns
             if life.unit.ready is None and not life.head_start_ns:
@@ -218,6 +220,11 @@ class Lifecycle:
     def over(self) -> bool:
         """Every unit has ended and no process of the run is left."""
         return all(life.state.ended and not life.alive for life in self._lives.values())
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """Units that have ended and have no process left: they will say nothing more."""
+        return frozenset(life.name for life in self._lives.values() if life.state.ended and not life.alive)
 
     @property
     def waits_for(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from runner.launch.callback import Answer
 from runner.launch.older.functions import Tested
 from runner.scenario.model import Callback
+from runner.verifier.findings import in_order
 from runner.verifier.verdict import Finding, FindingClass, Result, Verdict
 
 
@@ -34,4 +35,13 @@ def with_findings(result: Result, more: Iterable[Finding]) -> Result:
     more = tuple(more)
     if not more:
         return result
-    return replace(result, verdict=Verdict.FAILED, findings=(*result.findings, *more))
+    return replace(result, verdict=Verdict.FAILED, findings=in_order([*result.findings, *more]))
+
+
+def said_before(recorded: Result) -> tuple[Finding, ...]:
+    """What user code, which is not called again, and the system's own look at processes said about a recorded run."""
+    return tuple(
+        found
+        for found in recorded.findings
+        if found.cls is FindingClass.CHECK or (found.cls is FindingClass.LEFTOVER and found.unit is None)
+    )

@@ -20,6 +20,8 @@ from runner.session.signals import Signals
 from runner.view import Action, Screen
 
 FRAME_NS = 100_000_000
+ANSWER_S = 3.0
+"""How long the broker may take to answer; whoever watches wants to see something."""
 BATCH = 256
 
 
@@ -57,7 +59,9 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> None:
     picture = Picture(scenario, intake, started_ns)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
-        listener = stack.enter_context(contextlib.closing(Listener(target.endpoint, target.run, role="watcher")))
+        listener = stack.enter_context(
+            contextlib.closing(Listener(target.endpoint, target.run, role="watcher", timeout_s=ANSWER_S))
+        )
         others = [signals.fileno(), *([keys] if (keys := screen.fileno()) is not None else [])]
         while not intake.closed:
             now_ns = time.monotonic_ns()

@@ -49,6 +49,7 @@ class Intake:
         """Fabric peers ("@local") that have said their last word."""
         self._wanted = lifecycle.wants
         self._ended: set[str] = set()
+        self._gone: frozenset[str] = frozenset()
 
     def take(self, entry: Entry, now_ns: int) -> list[Directed]:
         """Digest `entry`; returns the orders that follow from it."""
@@ -79,13 +80,16 @@ class Intake:
             name = status.name
             if status.state.ended and name not in self._ended:
                 self._ended.add(name)
-                self.verifier.end_unit(name)
                 why = status.why or f"has {status.state}"
                 orders += [*self.barriers.ended(name, why), *self.waits.ended(name, why)]
             elif name in self._ended and not status.state.ended:  # started again
                 self._ended.discard(name)
                 self.barriers.restarted(name)
                 self.waits.restarted(name)
+        gone = self.lifecycle.gone
+        for name in gone - self._gone:  # one that is judged to have failed may still speak until its process is gone
+            self.verifier.end_unit(name)
+        self._gone = gone
         return orders
 
     def _events(self, entry: Entry, message: Events, fabric: bool, now_ns: int) -> list[Directed]:

@@ -37,7 +37,7 @@ class Rest:
 
     def judged(self, result: Result, meanwhile: Meanwhile) -> Result:
         """After the verdict: what the folder's own options and functions make of it."""
-        result = afterwards.with_findings(_tolerant(result, self._legacy), afterwards.test_findings(self._tested))
+        result = afterwards.with_findings(tolerant(result, self._legacy), afterwards.test_findings(self._tested))
         if self._functions is None or self._legacy.tests_results is None:
             return result
         answer = self._functions.results(summary_of(result, self._tested), meanwhile)
@@ -101,7 +101,7 @@ def _share(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
-def _tolerant(result: Result, legacy: Legacy) -> Result:
+def tolerant(result: Result, legacy: Legacy) -> Result:
     """Without `detect-bad-behavior`, orphans, duplicates and exceptions are counted and fail nothing."""
     if legacy.detect_bad_behavior:
         return result

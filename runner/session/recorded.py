@@ -8,7 +8,6 @@ nothing here asked for them. What user code said (`setup`, `check`) is not in th
 """
 
 import contextlib
-import json
 from pathlib import Path
 
 from broker.log import Entry
@@ -16,13 +15,17 @@ from probe.errors import WireError
 from probe.event import Event
 from probe.message import Command, Events, Finish, Start, Stop
 from probe.wire import decode_order
-from runner.history import replay
+from runner.errors import RecordingError
+from runner.history import record, replay
 from runner.history.folder import RunFolder
 from runner.launch.lifecycle import Lifecycle
+from runner.scenario import restore
 from runner.scenario.model import Scenario, Unit
+from runner.session import afterwards, older
 from runner.session.intake import Intake, calm_collector
 from runner.session.outcome import Outcome
 from runner.session.picture import statuses_of
+from runner.verifier.verdict import Result
 
 
 class Hindsight:
@@ -32,6 +35,7 @@ class Hindsight:
         self.intake = Intake(scenario, Lifecycle(scenario, _start, started_ns), _nothing)
         self.now_ns = started_ns
         """The latest moment that the log has spoken of."""
+        self._began = False
         self._to_stop: set[str] = set()
         """Units that are told to stop for reasons that are known here."""
 
@@ -40,6 +44,9 @@ class Hindsight:
         match entry.message:
             case Events(watermark_ns=ns) | Command(at_ns=ns):
                 self.now_ns = max(self.now_ns, ns)
+        if isinstance(entry.message, Command) and not self._began:
+            self._began = True
+            self.intake.lifecycle.begin(entry.message.at_ns or self.now_ns)
         self._tick()
         if isinstance(entry.message, Command):
             self._obey(entry.body)
@@ -79,14 +86,20 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         hindsight.take(entry)
     intake = hindsight.intake
     intake.verifier.close()
+    before = _result(folder)
     result = intake.verifier.result(
         run=folder.run,
-        duration_s=_duration_s(folder.result),
+        duration_s=before.duration_s if before is not None else 0.0,
         statuses=statuses_of(intake),
         findings=intake.lifecycle.findings(),
         recovered=intake.recovered,
+        duplicates_dropped=before.evidence.duplicates_dropped if before is not None else 0,
         notes=scenario.notes,
     )
+    if scenario.legacy is not None:
+        result = older.tolerant(result, scenario.legacy)
+    if before is not None and _is_of(scenario, folder):
+        result = afterwards.with_findings(result, afterwards.said_before(before))
     return Outcome(result)
 
 
@@ -105,9 +118,15 @@ def _nothing(_unit: str, _step: str, _key: str | None) -> Event | None:
     return None
 
 
-def _duration_s(result: Path) -> float:
-    """How long the run took, if it came to its end."""
-    try:
-        return float(json.loads(result.read_text())["duration_s"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
+def _is_of(scenario: Scenario, folder: RunFolder) -> bool:
+    """Whether `scenario` is what was run."""
+    with contextlib.suppress(OSError, RecordingError):
+        return scenario == restore(folder.scenario.read_bytes())
+    return False
+
+
+def _result(folder: RunFolder) -> Result | None:
+    """What the run came to when it lived; None if it did not come to its end."""
+    with contextlib.suppress(OSError, RecordingError):
+        return record.load(folder.result.read_text(), str(folder.result))
+    return None

@@ -36,6 +36,8 @@ SYNC_NS = 20_000_000
 LOOP_MS = 100
 END_NS = 10_000_000_000
 """How long the supervisor may take to publish what is in the journals after every unit has ended."""
+LAST_WORDS_S = 1.0
+"""How long a supervisor that has said FINAL may take until it is gone, when it should not have said it."""
 BATCH = 256
 """Log entries digested before the loop looks at anything else."""
 
@@ -108,9 +110,12 @@ class _Live:
         findings = afterwards.finding("setup", self._scenario.setup, prepared)
         if findings:
             lifecycle.stop(f"setup {prepared.why}")
-        lifecycle.begin(time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        lifecycle.begin(now_ns)
+        self._listener.command(Sync(), (SUPERVISOR,), now_ns)  # the first command: it tells the log when the run began
         while not lifecycle.over:
             self._turn()
+            self._see_whether_supervised()
         if rest is not None:
             rest.tests(self._turn)
         self._finish()
@@ -124,19 +129,31 @@ class _Live:
 
     def _finish(self) -> None:
         """Let the supervisor publish what is left and say its last word."""
-        self._listener.command(Finish(grace_ms=0), (SUPERVISOR,))
-        until_ns = time.monotonic_ns() + END_NS
+        now_ns = time.monotonic_ns()
+        self._listener.command(Finish(grace_ms=0), (SUPERVISOR,), now_ns)
+        until_ns = now_ns + END_NS
         while SUPERVISOR not in self._intake.closed:
             if time.monotonic_ns() > until_ns:
                 raise SupervisorFailed(f"the supervisor did not come to its end; see {self._folder.path}")
             self._turn()
+        self._woken_by.remove(self._supervisor.fileno())  # it stays readable, and would keep the loop awake
         self._intake.verifier.close()
+
+    def _see_whether_supervised(self) -> None:
+        """A supervisor has the last word, unless it came to grief: then its units will never be told of again."""
+        if SUPERVISOR not in self._intake.closed or self._intake.lifecycle.over:
+            return
+        self._supervisor.wait(LAST_WORDS_S)
+        self._supervisor.check()
+        missing = self._intake.lifecycle.waits_for
+        raise SupervisorFailed(f"the supervisor left before {missing}; see {self._folder.path}")
 
     def _judged(self, findings: tuple[Finding, ...]) -> Result:
         counters = self._listener.ping()
         now_ns = time.monotonic_ns()
         self._show(now_ns, last=True)
-        leftovers = (Finding(FindingClass.LEFTOVER, text) for text in self._leftovers())
+        leftovers = [Finding(FindingClass.LEFTOVER, text) for text in self._leftovers()]
+        self._supervisor.check()  # units that it ended on its own are no verdict
         return self._intake.verifier.result(
             run=self._folder.run,
             duration_s=(now_ns - self._started_ns) / 1e9,

@@ -1,0 +1,310 @@
+"""Runs judged again from what they left, and watched from beside: the same answers as live."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scenarios import LEAVING_S, Place, place_in, poll
+
+from runner.history.folder import RunFolder
+
+UNITS = """
+    import os, signal, sys
+    import probe, probe.errors
+
+    def sender():
+        for n in range(20):
+            probe.send("sent", key=f"k-{n}")
+
+    def receiver():
+        for n in range(20):
+            probe.wait("sender: sent", key=f"k-{n}", timeout=20)
+            if n not in (3, 7):
+                probe.receive("got", key=f"k-{n}")
+        probe.receive("got", key="k-5")
+        probe.receive("got", key="k-unknown")
+        probe.barrier("end", timeout=20)
+
+    def listener():
+        for n in range(20):
+            probe.wait("sender: sent", key=f"k-{n}", timeout=20)
+            probe.receive("heard", key=f"k-{n}")
+
+    def killed():
+        for n in range(50):
+            probe.emit("step", key=n)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def flaky():
+        probe.emit("tried")
+        if not os.path.exists("tried-before"):
+            open("tried-before", "w").close()
+            sys.exit(1)
+
+    def deaf():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        probe.ready("up")
+        while True:
+            signal.pause()
+
+    def raises():
+        raise ValueError("no")
+
+    def hangs():
+        probe.emit("hanging", key="h")
+        signal.pause()
+
+    def outlasts():
+        try:
+            probe.wait("hangs: never", timeout=20)
+        except probe.errors.WaitBroken:
+            probe.emit("went-on")
+
+    def check(result):
+        return False
+"""
+
+SCENARIOS = {
+    "passed": """
+        [units.sender]
+        entrypoint = "units:sender"
+        [units.listener]
+        entrypoint = "units:listener"
+        """,
+    "failed": """
+        [units.sender]
+        entrypoint = "units:sender"
+        [units.receiver]
+        entrypoint = "units:receiver"
+        [circuits.trip]
+        path = ["sender: sent", { probe = "receiver: got", within = "300ms" }]
+        instances = 19
+        budget = { max = "1ns" }
+        [barriers.end]
+        parties = ["sender", "receiver"]
+        """,
+    "unit-failed": """
+        [units.killed]
+        entrypoint = "units:killed"
+        [units.raises]
+        entrypoint = "units:raises"
+        [units.flaky]
+        entrypoint = "units:flaky"
+        restart = "on-failure"
+        [units.deaf]
+        entrypoint = "units:deaf"
+        ready = "up"
+        service = true
+        stop_timeout = "50ms"
+        [circuits.steps]
+        path = ["killed: step", "raises: never"]
+        """,
+    "not-ready": """
+        [units.hangs]
+        entrypoint = "units:hangs"
+        ready = "up"
+        ready_timeout = "300ms"
+        [units.later]
+        command = ["true"]
+        after = ["hangs"]
+        """,
+    "out-of-time": """
+        [scenario]
+        timeout = "400ms"
+        [units.hangs]
+        entrypoint = "units:hangs"
+        [units.sender]
+        entrypoint = "units:sender"
+        [circuits.trip]
+        path = ["hangs: hanging", "hangs: done"]
+        """,
+    "own-time": """
+        [units.hangs]
+        entrypoint = "units:hangs"
+        timeout = "200ms"
+        [units.outlasts]
+        entrypoint = "units:outlasts"
+        """,
+    "checked": """
+        [scenario]
+        check = "units:check"
+        [units.sender]
+        entrypoint = "units:sender"
+        """,
+}
+
+
+def judgement(result: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same whenever a run is judged; lists in the order that they have."""
+    words = ("class", "circuit", "key", "unit", "step", "message")
+    return {
+        "findings": [{word: finding[word] for word in words} for finding in result["findings"]],
+        **{name: result[name] for name in ("run", "scenario", "verdict", "circuits", "pairs", "required", "evidence")},
+        "units": [{k: unit[k] for k in ("name", "state", "exit_code", "host", "events")} for unit in result["units"]],
+    }
+
+
+def judged_again(place: Place, folder: RunFolder, *words: str | Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(place.run("verify", folder.path, "--json", "-", *words).out)
+    return found
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with place_in(tmp_path_factory.mktemp("recorded")) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def recorded(shared: Place) -> dict[str, dict[str, Any]]:
+    """Every scenario, run once by one command."""
+    for name, text in SCENARIOS.items():
+        shared.write(text, UNITS, name=f"{name}/circuit.toml")
+    shared.run(*SCENARIOS, "--quiet", "--json", "all.json", expect=1)
+    return {result["scenario"]: result for result in json.loads((shared.folder / "all.json").read_text())}
+
+
+def folder_of(place: Place, result: dict[str, Any]) -> RunFolder:
+    return RunFolder(place.folder / ".circuit" / "runs" / result["run"])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_in(tmp_path) as place:
+        yield place
+
+
+# --- judged again -----------------------------------------------------------------------------------------------------
+
+
+def test_the_recorded_runs_are_of_every_kind(recorded: dict[str, dict[str, Any]]) -> None:
+    verdicts = {name: result["verdict"] for name, result in recorded.items()}
+    assert {name for name, verdict in verdicts.items() if verdict == "passed"} == {"passed"}
+    classes = {finding["class"] for result in recorded.values() for finding in result["findings"]}
+    assert classes >= {"missing", "orphan", "duplicate", "count", "budget", "unit-failed", "not-ready", "check"}
+    assert "exception" in classes
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_recorded_run_gets_the_same_judgement_as_live(
+    shared: Place, recorded: dict[str, dict[str, Any]], name: str
+) -> None:
+    live = recorded[name]
+    again = judged_again(shared, folder_of(shared, live))
+    assert judgement(again) == judgement(live)
+    assert again["duration_s"] == live["duration_s"]
+
+
+def test_a_recorded_run_can_be_judged_by_another_scenario(shared: Place, recorded: dict[str, dict[str, Any]]) -> None:
+    other = shared.write(
+        SCENARIOS["passed"]
+        + '[circuits.lonely]\npath = ["sender: sent", "listener: answered"]\n'.replace("\n", "\n        "),
+        name="other.toml",
+    )
+    folder = folder_of(shared, recorded["passed"])
+    before = folder.result.read_bytes()
+    run = shared.run("verify", folder.path, "--scenario", other, expect=1)
+    assert "FAILED" in run.out
+    assert "lonely" in run.out
+    assert folder.result.read_bytes() == before
+
+
+def test_an_interrupted_run_is_judged_as_it_was(place: Place) -> None:
+    place.write(SCENARIOS["out-of-time"].replace("400ms", "60s"), UNITS)
+    with place.start(".", "--plain") as living:
+        living.until("running")
+        living.signal(signal.SIGINT)
+        run = living.end()
+    assert run.code == 2, run.text
+    assert judgement(judged_again(place, run.folder)) == judgement(run.result)
+
+
+def test_a_run_whose_runner_was_killed_leaves_nothing_running_and_can_still_be_judged(place: Place) -> None:
+    place.write(SCENARIOS["out-of-time"].replace("400ms", "60s"), UNITS)
+    with place.start(".", "--plain") as living:
+        living.until("running")
+        living.signal(signal.SIGKILL)
+        run = living.end()
+    assert run.code == -signal.SIGKILL
+    assert poll(lambda: not place.processes(), LEAVING_S), place.processes()
+    assert not run.folder.result.exists()
+    assert "verify" in place.run("show", expect=4).err
+    again = judged_again(place, run.folder)
+    assert {unit["name"]: unit["events"] for unit in again["units"]} == {"hangs": 1, "sender": 20}
+    assert again["verdict"] != "passed"
+    assert again["evidence"]["lost"] == []
+    for path in place.temporary.rglob("*"):  # the socket of a broker whose runner could not clear up
+        if path.is_socket():
+            path.unlink()
+
+
+# --- watched ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_watcher_sees_units_and_circuits_until_the_run_ends(place: Place) -> None:
+    place.write(
+        """
+        [units.first]
+        entrypoint = "units:first"
+        [units.second]
+        entrypoint = "units:second"
+        [circuits.trip]
+        path = ["first: sent", "second: got"]
+        instances = 3
+        """,
+        """
+        import os, probe
+        def first():
+            for n in range(3):
+                probe.send("sent", key=n)
+        def second():
+            for n in range(3):
+                probe.wait("first: sent", key=str(n))
+                probe.receive("got", key=n)
+            with open("go") as pipe:  # opens when the test opens its end
+                pipe.read()
+        """,
+    )
+    os.mkfifo(place.folder / "go")
+    with place.start(".", "--plain") as living:
+        living.until("3 of 3 complete")
+        with place.start("watch", "--plain") as watcher:
+            watcher.until("3 of 3 complete")
+            watcher.until("first")
+            (place.folder / "go").write_text("on")
+            watched = watcher.end()
+        run = living.end()
+    assert (run.code, watched.code) == (0, 0), run.text + watched.text
+    assert "second" in watched.out
+    assert "done" in watched.out
+    over = place.run("watch", expect=4)
+    assert f"run {run.folder.run} is over" in over.err
+
+
+def test_watching_a_broker_that_is_not_there_is_an_error_that_names_it(place: Place) -> None:
+    with place.start("watch", "ipc:///tmp/no-broker-here", "--run", "r", "--plain") as living:
+        assert living.end().code == 3
+        assert "no broker answers at ipc:///tmp/no-broker-here" in living.out
+
+
+# --- a broker by itself -----------------------------------------------------------------------------------------------
+
+
+def test_a_broker_prints_one_line_and_ends_on_sigterm_and_its_port_is_taken_meanwhile(place: Place) -> None:
+    with place.start("broker", "--listen", "tcp://127.0.0.1:0") as broker:
+        broker.until("\n")
+        endpoint = broker.out.removeprefix("listening on ").strip()
+        assert endpoint.startswith("tcp://127.0.0.1:")
+        taken = place.run("broker", "--listen", endpoint, "--folder", "other")
+        assert taken.code not in (0, 1, 2, 6)
+        assert endpoint in taken.err
+        assert "in use" in taken.err
+        assert "Traceback" not in taken.err
+        broker.signal(signal.SIGTERM)
+        ended = broker.end()
+    assert ended.code == 0
+    assert ended.out == f"listening on {endpoint}\n"
