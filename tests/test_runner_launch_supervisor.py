@@ -12,6 +12,7 @@ from launch_stage import PATIENCE_S, Stage, python, shell, stage
 
 from probe.event import Kind
 from probe.message import Start, Stop
+from runner.errors import SupervisorFailed
 from runner.launch import charge, kin
 from runner.launch.charge import NotStarted
 from runner.launch.lifecycle import SUPERVISOR
@@ -246,14 +247,15 @@ def test_when_the_lease_ends_everything_ends_and_what_was_said_is_in_the_log(tmp
         assert s.lifecycle.over
 
 
-def test_sigterm_to_the_supervisor_says_the_same(tmp_path: Path) -> None:
+def test_sigterm_to_the_supervisor_ends_everything_and_is_told(tmp_path: Path) -> None:
     with stage(tmp_path, python("polite", ready="up"), code=TWO) as s:
         s.until(lambda: s.lifecycle.all_up)
         os.kill(s.supervisor.pid, signal.SIGTERM)
         s.until(lambda: SUPERVISOR in s.closed, lead=False)
         assert exited(s, "polite")["code"] == 143
         assert s.supervisor.wait(PATIENCE_S)
-        s.supervisor.check()
+        with pytest.raises(SupervisorFailed, match="somebody sent it SIGTERM"):
+            s.supervisor.check()
 
 
 def test_when_the_supervisor_is_killed_the_runner_ends_what_it_started(tmp_path: Path) -> None:

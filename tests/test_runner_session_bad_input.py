@@ -1,13 +1,19 @@
 """Units that go wrong in every way, through the real command line: each is named, nothing is lost or left running."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 from scenarios import Place, Run, place_in
+
+from probe import message as m
+from probe import wire
 
 
 @pytest.fixture
@@ -543,3 +549,37 @@ def test_two_runs_in_one_folder_do_not_disturb_each_other(place: Place) -> None:
     results = [json.loads((place.folder / name).read_text()) for name in ("a.json", "b.json")]
     assert results[0]["run"] != results[1]["run"]
     assert [result["units"][0]["events"] for result in results] == [500, 500]
+
+
+def test_a_supervisor_that_is_gone_before_its_units_ends_the_run(place: Place) -> None:
+    place.write('[units.one]\ncommand = ["sleep", "60"]\n')
+    with place.start(".", "--plain") as living:
+        living.until("running")
+        context = zmq.Context()
+        impostor = context.socket(zmq.DEALER)
+        impostor.connect((place.newest().path / "broker").read_text().strip())
+        for message in (m.Hello(m.VERSION, "agent", place.newest().run, "@local", 1), m.Final(0)):
+            impostor.send_multipart(wire.encode(message))
+        run = living.end()
+        context.destroy(linger=0)
+    assert run.code == 3, run.text
+    assert "the supervisor left before the end of one" in run.text
+    assert "Traceback" not in run.text
+
+
+def test_a_run_whose_supervisor_was_told_to_end_is_no_pass(place: Place) -> None:
+    place.write('[units.one]\nentrypoint = "units:main"\n', "import signal\ndef main():\n    signal.pause()\n")
+    with place.start(".", "--plain") as living:
+        living.until("running")
+        (supervisor,) = [pid for pid, words in place.processes().items() if "launch.supervisor" in words]
+        os.kill(supervisor, signal.SIGTERM)
+        run = living.end()
+    assert run.code == 3, run.text
+    assert "somebody sent it SIGTERM" in run.text
+    assert "Traceback" not in run.text
+
+
+def test_a_unit_may_be_given_any_time_to_end(place: Place) -> None:
+    place.write('[units.one]\ncommand = ["sleep", "60"]\nstop_timeout = "1000h"\n')
+    run = place.run(".", "--timeout", "200ms", expect=1)
+    assert run.units["one"]["exit_code"] == -15

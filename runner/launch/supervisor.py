@@ -10,6 +10,7 @@ the runner sweeps them up by the run's id in their environment (`daemon.Supervis
 
 import contextlib
 import json
+import signal
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
@@ -29,7 +30,8 @@ FLUSH_S: Final = 2.0
 
 
 def main(lease_fd: int | None) -> None:
-    """Serve the run that the environment names (see probe/environment.py)."""
+    """Serve the run that the environment names (see probe/environment.py). Ended by a signal it exits with code 1, so
+    that the runner does not take what it did for the end of the run."""
     begun = start_first(sys.stdin.read())
     kin.adopt_orphans()
 
@@ -50,6 +52,8 @@ def main(lease_fd: int | None) -> None:
     watch.serve()
     voice.close(FLUSH_S)
     watch.close()
+    if watch.ended_by:
+        sys.exit(f"somebody sent it {signal.Signals(watch.ended_by).name}, and it ended every unit")
 
 
 def start_first(orders: str) -> list[Charge]:

@@ -26,6 +26,8 @@ LEASE_GRACE_S: Final = 1.0
 """How long units have to end by themselves when the runner is gone."""
 STEP_S: Final = 0.005
 """How often is looked at what the kernel does not report: the end of a process group."""
+SLEEP_S: Final = 3600.0
+"""Longest sleep; selectors refuse what is over some weeks, and a unit may be given longer to end."""
 
 Recover = Callable[[], "Sequence[Recovered]"]
 """Publishes what processes that are dead wrote down and could not send any more."""
@@ -51,6 +53,8 @@ class Watch:
         self._one_at_a_time = threading.Lock()
         self._charges: dict[str, Charge] = {one.unit: one for one in begun}
         self._finishing = False
+        self.ended_by = 0
+        """The signal that told it to finish, if one did: nobody has told the runner."""
         self._wake_in, self._wake_out = os.pipe()
         for fd in (self._wake_in, self._wake_out):
             os.set_blocking(fd, False)
@@ -182,11 +186,15 @@ class Watch:
         if any(one.code is not None and not one.recovering for one in self._charges.values()):
             return STEP_S
         kills = [one.kill_s for one in self._charges.values() if one.kill_s is not None and not one.killed]
-        return max(0.0, min(kills) - time.monotonic()) if kills else None
+        return max(0.0, min(min(kills) - time.monotonic(), SLEEP_S)) if kills else None
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_out, b"\0")
+
+    def _end_by(self, number: int, _frame: object) -> None:
+        self.ended_by = number
+        self.order(Finish(int(LEASE_GRACE_S * 1000)))
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -194,7 +202,7 @@ class Watch:
         before = signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
         handlers = {signal.SIGCHLD: signal.signal(signal.SIGCHLD, lambda *_: None)}
         for number in (signal.SIGTERM, signal.SIGINT):
-            handlers[number] = signal.signal(number, lambda *_: self.order(Finish(int(LEASE_GRACE_S * 1000))))
+            handlers[number] = signal.signal(number, self._end_by)
         try:
             yield
         finally:
