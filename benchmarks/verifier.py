@@ -1,6 +1,6 @@
 """The verifier alone: what an event costs from packed bytes to a judged circuit, and what a long run costs in memory.
 
-`python -m benchmarks.verifier EVENTS` runs that many events in this process and prints the peak memory after a tenth of
+`python -m benchmarks.verifier EVENTS` runs that many events in this process and prints its memory after a tenth of
 them and at the end; `rows` does so with 50 million in a process of its own.
 """
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from benchmarks.measure import Row, at_most, below
 from probe.wire import record_packer, unpack_records
@@ -101,22 +102,24 @@ def paired_us(chunks: list[Chunk]) -> float:
     return taken * 1e6 / (len(chunks) * JOURNEYS * len(PATH))
 
 
-def peak_mib(events: int) -> tuple[float, float]:
-    """Peak memory of this process after a tenth of `events`, and after all of them."""
+def memory_mib(events: int) -> tuple[float, float]:
+    """Memory of this process after a tenth of `events`, and after all of them."""
     verifier = Verifier(scenario())
     chunks = events // (JOURNEYS * len(PATH))
     early = 0.0
     for number in range(chunks):
         _verify(verifier, chunk(number))
         if number == chunks // 10:
-            early = _peak_mib()
+            early = _resident_mib()
     assert verifier.circuits()[0].instances.complete == chunks * JOURNEYS, verifier.circuits()
-    return early, _peak_mib()
+    return early, _resident_mib()
 
 
-def _peak_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+def _resident_mib() -> float:
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * resource.getpagesize() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # no such file on macOS, where this is in bytes
 
 
 def _in_own_process(events: int) -> str:
@@ -125,4 +128,4 @@ def _in_own_process(events: int) -> str:
 
 
 if __name__ == "__main__":
-    print(*(f"{mib:.1f}" for mib in peak_mib(int(sys.argv[1]))))
+    print(*(f"{mib:.1f}" for mib in memory_mib(int(sys.argv[1]))))
