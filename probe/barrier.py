@@ -22,6 +22,8 @@ class Asker(Protocol):
 
     @property
     def enabled(self) -> bool: ...
+    @property
+    def name(self) -> str: ...
 
     incarnation: int
     refused: str
@@ -130,8 +132,9 @@ def _ask(
     unit.waiting[ask] = take
     try:
         unit.record(kind, step, key, data)
-        if not unit.refused:
-            answered.wait(_patience(timeout_s))
+        if unit.refused:
+            return Break(ask, (unit.name,), unit.refused)
+        answered.wait(_patience(timeout_s))
         return answers[0] if answers else None
     finally:
         unit.waiting.pop(ask, None)
@@ -153,7 +156,7 @@ async def _ask_async(
     try:
         unit.record(kind, step, key, data)
         if unit.refused:
-            return None
+            return Break(ask, (unit.name,), unit.refused)
         async with asyncio.timeout(_patience(timeout_s)):
             return await answer
     except TimeoutError:

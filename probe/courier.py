@@ -1,22 +1,17 @@
 """The courier: one background thread that takes what is in the journals of all units of this process to the broker.
 
-Belongs here: the only sockets a unit has, when to send and when to sleep. What to send is `tail`'s business. Nothing in
+Belongs here: when to send and when to sleep, and how a socket is set up. What is said is `link`'s business. Nothing in
 a unit ever waits for this thread, except who asked to wait.
 """
 
 import math
-import struct
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from probe import message as m
 from probe import wire
 from probe.alarm import Alarm
-from probe.errors import WireError, warn
-from probe.journal import Journal
-from probe.tail import Point, Tail
 
 if TYPE_CHECKING:
     import zmq
@@ -26,12 +21,8 @@ PACE_MS: Final = 1.5
 """Under load it collects for so long before it sends again: sending more often would only take the GIL away."""
 LINGER_MS: Final = 200
 """How long a socket that is closed may still try to send; the journal has everything anyway."""
-RETRY_S: Final = 1.0
-"""How often a journal that could not grow is tried again."""
 MAX_SOCKETS: Final = 16_384
 """Each unit of a process has two sockets; the default of 1,023 would be used up by 500 units."""
-TURN_MESSAGES: Final = 64
-"""Messages of one unit that are handled before the next unit has its turn."""
 
 import_guard = threading.Lock()
 """Held while pyzmq is imported: a fork in the middle of that would leave the child with half a module."""
@@ -56,287 +47,83 @@ def open_socket(context: "zmq.Context[Any]") -> "zmq.Socket[bytes]":
     return socket
 
 
-class Speaker(Protocol):
-    """What a link needs of its unit; `probe.emitter.Unit` is one."""
+class Errand(Protocol):
+    """What the courier runs; `probe.link.Link` is one. All of it is called in the courier's thread."""
+
+    done: threading.Event
 
     @property
-    def last_seq(self) -> int: ...
-
-    on_order: Callable[[m.Order], None] | None
-    waiting: dict[str, Callable[[m.Order], None]]
-    refused: str
-    lock: threading.RLock
-
-    def point(self, journal: Journal) -> Point | None: ...
-    def doze(self, journal: Journal, next_seq: int) -> bool: ...
-    def refuse(self, why: str) -> None: ...
-
-
-class Link:
-    """One incarnation's connection. All but `enlist`, `wake` and `close` is for the courier's thread."""
-
-    def __init__(self, unit: Speaker, journal: Journal, broker: str) -> None:
-        self._unit = unit
-        self._journal = journal
-        self._broker = broker
-        self._tail = Tail(journal.segments)
-        self._courier: Courier | None = None
-        self._socket: zmq.Socket[bytes] | None = None
-        self._monitor: zmq.Socket[bytes] | None = None
-        self._connected = False
-        self._said_hello = False
-        self._credit = 0
-        """What the broker allows; 0 until its WELCOME."""
-        self._sync = False
-        self._final_point: Point | None = None
-        self._final_sent = False
-        self._final_acked = False
-        self._deadline_s = 0.0
-        self.done = threading.Event()
-
-    # --- for any thread ---
-
-    def enlist(self) -> None:
-        """Give this link to the process's courier, which is started if there is none."""
-        try:
-            self._courier = Courier.of_process(self)
-        except RuntimeError:  # the interpreter is ending and starts no threads: the journal is for the supervisor
-            self._courier = None
-
-    def wake(self) -> None:
-        if self._courier is not None:
-            self._courier.alarm.ring()
-
-    def seal(self, point: Point, timeout_s: float) -> None:
-        """There will be nothing after `point`. The unit's lock is held."""
-        self._deadline_s = time.monotonic() + timeout_s
-        self._final_point = point
-
-    def wait_final(self, timeout_s: float) -> bool:
-        """Wait until everything and FINAL have been said. True if the broker has it all."""
-        if self._courier is None or not self._courier.is_alive():
-            self._journal.close()
-            return False
-        self.wake()
-        self.done.wait(timeout_s + 1.0)  # the courier keeps the deadline; this is for a thread that is gone
-        return self._final_acked
-
-    # --- for the courier ---
-
-    def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None:
-        import zmq
-
-        self._socket = open_socket(context)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        self._socket.connect(self._broker)  # not before somebody watches
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
-
-    def leave(self, poller: "zmq.Poller") -> None:
-        """Close the sockets, and delete the journal if nothing in it is needed any more."""
-        if self._socket is not None and self._monitor is not None:
-            poller.unregister(self._socket)
-            poller.unregister(self._monitor)
-            self._socket.disable_monitor()
-            self._monitor.close(linger=0)
-            self._socket.close(linger=0 if self._final_acked else LINGER_MS)
-        if self._final_acked or self._unit.refused:
-            self._journal.remove()
-        else:
-            self._journal.close()
-        self.done.set()
-
-    @property
-    def sockets(self) -> "tuple[zmq.Socket[bytes] | None, zmq.Socket[bytes] | None]":
-        return self._socket, self._monitor
+    def sockets(self) -> "tuple[zmq.Socket[bytes], ...]":
+        """What to listen to; () before `open`."""
+        ...
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing left to do, or no time left to do it in."""
-        return self._final_acked or (
-            self._final_point is not None and (bool(self._unit.refused) or time.monotonic() >= self._deadline_s)
-        )
+        """Whether nothing is left to do, or no time is left to do it in."""
+        ...
 
     @property
     def timer_s(self) -> float | None:
-        """When something has to be done though nobody rings, on the monotonic clock."""
-        if self._final_point is not None:
-            return self._deadline_s
-        return time.monotonic() + RETRY_S if self._journal.why_full else None
+        """When to come back though nobody calls, on the monotonic clock."""
+        ...
+
+    def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None: ...
+
+    def turn(self, ready: set[Any]) -> bool:
+        """Do what there is to do; `ready` has the sockets that have something. True if it sent events."""
+        ...
 
     def doze(self) -> bool:
-        """Let the next event ring the alarm, if it could be sent at all. False: there is something to do already."""
-        if not self._credit or self._tail.bytes_under_way >= self._credit or self._final_point is not None:
-            return True
-        return self._unit.doze(self._journal, self._tail.next_seq)
+        """Call when there is something to do. False: there is something already."""
+        ...
 
-    def watch(self) -> None:
-        """Take what the monitor says: a connection is there, or it is gone."""
-        import zmq
+    def fail(self, why: str) -> None:
+        """It cannot be done; `leave` comes next."""
+        ...
 
-        assert self._monitor is not None
-        while self._monitor.poll(0):
-            (event,) = struct.unpack_from("=H", self._monitor.recv())
-            self._monitor.recv()  # the address
-            self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            self._said_hello = False
-            self._credit = 0
-
-    def listen(self) -> None:
-        """Take what the broker says."""
-        import zmq
-
-        assert self._socket is not None
-        for _ in range(TURN_MESSAGES):
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                message, body = wire.decode(frames)
-                self._heard(message, body)
-            except WireError as error:
-                warn(f"unit {self._journal.owner.unit!r} got something that is no message: {error}")
-
-    def _heard(self, message: m.Message, body: bytes) -> None:
-        match message:
-            case m.Welcome():
-                self._credit = max(message.credit, 1)
-                self._tail.rewind(message.next_seq)
-                self._free()
-            case m.Ack(below):
-                self._tail.ack(below)
-                self._final_acked = self._final_sent
-                self._free()
-            case m.Command():
-                self._obey(wire.decode_order(body))
-            case m.Refused(why):
-                self._credit = 0
-                warn(f"the broker refuses unit {self._journal.owner.unit!r}: {why}")
-                self._unit.refuse(why)
-            case m.Error(stranger=True):
-                self._said_hello, self._credit = False, 0
-            case m.Error(why):
-                warn(f"the broker did not understand unit {self._journal.owner.unit!r}: {why}")
-
-    def _obey(self, order: m.Order) -> None:
-        if isinstance(order, m.Sync):
-            self._sync = True
-            return
-        answer: Callable[[m.Order], None] | None = self._unit.on_order
-        if isinstance(order, m.Release | m.Break):
-            answer = self._unit.waiting.get(order.ask)
-        if answer is not None:
-            try:
-                answer(order)
-            except Exception as error:
-                warn(f"unit {self._journal.owner.unit!r} failed over {order}: {type(error).__name__}: {error}")
-
-    def _free(self) -> None:
-        with self._unit.lock:
-            self._journal.free(self._tail.acked)
-            self._tail.freed()
-
-    def speak(self) -> bool:
-        """Send what can be sent now. True if that was anything of the journal."""
-        if not self._connected or self._unit.refused:
-            return False
-        if not self._said_hello:
-            self._said_hello = self._send(self._hello())
-            return False
-        if not self._credit or not self._has_more:
-            return False
-        spoke = False
-        point = self._point()
-        while self._tail.bytes_under_way < self._credit:
-            taken = self._tail.take(point)
-            if taken is None:
-                break
-            message, body = taken
-            with body:
-                if not self._send(message, body):  # cannot be while the connection lives; a new one begins with WELCOME
-                    self._credit = 0
-                    return spoke
-            spoke = True
-        if self._tail.next_seq > point.seq:
-            if self._sync:
-                self._sync = not self._send(self._tail.watermark(point), b"")
-            if self._final_point is not None and not self._final_sent and self._tail.all_acked:
-                self._final_sent = self._send(m.Final(point.seq))
-        return spoke
-
-    @property
-    def _has_more(self) -> bool:
-        """Whether there may be anything to say; asked often, and for many links at once."""
-        return self._unit.last_seq >= self._tail.next_seq or self._sync or self._final_point is not None
-
-    def prepare(self) -> None:
-        """Keep a spare segment ready, so that the journal's growing costs the unit nothing."""
-        if self._final_point is None and self._journal.wants_spare():
-            spare = self._journal.make_spare()
-            if spare is not None:
-                with self._unit.lock:
-                    self._journal.keep(spare)
-
-    def _point(self) -> Point:
-        point = self._unit.point(self._journal) or self._final_point
-        assert point is not None, "a link is sealed before its unit lets go of it"
-        return point
-
-    def _hello(self) -> m.Hello:
-        owner = self._journal.owner
-        return m.Hello(
-            version=m.VERSION,
-            role="agent" if self._unit.on_order is not None else "unit",
-            run=owner.run,
-            unit=owner.unit,
-            incarnation=owner.incarnation,
-            host=owner.boot,
-            pid=owner.pid,
-            sdk=SDK,
-            waiting=tuple(self._unit.waiting),
-        )
-
-    def _send(self, message: m.Message, *body: bytes | memoryview) -> bool:
-        import zmq
-
-        assert self._socket is not None
-        try:
-            self._socket.send_multipart(wire.encode(message, *body), zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
+    def leave(self, poller: "zmq.Poller") -> None:
+        """Close the sockets, and set `done`."""
+        ...
 
 
 class Courier(threading.Thread):
-    """The thread. It begins with the first link and ends with the last."""
+    """The thread. It begins with the first errand and ends with the last.
+
+    A turn costs what the errands that have something to do cost, however many there are: those that called, those whose
+    sockets have something, those whose time has come, and those that were not at rest after the turn before.
+    """
 
     _gate = threading.Lock()
     _current: "Courier | None" = None
 
     def __init__(self) -> None:
         super().__init__(name="probe-courier", daemon=True)
-        self.alarm = Alarm()
-        self._new: list[Link] = []
+        self._alarm = Alarm()
+        self._calls: deque[Errand] = deque()
+        self._owners: dict[Any, Errand] = {}
+        """Socket -> the errand that has it; two for each errand."""
+        self._timers: dict[Errand, float] = {}
 
     @classmethod
-    def of_process(cls, link: Link) -> "Courier":
-        """The courier that carries `link` from now on."""
+    def of_process(cls, errand: Errand) -> "Courier":
+        """The courier that runs `errand` from now on."""
         with cls._gate:
             courier = cls._current
             if courier is None:
-                courier = cls._current = cls()
-                courier._new.append(link)
+                courier = cls()
                 try:
                     courier.start()
                 except RuntimeError:
-                    cls._current = None
-                    courier.alarm.close()
+                    courier._alarm.close()
                     raise
-            else:
-                courier._new.append(link)
-        courier.alarm.ring()
+                cls._current = courier
+            courier.call(errand)
         return courier
+
+    def call(self, errand: Errand) -> None:
+        """From any thread: look at `errand` now. Never blocks."""
+        self._calls.append(errand)
+        self._alarm.ring()
 
     def run(self) -> None:
         with import_guard:
@@ -344,46 +131,69 @@ class Courier(threading.Thread):
         context: zmq.Context[Any] = zmq.Context()
         context.max_sockets = MAX_SOCKETS
         poller = zmq.Poller()
-        poller.register(self.alarm.fd, zmq.POLLIN)
-        links: list[Link] = []
+        poller.register(self._alarm.fd, zmq.POLLIN)
+        restless: set[Errand] = set()
         try:
-            while self._admit(links, context, poller):
-                spoke = False
-                ready = dict(poller.poll(0))
-                for link in links:
-                    socket, monitor = link.sockets
-                    if monitor in ready:
-                        link.watch()
-                    if socket in ready:
-                        link.listen()
-                    spoke |= link.speak()
-                    link.prepare()
+            while True:
+                ready = {socket for socket, _ in poller.poll(0 if restless else self._wait_ms())}
+                self._alarm.hush()  # before anything is looked at: whoever rings from now on is heard in the next turn
+                errands = restless | self._called(ready)
+                spoke = {errand for errand in errands if self._turn(errand, ready, context, poller)}
+                restless = spoke | {errand for errand in errands if not errand.done.is_set() and not errand.doze()}
                 if spoke:
-                    self.alarm.wait(PACE_MS)
-                elif not ready and all(link.doze() for link in links):
-                    timers = [timer for link in links if (timer := link.timer_s) is not None]
-                    wait_s = max(0.0, min(timers) - time.monotonic()) if timers else None
-                    poller.poll(None if wait_s is None else math.ceil(wait_s * 1000))
+                    self._alarm.wait(PACE_MS)
+                elif not self._owners and self._ends():
+                    return
         finally:
             context.destroy(LINGER_MS)
 
-    def _admit(self, links: list[Link], context: "zmq.Context[Any]", poller: "zmq.Poller") -> bool:
-        """Takes up new links and lets go those that are over. False, for good, when none is left."""
-        self.alarm.hush()  # before anything is looked at: whoever rings from now on is heard in the next turn
-        for link in [link for link in links if link.over]:
-            links.remove(link)
-            link.leave(poller)
+    def _wait_ms(self) -> int | None:
+        """How long nothing has to be done unless somebody calls."""
+        if not self._timers:
+            return None
+        return math.ceil(max(0.0, min(self._timers.values()) - time.monotonic()) * 1000)
+
+    def _called(self, ready: set[Any]) -> set[Errand]:
+        """The errands that want to be looked at."""
+        errands = {self._owners[socket] for socket in ready if socket in self._owners}
+        while self._calls:
+            errands.add(self._calls.popleft())
+        if self._timers:
+            now_s = time.monotonic()
+            errands |= {errand for errand, due_s in self._timers.items() if due_s <= now_s}
+        return errands
+
+    def _turn(self, errand: Errand, ready: set[Any], context: "zmq.Context[Any]", poller: "zmq.Poller") -> bool:
+        """Do for one errand what there is to do. True if it sent something of its journal."""
+        self._timers.pop(errand, None)
+        if errand.done.is_set():
+            return False
+        try:
+            if not errand.sockets:
+                errand.open(context, poller)
+                self._owners.update(dict.fromkeys(errand.sockets, errand))
+            spoke = errand.turn(ready)
+            over = errand.over
+        except Exception as error:  # it must not take the others with it
+            errand.fail(f"{type(error).__name__}: {error}")
+            spoke, over = False, True
+        if over:
+            for socket in errand.sockets:
+                self._owners.pop(socket, None)
+            errand.leave(poller)
+        elif (due_s := errand.timer_s) is not None:
+            self._timers[errand] = due_s
+        return spoke and not over
+
+    def _ends(self) -> bool:
+        """Whether nobody has called since; if so, the next errand finds no courier and starts another one."""
         with self._gate:
-            new, self._new = self._new, []
-            if not new and not links:
-                if Courier._current is self:
-                    Courier._current = None
-                self.alarm.close()
+            if self._calls:
                 return False
-        for link in new:
-            link.open(context, poller)
-            links.append(link)
-        return True
+            if Courier._current is self:
+                Courier._current = None
+            self._alarm.close()
+            return True
 
 
 def forget() -> None:

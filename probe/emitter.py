@@ -67,7 +67,7 @@ class Unit(Recorder):
         self.incarnation = 0
         """0: none yet."""
         self._link: Any = None
-        """The `probe.courier.Link` of this incarnation."""
+        """The `probe.link.Link` of this incarnation."""
 
     # --- what user code calls ---
 
@@ -141,11 +141,11 @@ class Unit(Recorder):
         return not self._off and self.collector is None and (self._link is not None or self._start())
 
     def refuse(self, why: str) -> None:
-        """The broker will not have this unit. From now on its events are only counted."""
+        """Nobody will get this unit's events, and `why`. From now on they are only counted."""
         with self.lock:
             self.refused = why
             self._pack = closed
-        self._answer_all(f"was refused by the broker: {why}")
+        self._answer_all(why)
 
     def _answer_all(self, why: str) -> None:
         for ask, answer in list(self.waiting.items()):
@@ -165,7 +165,7 @@ class Unit(Recorder):
                     self._off = True
                     self._deferred.clear()
                     return False
-                from probe.courier import Link  # only now, because it is not needed where probes are off
+                from probe.link import Link  # only now, because it is not needed where probes are off
 
                 owner = Owner(settings.run, self.name, clock.new_incarnation(), os.getpid(), clock.boot_id())
                 journal = _new_journal(settings.journal, owner)

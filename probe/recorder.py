@@ -156,6 +156,8 @@ class Recorder:
 
     def doze(self, journal: Journal, next_seq: int) -> bool:
         """From now on an event rings the bell. False if there is one already that is not below `next_seq`."""
+        if self._idle:
+            return True
         with self.lock:
             self._idle = self._journal is journal and self._seq < next_seq
             return self._journal is not journal or self._idle

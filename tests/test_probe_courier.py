@@ -11,6 +11,8 @@ from small_broker import PATIENCE_S, SmallBroker
 from probe import journal
 from probe import message as m
 from probe.emitter import Unit
+from probe.environment import Environment
+from probe.errors import BarrierBroken
 
 
 @pytest.fixture
@@ -168,6 +170,23 @@ def test_a_stranger_says_hello_again(broker: SmallBroker, unit: Unit) -> None:
     broker.heard(m.Hello, 2)
     assert unit.close(PATIENCE_S)
     assert broker.steps() == ["a", "b"]
+
+
+def test_an_address_that_makes_no_sense_hurts_no_one_else(
+    broker: SmallBroker, unit: Unit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unit.emit("a")
+    settings = Environment("nonsense://somewhere", "run", "lost", str(broker.home / "journal"), "", disabled=False)
+    lost = Unit("lost", environment=settings)
+    lost.emit("a")
+    with pytest.raises(BarrierBroken, match="cannot send to its broker"):
+        lost.barrier("go")
+    lost.emit("b")
+    assert not lost.close(PATIENCE_S)
+    unit.emit("b")
+    assert unit.close(PATIENCE_S)
+    assert broker.steps() == ["a", "b"]
+    assert "unit 'lost' cannot send to 'nonsense://somewhere'" in capsys.readouterr().err
 
 
 def test_several_units_share_one_thread(broker: SmallBroker) -> None:

@@ -1,0 +1,299 @@
+"""Links: the connection of one incarnation, from its journal to the broker and back.
+
+Belongs here: what is said to the broker when, and what its answers mean. What of the journal is still to be said is
+`tail`'s business, when a link has its turn the courier's.
+"""
+
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from probe import message as m
+from probe import wire
+from probe.courier import LINGER_MS, SDK, Courier, open_socket
+from probe.errors import WireError, warn
+from probe.journal import Journal
+from probe.tail import Point, Tail
+
+if TYPE_CHECKING:
+    import zmq
+
+RETRY_S: Final = 1.0
+"""How often a journal that could not grow is tried again."""
+TURN_MESSAGES: Final = 64
+"""Messages of one unit that are handled before the next unit has its turn."""
+
+
+class Speaker(Protocol):
+    """What a link needs of its unit; `probe.emitter.Unit` is one."""
+
+    @property
+    def last_seq(self) -> int: ...
+
+    on_order: Callable[[m.Order], None] | None
+    waiting: dict[str, Callable[[m.Order], None]]
+    refused: str
+    lock: threading.RLock
+
+    def point(self, journal: Journal) -> Point | None: ...
+    def doze(self, journal: Journal, next_seq: int) -> bool: ...
+    def refuse(self, why: str) -> None: ...
+
+
+class Link:
+    """One incarnation's connection. All but `enlist`, `wake` and `close` is for the courier's thread."""
+
+    def __init__(self, unit: Speaker, journal: Journal, broker: str) -> None:
+        self._unit = unit
+        self._journal = journal
+        self._broker = broker
+        self._tail = Tail(journal.segments)
+        self._courier: Courier | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._connected = False
+        self._said_hello = False
+        self._credit = 0
+        """What the broker allows; 0 until its WELCOME."""
+        self._sync = False
+        self._final_point: Point | None = None
+        self._final_sent = False
+        self._final_acked = False
+        self._unwanted = False
+        """The broker has refused it: nobody will ever want the journal."""
+        self._deadline_s = 0.0
+        self.done = threading.Event()
+
+    # --- for any thread ---
+
+    def enlist(self) -> None:
+        """Give this link to the process's courier, which is started if there is none."""
+        try:
+            self._courier = Courier.of_process(self)
+        except RuntimeError:  # the interpreter is ending and starts no threads: the journal is for the supervisor
+            self._courier = None
+
+    def wake(self) -> None:
+        """Have the courier look at this link."""
+        if self._courier is not None:
+            self._courier.call(self)
+
+    def seal(self, point: Point, timeout_s: float) -> None:
+        """There will be nothing after `point`. The unit's lock is held."""
+        self._deadline_s = time.monotonic() + timeout_s
+        self._final_point = point
+
+    def wait_final(self, timeout_s: float) -> bool:
+        """Wait until everything and FINAL have been said. True if the broker has it all."""
+        if self._courier is not None and self._courier.is_alive() and not self.done.is_set():
+            self.wake()
+            self.done.wait(timeout_s + 1.0)  # the courier keeps the deadline; this is for a thread that is gone
+        else:
+            self._journal.close()
+        return self._final_acked
+
+    # --- for the courier ---
+
+    def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None:
+        import zmq
+
+        self._socket = open_socket(context)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._socket.connect(self._broker)  # not before somebody watches
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
+
+    def fail(self, why: str) -> None:
+        """It cannot go on. The journal stays for a supervisor."""
+        warn(f"unit {self._journal.owner.unit!r} cannot send to {self._broker!r}: {why}")
+        self._unit.refuse(f"cannot send to its broker: {why}")
+
+    def leave(self, poller: "zmq.Poller") -> None:
+        """Close the sockets, and delete the journal if nothing in it is needed any more."""
+        for socket in self.sockets:
+            if socket in poller:
+                poller.unregister(socket)
+        if self._socket is not None and self._monitor is not None:
+            self._socket.disable_monitor()
+            self._monitor.close(linger=0)
+            self._socket.close(linger=0 if self._final_acked else LINGER_MS)
+        if self._final_acked or self._unwanted:
+            self._journal.remove()
+        elif self._final_point is not None:  # else the unit still has it
+            self._journal.close()
+        self.done.set()
+
+    @property
+    def sockets(self) -> "tuple[zmq.Socket[bytes], ...]":
+        """What the courier listens to for this link; () before `open`."""
+        return (self._socket, self._monitor) if self._socket is not None and self._monitor is not None else ()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do, or no time left to do it in."""
+        return self._final_acked or (
+            self._final_point is not None and (bool(self._unit.refused) or time.monotonic() >= self._deadline_s)
+        )
+
+    @property
+    def timer_s(self) -> float | None:
+        """When something has to be done though nobody rings, on the monotonic clock."""
+        if self._final_point is not None:
+            return self._deadline_s
+        return time.monotonic() + RETRY_S if self._journal.why_full else None
+
+    def doze(self) -> bool:
+        """Let the next event ring the alarm, if it could be sent at all. False: there is something to do already."""
+        if not self._credit or self._tail.bytes_under_way >= self._credit or self._final_point is not None:
+            return True
+        return self._unit.doze(self._journal, self._tail.next_seq)
+
+    def turn(self, ready: set[Any]) -> bool:
+        """Do what there is to do; `ready` has the sockets that have something. True if it sent events."""
+        if self._monitor in ready:
+            self._watch()
+        if self._socket in ready:
+            self._listen()
+        spoke = self._speak()
+        self._prepare()
+        return spoke
+
+    def _watch(self) -> None:
+        """Take what the monitor says: a connection is there, or it is gone."""
+        import zmq
+
+        assert self._monitor is not None
+        while self._monitor.poll(0):
+            (event,) = struct.unpack_from("=H", self._monitor.recv())
+            self._monitor.recv()  # the address
+            self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._said_hello = False
+            self._credit = 0
+
+    def _listen(self) -> None:
+        """Take what the broker says."""
+        import zmq
+
+        assert self._socket is not None
+        for _ in range(TURN_MESSAGES):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                message, body = wire.decode(frames)
+                self._heard(message, body)
+            except WireError as error:
+                warn(f"unit {self._journal.owner.unit!r} got something that is no message: {error}")
+
+    def _heard(self, message: m.Message, body: bytes) -> None:
+        match message:
+            case m.Welcome():
+                self._credit = max(message.credit, 1)
+                self._tail.rewind(message.next_seq)
+                self._free()
+            case m.Ack(below):
+                self._tail.ack(below)
+                self._final_acked = self._final_sent
+                self._free()
+            case m.Command():
+                self._obey(wire.decode_order(body))
+            case m.Refused(why):
+                self._credit = 0
+                self._unwanted = True
+                warn(f"the broker refuses unit {self._journal.owner.unit!r}: {why}")
+                self._unit.refuse(f"was refused by the broker: {why}")
+            case m.Error(stranger=True):
+                self._said_hello, self._credit = False, 0
+            case m.Error(why):
+                warn(f"the broker did not understand unit {self._journal.owner.unit!r}: {why}")
+
+    def _obey(self, order: m.Order) -> None:
+        if isinstance(order, m.Sync):
+            self._sync = True
+            return
+        answer: Callable[[m.Order], None] | None = self._unit.on_order
+        if isinstance(order, m.Release | m.Break):
+            answer = self._unit.waiting.get(order.ask)
+        if answer is not None:
+            try:
+                answer(order)
+            except Exception as error:
+                warn(f"unit {self._journal.owner.unit!r} failed over {order}: {type(error).__name__}: {error}")
+
+    def _free(self) -> None:
+        with self._unit.lock:
+            self._journal.free(self._tail.acked)
+            self._tail.freed()
+
+    def _speak(self) -> bool:
+        """Send what can be sent now. True if that was anything of the journal."""
+        if not self._connected or self._unit.refused:
+            return False
+        if not self._said_hello:
+            self._said_hello = self._send(self._hello())
+            return False
+        if not self._credit or not self._has_more:
+            return False
+        spoke = False
+        point = self._point()
+        while self._tail.bytes_under_way < self._credit:
+            taken = self._tail.take(point)
+            if taken is None:
+                break
+            message, body = taken
+            with body:
+                if not self._send(message, body):  # cannot be while the connection lives; a new one begins with WELCOME
+                    self._credit = 0
+                    return spoke
+            spoke = True
+        if self._tail.next_seq > point.seq:
+            if self._sync:
+                self._sync = not self._send(self._tail.watermark(point), b"")
+            if self._final_point is not None and not self._final_sent and self._tail.all_acked:
+                self._final_sent = self._send(m.Final(point.seq))
+        return spoke
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether there may be anything to say; asked often, and for many links at once."""
+        return self._unit.last_seq >= self._tail.next_seq or self._sync or self._final_point is not None
+
+    def _prepare(self) -> None:
+        """Keep a spare segment ready, so that the journal's growing costs the unit nothing."""
+        if self._final_point is None and self._journal.wants_spare():
+            spare = self._journal.make_spare()
+            if spare is not None:
+                with self._unit.lock:
+                    self._journal.keep(spare)
+
+    def _point(self) -> Point:
+        point = self._unit.point(self._journal) or self._final_point
+        assert point is not None, "a link is sealed before its unit lets go of it"
+        return point
+
+    def _hello(self) -> m.Hello:
+        owner = self._journal.owner
+        return m.Hello(
+            version=m.VERSION,
+            role="agent" if self._unit.on_order is not None else "unit",
+            run=owner.run,
+            unit=owner.unit,
+            incarnation=owner.incarnation,
+            host=owner.boot,
+            pid=owner.pid,
+            sdk=SDK,
+            waiting=tuple(self._unit.waiting),
+        )
+
+    def _send(self, message: m.Message, *body: bytes | memoryview) -> bool:
+        import zmq
+
+        assert self._socket is not None
+        try:
+            self._socket.send_multipart(wire.encode(message, *body), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
