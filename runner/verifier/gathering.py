@@ -6,6 +6,13 @@ every slot takes one event; fast) and `journeys` (all others); how it is judged 
 A satisfied instance is judged when the watermarks of all units of the circuit have passed its latest event: no event
 that would change it can come any more. An unsatisfied one is judged when the watermarks of the units that could
 satisfy it have passed its deadline; should more come after all (a forked child that joins late), it is judged again.
+
+Memory is bounded in instances that are judged. How far back the verifier knows:
+- Of each circuit the last 32,768 verdicts that more events could change (something missing, or a slot that may take
+  more) are revised when more comes. Of older ones the verdict stands: what was missing and comes later, or what a
+  slot might still take, changes nothing.
+- One more event for a full slot of an instance that is over is a `duplicate`: surely for the last 65,536 instances,
+  and with the chance that `memory` states for older ones. A key that is forgotten begins a new instance.
 """
 
 from abc import ABC, abstractmethod
