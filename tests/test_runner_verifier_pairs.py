@@ -1,11 +1,15 @@
 """Sends and receives by key: what pairs, what is alone, and what a circuit answers for."""
 
+from dataclasses import replace
+from itertools import permutations
+
 import pytest
 
 from probe.event import Kind
 from runner.scenario.model import Circuit, Probe, Scenario, Unit
 from runner.verifier import Verifier, memory, pairs
-from runner.verifier.verdict import Finding, FindingClass, Pairs
+from runner.verifier.latency import Distribution
+from runner.verifier.verdict import Finding, FindingClass, Latency, Pairs
 
 SEND, RECEIVE = int(Kind.SEND), int(Kind.RECEIVE)
 UNITS = ("api", "worker-1", "worker-2")
@@ -23,10 +27,48 @@ def judged(
     return verifier.pairs(), verifier.findings({})
 
 
-def test_a_send_and_its_receive_pair_in_either_order() -> None:
-    found, findings = judged(("api", "out", SEND, "k"), ("worker-1", "in", RECEIVE, "k"))
+def times(*latencies: int) -> Latency:
+    distribution = Distribution()
+    for value in latencies:
+        distribution.add(value)
+    return distribution.summary()
+
+
+def test_a_latency_is_from_the_earliest_send_to_the_earliest_receive_in_any_order_of_arrival() -> None:
+    told = [("api", "out", SEND, 10), ("worker-1", "in", RECEIVE, 25), ("worker-2", "in", RECEIVE, 17)]
+    for order in permutations(told):
+        verifier = Verifier(Scenario("s", "/", "c", tuple(Unit(name) for name in UNITS)))
+        for unit, step, kind, stamp_ns in order:
+            verifier.batch(unit, 1, [[1, stamp_ns, step, kind, "k", {}]], stamp_ns)
+        verifier.close()
+        assert verifier.pairs() == Pairs(paired=1, latency=times(7))
+
+
+def test_a_receive_before_its_send_is_a_finding_and_no_latency() -> None:
+    found, findings = judged(("worker-1", "in", RECEIVE, "k"), ("api", "out", SEND, "k"))
+    assert found == Pairs(paired=1, latency=times(-1))
+    assert found.latency.count == 0
+    assert [(f.cls, f.message) for f in findings] == [(FindingClass.ACAUSAL, "k was received 1 ns before it was sent")]
+
+
+def test_a_receive_before_its_send_within_the_clock_error_is_no_finding() -> None:
+    verifier = Verifier(Scenario("s", "/", "c", tuple(Unit(name) for name in UNITS)), lambda *_: 5)
+    verifier.batch("worker-1", 1, [[1, 0, "in", RECEIVE, "k", {}]], 0)
+    verifier.batch("api", 1, [[1, 1, "out", SEND, "k", {}]], 1)
+    verifier.close()
+    assert verifier.findings({}) == ()
+
+
+def test_a_unit_that_passes_on_what_came_from_outside_is_not_accused() -> None:
+    found, findings = judged(
+        ("api", "request", RECEIVE, "k"), ("api", "out", SEND, "k"), ("worker-1", "in", RECEIVE, "k")
+    )
     assert (found, findings) == (Pairs(paired=1), ())
-    assert judged(("worker-1", "in", RECEIVE, "k"), ("api", "out", SEND, "k"))[0] == Pairs(paired=1)
+
+
+def test_a_send_and_its_receive_pair() -> None:
+    found, findings = judged(("api", "out", SEND, "k"), ("worker-1", "in", RECEIVE, "k"))
+    assert (found, findings) == (Pairs(paired=1, latency=times(1)), ())
 
 
 def test_the_lonely_are_listed_and_accused() -> None:
@@ -46,14 +88,14 @@ def test_fan_out_and_a_chain_with_one_key_are_no_duplicates() -> None:
         ("worker-1", "out", SEND, "k"),
         ("api", "in", RECEIVE, "k"),
     )
-    assert (found, findings) == (Pairs(paired=1), ())
+    assert (found, findings) == (Pairs(paired=1, latency=times(1)), ())
 
 
 def test_the_same_probe_twice_with_one_key_is_a_duplicate() -> None:
     found, findings = judged(
         ("api", "out", SEND, "k"), ("worker-1", "in", RECEIVE, "k"), ("worker-1", "in", RECEIVE, "k")
     )
-    assert found == Pairs(paired=1, duplicate_keys=("k",))
+    assert found == Pairs(paired=1, duplicate_keys=("k",), latency=times(1))
     assert [(f.cls, f.key) for f in findings] == [(FindingClass.DUPLICATE, "k")]
 
 
@@ -79,4 +121,5 @@ def test_pairs_of_long_ago_are_counted_and_still_known(monkeypatch: pytest.Monke
     events.append(("worker-2", "in", RECEIVE, "k7"))  # fan-out, very late
     events.append(("worker-2", "in", RECEIVE, "k0"))
     found, _ = judged(*events)
-    assert found == Pairs(paired=496, orphan_sends=("k100", "k200", "k300", "k400"))
+    assert replace(found, latency=Latency()) == Pairs(paired=496, orphan_sends=("k100", "k200", "k300", "k400"))
+    assert (found.latency.count, found.latency.p50_ns) == (496, 1)

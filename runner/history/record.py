@@ -25,6 +25,7 @@ def plain(result: Result) -> dict[str, Any]:
     found["required"] = {
         which: [{"unit": unit, "step": step} for unit, step in pairs] for which, pairs in found["required"].items()
     }
+    found["pairs"]["latency"].pop("bars")
     found["findings"] = [{"class": finding.pop("cls"), **finding} for finding in found["findings"]]
     for circuit in found["circuits"]:
         circuit["hops"] = [_hop(hop) for hop in circuit["hops"]]

@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from runner.history import record
 from runner.launch.callback import Answer, Meanwhile
 from runner.launch.local import Place
 from runner.launch.older.functions import Functions, Tested
@@ -48,8 +47,10 @@ class Rest:
     def write(self, result: Result, folder: Path) -> None:
         """The files that the folder asks for."""
         if self._legacy.save_metrics:
-            latencies = [{"circuit": c.name, "latency": c.latency, "hops": c.hops} for c in result.circuits]
-            _write(folder / "metrics.json", {"duration_s": result.duration_s, "circuits": latencies})
+            plain = record.plain(result)
+            circuits = [{name: each[name] for name in ("name", "latency", "hops")} for each in plain["circuits"]]
+            latencies = {"pairs": plain["pairs"]["latency"], "circuits": circuits}
+            _write(folder / "metrics.json", {"duration_s": result.duration_s, **latencies})
         if self._legacy.save_scores:
             _write(folder / "scores.json", scores_of(result, self._tested))
 
@@ -69,7 +70,6 @@ def rest_of(scenario: Scenario, place: Place) -> Iterator[Rest | None]:
 
 def summary_of(result: Result, tested: Sequence[Tested]) -> dict[str, Any]:
     """What `tests_results` is called with."""
-    latencies = [circuit.latency.p50_ns for circuit in result.circuits if circuit.latency.count]
     return {
         "duration": result.duration_s,
         "passed": result.verdict is Verdict.PASSED,
@@ -81,7 +81,7 @@ def summary_of(result: Result, tested: Sequence[Tested]) -> dict[str, Any]:
             "orphan_sends": list(result.pairs.orphan_sends),
             "orphan_receives": list(result.pairs.orphan_receives),
             "duplicate_keys": list(result.pairs.duplicate_keys),
-            "average_latency": sum(latencies) / len(latencies) / 1e9 if latencies else 0.0,
+            "average_latency": result.pairs.latency.p50_ns / 1e9,
         },
     }
 
@@ -116,4 +116,4 @@ def _told(name: str, answer: Answer) -> Finding:
 
 
 def _write(path: Path, value: object) -> None:
-    path.write_text(json.dumps(msgspec.to_builtins(value), indent=2) + "\n")
+    path.write_text(json.dumps(value, indent=2) + "\n")

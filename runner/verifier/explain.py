@@ -122,6 +122,8 @@ class Told:
                 return f"{who} fired {fault.unit}: {fault.step} more than once"
             case FindingClass.DUPLICATE:
                 return f"{who} fired {self._place()} {_times(fault.value)}; {_times(fault.limit)} is the most"
+            case FindingClass.ACAUSAL if self.plan is None:
+                return f"{who} was received {span(fault.value)} before it was sent"
             case FindingClass.ACAUSAL:
                 lead = f"{span(fault.value)}{self._error()}"
                 return f"{who} fired {self._place()} {lead} before {self._name(fault.after)}, which comes before it"

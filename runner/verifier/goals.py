@@ -17,7 +17,7 @@ from runner.scenario.state import UnitStatus
 from runner.verifier.gathering import Gathering
 from runner.verifier.judge import Fault
 from runner.verifier.names import slip
-from runner.verifier.pairs import SENT, TWICE, PairBook
+from runner.verifier.pairs import ACAUSAL, SENT, TWICE, PairBook
 from runner.verifier.pattern import fires
 from runner.verifier.score import is_inconclusive
 from runner.verifier.verdict import CircuitResult, FindingClass, Hop, Latency, Required, UnitResult, Verdict
@@ -106,6 +106,8 @@ def unpaired(pairs: PairBook, *, final: bool) -> Iterator[Fault]:
         unit, step = lone.sites[0] if lone.sites else ("?", "?")
         if lone.state & TWICE:
             yield Fault(FindingClass.DUPLICATE, key=lone.key, unit=unit, step=step, too_many=True)
+        elif lone.state & ACAUSAL:
+            yield Fault(FindingClass.ACAUSAL, key=lone.key, unit=unit, step=step, value=lone.lead_ns)
         else:
             note = "received" if lone.state & SENT else "sent"
             yield Fault(FindingClass.ORPHAN, key=lone.key, unit=unit, step=step, note=note, unclear=not final)

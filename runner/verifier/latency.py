@@ -41,6 +41,13 @@ class Distribution:
         self.error_ns = 0
         self.negative = 0
 
+    def copy(self) -> "Distribution":
+        """Another one with the same values."""
+        twin = Distribution()
+        twin._fresh, twin._buckets = self._fresh.copy(), self._buckets.copy()
+        twin._counted, twin._max, twin.error_ns, twin.negative = self._counted, self._max, self.error_ns, self.negative
+        return twin
+
     def add(self, value: int, error_ns: int = 0) -> None:
         """Count one value, known within `error_ns`."""
         if error_ns > self.error_ns:

@@ -116,6 +116,8 @@ class Pairs:
     orphan_sends: tuple[str, ...] = ()
     orphan_receives: tuple[str, ...] = ()
     duplicate_keys: tuple[str, ...] = ()
+    latency: Latency = Latency()
+    """From the earliest send of a key to its earliest receive."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Verifier:
         self._book = Book()
         names = [unit.name for unit in scenario.units]
         self._watermarks = Watermarks(names)
-        self._pair_book = PairBook()
+        self._pair_book = PairBook(clock_error)
         self._members: dict[str, Member[Route]] = {}
         self._strays: Recent[tuple[str, str]] = Recent()
         self._gatherers: list[Gatherer] = []
@@ -122,7 +122,8 @@ class Verifier:
             if kind:
                 if kind in _PAIRED:
                     if key is not None:
-                        self._pair_book.add(key, route.sites.get(kind) or self._site(member, step, kind, route))
+                        site = route.sites.get(kind) or self._site(member, step, kind, route)
+                        self._pair_book.add(key, site, stamp_ns)
                 elif kind == _EXCEPTION:
                     self._exception(unit, stamp_ns, step, key, data or {})
             rows = route.rows

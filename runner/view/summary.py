@@ -260,7 +260,7 @@ def _facts(result: Result, about: Summary, width: int) -> list[Line]:
     if len(result.circuits) > len(circuits):
         rest = len(result.circuits) - len(circuits)
         lines += _labelled("", f"and {plural(rest, 'circuit')} more: {about.show}", label, width)
-    for text in _pairs(result.pairs):
+    for text in _pairs(result.pairs, times=about.times and not result.circuits):
         lines += _labelled("pairs", text, label, width)
     for number, (text, tone) in enumerate(_evidence(result)):
         lines += _labelled("" if number else "evidence", text, label, width, tone)
@@ -333,11 +333,11 @@ def _times(latency: Latency) -> str:
     return text + (f"   ±{duration(latency.error_ns)}" if latency.error_ns else "")
 
 
-def _pairs(pairs: Pairs) -> list[str]:
-    """Only if there are any."""
+def _pairs(pairs: Pairs, *, times: bool) -> list[str]:
+    """Only if there are any; with their latency where no circuit tells it."""
     if pairs == Pairs():
         return []
-    parts = [f"{pairs.paired:,} paired"]
+    parts = [f"{pairs.paired:,} paired{f'   {_times(pairs.latency)}' if times and pairs.latency.count else ''}"]
     for keys, what in (
         (pairs.orphan_sends, "sent and never received"),
         (pairs.orphan_receives, "received and never sent"),
