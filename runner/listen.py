@@ -105,8 +105,8 @@ class Listener:
                 self._poller.unregister(other)
 
     def command(self, order: m.Order, to: Sequence[str] = (), at_ns: int = 0) -> None:
-        """Send `order` to the units (or supervisors) named in `to`; to all that are connected if there are none. `at_ns`
-        is the time on which it was decided, as the log shall tell it."""
+        """Send `order` to the units (or supervisors) named in `to`; to all that are connected if there are none. It is
+        logged as decided at `at_ns`."""
         frames = wire.encode(m.Command(tuple(to), at_ns), wire.encode_order(order))
         self._watch_connection()
         if self._welcome:

@@ -71,6 +71,11 @@ class Life:
         return self.unit.launcher == "external"
 
     @property
+    def was_stopped(self) -> bool:
+        """Whether it was not left to its own end."""
+        return self.state is State.STOPPED or self.stopping_ns is not None
+
+    @property
     def supports(self) -> bool:
         """Whether those that come after it may begin."""
         return self.up and not self.again

@@ -45,6 +45,7 @@ class Lifecycle:
         self._linger = Linger(legacy) if legacy is not None else None
         self._served = self._complete = self._dismissed = self._settled = False
         self._stopped_why = ""
+        self._interrupted = False
         self._forgiven: set[tuple[str, int]] = set()
         needed = {name for unit in scenario.units for name in unit.after}
         self._lives: dict[str, Life] = {}
@@ -122,6 +123,11 @@ class Lifecycle:
     def stop(self, reason: str) -> None:
         """End every unit; `reason` is a clause: "the run was interrupted"."""
         self._stopped_why = self._stopped_why or reason
+
+    def interrupt(self) -> None:
+        """A person wants the run to end now. Nobody has come to an end then: what was cut off might still have come."""
+        self._interrupted = True
+        self.stop("the run was interrupted")
 
     # --- what to do ---------------------------------------------------------------------------------------------------
 
@@ -223,8 +229,12 @@ class Lifecycle:
 
     @property
     def gone(self) -> frozenset[str]:
-        """Units that have ended and have no process left: they will say nothing more."""
-        return frozenset(life.name for life in self._lives.values() if life.state.ended and not life.alive)
+        """Units that came to their end and have no process left: they said all that they had to say."""
+        return frozenset(
+            life.name
+            for life in self._lives.values()
+            if life.state.ended and not life.alive and not (self._interrupted and life.was_stopped)
+        )
 
     @property
     def waits_for(self) -> str:

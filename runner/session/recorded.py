@@ -72,7 +72,7 @@ class Hindsight:
         if lifecycle.idle:
             lifecycle.settled()
         else:
-            lifecycle.stop("the run was interrupted")
+            lifecycle.interrupt()
         self._tick()
         if isinstance(order, Stop):
             self._to_stop.discard(order.unit)

@@ -226,7 +226,7 @@ class _Live:
         """Signals and keys."""
         actions = self._screen.keys()
         for _ in range(self._signals.taken() + actions.count(Action.QUIT)):
-            self._intake.lifecycle.stop("the run was interrupted")
+            self._intake.lifecycle.interrupt()
             if self._interrupted:  # asked twice: no more patience
                 self._listener.command(Finish(grace_ms=0), (SUPERVISOR,))
             self._interrupted = True

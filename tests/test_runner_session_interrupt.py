@@ -1,0 +1,183 @@
+"""Runs that somebody stops, at any moment and in any way: exit code 2, everything ended, the run folder complete."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scenarios import Living, Place, Run, place_in
+
+SCENARIO = """
+    [scenario]
+    timeout = "60s"
+    [units.api]
+    entrypoint = "units:api"
+    ready = "up"
+    [units.client]
+    entrypoint = "units:client"
+    after = ["api"]
+    [units.shell]
+    command = ["sh", "-c", "sleep 1000 & sleep 1001"]
+    [circuits.order]
+    path = ["client: sent", "api: got"]
+    instances = 2
+"""
+UNITS = """
+    import os, signal
+    import probe
+
+    def api():
+        if not os.path.exists("go"):
+            signal.pause()
+        probe.ready("up")
+        probe.wait("client: sent", timeout=50)
+        signal.pause()
+
+    def client():
+        probe.emit("sent", key="k-1")
+        with open("client", "w") as file:
+            file.write(str(os.getpid()))
+        if os.path.exists("slow-to-leave"):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            probe.emit("deaf")
+        while True:
+            signal.pause()
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_in(tmp_path) as place:
+        place.write(SCENARIO, UNITS)
+        (place.folder / "go").touch()
+        yield place
+
+
+def has_begun(place: Place, living: Living) -> None:
+    living.until((place.folder / "client").exists)
+
+
+def check_stopped(place: Place, run: Run) -> None:
+    """What holds whenever a run was interrupted. Nothing is running: `place_in` sees to that too, without patience."""
+    assert run.code == 2, run.text
+    assert place.processes() == {}
+    assert "interrupted" in run.text.lower()
+    assert "Traceback" not in run.text
+    assert run.result["evidence"]["lost"] == []
+    assert all(f["inconclusive"] or f["class"] == "unit-failed" for f in run.result["findings"]), run.result["findings"]
+    assert not run.folder.endpoint.exists()
+    assert not any(run.folder.journals.glob("*"))
+    for unit in run.units.values():
+        assert unit["state"] in ("stopped", "finished", "failed"), unit
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["sigint", "sigterm", "sighup"])
+def test_a_signal_while_units_run_stops_them_in_order(place: Place, number: int) -> None:
+    with place.start(".", "--plain") as living:
+        has_begun(place, living)
+        living.signal(number)
+        run = living.end()
+    check_stopped(place, run)
+    assert {name: unit["state"] for name, unit in run.units.items()} == dict.fromkeys(run.units, "stopped")
+    (circuit,) = run.result["circuits"]
+    assert (circuit["instances"]["started"], circuit["instances"]["open"]) == (1, 1)
+    assert run.result["verdict"] == "inconclusive"
+
+
+def test_a_signal_while_a_unit_is_awaited_stops_the_run(place: Place) -> None:
+    (place.folder / "go").unlink()
+    with place.start(".", "--plain") as living:
+        living.until("api")
+        living.signal(signal.SIGINT)
+        run = living.end()
+    check_stopped(place, run)
+    assert run.units["client"]["events"] == 0
+
+
+@pytest.mark.parametrize(
+    "moment", ["folder", "scenario.json", "supervisor.err", "events.log", "broker", "units/api.out", "units/client.out"]
+)
+def test_a_signal_at_any_moment_of_the_start_stops_the_run(place: Place, moment: str) -> None:
+    with place.start(".", "--plain") as living:
+        runs = place.folder / ".circuit" / "runs"
+        living.until(lambda: any(runs.glob("*" if moment == "folder" else f"*/{moment}")))
+        living.signal(signal.SIGINT)
+        run = living.end()
+    assert run.code == 2, run.text
+    assert place.processes() == {}
+    assert "Traceback" not in run.text
+    if run.folder.result.exists():
+        check_stopped(place, run)
+
+
+def test_a_second_signal_ends_a_unit_that_takes_its_time(place: Place) -> None:
+    (place.folder / "slow-to-leave").touch()
+    with place.start(".", "--plain") as living:
+        has_begun(place, living)
+        living.until(lambda: (place.newest().path / "events.log").read_bytes().find(b"deaf") > 0)
+        living.signal(signal.SIGINT)
+        living.until("stopping")
+        living.signal(signal.SIGINT)
+        run = living.end()
+    check_stopped(place, run)
+    assert run.units["client"]["exit_code"] == -signal.SIGKILL
+    assert run.result["duration_s"] < 5  # the patience that the unit would have had
+
+
+def test_an_interruption_ends_the_command_and_not_only_the_scenario(place: Place) -> None:
+    with place.start(".", "--plain", "--repeat", "3") as living:
+        has_begun(place, living)
+        living.signal(signal.SIGINT)
+        run = living.end()
+    check_stopped(place, run)
+    assert len(list((place.folder / ".circuit" / "runs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("what", ["setup", "check"])
+def test_user_code_that_the_runner_calls_can_be_interrupted(place: Place, what: str) -> None:
+    place.write(
+        f'[scenario]\n{what} = "units:callback"\n[units.one]\ncommand = ["true"]\n',
+        "import signal\ndef callback(*_):\n    open('called', 'w').close()\n    signal.pause()\n",
+    )
+    with place.start(".", "--plain") as living:
+        living.until((place.folder / "called").exists)
+        living.signal(signal.SIGINT)
+        run = living.end()
+    assert run.code == 2, run.text
+    assert run.result["run"] == run.folder.run
+    assert [f["message"] for f in run.result["findings"]] == [f"{what} units:callback was stopped"]
+
+
+def test_q_in_the_live_view_stops_the_run(place: Place) -> None:
+    with place.terminal(".") as (living, press):
+        has_begun(place, living)
+        living.until("client")
+        press("q")
+        run = living.end()
+    check_stopped(place, run)
+    assert "\x1b[?25h" in run.out  # the cursor is back
+
+
+def test_ctrl_c_on_the_terminal_stops_the_run_once(place: Place) -> None:
+    with place.terminal(".") as (living, _):
+        has_begun(place, living)
+        living.until("client")
+        os.killpg(living.process.pid, signal.SIGINT)  # what a terminal does: to everything in the foreground
+        run = living.end()
+    check_stopped(place, run)
+    assert {unit["state"] for unit in run.units.values()} == {"stopped"}
+
+
+def test_a_broker_and_a_supervisor_that_die_end_the_run_with_an_error(place: Place) -> None:
+    for name in ("broker", "runner.launch.supervisor"):
+        (place.folder / "client").unlink(missing_ok=True)
+        with place.start(".", "--plain") as living:
+            has_begun(place, living)
+            (victim,) = (pid for pid, line in place.processes().items() if f"-m {name} " in line)
+            os.kill(victim, signal.SIGKILL)
+            run = living.end()
+        assert run.code == 3, run.text
+        assert name.rpartition(".")[2] in run.text
+        assert "Traceback" not in run.text
+        assert place.processes() == {}
