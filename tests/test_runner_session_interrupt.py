@@ -96,19 +96,15 @@ def test_a_signal_while_a_unit_is_awaited_stops_the_run(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["folder", "scenario.json", "supervisor.err", "events.log", "broker", "units/api.out", "units/client.out"]
+    "moment", ["", "scenario.json", "supervisor.err", "events.log", "broker", "units/api.out", "units/client.out"]
 )
 def test_a_signal_at_any_moment_of_the_start_stops_the_run(place: Place, moment: str) -> None:
     with place.start(".", "--plain") as living:
         runs = place.folder / ".circuit" / "runs"
-        living.until(lambda: any(runs.glob("*" if moment == "folder" else f"*/{moment}")))
+        living.until(lambda: any(runs.glob(f"*/{moment}")))
         living.signal(signal.SIGINT)
         run = living.end()
-    assert run.code == 2, run.text
-    assert place.processes() == {}
-    assert "Traceback" not in run.text
-    if run.folder.result.exists():
-        check_stopped(place, run)
+    check_stopped(place, run)
 
 
 def test_a_second_signal_ends_a_unit_that_takes_its_time(place: Place) -> None:

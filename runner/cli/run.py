@@ -75,11 +75,11 @@ def run_all(
     root = runs.resolve() if runs else folder.home()
     outcomes: list[Outcome] = []
     to_stdout = json is not None and str(json) == "-"
-    for scenario in scenarios:
-        for _ in range(scenario.repeat):
+    with session.Signals() as signals:  # held until a run is kept, so that no folder stays without its result
+        for scenario in (each for each in scenarios for _ in range(each.repeat)):
             kept = folder.create(root, scenario.name)
             with view.choose(plain=plain, quiet=quiet or to_stdout) as screen:
-                outcome = session.run(scenario, kept, screen, verbose=verbose)
+                outcome = session.run(scenario, kept, screen, signals, verbose=verbose)
             history.keep(root, kept, outcome.result)
             outcomes.append(outcome)
             if scenario.legacy is not None and scenario.legacy.save_resume:
@@ -89,8 +89,6 @@ def run_all(
                 view.print_summary(outcome.result, scenario, kept.path, interrupted=outcome.interrupted)
             if outcome.interrupted:
                 break
-        if outcomes and outcomes[-1].interrupted:
-            break
     if json is not None:
         write_json(json, outcomes)
     return exit_code(outcomes, inconclusive)
