@@ -45,6 +45,16 @@ def test_a_flood_is_read_in_pieces(tmp_path: Path) -> None:
     assert len(first) + len(rest) == 400_001
 
 
+def test_at_the_end_of_a_flood_the_middle_is_left_out_and_the_end_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "a.out").write_bytes(b"y\n" * 1_000_000 + b"why it ended\n")
+    output = output_of(tmp_path, "a")
+    shown = [*output.lines(), *output.lines(last=True)]
+    assert shown[-1] == ("a", "why it ended")
+    (notice,) = (line for _, line in shown if line.startswith("…"))
+    assert notice.endswith(f"bytes are not shown here; {tmp_path / 'a.out'} has them")
+    assert list(output.lines(last=True)) == []
+
+
 def test_an_older_folder_shows_the_levels_it_asks_for(tmp_path: Path) -> None:
     (tmp_path / "a.out").write_text("DEBUG: noise\nWARNING: look\nplain\n")
     output = output_of(tmp_path, "a", legacy=Legacy(debug_modes=("WARNING",)))

@@ -132,6 +132,11 @@ def test_verbose_shows_what_units_print_with_their_names(place: Place) -> None:
         assert "one" in line.split(words)[0]
 
 
+def test_verbose_shows_the_last_words_of_a_unit_though_no_line_ends_them(place: Place) -> None:
+    place.write('[units.one]\ncommand = ["printf", "last words"]\n')
+    assert "last words" in place.run(".", "--verbose", expect=0).out
+
+
 def test_a_scenario_that_init_wrote_passes(place: Place) -> None:
     told = place.run("init", "mine", expect=0)
     assert "circuit-run mine" in told.out

@@ -3,6 +3,7 @@
 Belongs here: following the files that the supervisor writes. Must not know how lines are shown.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from runner.scenario.loglevel import shows
 from runner.scenario.model import Scenario
 
 _CHUNK = 256 * 1024
-"""Read at most so much of a file at once, in bytes: a unit that floods its output must not starve the others."""
+"""Read at most so much of a file at once, in bytes: a unit that floods its output must not starve the others. Of what
+is still unread at the end, so much of its end is shown: there it says why it ended."""
 
 
 class Output:
@@ -26,15 +28,19 @@ class Output:
         self._rest: dict[Path, bytes] = {}
 
     def lines(self, *, last: bool = False) -> Iterator[tuple[str, str]]:
-        """(unit, line) for every line completed since the last call; with `last`, unfinished lines too."""
+        """(unit, line) for every line completed since the last call; with `last`, unfinished lines and the end too."""
         for name, path in self._files:
+            read = self._read.get(path, 0)
             try:
                 with path.open("rb") as file:
-                    file.seek(self._read.get(path, 0))
+                    if last and (left_out := file.seek(0, os.SEEK_END) - read - _CHUNK) > 0:
+                        self._rest[path] = f"… {left_out:,} bytes are not shown here; {path} has them\n".encode()
+                        read += left_out
+                    file.seek(read)
                     chunk = file.read(_CHUNK)
             except OSError:
                 continue
-            self._read[path] = self._read.get(path, 0) + len(chunk)
+            self._read[path] = read + len(chunk)
             *whole, rest = (self._rest.get(path, b"") + chunk).split(b"\n")
             if last and rest:
                 whole, rest = [*whole, rest], b""
