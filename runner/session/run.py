@@ -42,8 +42,8 @@ BATCH = 256
 """Log entries digested before the loop looks at anything else."""
 
 
-def run(scenario: Scenario, folder: RunFolder, screen: Screen, *, verbose: bool = False) -> Outcome:
-    """Run `scenario` once, keep everything in `folder`, show it on `screen`.
+def run(scenario: Scenario, folder: RunFolder, screen: Screen, signals: Signals, *, verbose: bool = False) -> Outcome:
+    """Run `scenario` once, keep everything in `folder`, show it on `screen`; any of `signals` ends it early.
 
     Raises BrokerFailed or SupervisorFailed when the fabric itself does not come up; whatever units do is a finding, not
     an error. Nothing that was started is alive when this returns or raises.
@@ -51,7 +51,6 @@ def run(scenario: Scenario, folder: RunFolder, screen: Screen, *, verbose: bool 
     calm_collector()
     folder.scenario.write_bytes(save(scenario))
     with contextlib.ExitStack() as stack:
-        signals = stack.enter_context(Signals())
         endpoint = stack.enter_context(private_endpoint())
         place = Place(endpoint, folder.run, folder.path)
         broker = stack.enter_context(contextlib.closing(Broker(endpoint, folder.run, folder.path)))
