@@ -81,7 +81,7 @@ def test_functions_run_in_order_and_speak_for_units(tmp_path: Path) -> None:
                 "test_async": True,
                 "test_left": True,
                 "test_right": True,
-            }
+            }, tested
             s.until(lambda: "api-called" in s.steps("api"))
             why = {one.name: one.answer for one in tested if not one.passed}
             assert why["test_fails"].why == "raised AssertionError: sums differ"

@@ -16,6 +16,7 @@ import zmq
 from probe import clock, environment, wire
 from probe import message as m
 from probe.courier import open_socket
+from probe.emitter import all_units
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event
 
@@ -54,6 +55,7 @@ class Log:
         """Where the log ended when the broker last said so; negative: not since it was asked."""
         self._living: dict[tuple[str, int], int] = {}
         """Incarnations on this host that have not said FINAL -> their watermark."""
+        self._ended: set[tuple[str, int]] = set()
         self._silent: set[tuple[str, int]] = set()
         """Those that did not answer in time: dead, and not recovered yet. They are not waited for again."""
         self._socket: zmq.Socket[bytes] | None = None
@@ -61,11 +63,15 @@ class Log:
     def events(self) -> list[Event]:
         """Everything that was emitted on this host before the call."""
         now_ns = time.monotonic_ns()
+        own = [(one.name, one.incarnation) for one in all_units() if one.incarnation]  # maybe not in the log yet
         with self._lock:
             deadline = time.monotonic() + PATIENCE_S
+            quiet: set[tuple[str, int]] = set()
             self._end = -1
             while self._connected() and time.monotonic() < deadline:
-                behind = [one for one, ns in self._living.items() if ns < now_ns and one not in self._silent]
+                stamps = {**dict.fromkeys(own, 0), **self._living}
+                quiet = {one for one, ns in stamps.items() if ns < now_ns} - self._ended
+                behind = quiet - self._silent
                 if 0 <= self._end <= self._offset:
                     if not behind:
                         break
@@ -74,7 +80,7 @@ class Log:
                     self._fetch()
                 self._read(ASK_S)
             else:
-                self._silent |= {one for one, ns in self._living.items() if ns < now_ns}
+                self._silent |= quiet
             return list(self._events)
 
     def wait(self, wanted: Callable[[Event], bool], timeout_s: float) -> bool:
@@ -133,10 +139,11 @@ class Log:
         who = unit, incarnation
         if unit.startswith("@"):
             return
-        if isinstance(message, m.Hello) and message.host == clock.boot_id():
+        if isinstance(message, m.Hello) and message.host == clock.boot_id() and who not in self._ended:
             self._living.setdefault(who, 0)
         elif isinstance(message, m.Final):
             self._living.pop(who, None)
+            self._ended.add(who)
         elif isinstance(message, m.Events):
             if who in self._living:
                 self._living[who] = max(self._living[who], message.watermark_ns)
