@@ -5,12 +5,12 @@ Must not know what entries mean, nor who is waiting for them.
 """
 
 import math
+import struct
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from broker import log
 from broker.errors import LogError
@@ -153,7 +153,8 @@ class Listener:
     def _watch_connection(self) -> None:
         """Say HELLO on every new connection: a broker that was restarted does not know us."""
         while int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
-            connected = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            (event,) = struct.unpack_from("=H", self._monitor.recv_multipart(zmq.NOBLOCK)[0])
+            connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
             self._welcome = False
             if connected:
                 self._send(wire.encode(self._hello))
