@@ -49,7 +49,8 @@ def test_every_field_of_the_result_is_there_and_adds_up(hello: Run) -> None:
         assert latency["count"] == 10
         assert 0 < latency["p50_ns"] <= latency["p90_ns"] <= latency["p99_ns"] <= latency["max_ns"]
         assert latency["error_ns"] == 0
-    assert result["pairs"] == {"paired": 10, "orphan_sends": [], "orphan_receives": [], "duplicate_keys": []}
+    pairs = {"paired": 10, "orphan_sends": [], "orphan_receives": [], "duplicate_keys": []}
+    assert result["pairs"].items() >= pairs.items()
     assert result["required"] == {"completed": [{"unit": "receiver", "step": "listening"}], "missing": []}
     assert result["findings"] == []
     evidence = {"emitted": 21, "received": 21, "recovered": 0, "duplicates_dropped": 0, "lost": []}

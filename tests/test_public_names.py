@@ -1,0 +1,52 @@
+"""What can be imported from the top of each package is what is meant to be, and no more."""
+
+import importlib
+import types
+from pathlib import Path
+
+import pytest
+
+import probe
+
+
+def public(module: types.ModuleType) -> set[str]:
+    """Names without an underscore that are no submodules."""
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+
+
+def test_probe_has_the_names_that_a_unit_calls_and_no_other() -> None:
+    assert probe.__all__ == sorted(public(probe))
+    assert public(probe) == {
+        *("emit", "send", "receive", "error", "ready", "unit"),
+        *("barrier", "barrier_async", "wait", "wait_async"),
+    }
+
+
+@pytest.mark.parametrize("name", probe.__all__)
+def test_every_name_of_probe_explains_itself(name: str) -> None:
+    assert getattr(probe, name).__doc__
+
+
+@pytest.mark.parametrize("package", ["broker", "runner"])
+def test_the_other_packages_have_nothing_at_the_top(package: str) -> None:
+    assert public(importlib.import_module(package)) == set()
+
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = sorted(
+    ".".join(path.parent.relative_to(ROOT).parts)
+    for top in ("probe", "broker", "runner")
+    for path in (ROOT / top).rglob("__init__.py")
+    if "shim" not in path.parts and "orders" not in path.parts and "__all__" in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_names_that_a_package_offers_are_there_and_in_order(package: str) -> None:
+    module = importlib.import_module(package)
+    assert module.__all__ == sorted(module.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)
