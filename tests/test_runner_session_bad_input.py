@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import zmq
-from scenarios import Place, Run, place_in
+from scenarios import COMMAND, Place, Run, place_in
 
 from probe import message as m
 from probe import wire
@@ -583,3 +584,18 @@ def test_a_unit_may_be_given_any_time_to_end(place: Place) -> None:
     place.write('[units.one]\ncommand = ["sleep", "60"]\nstop_timeout = "1000h"\n')
     run = place.run(".", "--timeout", "200ms", expect=1)
     assert run.units["one"]["exit_code"] == -15
+
+
+@pytest.mark.parametrize(("where", "code", "said"), [(">&-", 0, ""), (">/dev/full", 3, "No space left on device")])
+def test_output_that_cannot_be_written_is_no_verdict(place: Place, where: str, code: int, said: str) -> None:
+    place.write(GOOD)
+    told = subprocess.run(
+        ["sh", "-c", f'exec "$0" --plain {where}', COMMAND],
+        cwd=place.folder,
+        env=os.environ | {"TMPDIR": str(place.temporary)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert told.returncode == code
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr

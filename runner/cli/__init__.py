@@ -4,7 +4,9 @@ Belongs here: joining the commands, and the one place where an exception becomes
 what they need when they run, so that `circuit-run --help` and short scenarios start quickly.
 """
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -13,6 +15,9 @@ from typer.exceptions import TyperException
 
 from runner.cli import broker, check, demo, emit, init, run, show, verify, watch
 from runner.errors import CircuitRunError, ExitCode
+
+_TYPER_INTERRUPTED = 130
+"""What typer makes of a Ctrl-C."""
 
 app = typer.Typer(
     name="circuit-run",
@@ -54,8 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def execute(argv: list[str]) -> int:
     """Run `argv`; returns the exit code, having printed whatever there is to say."""
+    _have_somewhere_to_write()
     try:
-        return int(app(_complete(argv), prog_name="circuit-run", standalone_mode=False) or 0)
+        code = int(app(_complete(argv), prog_name="circuit-run", standalone_mode=False) or 0)
+        return int(ExitCode.INTERRUPTED) if code == _TYPER_INTERRUPTED else code
     except CircuitRunError as error:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
@@ -67,6 +74,18 @@ def execute(argv: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone; nothing can be said any more
         return int(ExitCode.FAILED)
+    except OSError as error:  # a disk that is full, a file that has gone
+        sys.stderr.write(f"circuit-run: {error}\n")
+        return int(ExitCode.INTERNAL)
+    except Exception:  # a defect of ours is no verdict on anybody's scenario
+        traceback.print_exc()
+        return int(ExitCode.INTERNAL)
+
+
+def _have_somewhere_to_write() -> None:
+    """A stream that was closed before we began (`>&-`) is None; what is said there goes nowhere."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # for the life of the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _complete(argv: list[str]) -> list[str]:
