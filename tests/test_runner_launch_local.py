@@ -74,11 +74,17 @@ def test_the_private_endpoint_is_for_one_user_and_goes_away(tmp_path: Path, monk
     deep = tmp_path / ("d" * 90)
     deep.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
-    with private_endpoint() as endpoint:
-        path = Path(endpoint.removeprefix("ipc://"))
-        assert len(str(path)) < 104
-        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert not path.parent.exists()
+    for killed in (False, True):
+        with private_endpoint(make=False) as endpoint, contextlib.closing(Broker(endpoint, "r1", tmp_path)) as broker:
+            broker.endpoint()
+            path = Path(endpoint.removeprefix("ipc://"))
+            assert len(str(path)) < 104
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+            if killed:
+                os.kill(broker.pid, signal.SIGKILL)
+            broker.close()
+            assert path.parent.exists() is killed
+        assert not path.parent.exists()
 
 
 def test_a_broker_says_where_it_listens_and_ends_with_its_lease(tmp_path: Path) -> None:

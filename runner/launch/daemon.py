@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import secrets
 import selectors
 import shutil
 import signal
@@ -170,13 +171,17 @@ class Supervisor(Daemon):
 
 
 @contextlib.contextmanager
-def private_endpoint() -> Iterator[str]:
-    """An ipc endpoint that only this user can reach; its folder is removed at the end."""
+def private_endpoint(*, make: bool = True) -> Iterator[str]:
+    """An ipc endpoint that only this user can reach; its folder is removed at the end. Without `make` the folder is left
+    to the broker to make: then one of the two removes it, though the other be killed."""
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     base = base if os.path.isdir(base) and os.access(base, os.W_OK) else tempfile.gettempdir()
-    if len(os.fsencode(base)) > _MAX_IPC_BYTES - len("/circuit-12345678/bus"):
+    name = f"circuit-{secrets.token_hex(4)}"
+    if len(os.fsencode(base)) > _MAX_IPC_BYTES - len(f"/{name}/bus"):
         base = "/tmp"
-    folder = tempfile.mkdtemp(prefix="circuit-", dir=base)
+    folder = os.path.join(base, name)
+    if make:
+        os.mkdir(folder, 0o700)
     try:
         yield f"ipc://{folder}/bus"
     finally:
