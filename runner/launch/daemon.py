@@ -172,8 +172,8 @@ class Supervisor(Daemon):
 
 @contextlib.contextmanager
 def private_endpoint(*, make: bool = True) -> Iterator[str]:
-    """An ipc endpoint that only this user can reach; its folder is removed at the end. Without `make` the folder is left
-    to the broker to make: then one of the two removes it, though the other be killed."""
+    """An ipc endpoint that only this user can reach; its folder is removed at the end. Without `make` the broker makes
+    the folder: then one of the two removes it, though the other be killed."""
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     base = base if os.path.isdir(base) and os.access(base, os.W_OK) else tempfile.gettempdir()
     name = f"circuit-{secrets.token_hex(4)}"
