@@ -213,6 +213,20 @@ def test_a_recorded_run_can_be_judged_by_another_scenario(shared: Place, recorde
     assert folder.result.read_bytes() == before
 
 
+def test_what_a_run_folder_does_not_hold_any_more_is_named(shared: Place, recorded: dict[str, dict[str, Any]]) -> None:
+    folder = folder_of(shared, recorded["own-time"])
+    for path, command in ((folder.result, "show"), (folder.scenario, "verify"), (folder.log, "verify")):
+        text = path.read_bytes()
+        path.write_bytes(b"rubbish, and much of it, so that it is no torn end")
+        damaged = shared.run(command, folder.path, expect=4)
+        path.unlink()
+        missing = shared.run(command, folder.path, expect=4)
+        for run in (damaged, missing):
+            assert "Traceback" not in run.err
+            assert "circuit-run" in run.err or str(folder.path) in run.err
+        path.write_bytes(text)
+
+
 def test_an_interrupted_run_is_judged_as_it_was(place: Place) -> None:
     place.write(SCENARIOS["out-of-time"].replace("400ms", "60s"), UNITS)
     with place.start(".", "--plain") as living:

@@ -18,8 +18,7 @@ def command(
 ) -> int:
     """Show a run again: its summary, or its events."""
     from runner import view
-    from runner.history import folder, record, story
-    from runner.scenario import restore
+    from runner.history import folder, origin, record, story
 
     kept = folder.find(name, runs.resolve() if runs else folder.home())
     if events or key is not None or unit is not None or step is not None:
@@ -30,5 +29,5 @@ def command(
             f"{kept.path} has no result: the run did not come to its end. Judge it: circuit-run verify {kept.run}"
         )
     result = record.load(kept.result.read_text(), str(kept.result))
-    view.print_summary(result, restore(kept.scenario.read_bytes()), kept.path)
+    view.print_summary(result, origin.scenario_of(kept), kept.path)
     return 0

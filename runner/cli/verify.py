@@ -20,10 +20,10 @@ def command(
     """Judge a recorded run again, by its own scenario or another."""
     from runner import scenario, session, view
     from runner.cli.run import write_json
-    from runner.history import folder
+    from runner.history import folder, origin
 
     kept = folder.find(name, runs.resolve() if runs else folder.home())
-    judged_by = scenario.load(against) if against else scenario.restore(kept.scenario.read_bytes())
+    judged_by = scenario.load(against) if against else origin.scenario_of(kept)
     outcome = session.verify(judged_by, kept)
     if json is not None:
         write_json(json, [outcome])

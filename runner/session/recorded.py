@@ -16,10 +16,9 @@ from probe.event import Event
 from probe.message import Command, Events, Finish, Start, Stop
 from probe.wire import decode_order
 from runner.errors import RecordingError
-from runner.history import record, replay
+from runner.history import origin, record, replay
 from runner.history.folder import RunFolder
 from runner.launch.lifecycle import Lifecycle
-from runner.scenario import restore
 from runner.scenario.model import Scenario, Unit
 from runner.session import afterwards, older
 from runner.session.intake import Intake, calm_collector
@@ -120,8 +119,8 @@ def _nothing(_unit: str, _step: str, _key: str | None) -> Event | None:
 
 def _is_of(scenario: Scenario, folder: RunFolder) -> bool:
     """Whether `scenario` is what was run."""
-    with contextlib.suppress(OSError, RecordingError):
-        return scenario == restore(folder.scenario.read_bytes())
+    with contextlib.suppress(RecordingError):
+        return scenario == origin.scenario_of(folder)
     return False
 
 

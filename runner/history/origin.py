@@ -1,0 +1,18 @@
+"""What a recorded run was a run of, read back from its folder."""
+
+from runner.errors import RecordingError
+from runner.history.folder import RunFolder
+from runner.scenario import restore
+from runner.scenario.model import Scenario
+
+
+def scenario_of(folder: RunFolder) -> Scenario:
+    """The scenario that was run. Raises RecordingError when the folder does not tell any more."""
+    try:
+        return restore(folder.scenario.read_bytes())
+    except (OSError, RecordingError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RecordingError(
+            f"{folder.scenario}: {why}; judge the run by a scenario that you have: "
+            f"circuit-run verify {folder.run} --scenario PATH"
+        ) from None
