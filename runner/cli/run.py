@@ -69,18 +69,25 @@ def run_all(
     inconclusive: Inconclusive | None = None,
 ) -> int:
     """Run `scenarios` in order, each as often as it says; returns the exit code of all together."""
-    from runner import history, session, view
     from runner.history import folder
+    from runner.launch.fabric import Fabric
+    from runner.signals import Signals
 
     root = runs.resolve() if runs else folder.home()
     outcomes: list[Outcome] = []
     to_stdout = json is not None and str(json) == "-"
-    with session.Signals() as signals:  # held until a run is kept, so that no folder stays without its result
+    if json is not None and not json.parent.is_dir():  # better said before the run than after it
+        raise UsageError(f"--json {json}: there is no folder {json.parent}")
+    with Signals() as signals:  # held until a run is kept, so that no folder stays without its result
         for scenario in (each for each in scenarios for _ in range(each.repeat)):
             kept = folder.create(root, scenario.name)
-            with view.choose(plain=plain, quiet=quiet or to_stdout) as screen:
-                outcome = session.run(scenario, kept, screen, signals, verbose=verbose)
-            history.keep(root, kept, outcome.result)
+            with Fabric(scenario, kept.path, kept.run) as fabric:
+                from runner import session, view  # takes as long as the fabric takes to come up
+                from runner.history.keep import keep
+
+                with view.choose(plain=plain, quiet=quiet or to_stdout) as screen:
+                    outcome = session.run(scenario, kept, fabric, screen, signals, verbose=verbose)
+            keep(root, kept, outcome.result)
             outcomes.append(outcome)
             if scenario.legacy is not None and scenario.legacy.save_resume:
                 with (kept.path / "resume.txt").open("w", encoding="utf-8") as resume:

@@ -1,18 +1,1 @@
 """What remains of a run: its folder, its result, its place in the index, and its replay."""
-
-import contextlib
-import sqlite3
-from pathlib import Path
-
-from runner.history import index, record
-from runner.history.folder import RunFolder
-from runner.verifier.verdict import Result
-
-__all__ = ["keep"]
-
-
-def keep(root: Path, folder: RunFolder, result: Result) -> None:
-    """Write `result.json` into `folder`, then enter the run into the index below `root`."""
-    folder.result.write_text(record.dump(result))
-    with contextlib.suppress(sqlite3.Error):  # the index can be made again from the folders
-        index.add(root, folder, result)

@@ -11,6 +11,5 @@ from runner.session.attach import attachable, watch
 from runner.session.outcome import Outcome
 from runner.session.recorded import verify
 from runner.session.run import run
-from runner.session.signals import Signals
 
-__all__ = ["Outcome", "Signals", "attachable", "run", "verify", "watch"]
+__all__ = ["Outcome", "attachable", "run", "verify", "watch"]

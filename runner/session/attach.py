@@ -10,13 +10,12 @@ from pathlib import Path
 
 from probe import environment
 from runner.errors import UsageError
-from runner.history import folder
+from runner.history import folder, origin
 from runner.listen import Listener
-from runner.scenario import restore
 from runner.scenario.model import Scenario
 from runner.session.picture import Picture
 from runner.session.recorded import Hindsight
-from runner.session.signals import Signals
+from runner.signals import Signals
 from runner.view import Action, Screen
 
 FRAME_NS = 100_000_000
@@ -48,7 +47,7 @@ def attachable(endpoint: str | None, run: str | None, root: Path) -> Target:
     newest = folder.find(run or folder.LATEST, root)
     if not newest.endpoint.exists():
         raise UsageError(f"run {newest.run} is over; see it with: circuit-run show {newest.run}")
-    return Target(newest.endpoint.read_text().strip(), newest.run, restore(newest.scenario.read_bytes()))
+    return Target(newest.endpoint.read_text().strip(), newest.run, origin.scenario_of(newest))
 
 
 def watch(target: Target, scenario: Scenario, screen: Screen) -> None:

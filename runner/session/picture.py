@@ -45,7 +45,7 @@ class Picture:
             expected=self._expected,
             budgets={name: f"{limit} {'broken' if limit.broken else 'ok'}" for name, limit in tightest.items()},
             over_budget=frozenset(name for name, limit in tightest.items() if limit.broken),
-            findings=verifier.findings({s.name: s for s in statuses})[:_SHOWN_FINDINGS],
+            findings=verifier.findings({s.name: s for s in statuses}, _SHOWN_FINDINGS),
             finding_count=verifier.finding_count,
             events=events,
             events_per_s=self._rate(events, now_ns),

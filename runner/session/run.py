@@ -14,9 +14,8 @@ from runner.errors import SupervisorFailed
 from runner.history import record, replay
 from runner.history.folder import RunFolder
 from runner.launch import callback, kin
-from runner.launch.daemon import Broker, Supervisor, private_endpoint
+from runner.launch.fabric import Fabric
 from runner.launch.lifecycle import SUPERVISOR, Lifecycle
-from runner.launch.local import Launcher, Place
 from runner.listen import Listener
 from runner.orders import Directed
 from runner.scenario import save
@@ -26,7 +25,7 @@ from runner.session.intake import Intake, calm_collector
 from runner.session.outcome import Outcome
 from runner.session.output import Output
 from runner.session.picture import Picture, statuses_of
-from runner.session.signals import Signals
+from runner.signals import Signals
 from runner.verifier.verdict import Finding, FindingClass, Result
 from runner.view import Action, Screen
 
@@ -42,27 +41,23 @@ BATCH = 256
 """Log entries digested before the loop looks at anything else."""
 
 
-def run(scenario: Scenario, folder: RunFolder, screen: Screen, signals: Signals, *, verbose: bool = False) -> Outcome:
-    """Run `scenario` once, keep everything in `folder`, show it on `screen`; any of `signals` ends it early.
+def run(
+    scenario: Scenario, folder: RunFolder, fabric: Fabric, screen: Screen, signals: Signals, *, verbose: bool = False
+) -> Outcome:
+    """Run `scenario` once on `fabric`, keep everything in `folder`, show it on `screen`; a signal ends it early.
 
     Raises BrokerFailed or SupervisorFailed when the fabric itself does not come up; whatever units do is a finding, not
-    an error. Nothing that was started is alive when this returns or raises.
+    an error. No unit is alive when this returns.
     """
     calm_collector()
     folder.scenario.write_bytes(save(scenario))
     with contextlib.ExitStack() as stack:
-        endpoint = stack.enter_context(private_endpoint())
-        place = Place(endpoint, folder.run, folder.path)
-        broker = stack.enter_context(contextlib.closing(Broker(endpoint, folder.run, folder.path)))
-        first = Launcher(scenario, place).first()
-        supervisor = stack.enter_context(contextlib.closing(Supervisor(place, first)))
-        broker.endpoint()
-        folder.endpoint.write_text(endpoint + "\n")
+        fabric.ready()
+        folder.endpoint.write_text(fabric.endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
-        listener = stack.enter_context(contextlib.closing(Listener(endpoint, folder.run)))
-        rest = stack.enter_context(older.rest_of(scenario, place))
-        live = _Live(scenario, folder, screen, listener, broker, supervisor, signals, place, verbose=verbose)
-        return live.run(rest)
+        listener = stack.enter_context(contextlib.closing(Listener(fabric.endpoint, folder.run)))
+        rest = stack.enter_context(older.rest_of(scenario, fabric.place))
+        return _Live(scenario, folder, screen, listener, fabric, signals, verbose=verbose).run(rest)
 
 
 class _Live:
@@ -74,10 +69,8 @@ class _Live:
         folder: RunFolder,
         screen: Screen,
         listener: Listener,
-        broker: Broker,
-        supervisor: Supervisor,
+        fabric: Fabric,
         signals: Signals,
-        place: Place,
         *,
         verbose: bool,
     ) -> None:
@@ -85,12 +78,12 @@ class _Live:
         self._folder = folder
         self._screen = screen
         self._listener = listener
-        self._broker = broker
-        self._supervisor = supervisor
+        self._broker = fabric.broker
+        self._supervisor = fabric.supervisor
         self._signals = signals
-        self._place = place
+        self._place = fabric.place
         self._started_ns = time.monotonic_ns()
-        lifecycle = Lifecycle(scenario, Launcher(scenario, place))
+        lifecycle = Lifecycle(scenario, fabric.launcher)
         self._intake = Intake(scenario, lifecycle, self._past)
         self._picture = Picture(scenario, self._intake, self._started_ns)
         self._output = Output(scenario, folder.units) if verbose else None
@@ -98,7 +91,7 @@ class _Live:
         self._next_frame_ns = 0
         self._next_sync_ns = 0
         self._quiet_since_ns: int | None = None
-        self._woken_by = [signals.fileno(), broker.fileno(), supervisor.fileno()]
+        self._woken_by = [signals.fileno(), fabric.broker.fileno(), fabric.supervisor.fileno()]
         if (keys := screen.fileno()) is not None:
             self._woken_by.append(keys)
 

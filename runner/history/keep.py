@@ -1,0 +1,16 @@
+"""The end of a run, on disk: its result, then its place in the index."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from runner.history import index, record
+from runner.history.folder import RunFolder
+from runner.verifier.verdict import Result
+
+
+def keep(root: Path, folder: RunFolder, result: Result) -> None:
+    """Write `result.json` into `folder`, then enter the run into the index below `root`."""
+    folder.result.write_text(record.dump(result))
+    with contextlib.suppress(sqlite3.Error):  # the index can be made again from the folders
+        index.add(root, folder, result)

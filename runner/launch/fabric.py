@@ -1,0 +1,43 @@
+"""What one run stands on: its broker, and its supervisor with the first units already started.
+
+Belongs here: bringing both up side by side, and ending both. Must not know what the run is about. They come up in the
+background, so that whoever starts them can go on loading what it needs until `ready`.
+"""
+
+import contextlib
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from runner.launch.daemon import Broker, Supervisor, private_endpoint
+from runner.launch.local import Launcher, Place
+from runner.scenario.model import Scenario
+
+
+class Fabric:
+    """The processes of one run beside its units, from its making to the end of `with`. `folder` is the run folder.
+
+    Raises BrokerFailed or SupervisorFailed, and ScenarioError for a unit that cannot be started at all.
+    """
+
+    def __init__(self, scenario: Scenario, folder: Path, run: str) -> None:
+        with contextlib.ExitStack() as stack:
+            self.endpoint = stack.enter_context(private_endpoint())
+            """Where the broker listens: a place that only this user can reach."""
+            self.place = Place(self.endpoint, run, folder)
+            self.launcher = Launcher(scenario, self.place)
+            self.broker = stack.enter_context(contextlib.closing(Broker(self.endpoint, run, folder)))
+            self.supervisor = stack.enter_context(contextlib.closing(Supervisor(self.place, self.launcher.first())))
+            self._ending = stack.pop_all()
+
+    def ready(self) -> None:
+        """Wait until the broker listens. Raises BrokerFailed."""
+        self.broker.endpoint()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.close()
