@@ -121,6 +121,26 @@ def test_several_scenarios_run_in_order_each_as_often_as_asked(place: Place) -> 
     assert "PASSED" not in run.out
 
 
+def test_options_of_the_command_go_before_the_scenario(place: Place) -> None:
+    place.write(
+        """
+        [scenario]
+        timeout = "50s"
+        env = { SECONDS_TO_SLEEP = "0" }
+        [units.one]
+        command = ["sh", "-c", "exec sleep $SECONDS_TO_SLEEP"]
+        """
+    )
+    run = place.run(
+        ".", "--timeout", "300ms", "-e", "SECONDS_TO_SLEEP=40", "--runs", "elsewhere", "--json", "result.json"
+    )
+    assert run.code == 1
+    (finding,) = json.loads((place.folder / "result.json").read_text())["findings"]
+    assert finding["message"] == "one still ran when the scenario's time of 0.3 s was over"
+    assert len(list((place.folder / "elsewhere" / "runs").iterdir())) == 1
+    assert not (place.folder / ".circuit").exists()
+
+
 def test_quiet_says_nothing_about_a_run_that_passes(place: Place) -> None:
     assert place.run(HELLO, "--quiet", expect=0).text == ""
 
