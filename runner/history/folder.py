@@ -11,7 +11,6 @@ Belongs here: names of files and how a folder is made and found again. Must not 
 
 import os
 import re
-import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,7 +74,7 @@ def create(root: Path, scenario: str, now: datetime | None = None) -> RunFolder:
     """
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", scenario).strip("-.")[:60] or "run"
-    folder = RunFolder(root / "runs" / f"{stamp}-{name}-{secrets.token_hex(2)}")
+    folder = RunFolder(root / "runs" / f"{stamp}-{name}-{os.urandom(2).hex()}")
     try:
         folder.path.parent.mkdir(parents=True, exist_ok=True)
         _keep_out_of_git(root)
@@ -119,7 +118,7 @@ def find(name: str, root: Path) -> RunFolder:
 
 def _point(link: Path, target: Path) -> None:
     """Makes `link` point to `target` in one step, whatever it pointed to before."""
-    fresh = link.with_name(f".latest-{secrets.token_hex(4)}")
+    fresh = link.with_name(f".latest-{os.urandom(4).hex()}")
     fresh.symlink_to(os.path.relpath(target, link.parent))
     fresh.replace(link)
 

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import secrets
 import selectors
 import shutil
 import signal
@@ -176,7 +175,7 @@ def private_endpoint(*, make: bool = True) -> Iterator[str]:
     the folder: then one of the two removes it, though the other be killed."""
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     base = base if os.path.isdir(base) and os.access(base, os.W_OK) else tempfile.gettempdir()
-    name = f"circuit-{secrets.token_hex(4)}"
+    name = f"circuit-{os.urandom(4).hex()}"
     if len(os.fsencode(base)) > _MAX_IPC_BYTES - len(f"/{name}/bus"):
         base = "/tmp"
     folder = os.path.join(base, name)
