@@ -22,7 +22,7 @@ class Fabric:
 
     def __init__(self, scenario: Scenario, folder: Path, run: str) -> None:
         with contextlib.ExitStack() as stack:
-            self.endpoint = stack.enter_context(private_endpoint())
+            self.endpoint = stack.enter_context(private_endpoint(make=False))
             """Where the broker listens: a place that only this user can reach."""
             self.place = Place(self.endpoint, run, folder)
             self.launcher = Launcher(scenario, self.place)
