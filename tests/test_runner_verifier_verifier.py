@@ -518,3 +518,13 @@ def test_a_unit_that_invents_steps_without_end_is_not_followed() -> None:
         run.fire("api", f"step-{n}", None, 1)
     assert run.verifier.activity()["api"].events == 10_000
     assert sum(run.verifier.has_seen("api", f"step-{n}") for n in range(10_000)) < 5_000
+
+
+def test_what_a_life_reported_before_it_was_started_again_is_forgiven() -> None:
+    verifier = Verifier(Scenario("s", "/", "c", (Unit("a"),)))
+    for incarnation in (1, 2):
+        verifier.batch("a", incarnation, [[1, incarnation, "ValueError", int(Kind.EXCEPTION), None, {}]], incarnation)
+    verifier.forgive([("a", 1), ("a", 7)])
+    verifier.close()
+    (finding,) = verifier.findings({})
+    assert (finding.cls, finding.stamp_ns, verifier.finding_count) == (FindingClass.EXCEPTION, 2, 1)

@@ -5,6 +5,7 @@ file) or how orders travel; reads no clock.
 """
 
 import gc
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from broker.log import Entry
@@ -18,6 +19,7 @@ from runner.lockstep.waits import Past, Waits
 from runner.orders import Directed
 from runner.scenario.model import Scenario
 from runner.verifier import Verifier
+from runner.view.quantity import plural
 
 COLLECT_EVERY = 200_000
 """Containers that may be made before the collector looks."""
@@ -72,6 +74,16 @@ class Intake:
                 self.lifecycle.final(unit, incarnation)
                 return self.note_endings()
         return []
+
+    def close(self) -> None:
+        """The log is at its end: judge what is left."""
+        self.verifier.forgive(self.lifecycle.forgiven)
+        self.verifier.close()
+
+    def notes(self) -> tuple[str, ...]:
+        """What is no finding and yet worth knowing."""
+        again = Counter(unit for unit, _ in self.lifecycle.forgiven)
+        return tuple(f"{unit} failed and was started again {plural(n, 'time')}" for unit, n in sorted(again.items()))
 
     def note_endings(self) -> list[Directed]:
         """Tells everybody which units have ended since the last call."""

@@ -84,7 +84,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     for entry in replay.entries(folder.log):
         hindsight.take(entry)
     intake = hindsight.intake
-    intake.verifier.close()
+    intake.close()
     before = _result(folder)
     result = intake.verifier.result(
         run=folder.run,
@@ -93,7 +93,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         findings=intake.lifecycle.findings(),
         recovered=intake.recovered,
         duplicates_dropped=before.evidence.duplicates_dropped if before is not None else 0,
-        notes=scenario.notes,
+        notes=(*scenario.notes, *intake.notes()),
     )
     if scenario.legacy is not None:
         result = older.tolerant(result, scenario.legacy)

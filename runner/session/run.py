@@ -130,7 +130,7 @@ class _Live:
             self._turn()
         self._woken_by.remove(self._supervisor.fileno())  # it stays readable, and would keep the loop awake
         self._echo()
-        self._intake.verifier.close()
+        self._intake.close()
 
     def _see_whether_supervised(self) -> None:
         """A supervisor has the last word, unless it came to grief: then its units will never be told of again."""
@@ -154,7 +154,7 @@ class _Live:
             findings=(*findings, *self._intake.lifecycle.findings(), *leftovers),
             recovered=self._intake.recovered,
             duplicates_dropped=counters.get("duplicates", 0),
-            notes=self._scenario.notes,
+            notes=(*self._scenario.notes, *self._intake.notes()),
         )
 
     def _leftovers(self) -> list[str]:

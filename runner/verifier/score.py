@@ -35,11 +35,14 @@ class Book:
         self.counts: Counter[FindingClass] = Counter()
         self._kept: defaultdict[FindingClass, dict[int, Fault]] = defaultdict(dict)
 
-    def add(self, fault: Fault) -> None:
+    def add(self, fault: Fault) -> bool:
+        """Whether it is kept and not only counted."""
         self.counts[fault.cls] += 1
         kept = self._kept[fault.cls]
-        if len(kept) < KEPT:
-            kept[id(fault)] = fault
+        if len(kept) >= KEPT:
+            return False
+        kept[id(fault)] = fault
+        return True
 
     def remove(self, fault: Fault) -> None:
         """Undo one `add`."""

@@ -60,6 +60,8 @@ class Verifier:
     def __init__(self, scenario: Scenario, clock_error: Callable[[str, str], int] = no_clock_error) -> None:
         self._scenario = scenario
         self._book = Book()
+        self._exceptions: dict[tuple[str, int], list[Fault]] = {}
+        """(unit, incarnation) -> what it reported."""
         names = [unit.name for unit in scenario.units]
         self._watermarks = Watermarks(names)
         self._pair_book = PairBook(clock_error)
@@ -125,7 +127,7 @@ class Verifier:
                         site = route.sites.get(kind) or self._site(member, step, kind, route)
                         self._pair_book.add(key, site, stamp_ns)
                 elif kind == _EXCEPTION:
-                    self._exception(unit, stamp_ns, step, key, data or {})
+                    self._exception(unit, incarnation, stamp_ns, step, key, data or {})
             rows = route.rows
             if rows is None:
                 self._take(route, stamp_ns, unit, step, key, data)
@@ -222,10 +224,20 @@ class Verifier:
         if not route.targets and key is not None:
             self._strays.add(key, (unit, step))
 
-    def _exception(self, unit: str, stamp_ns: int, step: str, key: str | None, data: Mapping[str, Any]) -> None:
+    def _exception(
+        self, unit: str, incarnation: int, stamp_ns: int, step: str, key: str | None, data: Mapping[str, Any]
+    ) -> None:
         note = exception_in_words(data)
         mark = Mark(stamp_ns, -1, unit)
-        self._book.add(Fault(FindingClass.EXCEPTION, None, key, mark=mark, unit=unit, step=step, note=note))
+        fault = Fault(FindingClass.EXCEPTION, None, key, mark=mark, unit=unit, step=step, note=note)
+        if self._book.add(fault):
+            self._exceptions.setdefault((unit, incarnation), []).append(fault)
+
+    def forgive(self, lives: Iterable[tuple[str, int]]) -> None:
+        """What these (unit, incarnation) reported as exceptions is no finding: they were started again for it."""
+        for life in lives:
+            for fault in self._exceptions.pop(life, ()):
+                self._book.remove(fault)
 
     # --- judging ----------------------------------------------------------------------------------------------------
 
