@@ -1,4 +1,4 @@
-"""`make bench`: measures every target of docs/performance.md, prints the table, writes benchmarks/results.json.
+"""`make bench`: measures every target, prints the table, writes benchmarks/results.json and docs/performance.md.
 
 `python -m benchmarks NAME...` measures only those files, e.g. `python -m benchmarks emit bus`.
 """
@@ -12,6 +12,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks import report
 from benchmarks.measure import Row
 
 PARTS = ("emit", "bus", "barrier", "verifier", "view", "scenario")
@@ -29,8 +30,10 @@ def main(names: list[str]) -> int:
             rows.append(row)
             print(line(row), flush=True)
     if not names:
-        RESULTS.write_text(json.dumps({**machine(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
-        print(f"written to {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
+        results = {**machine(), "rows": [asdict(row) for row in rows]}
+        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+        report.PAGE.write_text(report.page(results), encoding="utf-8")
+        print(f"written to {RESULTS.name} and {report.PAGE.name}")
     missed = [row.name for row in rows if not row.ok]
     print("every target met" if not missed else f"missed: {'; '.join(missed)}")
     return 0

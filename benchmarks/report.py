@@ -1,0 +1,74 @@
+"""The measured rows as docs/performance.md. A test compares the page with benchmarks/results.json."""
+
+from pathlib import Path
+from typing import Any, Final
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
+
+HEAD: Final = """\
+# Performance
+
+Written by `make bench` from benchmarks/results.json; measure your own machine with the same command (about five
+minutes), or one part of it with `python -m benchmarks emit` (parts: emit, bus, barrier, verifier, view, scenario).
+
+Machines differ and are noisy, so speed is a **ratio to the bare thing measured in the same run**, in turn with ours, the
+best of several rounds each. What stands on both sides is said in the head of each file in benchmarks/.
+"""
+
+TAIL: Final = """\
+## What the figures mean
+
+- **emit in a loop**: one call of `probe.emit` with a key, journal and all, against `time.monotonic_ns` plus packing the
+  same record. A loop that does nothing but emit is the worst case; one probe in real code costs the same.
+- **emit alone** wakes the courier's thread, and that is most of what it costs.
+- **emit -> log -> verified circuits**: one process emits as fast as it can; broker, log, listener and verifier keep up on
+  the same two cores. Bare is what is left when journal, log, acknowledgements and judging are taken away.
+- **barrier**: 1,000 units of one process. A unit has a connection of its own, so this is also 1,000 connections.
+- **two-unit scenario, whole command**: from typing the command to its exit code, interpreters, broker, supervisor and
+  verdict included, on a folder that both tools can run.
+- **verifier memory**: resident size after 50 million events over that after 5 million.
+"""
+
+
+def page(results: dict[str, Any]) -> str:
+    """The whole page."""
+    missed = [row for row in results["rows"] if not row["ok"]]
+    verdict = "Every target is met." if not missed else "Missed:"
+    return (
+        "\n".join(
+            [
+                HEAD,
+                f"Measured on {results['date']}: {results['system']}, {results['cores']} cores, "
+                f"Python {results['python']}, nothing else running.",
+                "",
+                "| what | ours | bare or limit | unit | ratio | target | |",
+                "|---|---:|---:|---|---:|---|---|",
+                *(_line(row) for row in results["rows"]),
+                "",
+                verdict,
+                "",
+                *(f"- {row['name']}: {_number(row['ratio'])} where the target is {row['target']}." for row in missed),
+                *([""] if missed else []),
+                TAIL,
+            ]
+        ).rstrip()
+        + "\n"
+    )
+
+
+def _line(row: dict[str, Any]) -> str:
+    cells = (
+        row["name"],
+        _number(row["ours"]),
+        _number(row["bare"]),
+        row["unit"],
+        _number(row["ratio"]),
+        row["target"],
+        "met" if row["ok"] else "**missed**",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float) -> str:
+    """Three significant digits, and whole numbers from a thousand on."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
