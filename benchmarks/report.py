@@ -11,8 +11,8 @@ HEAD: Final = """\
 Written by `make bench` from benchmarks/results.json; measure your own machine with the same command (about five
 minutes), or one part of it with `python -m benchmarks emit` (parts: emit, bus, barrier, verifier, view, scenario).
 
-Machines differ and are noisy, so speed is a **ratio to the bare thing measured in the same run**, in turn with ours, the
-best of several rounds each. What stands on both sides is said in the head of each file in benchmarks/.
+Machines differ and are noisy, so speed is a **ratio to the bare thing measured in the same run**, in turn with ours,
+the best of several rounds each. What stands on both sides is said in the head of each file in benchmarks/.
 """
 
 TAIL: Final = """\
@@ -21,8 +21,8 @@ TAIL: Final = """\
 - **emit in a loop**: one call of `probe.emit` with a key, journal and all, against `time.monotonic_ns` plus packing the
   same record. A loop that does nothing but emit is the worst case; one probe in real code costs the same.
 - **emit alone** wakes the courier's thread, and that is most of what it costs.
-- **emit -> log -> verified circuits**: one process emits as fast as it can; broker, log, listener and verifier keep up on
-  the same two cores. Bare is what is left when journal, log, acknowledgements and judging are taken away.
+- **emit -> log -> verified circuits**: one process emits as fast as it can; broker, log, listener and verifier keep up
+  on the same two cores. Bare is what is left when journal, log, acknowledgements and judging are taken away.
 - **barrier**: 1,000 units of one process. A unit has a connection of its own, so this is also 1,000 connections.
 - **two-unit scenario, whole command**: from typing the command to its exit code, interpreters, broker, supervisor and
   verdict included, on a folder that both tools can run.
