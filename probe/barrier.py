@@ -5,6 +5,7 @@ waiting, and what an answer means to the caller. Who is let through when is deci
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -36,6 +37,8 @@ class Asker(Protocol):
 
 START: Final = "start"
 """Step and ask of the start gate."""
+LOOK_UP_S: Final = 0.2
+"""A signal that comes in the instant before a thread blocks on a lock does not wake it; so often it looks for one."""
 ANSWER_GRACE_S: Final = 1.0
 """The runner keeps the caller's timeout; so much later the unit stops believing in an answer."""
 
@@ -134,10 +137,17 @@ def _ask(
         unit.record(kind, step, key, data)
         if unit.refused:
             return Break(ask, (unit.name,), unit.refused)
-        answered.wait(_patience(timeout_s))
+        _wait(answered, _patience(timeout_s))
         return answers[0] if answers else None
     finally:
         unit.waiting.pop(ask, None)
+
+
+def _wait(answered: threading.Event, patience_s: float | None) -> None:
+    deadline_s = None if patience_s is None else time.monotonic() + patience_s
+    left_s = LOOK_UP_S
+    while left_s > 0 and not answered.wait(min(left_s, LOOK_UP_S)):
+        left_s = LOOK_UP_S if deadline_s is None else deadline_s - time.monotonic()
 
 
 async def _ask_async(
