@@ -479,6 +479,7 @@ GOOD = '[units.one]\ncommand = ["true"]\n'
         ((".", "--timeout", "soon"), 4, "soon"),
         ((".", "--repeat", "0"), 4, "repeat"),
         ((".", "--runs", "circuit.toml"), 4, "circuit.toml"),
+        ((".", "--json", "no/such/folder.json"), 4, "--json no/such/folder.json: there is no folder no/such"),
         ((".", "--less", "scenario"), 5, "less"),
         (("show",), 4, "there is no run yet"),
         (("show", "nothing"), 4, "no run 'nothing'"),
