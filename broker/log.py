@@ -35,7 +35,7 @@ READ_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One logged message: HELLO, EVENTS, GAP or FINAL, and who said it. `end` is the offset behind it."""
+    """One logged message: HELLO, EVENTS, GAP, FINAL or COMMAND, and who said it. `end` is the offset behind it."""
 
     unit: str
     incarnation: int

@@ -29,7 +29,7 @@ import_guard = threading.Lock()
 
 
 def open_socket(context: "zmq.Context[Any]") -> "zmq.Socket[bytes]":
-    """A DEALER set up as every peer's has to be, ready to connect to the broker. The one place for keys."""
+    """A DEALER set up for whoever speaks for a unit, ready to connect to the broker."""
     import zmq
 
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)

@@ -43,7 +43,7 @@ class Speaker(Protocol):
 
 
 class Link:
-    """One incarnation's connection. All but `enlist`, `wake` and `close` is for the courier's thread."""
+    """One incarnation's connection. All but what stands under "for any thread" is for the courier's thread."""
 
     def __init__(self, unit: Speaker, journal: Journal, broker: str) -> None:
         self._unit = unit

@@ -107,8 +107,8 @@ class Records:
 class Command:
     """The runner (or the user's stop) to the units named in `to` (empty: whoever is connected of the run). The body is
     one packed command, see below; the broker passes it on unread and keeps it in the log. One that names a supervisor
-    ("@...") that has not come yet waits for it. `at_ns` is the sender's CLOCK_MONOTONIC when it decided so (0: unknown),
-    which whoever judges the log again needs to know."""
+    ("@...") that has not come yet waits for it. `at_ns` is the sender's CLOCK_MONOTONIC when it decided so, which
+    whoever judges the log again needs to know (0: unknown)."""
 
     to: tuple[str, ...] = ()
     at_ns: int = 0
@@ -151,8 +151,8 @@ Message: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Lets through whoever is blocked on `ask`: "barrier/<name>/<round>", "wait/<seq>", "start". For a wait, the event
-    that fired is described by the other fields."""
+    """Lets through whoever is blocked on `ask`: "barrier/<name>/<round>", "wait/<incarnation>.<number>", "start". For a
+    wait, the event that fired is described by the other fields."""
 
     ask: str
     unit: str = ""

@@ -1,6 +1,6 @@
 """The nouns of a judgement: verdicts, findings, latencies and the result of a run.
 
-Belongs here: values only. Must not know how they are found (`matcher`), shown (`view`) or kept (`history`).
+Belongs here: values only. Must not know how they are found (`judge`), shown (`view`) or kept (`history`).
 All times are integers in nanoseconds.
 """
 
@@ -52,7 +52,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """A distribution. Quantiles are exact up to 4,096 values, beyond that within 0.8 %; `max_ns` is always exact."""
+    """A distribution. Quantiles are exact up to 4,096 values, beyond that within 0.8 %. `max_ns` is exact, unless
+    the largest of so many values was taken back when its instance was judged again."""
 
     count: int = 0
     p50_ns: int = 0

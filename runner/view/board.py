@@ -24,7 +24,7 @@ class Board:
     expected: dict[str, int]
     """Circuit -> how many instances the scenario asks for, where it does."""
     budgets: dict[str, str]
-    """Circuit -> how its budget stands, in words: "p99 <= 20 ms ok"."""
+    """Circuit -> how its budget stands, in words: "p99 ≤ 20 ms ok"."""
     findings: tuple[Finding, ...]
     """The most telling ones so far, at most 50."""
     finding_count: int
