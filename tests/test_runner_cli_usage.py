@@ -1,0 +1,88 @@
+"""Command lines and scenarios that make no sense: told why, with the place, and nothing is started."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scenarios import Place, place_in
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_in(tmp_path) as place:
+        yield place
+
+
+GOOD = '[units.one]\ncommand = ["true"]\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--what", "."), 4, "--what"),
+        (("nowhere",), 4, "nowhere"),
+        (("empty",), 5, "empty"),
+        ((".", "--env", "rubbish"), 4, "--env rubbish: expected KEY=VALUE"),
+        ((".", "--timeout", "soon"), 4, "soon"),
+        ((".", "--repeat", "0"), 4, "repeat"),
+        ((".", "--runs", "circuit.toml"), 4, "circuit.toml"),
+        ((".", "--json", "no/such/folder.json"), 4, "--json no/such/folder.json: there is no folder no/such"),
+        ((".", "--less", "scenario"), 5, "less"),
+        (("show",), 4, "there is no run yet"),
+        (("show", "nothing"), 4, "no run 'nothing'"),
+        (("verify", "empty"), 4, "empty is a folder without events.log"),
+        (("watch",), 4, "there is no run yet"),
+        (("watch", "ipc:///nowhere"), 4, "--run"),
+        (("broker", "--listen", "nonsense"), 4, "nonsense"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_told_why_in_a_line_or_two(
+    place: Place, words: tuple[str, ...], code: int, said: str
+) -> None:
+    place.write('[scenario]\nname = "scenario"\n' + GOOD)
+    (place.folder / "empty").mkdir()
+    run = place.run(*words)
+    assert run.code == code, run.text
+    assert said in run.err
+    assert run.out == ""
+    assert "Traceback" not in run.err
+    assert len(run.err.splitlines()) <= 3
+    assert not list((place.folder / ".circuit").glob("runs/*"))
+
+
+def test_check_names_every_mistake_with_its_line_and_what_may_have_been_meant(place: Place) -> None:
+    place.write(
+        """\
+        [scenario]
+        tiemout = "5s"
+        [units.api]
+        command = ["true"]
+        after = ["wroker"]
+        [units.worker]
+        entrypoint = 17
+        after = ["api"]
+        [circuits.order]
+        path = ["ap: sent", "worker: got"]
+        within = "soon"
+        """
+    )
+    run = place.run("check", expect=4)
+    for line, words in (
+        (2, 'scenario.tiemout is not known; did you mean "timeout"?'),
+        (5, 'units.api.after[0] names unit "wroker"; did you mean "worker"?'),
+        (7, "units.worker.entrypoint"),
+        (10, 'circuits.order.path[0] names unit "ap"; did you mean "api"?'),
+        (11, "circuits.order.within is not a duration"),
+    ):
+        assert any(f"(line {line})" in said and words in said for said in run.err.splitlines()), run.err
+    assert "Traceback" not in run.err
+    same = place.run(".", expect=4)
+    assert same.err == run.err
+    assert not (place.folder / ".circuit").exists()
+
+
+def test_check_names_units_that_wait_for_each_other(place: Place) -> None:
+    place.write('[units.a]\ncommand = ["true"]\nafter = ["b"]\n[units.b]\ncommand = ["true"]\nafter = ["a"]\n')
+    told = place.run("check", expect=4).err
+    assert "units." in told
+    assert "a -> b" in told or "b -> a" in told
