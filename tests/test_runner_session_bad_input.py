@@ -515,7 +515,7 @@ def test_a_unit_may_be_given_any_time_to_end(place: Place) -> None:
 
 @pytest.mark.parametrize(("where", "code", "said"), [(">&-", 0, ""), (">/dev/full", 3, "No space left on device")])
 def test_output_that_cannot_be_written_is_no_verdict(place: Place, where: str, code: int, said: str) -> None:
-    place.write(GOOD)
+    place.write('[units.one]\ncommand = ["true"]\n')
     told = subprocess.run(
         ["sh", "-c", f'exec "$0" --plain {where}', COMMAND],
         cwd=place.folder,
