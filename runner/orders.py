@@ -1,6 +1,6 @@
 """An order and whom it is for: what the deciding parts (lifecycle, barriers, waits) hand to the session.
 
-Belongs here: that one structure and the units a pattern means. Must not know how an order travels.
+Belongs here: that one structure, and whom names and patterns mean. Must not know how an order travels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,8 @@ from typing import Final
 
 from probe.message import Order
 
+SUPERVISOR: Final = "@local"
+"""Unit name of this host's supervisor."""
 KEPT_ANSWERS: Final = 10_000
 """How many answers are remembered so that one lost in a broken connection can be given again."""
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as something a poller can wait for.
+"""Signals: those that interrupt a run as something a poller can wait for, and how each is called.
 
 Belongs here: the process's signal handlers while a run lives. Must not know what an interruption means for the run.
 """
@@ -7,22 +7,24 @@ import contextlib
 import signal
 import socket
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Final, Self
+
+INTERRUPTING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
-    """While entered, SIGINT and SIGTERM make `fileno()` readable instead of raising. Main thread only."""
+    """While entered, SIGINT, SIGTERM and SIGHUP make `fileno()` readable instead of raising. Main thread only."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
         self._wakeup = -1
 
     def __enter__(self) -> Self:
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in INTERRUPTING:
             self._before[number] = signal.signal(number, _ignore)
         return self
 
@@ -30,7 +32,7 @@ class Signals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # whatever stood there before
+            signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup)
         self._reader.close()
         self._writer.close()
@@ -42,10 +44,17 @@ class Signals:
     def taken(self) -> int:
         """How many interrupting signals have come since the last call."""
         with contextlib.suppress(BlockingIOError):
-            wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-            return sum(number in wanted for number in self._reader.recv(4096))
+            return sum(number in INTERRUPTING for number in self._reader.recv(4096))
         return 0
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
     """The wake-up byte says it all."""
+
+
+def signal_name(number: int) -> str:
+    """ "SIGKILL" for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -10,10 +10,10 @@ from probe.event import Event, Kind
 from probe.message import Events, Final, Finish, Hello, Order
 from probe.wire import event_of, unpack_records
 from runner.launch.daemon import Broker, Supervisor, private_endpoint
-from runner.launch.lifecycle import SUPERVISOR, Lifecycle
+from runner.launch.lifecycle import Lifecycle
 from runner.launch.local import Launcher, Place
 from runner.listen import Listener
-from runner.orders import Directed
+from runner.orders import SUPERVISOR, Directed
 from runner.scenario.model import Scenario, Unit
 from runner.scenario.state import UnitStatus
 

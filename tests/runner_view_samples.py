@@ -97,7 +97,7 @@ RUNNING = Board(
     ),
     circuits=(order(),),
     expected={"order": 1000},
-    budgets={"order": "p99 <= 20 ms ok"},
+    budgets={"order": "p99 ≤ 20 ms ok"},
     findings=(MISSING,),
     finding_count=1,
     events=41203,
@@ -133,7 +133,7 @@ HOSTS = replace(
     ),
     circuits=(order(hops=tuple(replace(h, latency=replace(h.latency, error_ns=310_000)) for h in HOPS)),),
     clock_errors={"lab-1": 310_000, "lab-2": 1_200_000},
-    budgets={"order": "p99 <= 5 ms"},
+    budgets={"order": "p99 ≤ 5 ms"},
     over_budget=frozenset({"order"}),
     lost=12,
 )

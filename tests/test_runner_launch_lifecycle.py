@@ -6,8 +6,8 @@ import pytest
 
 from probe.event import Event, Kind
 from probe.message import Release, Start, Stop
-from runner.launch.lifecycle import RESTARTS, SUPERVISOR, Lifecycle
-from runner.orders import Directed
+from runner.launch.lifecycle import RESTARTS, Lifecycle
+from runner.orders import SUPERVISOR, Directed
 from runner.scenario.model import Legacy, Scenario, Unit
 from runner.scenario.state import State
 from runner.verifier.verdict import FindingClass

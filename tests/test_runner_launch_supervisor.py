@@ -15,7 +15,7 @@ from probe.message import Start, Stop
 from runner.errors import SupervisorFailed
 from runner.launch import charge, kin
 from runner.launch.charge import NotStarted
-from runner.launch.lifecycle import SUPERVISOR
+from runner.orders import SUPERVISOR
 from runner.scenario.model import Unit
 from runner.scenario.state import State
 

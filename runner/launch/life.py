@@ -4,12 +4,12 @@ Belongs here: the record that `lifecycle` keeps for every unit, its deadlines an
 happens next. Times are nanoseconds of CLOCK_MONOTONIC on the runner's host.
 """
 
-import signal
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from runner.scenario.model import Unit
 from runner.scenario.state import State, UnitStatus
+from runner.signals import signal_name
 from runner.verifier.verdict import Finding, FindingClass
 
 SHOWN_LINES: Final = 12
@@ -156,7 +156,7 @@ class Life:
     def end(self) -> str:
         """How its process ended: "exited with code 1 after 0.2 s", "was killed by SIGSEGV after 3.1 s"."""
         code = self.exit_code or 0
-        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with code {code}"
+        how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with code {code}"
         if self.started_ns is None or self.ended_ns is None:
             return how
         return f"{how} after {elapsed(self.ended_ns - self.started_ns)}"
@@ -192,10 +192,3 @@ def elapsed(ns: int) -> str:
     if ns < 100_000_000:
         return f"{ns / 1e6:.3g} ms"
     return f"{ns / 1e9:.2g} s" if ns < 10_000_000_000 else f"{ns / 1e9:.0f} s"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -13,19 +13,16 @@ session says that the circuits are settled.
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from probe.barrier import START
 from probe.event import USER_KINDS, Event, Kind
 from probe.message import Order, Release, Start, Stop
 from runner.launch.life import REMEMBERED_STEPS, Life, elapsed
 from runner.launch.older.rules import Linger, head_start_ns
-from runner.orders import Directed
+from runner.orders import SUPERVISOR, Directed
 from runner.scenario.model import Scenario, Unit
 from runner.scenario.state import State, UnitStatus
 from runner.verifier.verdict import Finding, FindingClass
 
-SUPERVISOR: Final = "@local"
-"""Unit name of this host's supervisor."""
-GATE: Final = "start"
-"""Step and ask of the start gate."""
 RESTARTS: Final = 3
 """How often a unit is started again before its failure counts."""
 ENDED_BY_US: Final = frozenset({0, -15, 143, -2, 130})
@@ -79,7 +76,7 @@ class Lifecycle:
         if life is None:
             return
         life.incarnations.add(event.incarnation)
-        if event.kind is Kind.ARRIVE and event.step == GATE:
+        if event.kind is Kind.ARRIVE and event.step == START:
             life.at_gate = True
         elif event.kind is Kind.STATE and event.step == "begun":
             life.asked_ns = life.started_ns = event.stamp_ns
@@ -101,7 +98,7 @@ class Lifecycle:
             return
         life.talking.add(incarnation)
         life.incarnations.add(incarnation)
-        if GATE in waiting:
+        if START in waiting:
             life.at_gate = True
         if life.external and life.unit.ready is None:
             self._got_ready(life, self._now_ns)
@@ -156,7 +153,7 @@ class Lifecycle:
                 continue
             if life.at_gate:  # once, or again when the answer was lost on its way
                 life.at_gate = False
-                orders.append(Directed(Release(GATE), (life.name,)))
+                orders.append(Directed(Release(START), (life.name,)))
             if life.state is State.CREATED:
                 life.state = State.STARTING
                 life.asked_ns = life.started_ns = self._now_ns

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from probe.message import Start
     from probe.recovery import Recovered
 
-NAME: Final = "@local"
 FLUSH_S: Final = 2.0
 """How long its own last words may take."""
 
@@ -38,6 +37,7 @@ def main(lease_fd: int | None) -> None:
     from probe import environment
     from probe.emitter import Unit
     from runner.launch.watch import Watch
+    from runner.orders import SUPERVISOR
 
     told = environment.read()
 
@@ -46,7 +46,7 @@ def main(lease_fd: int | None) -> None:
 
         return recovery.recover(told.journal, told.broker)
 
-    voice = Unit(NAME)
+    voice = Unit(SUPERVISOR)
     watch = Watch(voice, recover, lease_fd, begun)
     voice.on_order = watch.order
     watch.serve()

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from broker.log import Entry
+from probe.barrier import START
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event, Kind
 from probe.message import Events, Final, Gap, Hello
 from probe.wire import Record, event_of, unpack_records
-from runner.launch.lifecycle import GATE, Lifecycle
+from runner.launch.lifecycle import Lifecycle
 from runner.lockstep.barriers import Barriers
 from runner.lockstep.waits import Past, Waits
 from runner.orders import Directed
@@ -125,7 +126,7 @@ class Intake:
             self._wanted = self.lifecycle.wants
         orders: list[Directed] = []
         for event in _events_of(entry, _asking(records)):
-            if event.kind is Kind.ARRIVE and event.data.get("ask") != GATE:
+            if event.kind is Kind.ARRIVE and event.data.get("ask") != START:
                 orders += self.barriers.arrive(event, now_ns)
             elif event.kind is Kind.WAIT:
                 orders += self.waits.asked(event, now_ns)

@@ -15,9 +15,9 @@ from runner.history import record, replay
 from runner.history.folder import RunFolder
 from runner.launch import callback, kin
 from runner.launch.fabric import Fabric
-from runner.launch.lifecycle import SUPERVISOR, Lifecycle
+from runner.launch.lifecycle import Lifecycle
 from runner.listen import Listener
-from runner.orders import Directed
+from runner.orders import SUPERVISOR, Directed
 from runner.scenario import save
 from runner.scenario.model import Scenario
 from runner.session import afterwards, older

@@ -15,13 +15,14 @@ from typing import Final
 from rich.cells import cell_len
 
 from runner.scenario.state import State, UnitStatus
+from runner.signals import signal_name
 from runner.verifier.verdict import CircuitResult, Hop, Latency
 from runner.view.board import Board
 from runner.view.pages import findings_lines, findings_page, help_page
 from runner.view.quantity import NONE, ago, compact, count, duration, elapsed, plural
 from runner.view.table import Cell, Column, breadth, choose, most_telling, row, titles
 from runner.view.text import ALERT, DIM, PLAIN, STRONG, Line, Span, clean, columns, fit
-from runner.view.words import hop_names, signal_name
+from runner.view.words import hop_names
 
 WIDE: Final = 119
 """From this many cells on there is room for hosts, clock errors and wide histograms. The frame gets no wider: the eye
@@ -271,7 +272,7 @@ def _circuit(board: Board, table: Sequence[Column], circuit: CircuitResult) -> L
     instances, asked = circuit.instances, board.expected.get(circuit.name)
     done = compact(instances.complete) + ("" if asked is None else f"/{compact(asked)}")
     over = circuit.name in board.over_budget
-    budget = clean(board.budgets.get(circuit.name, "")).replace("<=", "≤").replace(">=", "≥")
+    budget = clean(board.budgets.get(circuit.name, ""))
     notes = [budget, f"{compact(instances.inconclusive)} unsure" if instances.inconclusive else ""]
     cells = {
         "CIRCUIT": Cell(clean(circuit.name), STRONG),

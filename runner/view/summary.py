@@ -15,11 +15,12 @@ from rich.cells import cell_len
 
 from runner.errors import Mistake, ScenarioError
 from runner.scenario.model import Budget, Circuit, Scenario
+from runner.signals import signal_name
 from runner.verifier.verdict import CircuitResult, Evidence, Finding, FindingClass, Latency, Pairs, Result, Verdict
 from runner.view.budgets import standings
 from runner.view.quantity import duration, percent, plural
 from runner.view.text import ALARM, ALERT, DIM, GOOD, PLAIN, STRONG, Line, Span, clean, fit, wrap
-from runner.view.words import glyph, hop_names, signal_name, subject
+from runner.view.words import glyph, hop_names, subject
 
 _FULL: Final = 4
 """So many groups of findings are told in full."""

@@ -1,9 +1,8 @@
-"""How a finding, a hop or a signal is called, wherever it is shown.
+"""How a finding or a hop is called, wherever it is shown.
 
 Belongs here: names made of values. Must not know layout.
 """
 
-import signal
 from collections.abc import Sequence
 
 from runner.verifier.verdict import Finding, Hop
@@ -19,14 +18,6 @@ def subject(finding: Finding) -> str:
     """The finding's message, with its key or unit in front where the message does not name it."""
     message, name = clean(finding.message), clean(finding.key or finding.unit or "")
     return message if name in message else f"{name}: {message}"
-
-
-def signal_name(number: int) -> str:
-    """ "SIGKILL" for 9."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def hop_names(hops: Sequence[Hop]) -> list[str]:
