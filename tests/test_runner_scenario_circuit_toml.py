@@ -197,6 +197,12 @@ def test_the_same_step_of_different_units_is_no_repetition(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_a_name_is_as_long_as_the_key_of_an_event_may_be() -> None:
+    (said,) = mistakes(f'[units."{"日" * 67}"]\ncommand = "x"\n')
+    assert "has a name of 201 bytes in UTF-8; at most 200 are allowed" in said
+
+
+@pytest.mark.usefixtures("here")
 def test_all_mistakes_come_together_from_top_to_bottom() -> None:
     said = mistakes('[circuits.c]\npath = ["x: y"]\n[units.a]\naftr = []\n[scenario]\nname = 1\n')
     assert [sentence.rpartition("(")[2] for sentence in said] == ["line 2)", "line 3)", "line 4)", "line 6)"]

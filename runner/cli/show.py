@@ -28,6 +28,6 @@ def command(
         raise RecordingError(
             f"{kept.path} has no result: the run did not come to its end. Judge it: circuit-run verify {kept.run}"
         )
-    result = record.load(kept.result.read_text(), str(kept.result))
+    result = record.load(kept.result.read_text(errors="replace"), str(kept.result))
     view.print_summary(result, origin.scenario_of(kept), kept.path)
     return 0

@@ -9,14 +9,15 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from probe.event import MAX_STEP_BYTES
+from probe.event import MAX_KEY_BYTES, MAX_STEP_BYTES
 from runner.scenario.reading import Spot, string
 from runner.scenario.words import did_you_mean, expected
 
 _ENTRYPOINT: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PATTERN: Final = frozenset("*?[]")
 LONGEST_NAME: Final = 100
-"""Longest name of a unit, circuit or scenario, in characters."""
+"""Longest name of a unit, circuit or scenario, in characters. A supervisor tells of a unit by an event whose key is the
+unit's name, and names files after it, so there is a limit in bytes of UTF-8 too."""
 
 
 def name_of(spot: Spot) -> str | None:
@@ -30,6 +31,8 @@ def name_of(spot: Spot) -> str | None:
         spot.mistake(f'may not have "{bad[0]}" in its name; ":" ends a unit\'s name, "*" and "?" make a pattern of it')
     elif len(name) > LONGEST_NAME:
         spot.mistake(f"has a name of {len(name)} characters; at most {LONGEST_NAME} are allowed")
+    elif len(name.encode()) > MAX_KEY_BYTES:
+        spot.mistake(f"has a name of {len(name.encode())} bytes in UTF-8; at most {MAX_KEY_BYTES} are allowed")
     else:
         return name
     return None

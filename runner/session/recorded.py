@@ -127,5 +127,5 @@ def _is_of(scenario: Scenario, folder: RunFolder) -> bool:
 def _result(folder: RunFolder) -> Result | None:
     """What the run came to when it lived; None if it did not come to its end."""
     with contextlib.suppress(OSError, RecordingError):
-        return record.load(folder.result.read_text(), str(folder.result))
+        return record.load(folder.result.read_text(errors="replace"), str(folder.result))
     return None
