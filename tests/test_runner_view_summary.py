@@ -143,6 +143,11 @@ def test_a_circuit_that_never_started_is_one_line() -> None:
     assert not any("nothing measured" in line for line in lines)
 
 
+def test_a_number_of_instances_is_never_cut() -> None:
+    many = replace(PASSED, circuits=(order(300_000, 0, 0),))
+    assert any("300,000 of 300,000 complete" in plain(line) for line in summary(many, ABOUT, 79))
+
+
 def test_mistakes_of_a_scenario_name_their_place() -> None:
     error = ScenarioError(
         [

@@ -286,10 +286,11 @@ def _table(rows: Sequence[_Row], label: int, width: int) -> list[Line]:
     """Numbers beside what they are about, or below it where there is no room."""
     room = width - (2 + label + 3) - 3 - max((cell_len(row.right) for row in rows), default=0)
     middle = min(max((cell_len(row.text) for row in rows), default=0), max(room, 0))
+    counts = max((cell_len(row.text) for row in rows if row.label), default=0)
     lines: list[Line] = []
     for row in rows:
         head = Span("  " + fit(clean(row.label), label) + "   ", STRONG)
-        if room >= 20:
+        if room >= max(20, counts):  # a name may be cut, a number not
             lines.append((head, Span(f"{fit(row.text, middle)}   {row.right}", row.tone)))
         else:
             lines.append((head, Span(fit(row.text, width - label - 5), row.tone)))
