@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from broker.endpoints import MAX_IPC_BYTES
 from probe import environment
 from probe.message import Start
 from runner.errors import BrokerFailed, CircuitRunError, SupervisorFailed
@@ -30,7 +31,6 @@ READY_S: Final = 10.0
 CLOSE_S: Final = 5.0
 """How long it may take to end once its lease is over."""
 _WORDS_BYTES: Final = 4096
-_MAX_IPC_BYTES: Final = 103
 
 
 class Daemon:
@@ -176,7 +176,7 @@ def private_endpoint(*, make: bool = True) -> Iterator[str]:
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     base = base if os.path.isdir(base) and os.access(base, os.W_OK) else tempfile.gettempdir()
     name = f"circuit-{os.urandom(4).hex()}"
-    if len(os.fsencode(base)) > _MAX_IPC_BYTES - len(f"/{name}/bus"):
+    if len(os.fsencode(base)) > MAX_IPC_BYTES - len(f"/{name}/bus"):
         base = "/tmp"
     folder = os.path.join(base, name)
     if make:

@@ -56,9 +56,8 @@ class Picture:
         self._history.append((now_ns, events))
         while len(self._history) > 2 and self._history[1][0] < now_ns - _RATE_WINDOW_NS:
             self._history.popleft()
-        (then_ns, before), passed = self._history[0], now_ns - self._history[0][0]
-        del then_ns
-        return (events - before) / (passed / 1e9) if passed > 0 else 0.0
+        then_ns, before = self._history[0]
+        return (events - before) / ((now_ns - then_ns) / 1e9) if now_ns > then_ns else 0.0
 
 
 def statuses_of(intake: Intake) -> tuple[UnitStatus, ...]:

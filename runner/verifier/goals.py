@@ -9,6 +9,7 @@ for ever.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -35,13 +36,13 @@ def judge_circuit(
     if asked is not None:
         too_many = asked.at_most is not None and score.started > asked.at_most
         if too_many or score.started < asked.at_least:
-            at_most = asked.at_most if too_many else None
-            count = Fault(
-                FindingClass.COUNT, slot=first, value=score.started, note=_asked(asked.at_least, asked.at_most)
+            note = _asked(asked.at_least, asked.at_most)
+            unclear = not too_many and not final
+            score.accuse(
+                Fault(
+                    FindingClass.COUNT, slot=first, value=score.started, note=note, unclear=unclear, too_many=too_many
+                )
             )
-            count.too_many = at_most is not None
-            count.unclear = not count.too_many and not final
-            score.accuse(count)
     elif not score.started and not any(score.judged.values()):
         score.accuse(Fault(FindingClass.MISSING, slot=first, unclear=not final))
     for place, distribution in ((None, score.total), *((p.index, score.hops[p.index]) for p in plan.places)):
@@ -60,7 +61,7 @@ def judge_circuit(
         if slot.elastic and score.started:
             never_fired(slot.unit, slot.step, slot.means, FindingClass.MISSING)
     for probe in plan.circuit.never:
-        never_fired(probe.unit, probe.step, lambda unit, p=probe: fires(p, unit, p.step), FindingClass.UNEXPECTED)  # type: ignore[misc]
+        never_fired(probe.unit, probe.step, partial(fires, probe, step=probe.step), FindingClass.UNEXPECTED)
 
 
 def _asked(at_least: int, at_most: int | None) -> str:

@@ -109,6 +109,7 @@ class Fault:
     note: str = ""
     """What only the place that found the fault knows, in words."""
     too_many: bool = False
+    """More were seen than are allowed, which no further evidence undoes."""
     unit: str | None = None
     step: str | None = None
     """Where there is no slot: the probe that fired or should have."""

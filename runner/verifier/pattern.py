@@ -4,8 +4,7 @@ Belongs here: what a path means apart from any event. Must not know stamps, keys
 
 A *slot* is one place that events fill: a probe of the path, or for `each` that probe in one of the units it asks for.
 A circuit is *rigid* when every slot takes exactly one event and every one is needed; then an instance is satisfied
-when all its slots are full. It is *loose* when a satisfied instance may still take events (`any`, `optional`, `times`
-ranges).
+when all its slots are full.
 """
 
 from collections.abc import Mapping, Sequence
@@ -104,7 +103,6 @@ class Plan:
     slots: tuple[Slot, ...]
     places: tuple[Place, ...]
     rigid: bool
-    loose: bool
 
     @property
     def name(self) -> str:
@@ -140,7 +138,6 @@ def compile_circuit(circuit: Circuit, units: Sequence[str]) -> Plan:
         slots=tuple(slots),
         places=tuple(places),
         rigid=single and segment == 0,
-        loose=any(slot.elastic for slot in slots),
     )
 
 
