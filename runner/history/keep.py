@@ -1,4 +1,7 @@
-"""The end of a run, on disk: its result, then its place in the index."""
+"""The end of a run, on disk: its result, then its place in the index.
+
+Belongs here: the order of the two, and what may fail. Must not know what a result says.
+"""
 
 import contextlib
 import sqlite3

@@ -1,4 +1,7 @@
-"""What a recorded run was a run of, read back from its folder."""
+"""What a recorded run was a run of, read back from its folder.
+
+Belongs here: the error that says what to do without it. Must not know what a scenario says.
+"""
 
 from runner.errors import RecordingError
 from runner.history.folder import RunFolder

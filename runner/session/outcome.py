@@ -1,4 +1,7 @@
-"""What a run came to, and the exit code that says so."""
+"""What a run came to, and the exit code that says so.
+
+Belongs here: that one value. Several runs together are the business of `cli`.
+"""
 
 from dataclasses import dataclass
 

@@ -21,7 +21,8 @@ from probe.errors import WireError
 from probe.event import USER_KINDS, Event
 
 START: Final = 16
-"""Offset of the log's first entry; an entry is a length, a checksum, and the payload (docs/wire.md)."""
+"""Offset of the log's first entry; an entry is a length, a checksum, and the payload (docs/wire.md). Not taken from our
+package `broker`: in a unit's process a module of that name may be the user's own."""
 PREFIX: Final = struct.Struct(">II")
 CREDIT_BYTES: Final = 4 * 1024 * 1024
 PATIENCE_S: Final = 2.0
