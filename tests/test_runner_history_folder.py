@@ -51,6 +51,9 @@ def test_a_place_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="choose another with --runs"):
         folder.create(tmp_path / "file", "x", NOON)
+    (tmp_path / "runs").touch()
+    with pytest.raises(UsageError, match="choose another with --runs"):
+        folder.create(tmp_path, "x", NOON)
 
 
 def test_the_folder_keeps_itself_out_of_version_control(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ def command(
 ) -> int:
     """Say what is wrong with scenarios, and with which line, without starting anything."""
     from runner import scenario
+    from runner.view.quantity import plural
 
     for found in scenario.discover(paths or [Path()]):
-        typer.echo(f"{found.name}: {len(found.units)} units, {len(found.circuits)} circuits, nothing wrong")
+        size = f"{plural(len(found.units), 'unit')}, {plural(len(found.circuits), 'circuit')}"
+        typer.echo(f"{found.name}: {size}, nothing wrong")
         for note in found.notes:
             typer.echo(f"  note: {note}")
     return 0

@@ -82,9 +82,9 @@ def create(root: Path, scenario: str, now: datetime | None = None) -> RunFolder:
         folder.units.mkdir()
         folder.journals.mkdir(mode=0o700)
         _point(root / LATEST, folder.path)
-    except FileExistsError:
-        return create(root, scenario, now)
     except OSError as error:
+        if isinstance(error, FileExistsError) and folder.path.is_dir():
+            return create(root, scenario, now)  # the id was taken
         raise UsageError(
             f"cannot make the run folder {folder.path}: {error.strerror}; choose another with --runs"
         ) from None
