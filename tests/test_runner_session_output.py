@@ -59,3 +59,12 @@ def test_an_older_folder_shows_the_levels_it_asks_for(tmp_path: Path) -> None:
     (tmp_path / "a.out").write_text("DEBUG: noise\nWARNING: look\nplain\n")
     output = output_of(tmp_path, "a", legacy=Legacy(debug_modes=("WARNING",)))
     assert list(output.lines()) == [("a", "WARNING: look"), ("a", "plain")]
+
+
+def test_the_output_of_test_functions_has_levels_of_its_own(tmp_path: Path) -> None:
+    units = tmp_path / "units"
+    units.mkdir()
+    (tmp_path / "tests.out").write_text("DEBUG: noise\nWARNING: look\n")
+    (units / "a.out").write_text("DEBUG: noise\nWARNING: look\n")
+    output = output_of(units, "a", legacy=Legacy(debug_modes=("WARNING",), test_modes=("DEBUG",)))
+    assert list(output.lines()) == [("a", "WARNING: look"), ("tests", "DEBUG: noise")]

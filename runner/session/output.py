@@ -1,4 +1,4 @@
-"""What units print, line by line, while they run.
+"""What units and test functions print, line by line, while they run.
 
 Belongs here: following the files that the supervisor writes. Must not know how lines are shown.
 """
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from runner.launch.older import functions
 from runner.scenario.loglevel import shows
 from runner.scenario.model import Scenario
 
@@ -16,20 +17,23 @@ is still unread at the end, so much of its end is shown: there it says why it en
 
 
 class Output:
-    """Follows `<name>.out` and `<name>.err` in `folder` for every unit of `scenario`. Lines of a level that an older
-    folder does not want to see are left out."""
+    """Follows `<name>.out` and `<name>.err` in `folder` for every unit of `scenario`, and beside `folder` those of an
+    older folder's test functions. Lines of a level that an older folder does not want to see are left out."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
+        legacy = scenario.legacy
+        sources = [(unit.name, folder, legacy.debug_modes if legacy is not None else None) for unit in scenario.units]
+        if legacy is not None:
+            sources.append((functions.NAME, folder.parent, legacy.test_modes))
         self._files = [
-            (unit.name, folder / f"{unit.name}{ending}") for unit in scenario.units for ending in (".out", ".err")
+            (name, place / f"{name}{ending}", modes) for name, place, modes in sources for ending in (".out", ".err")
         ]
-        self._modes = scenario.legacy.debug_modes if scenario.legacy is not None else None
         self._read: dict[Path, int] = {}
         self._rest: dict[Path, bytes] = {}
 
     def lines(self, *, last: bool = False) -> Iterator[tuple[str, str]]:
         """(unit, line) for every line completed since the last call; with `last`, unfinished lines and the end too."""
-        for name, path in self._files:
+        for name, path, modes in self._files:
             read = self._read.get(path, 0)
             try:
                 with path.open("rb") as file:
@@ -47,5 +51,5 @@ class Output:
             self._rest[path] = rest
             for line in whole:
                 text = line.decode(errors="replace").rstrip("\r")
-                if self._modes is None or shows(self._modes, text):
+                if modes is None or shows(modes, text):
                     yield name, text
