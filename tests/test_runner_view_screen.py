@@ -10,10 +10,9 @@ import pytest
 from runner_view_samples import FAILED, FOLDER, HOSTS, MISSING, RUNNING, STARTING, order
 
 from probe.event import Event, Kind
-from runner.errors import Mistake, ScenarioError
 from runner.scenario.state import State
 from runner.verifier.verdict import Finding, FindingClass
-from runner.view import choose, print_events, print_mistakes, print_summary
+from runner.view import choose, print_events, print_summary
 from runner.view.live import LiveScreen
 from runner.view.narrate import Narrator, output_line
 from runner.view.paper import Paper, encodable, shows_colours
@@ -135,7 +134,6 @@ def test_a_quiet_screen_says_nothing(capsys: pytest.CaptureFixture[str]) -> None
     with choose(quiet=True) as screen:
         screen.show(RUNNING)
         screen.unit_output("api", "hello")
-        screen.say([])
     assert capsys.readouterr() == ("", "")
 
 
@@ -207,13 +205,6 @@ def test_no_events_is_said() -> None:
     stream = io.StringIO()
     print_events([], stream=stream, environ={})
     assert stream.getvalue() == "no such events\n"
-
-
-def test_mistakes_are_printed_one_by_one() -> None:
-    stream = io.StringIO()
-    error = ScenarioError([Mistake("circuit.toml", "units.api.aftr", 'is not known; did you mean "after"?', 14)])
-    print_mistakes(error, stream=stream, environ={})
-    assert stream.getvalue() == 'circuit.toml: units.api.aftr is not known; did you mean "after"?   (line 14)\n'
 
 
 def test_a_finding_without_a_message_of_its_own_is_still_told() -> None:

@@ -20,7 +20,6 @@ from runner_view_samples import (
     order,
 )
 
-from runner.errors import Mistake, ScenarioError
 from runner.verifier.verdict import (
     CircuitResult,
     Evidence,
@@ -33,7 +32,7 @@ from runner.verifier.verdict import (
     UnitResult,
     Verdict,
 )
-from runner.view.summary import Summary, mistakes, summary
+from runner.view.summary import Summary, summary
 from runner.view.text import ALERT, GOOD, plain
 
 RESULTS = {"passed": PASSED, "failed": FAILED, "many": MANY, "not-ready": NOT_READY, "undecided": UNDECIDED}
@@ -146,20 +145,6 @@ def test_a_circuit_that_never_started_is_one_line() -> None:
 def test_a_number_of_instances_is_never_cut() -> None:
     many = replace(PASSED, circuits=(order(300_000, 0, 0),))
     assert any("300,000 of 300,000 complete" in plain(line) for line in summary(many, ABOUT, 79))
-
-
-def test_mistakes_of_a_scenario_name_their_place() -> None:
-    error = ScenarioError(
-        [
-            Mistake("circuit.toml", "units.api.aftr", 'is not known; did you mean "after"?', 14),
-            Mistake("circuit.toml", "circuits.order.path[2]", 'names unit "wroker"; units are api, worker-1, web', 22),
-        ]
-    )
-    assert [plain(line) for line in mistakes(error, 79)] == [
-        'circuit.toml: units.api.aftr is not known; did you mean "after"?   (line 14)',
-        'circuit.toml: circuits.order.path[2] names unit "wroker"; units are api,',
-        "    worker-1, web (line 22)",
-    ]
 
 
 words = st.text(st.characters(), max_size=12)

@@ -13,7 +13,7 @@ Public names are those of `__all__`.
 
 from runner.view.action import Action
 from runner.view.board import Board
-from runner.view.printing import print_events, print_mistakes, print_summary
+from runner.view.printing import print_events, print_summary
 from runner.view.screen import Screen, choose
 
-__all__ = ["Action", "Board", "Screen", "choose", "print_events", "print_mistakes", "print_summary"]
+__all__ = ["Action", "Board", "Screen", "choose", "print_events", "print_summary"]

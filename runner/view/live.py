@@ -54,10 +54,6 @@ class LiveScreen:
         self._dropped = 0
         self._finished = False
 
-    @property
-    def width(self) -> int:
-        return self._paper.width
-
     def __enter__(self) -> Self:
         self._paper.stream.flush()
         self._terminal.open()
@@ -92,14 +88,8 @@ class LiveScreen:
     def unit_output(self, unit: str, line: str) -> None:
         self._hold(output_line(unit, line))
 
-    def say(self, lines: Iterable[Line]) -> None:
-        if self._finished:
-            self._paper.write(lines)
-        else:
-            for line in lines:
-                self._hold(line)
-
     def finish(self) -> None:
+        """No more boards: the picture goes away, the terminal is as it was. May be called again."""
         if self._finished:
             return
         self._finished = True

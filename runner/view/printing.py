@@ -1,4 +1,4 @@
-"""What is over, printed: a result, recorded events, mistakes.
+"""What is over, printed: a result, recorded events.
 
 Belongs here: joining the pure parts with a stream, for commands. Must not know layout.
 """
@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TextIO
 
 from probe.event import Event
-from runner.errors import ScenarioError
 from runner.scenario.model import Scenario
 from runner.verifier.verdict import Result
 from runner.view.paper import Paper
 from runner.view.story import story
-from runner.view.summary import Summary, mistakes, summary
+from runner.view.summary import Summary, summary
 
 
 def print_summary(
@@ -42,14 +41,6 @@ def print_events(
     """Recorded events, one line each, with the time since the one before."""
     paper = _paper(stream, environ)
     paper.write(story(events))
-
-
-def print_mistakes(
-    error: ScenarioError, *, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
-) -> None:
-    """What is wrong with a scenario, on `stream` (default: standard error)."""
-    paper = _paper(stream or sys.stderr, environ)
-    paper.write(mistakes(error, paper.width))
 
 
 def _name(folder: Path, here: Path, kept: str) -> str:

@@ -5,7 +5,7 @@ Belongs here: the protocol between session and view, and the choice. Must not kn
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
@@ -14,15 +14,10 @@ from runner.view.board import Board
 from runner.view.live import LiveScreen
 from runner.view.paper import Paper, shows_attributes
 from runner.view.still import PlainScreen, QuietScreen
-from runner.view.text import Line
 
 
 class Screen(Protocol):
     """What the session needs of a view; use it as a context manager, so that a terminal is always given back."""
-
-    @property
-    def width(self) -> int:
-        """Cells that a line of text may have, for `summary`."""
 
     def __enter__(self) -> Self: ...
 
@@ -41,12 +36,6 @@ class Screen(Protocol):
 
     def unit_output(self, unit: str, line: str) -> None:
         """A line that a unit printed, without its line end."""
-
-    def say(self, lines: Iterable[Line]) -> None:
-        """Lines that stay, such as the summary."""
-
-    def finish(self) -> None:
-        """No more boards: the picture goes away, the terminal is as it was. May be called again."""
 
 
 def choose(

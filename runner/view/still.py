@@ -10,16 +10,12 @@ from typing import Self
 from runner.view.action import Action
 from runner.view.board import Board
 from runner.view.narrate import Narrator, output_line
-from runner.view.paper import WIDEST, Paper
+from runner.view.paper import Paper
 from runner.view.text import Line
 
 
 class _Still:
     """A screen without keys and without anything to give back."""
-
-    @property
-    def width(self) -> int:
-        return WIDEST
 
     def __enter__(self) -> Self:
         return self
@@ -47,18 +43,14 @@ class PlainScreen(_Still):
         self._narrator = Narrator()
         self._said = False
 
-    @property
-    def width(self) -> int:
-        return self._paper.width
-
     def show(self, board: Board) -> None:
         if lines := self._narrator.tell(board):
-            self.say(lines)
+            self._say(lines)
 
     def unit_output(self, unit: str, line: str) -> None:
-        self.say([output_line(unit, line)])
+        self._say([output_line(unit, line)])
 
-    def say(self, lines: Iterable[Line]) -> None:
+    def _say(self, lines: Iterable[Line]) -> None:
         self._paper.write(lines)
         self._said = True
 
@@ -77,6 +69,3 @@ class QuietScreen(_Still):
 
     def unit_output(self, unit: str, line: str) -> None:
         """Not shown."""
-
-    def say(self, lines: Iterable[Line]) -> None:
-        """Not said."""

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 from rich.cells import cell_len
 
-from runner.errors import Mistake, ScenarioError
 from runner.scenario.model import Budget, Circuit, Scenario
 from runner.signals import signal_name
 from runner.verifier.verdict import CircuitResult, Evidence, Finding, FindingClass, Latency, Pairs, Result, Verdict
@@ -98,20 +97,6 @@ def summary(result: Result, about: Summary, width: int) -> list[Line]:
     if result.findings:
         lines += [(), *_findings(result, about, width), ()]
     lines += _facts(result, about, width)
-    return lines
-
-
-def mistakes(error: ScenarioError, width: int) -> list[Line]:
-    """What is wrong with a scenario, a mistake a line: the place, what to do, the line number."""
-    return [line for mistake in error.mistakes for line in _mistake(mistake, width)]
-
-
-def _mistake(mistake: Mistake, width: int) -> list[Line]:
-    file = f"{clean(mistake.file)}: "
-    lines: list[Line] = [(Span(part),) for part in wrap(clean(str(mistake)), width, hang=4)]
-    first = lines[0][0].text
-    if first.startswith(file):
-        lines[0] = (Span(file, STRONG), Span(first[len(file) :]))
     return lines
 
 
