@@ -13,15 +13,14 @@ from runner.errors import UsageError
 from runner.history import folder, origin
 from runner.listen import Listener
 from runner.scenario.model import Scenario
-from runner.session.picture import Picture
+from runner.session.intake import BATCH
+from runner.session.picture import FRAME_NS, Picture
 from runner.session.recorded import Hindsight
 from runner.signals import Signals
 from runner.view import Action, Screen
 
-FRAME_NS = 100_000_000
 ANSWER_S = 3.0
 """How long the broker may take to answer; whoever watches wants to see something."""
-BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from runner.scenario.model import Scenario
 from runner.verifier import Verifier
 from runner.view.quantity import plural
 
+BATCH = 256
+"""Log entries that are digested before a loop looks at anything else."""
 COLLECT_EVERY = 200_000
 """Containers that may be made before the collector looks."""
 

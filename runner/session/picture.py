@@ -12,6 +12,8 @@ from runner.session.intake import Intake
 from runner.view.board import Board
 from runner.view.budgets import standings
 
+FRAME_NS = 100_000_000
+"""How often a picture is taken."""
 _RATE_WINDOW_NS = 2_000_000_000
 _SHOWN_FINDINGS = 50
 

@@ -21,15 +21,14 @@ from runner.orders import SUPERVISOR, Directed
 from runner.scenario import save
 from runner.scenario.model import Scenario
 from runner.session import afterwards, older
-from runner.session.intake import Intake, calm_collector
+from runner.session.intake import BATCH, Intake, calm_collector
 from runner.session.outcome import Outcome
 from runner.session.output import Output
-from runner.session.picture import Picture, statuses_of
+from runner.session.picture import FRAME_NS, Picture, statuses_of
 from runner.signals import Signals
 from runner.verifier.verdict import Finding, FindingClass, Result
 from runner.view import Action, Screen
 
-FRAME_NS = 100_000_000
 SYNC_NS = 20_000_000
 """How often a unit is asked for its watermark at most, while a deadline waits for it."""
 LOOP_MS = 100
@@ -37,8 +36,6 @@ END_NS = 10_000_000_000
 """How long the supervisor may take to publish what is in the journals after every unit has ended."""
 LAST_WORDS_S = 1.0
 """How long a supervisor that has said FINAL may take until it is gone, when it should not have said it."""
-BATCH = 256
-"""Log entries digested before the loop looks at anything else."""
 
 
 def run(
