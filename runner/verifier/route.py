@@ -16,8 +16,8 @@ Gatherer: TypeAlias = Rigid | Journeys
 
 
 class Route:
-    """Where the events of one step of one unit go. `rows` is set for the plain case: one slot of one rigid circuit,
-    without `where`; the loop in `Verifier.batch` then needs nothing else."""
+    """Where the events of one step of one unit go. `rows` is not None in the plain case: one slot of one rigid circuit,
+    without `where`; the loop in `Verifier.batch` then needs nothing but what stands beside it here."""
 
     __slots__ = ("begins", "nevers", "rigid", "rows", "sites", "slot", "stamp_at", "targets", "unit_at")
 
@@ -28,7 +28,7 @@ class Route:
         self.rows: dict[str | None, Row] | None = None
         self.slot = self.stamp_at = self.unit_at = 0
         self.begins = False
-        self.rigid: Rigid | None = None
+        self.rigid: Rigid  # only where `rows` is
         if len(targets) == 1 and not nevers:
             ((gatherer, slot),) = targets
             if isinstance(gatherer, Rigid) and not slot.where:

@@ -134,11 +134,11 @@ class Verifier:
                 continue
             row = rows.get(key)
             if row is None:
-                row = route.rigid.open(key, route.slot, stamp_ns, unit)  # type: ignore[union-attr]
+                row = route.rigid.open(key, route.slot, stamp_ns, unit)
                 if row is None:
                     continue
             elif route.begins:
-                route.rigid.begin_late(row, stamp_ns)  # type: ignore[union-attr]
+                route.rigid.begin_late(row, stamp_ns)
             at = route.stamp_at
             if row[at] is None:
                 row[at] = stamp_ns
@@ -146,9 +146,9 @@ class Verifier:
                 left = row[0] - 1
                 row[0] = left
                 if not left:
-                    route.rigid.satisfied.append(row)  # type: ignore[union-attr]
+                    route.rigid.satisfied.append(row)
             else:
-                route.rigid.add_extra(row, route.slot, stamp_ns, unit)  # type: ignore[union-attr]
+                route.rigid.add_extra(row, route.slot, stamp_ns, unit)
         if last is not None:
             member.events += len(records) - not_counted
             member.last_stamp_ns, member.last_step = last[1], last[2]
