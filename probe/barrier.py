@@ -6,9 +6,11 @@ waiting, and what an answer means to the caller. Who is let through when is deci
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakKeyDictionary, ref
 
 from probe.errors import BarrierBroken, BarrierTimeout, WaitBroken, WaitTimeout
 from probe.event import Event, Kind
@@ -157,10 +159,10 @@ async def _ask_async(
 
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Order] = loop.create_future()
+    inbox = _inboxes.setdefault(loop, _Inbox(loop))
 
     def take(order: Order) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
-            loop.call_soon_threadsafe(_settle, answer, order)
+        inbox.put(answer, order)
 
     unit.waiting[ask] = take
     try:
@@ -175,9 +177,34 @@ async def _ask_async(
         unit.waiting.pop(ask, None)
 
 
-def _settle(answer: "asyncio.Future[Order]", order: Order) -> None:
-    if not answer.done():
-        answer.set_result(order)
+class _Inbox:
+    """Answers on their way into one event loop. Many that come together wake it once: a thousand tasks at one barrier
+    would else be a thousand system calls, each of which hands the interpreter from thread to thread."""
+
+    def __init__(self, loop: "asyncio.AbstractEventLoop") -> None:
+        self._loop = ref(loop)  # weak, because the loop's entry in `_inboxes` must not keep it alive
+        self._answers: deque[tuple[asyncio.Future[Order], Order]] = deque()
+        self._called = False
+
+    def put(self, answer: "asyncio.Future[Order]", order: Order) -> None:
+        """From any thread."""
+        self._answers.append((answer, order))
+        loop = self._loop()
+        if loop is not None and not self._called:
+            self._called = True
+            with suppress(RuntimeError):  # it is closed: nobody waits there any more
+                loop.call_soon_threadsafe(self._open)
+
+    def _open(self) -> None:
+        """In the loop. From here on a new answer calls again."""
+        self._called = False
+        while self._answers:
+            answer, order = self._answers.popleft()
+            if not answer.done():
+                answer.set_result(order)
+
+
+_inboxes: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Inbox]" = WeakKeyDictionary()
 
 
 # --- what the answer means ---

@@ -8,6 +8,7 @@ WireError.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
+from functools import lru_cache
 from types import NoneType
 from typing import Any, Final, NamedTuple, get_args, get_origin
 
@@ -202,6 +203,7 @@ def encode_order(order: m.Order) -> bytes:
     return _pack({"do": type(order).__name__.lower(), **_as_map(order)})
 
 
+@lru_cache(maxsize=4)  # what releases a thousand units of one process is decoded once
 def decode_order(body: bytes) -> m.Order:
     """The command in a COMMAND's body. Raises WireError."""
     found = _unpack(body, "command")
