@@ -177,3 +177,5 @@ def test_a_broker_and_a_supervisor_that_die_end_the_run_with_an_error(place: Pla
         assert name.rpartition(".")[2] in run.text
         assert "Traceback" not in run.text
         assert place.processes() == {}
+        assert f"what came until then is kept: circuit-run verify {run.folder.run}\n" in run.text
+        assert place.run("verify", run.folder.run).code != 0

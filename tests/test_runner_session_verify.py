@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from scenarios import LEAVING_S, Place, place_in, poll
 
+from runner.history import replay
 from runner.history.folder import RunFolder
 
 UNITS = """
@@ -254,6 +257,29 @@ def test_a_run_whose_runner_was_killed_leaves_nothing_running_and_can_still_be_j
     for path in place.temporary.rglob("*"):  # the socket of a broker whose runner could not clear up
         if path.is_socket():
             path.unlink()
+
+
+@pytest.mark.parametrize(("rest", "at"), [(-7, r"[\d,]+"), (0, "0")])
+def test_a_run_whose_log_is_torn_or_empty_is_never_a_pass_and_says_so(
+    shared: Place, recorded: dict[str, dict[str, Any]], tmp_path: Path, rest: int, at: str
+) -> None:
+    copy = RunFolder(shutil.copytree(folder_of(shared, recorded["passed"]).path, tmp_path / "copy"))
+    copy.log.write_bytes(copy.log.read_bytes()[:rest])
+    again = judged_again(shared, copy)
+    assert again["verdict"] == "inconclusive"
+    assert re.fullmatch(f"the log is torn at byte {at}: what came after is not judged", again["notes"][-1])
+    assert "torn" in shared.run("verify", copy.path, expect=6).out
+
+
+def test_a_log_that_ends_before_its_run_did_is_never_a_pass(
+    shared: Place, recorded: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    copy = RunFolder(shutil.copytree(folder_of(shared, recorded["passed"]).path, tmp_path / "copy"))
+    first = next(iter(replay.entries(copy.log)))
+    copy.log.write_bytes(copy.log.read_bytes()[: first.end])
+    again = judged_again(shared, copy)
+    assert again["verdict"] == "inconclusive"
+    assert again["notes"] == ["the log ends before the run did: what came after is not judged"]
 
 
 # --- watched ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """`circuit-run run PATH...`: run scenarios, one after the other, and say how they went."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from runner.errors import ExitCode, UsageError
+from runner.errors import BrokerFailed, ExitCode, SupervisorFailed, UsageError
 
 if TYPE_CHECKING:
     from runner.scenario.model import Scenario
@@ -85,8 +86,14 @@ def run_all(
                 from runner import session, view  # takes as long as the fabric takes to come up
                 from runner.history.keep import keep
 
-                with view.choose(plain=plain, quiet=quiet or to_stdout) as screen:
-                    outcome = session.run(scenario, kept, fabric, screen, signals, verbose=verbose)
+                try:
+                    with view.choose(plain=plain, quiet=quiet or to_stdout) as screen:
+                        outcome = session.run(scenario, kept, fabric, screen, signals, verbose=verbose)
+                except (BrokerFailed, SupervisorFailed) as error:
+                    if not kept.log.exists():
+                        raise
+                    again = f"circuit-run verify {kept.run if runs is None else shlex.quote(str(kept.path))}"
+                    raise type(error)(f"{error}\nwhat came until then is kept: {again}") from error
             keep(root, kept, outcome.result)
             outcomes.append(outcome)
             if scenario.legacy is not None and scenario.legacy.save_resume:

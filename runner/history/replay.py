@@ -19,8 +19,8 @@ from runner.errors import RecordingError
 
 
 class Recording:
-    """Iterates over the entries of a log from byte `offset` on. `torn` tells afterwards, in words, of an incomplete
-    last entry; it is "" for a log that ends well."""
+    """Iterates over the entries of a log from byte `offset` on. `torn` tells afterwards, in words, that the log
+    ends in the middle of an entry, and where; it is "" for a log that ends well."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.torn = ""
@@ -35,7 +35,7 @@ class Recording:
         except LogError as error:
             if not error.torn:
                 raise _recording_error(self._path, error) from None
-            self.torn = str(error)
+            self.torn = f"the log is torn at byte {error.offset:,}"
 
 
 def entries(path: Path, offset: int = 0) -> Recording:

@@ -8,6 +8,7 @@ nothing here asked for them. What user code said (`setup`, `check`) is not in th
 """
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from broker.log import Entry
@@ -19,12 +20,13 @@ from runner.errors import RecordingError
 from runner.history import origin, record, replay
 from runner.history.folder import RunFolder
 from runner.launch.lifecycle import Lifecycle
+from runner.orders import SUPERVISOR
 from runner.scenario.model import Scenario, Unit
 from runner.session import afterwards, older
 from runner.session.intake import Intake, calm_collector
 from runner.session.outcome import Outcome
 from runner.session.picture import statuses_of
-from runner.verifier.verdict import Result
+from runner.verifier.verdict import Result, Verdict
 
 
 class Hindsight:
@@ -81,9 +83,11 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     """Judge the run in `folder` by `scenario`. Raises RecordingError when its log cannot be read."""
     calm_collector()
     hindsight = Hindsight(scenario, _beginning_ns(folder.log))
-    for entry in replay.entries(folder.log):
+    recording = replay.entries(folder.log)
+    for entry in recording:
         hindsight.take(entry)
     intake = hindsight.intake
+    cut = _cut(recording.torn, ended=SUPERVISOR in intake.closed)
     intake.close()
     before = _result(folder)
     result = intake.verifier.result(
@@ -93,13 +97,22 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         findings=intake.lifecycle.findings(),
         recovered=intake.recovered,
         duplicates_dropped=before.evidence.duplicates_dropped if before is not None else 0,
-        notes=(*scenario.notes, *intake.notes()),
+        notes=(*scenario.notes, *intake.notes(), *cut),
     )
     if scenario.legacy is not None:
         result = older.tolerant(result, scenario.legacy)
     if before is not None and _is_of(scenario, folder):
         result = afterwards.with_findings(result, afterwards.said_before(before))
+    if cut and result.verdict is Verdict.PASSED:
+        result = replace(result, verdict=Verdict.INCONCLUSIVE)
     return Outcome(result)
+
+
+def _cut(torn: str, *, ended: bool) -> tuple[str, ...]:
+    """What to know of a log that does not reach to the end of its run: what it lacks may be what was wrong."""
+    if not torn and ended:
+        return ()
+    return (f"{torn or 'the log ends before the run did'}: what came after is not judged",)
 
 
 def _beginning_ns(log: Path) -> int:

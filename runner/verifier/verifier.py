@@ -344,13 +344,15 @@ class Verifier:
     def _notes(self, circuits: Iterable[CircuitResult]) -> Iterator[str]:
         """What a reader of the result should know beside the findings."""
         for circuit in circuits:
-            if circuit.instances.open:
-                yield f"{circuit.name}: {circuit.instances.open:,} instances were still in time when the run ended"
+            if still := circuit.instances.open:
+                were = "instance was" if still == 1 else "instances were"
+                yield f"{circuit.name}: {still:,} {were} still in time when the run ended"
         for cls, count in self._book.dropped().items():
-            yield f"{count:,} more findings of class {cls} were counted but not kept"
+            were = "finding was" if count == 1 else "findings were"
+            yield f"of class {cls}, {count:,} more {were} counted but not kept"
         for unit, member in self._members.items():
             if member.malformed:
-                yield f"{unit} sent {member.malformed:,} records that are no records; they were ignored"
+                yield f"{unit} sent rubbish in place of {member.malformed:,} of its records; it was ignored"
 
     def pairs(self) -> Pairs:
         """Sends and receives by key."""
