@@ -47,15 +47,16 @@ class Memory:
 
     def mark_of(self, key: str | None) -> int | None:
         """The mark of `key`; None: not remembered."""
-        mark = self._young.get(key)
-        if mark is None:
-            mark = self._old.get(key)
-            if mark is None and self._table is not None:
-                hashed = hash(key) & _HASH
-                found = self._table[(hashed >> 3) % FINGERPRINTS]
-                if found & _HASH == hashed and found:
-                    return found & _MARKS
-        return mark
+        if key in self._young:
+            return self._young[key]
+        if key in self._old:
+            return self._old[key]
+        if self._table is not None:
+            hashed = hash(key) & _HASH
+            found = self._table[(hashed >> 3) % FINGERPRINTS]
+            if found & _HASH == hashed and found:
+                return found & _MARKS
+        return None
 
     def _age(self) -> None:
         if self._old:

@@ -37,6 +37,7 @@ class Rigid(Gathering[Row]):
         self._blank: Row = [self._width, *[None] * (2 * self._width), None]
         self._stamps = itemgetter(slice(1, self._width + 1))
         self._begin_slots = plan.places[0].slots
+        self._recall = self._over[0].mark_of
         self._begun: list[Row] = []
         self._begun_ns = 0
         self._parked: dict[str | None, Row] = {}
@@ -76,13 +77,13 @@ class Rigid(Gathering[Row]):
 
     def open(self, key: str | None, slot: int, stamp_ns: int, unit: str) -> Row | None:
         """The instance of a `key` that is not in `rows`, for an event of `slot`; None: it is over."""
-        row = self._parked.pop(key, None)
+        row = self._parked.pop(key, None) if self._parked else None
         if row is not None:
             self._woken.append(row)
         else:
-            over = self._over[0]
-            if (standing := over.mark_of(key)) is not None:
-                self._again(key, standing, Mark(stamp_ns, slot, unit), over)
+            standing = self._recall(key)
+            if standing is not None:
+                self._again(key, standing, Mark(stamp_ns, slot, unit), self._over[0])
                 return None
             row = self._blank.copy()
             row[KEY] = key
