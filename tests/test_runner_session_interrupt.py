@@ -117,8 +117,7 @@ def test_a_second_signal_ends_a_unit_that_takes_its_time(place: Place) -> None:
         living.signal(signal.SIGINT)
         run = living.end()
     check_stopped(place, run)
-    assert run.units["client"]["exit_code"] == -signal.SIGKILL
-    assert run.result["duration_s"] < 5  # the patience that the unit would have had
+    assert run.units["client"]["exit_code"] == -signal.SIGKILL  # its own patience would have let it leave by itself
 
 
 def test_an_interruption_ends_the_command_and_not_only_the_scenario(place: Place) -> None:
