@@ -1,5 +1,7 @@
 """The end of a run in words."""
 
+import shlex
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -106,8 +108,97 @@ def test_none_lost_makes_a_missing_event_an_accusation() -> None:
 def test_a_path_and_a_key_can_be_copied() -> None:
     odd = replace(FAILED, findings=(replace(MISSING, key="order 'x'; rm", message="it stopped", details=()),))
     text = "\n".join(texts(odd, 120))
-    assert "--key 'order '\\''x'\\''; rm'" in text
+    (command,) = (line.partition("show it:  ")[2] for line in text.splitlines() if "show it" in line)
+    assert shlex.split(command)[-1] == "order 'x'; rm"
     assert texts(odd, 20, replace(ABOUT, folder="/a/long/path" * 9))[-1].endswith("/a/long/path" * 9)
+
+
+@pytest.mark.parametrize(
+    "key", ["plain-1", "", "tab\there", "it's\na \\ line", "$HOME `x` !!", "\u202eodd é\ufe0f", "\x1b[31m"]
+)
+def test_the_command_gives_a_shell_the_very_key(key: str) -> None:
+    odd = replace(FAILED, findings=(replace(MISSING, key=key, message="it stopped", details=()),))
+    (command,) = (line.partition("--key ")[2] for line in texts(odd) if "show it" in line)
+    said = subprocess.run(["bash", "-c", f"printf %s {command}"], capture_output=True, check=True)
+    assert said.stdout.decode() == key
+
+
+def test_a_key_that_no_shell_can_say_gets_no_command() -> None:
+    for key in ("a\0b", "\ud800"):
+        odd = replace(FAILED, findings=(replace(MISSING, key=key, message="it stopped", details=()),))
+        assert not any("show it" in line for line in texts(odd))
+
+
+TRACEBACK = (
+    "Traceback (most recent call last):",
+    *(line for n in range(6) for line in (f'  File "/a/long/path/to/app.py", line {n}, in step', f"    step({n})")),
+    '  File "/usr/lib/python3.11/json/decoder.py", line 355, in raw_decode',
+    '    raise JSONDecodeError("Expecting value", s, err.value) from None',
+    "    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
+    "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+    "whole output: /home/me/.circuit/runs/x/units/worker-1.err",
+)
+CRASHED = replace(
+    FAILED,
+    units=(UnitResult("worker-1", "failed", 1, "local", 3, None),),
+    findings=(
+        MISSING,
+        Finding(FindingClass.UNIT_FAILED, "worker-1 exited with code 1 after 2 s", unit="worker-1", details=TRACEBACK),
+        Finding(
+            FindingClass.EXCEPTION,
+            "worker-1 reported JSONDecodeError: Expecting value: line 1 column 1 (char 0) (decoder.py:355)",
+            unit="worker-1",
+            step="JSONDecodeError",
+        ),
+    ),
+)
+
+
+def test_a_crash_is_told_once_and_what_did_not_arrive_is_seen_at_a_glance() -> None:
+    lines = texts(CRASHED)
+    assert lines[0].endswith("worker-1 exited with code 1")
+    assert not any("exception" in line for line in lines)
+    head = "\n".join(lines[:10])
+    for fact in ("in raw_decode", "JSONDecodeError: Expecting value", "whole output", "order: order-17 stopped after"):
+        assert fact in head
+
+
+def test_an_exception_that_was_not_the_end_of_its_unit_is_told() -> None:
+    (missing, failed, raised) = CRASHED.findings
+    for other in (replace(raised, message="worker-1 reported JSONDecodeError: no"), replace(raised, key="order-3")):
+        assert any("✗ exception" in line for line in texts(replace(CRASHED, findings=(missing, failed, other))))
+
+
+def test_of_a_long_traceback_the_innermost_frame_and_the_exception_stay() -> None:
+    text = "\n".join(texts(replace(CRASHED, findings=CRASHED.findings[1:])))
+    assert "Traceback" in text
+    assert "in raw_decode" in text
+    assert "json.decoder.JSONDecodeError: Expecting value" in text
+
+
+def test_paths_in_details_are_said_as_short_as_they_can_be_copied() -> None:
+    about = replace(ABOUT, shorter=(("/home/me/.circuit/runs/x", ".circuit/latest"),))
+    assert any(line.endswith("whole output: .circuit/latest/units/worker-1.err") for line in texts(CRASHED, 79, about))
+
+
+def test_the_code_of_a_unit_that_was_stopped_is_no_reason() -> None:
+    hung = "b still ran when the scenario's time of 8 s was over"
+    result = replace(
+        NOT_READY,
+        units=(UnitResult("b", "failed", 143, "local", 3, None),),
+        findings=(Finding(FindingClass.UNIT_FAILED, hung, unit="b"), MISSING),
+    )
+    assert texts(result, 120)[0].endswith(f"   {hung}, and 1 finding more")
+    assert "143" not in texts(result, 60)[0]
+
+
+def test_an_orphan_is_told_beside_the_instances_that_began() -> None:
+    orphan = Finding(FindingClass.ORPHAN, "order-71 turned up at worker-1", circuit="order", key="order-71")
+    circuit = replace(order(), instances=Instances(started=3, complete=2, failed=2))
+    both = replace(FAILED, circuits=(circuit,), findings=(MISSING, orphan))
+    assert texts(both, 120)[0].endswith("   order: 1 of 3 did not arrive, and 1 orphan")
+    alone = replace(circuit, instances=Instances(started=3, complete=3, failed=1))
+    assert texts(replace(both, circuits=(alone,), findings=(orphan,)))[0].endswith("   order: 1 orphan")
 
 
 def test_a_command_that_is_already_told_is_not_told_twice() -> None:
@@ -158,5 +249,7 @@ findings = st.builds(Finding, st.sampled_from(FindingClass), words, names, names
 def test_any_result_fits_any_width(found: list[Finding], name: str, width: int) -> None:
     result = replace(FAILED, scenario=name, findings=tuple(found), notes=(name,), evidence=Evidence(1, 1))
     lines = [plain(line) for line in summary(result, replace(ABOUT, folder=""), width)]
-    # A long word stays whole, so that a path or a key can be copied.
-    assert [line for line in lines[1:] if cell_len(line) > width and len(line.split()) > 2] == []
+    # A long word stays whole, and a command does, so that a path or a key can be copied.
+    assert [
+        line for line in lines[1:] if cell_len(line) > width and len(line.split()) > 2 and "show it" not in line
+    ] == []

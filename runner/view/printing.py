@@ -32,7 +32,9 @@ def print_summary(
     kept = str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
     show = f"circuit-run show {_name(folder, here, kept)}"
     paper = _paper(stream, environ)
-    paper.write(summary(result, Summary(scenario, kept, show, interrupted), paper.width))
+    name = str(Path(".circuit", "latest")) if show.endswith(" latest") else kept
+    shorter = ((str(folder), name), (f"{here}{os.sep}", ""))
+    paper.write(summary(result, Summary(scenario, kept, show, interrupted, shorter), paper.width))
 
 
 def print_events(

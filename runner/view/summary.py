@@ -5,19 +5,19 @@ order is fixed: the verdict with its reason, what is wrong and why, how fast it 
 it is kept.
 """
 
-from collections import Counter
+import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
 
 from runner.scenario.model import Budget, Circuit, Scenario
-from runner.signals import signal_name
-from runner.verifier.verdict import CircuitResult, Evidence, Finding, FindingClass, Latency, Pairs, Result, Verdict
+from runner.verifier.verdict import CircuitResult, Finding, FindingClass, Latency, Pairs, Result, Verdict
 from runner.view.budgets import standings
 from runner.view.quantity import duration, percent, plural
+from runner.view.reason import INSTANCES, by_cause, lost_records, reasons
 from runner.view.text import ALARM, ALERT, DIM, GOOD, PLAIN, STRONG, Line, Span, clean, fit, wrap
 from runner.view.words import glyph, hop_names, subject
 
@@ -27,48 +27,13 @@ _BRIEF: Final = 6
 """So many more are told without their explanation."""
 _DETAILS: Final = (12, 5)
 """Lines of explanation for the first finding and for each other."""
+_LAST_WORDS: Final = 4
+"""Lines of a unit's output where other findings follow, so that those are seen at a glance too."""
+_ENDS: Final = (FindingClass.UNIT_FAILED, FindingClass.NOT_READY, FindingClass.CHECK)
+"""What is explained by the output of a process: its end is the most telling part."""
 _CIRCUITS: Final = 12
 _RANGES: Final = 3
 _LABEL: Final = 20
-
-_CAUSES: Final = (
-    FindingClass.NOT_READY,
-    FindingClass.UNIT_FAILED,
-    FindingClass.EXCEPTION,
-    FindingClass.MISSING,
-    FindingClass.ORPHAN,
-    FindingClass.DUPLICATE,
-    FindingClass.ACAUSAL,
-    FindingClass.UNEXPECTED,
-    FindingClass.LATE,
-    FindingClass.BUDGET,
-    FindingClass.COUNT,
-    FindingClass.CHECK,
-    FindingClass.LOST_EVIDENCE,
-    FindingClass.LEFTOVER,
-)
-"""What is told first: what can be the cause of the rest."""
-
-_INSTANCES: Final = {
-    FindingClass.MISSING: "did not arrive",
-    FindingClass.ORPHAN: "came from nowhere",
-    FindingClass.DUPLICATE: "arrived more than once",
-    FindingClass.ACAUSAL: "came out of order",
-    FindingClass.LATE: "came too late",
-    FindingClass.UNEXPECTED: "took a forbidden step",
-}
-"""What became of the instances of a circuit."""
-
-_REASONS: Final = {
-    FindingClass.NOT_READY: "did not get ready",
-    FindingClass.UNIT_FAILED: "failed",
-    FindingClass.EXCEPTION: "raised an exception",
-    FindingClass.COUNT: "was not started as often as it should",
-    FindingClass.BUDGET: "is over its budget",
-    FindingClass.MISSING: "left out a probe",
-    FindingClass.LEFTOVER: "left something behind",
-}
-"""What a unit or a circuit did, for the line of the verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +44,8 @@ class Summary:
     folder: str = ""
     show: str = "circuit-run show latest"
     interrupted: bool = False
+    shorter: tuple[tuple[str, str], ...] = ()
+    """(how a path begins, what is said instead), for paths in details."""
 
     @property
     def explains(self) -> bool:
@@ -93,6 +60,7 @@ class Summary:
 
 def summary(result: Result, about: Summary, width: int) -> list[Line]:
     """The end of a run in lines of at most `width` cells."""
+    result = replace(result, findings=_told_once(result))
     lines = [_verdict(result, about, width)]
     if result.findings:
         lines += [(), *_findings(result, about, width), ()]
@@ -113,53 +81,11 @@ def _verdict(result: Result, about: Summary, width: int) -> Line:
         Span(f"   in {duration(result.duration_s * 1e9)}"),
     ]
     room = width - sum(cell_len(span.text) for span in head) - 4
-    reasons = _reasons(result)
-    reason = next((text for text in reasons if cell_len(text) <= room), reasons[-1] if reasons else "")
+    found = reasons(result)
+    reason = next((text for text in found if cell_len(text) <= room), found[-1] if found else "")
     if reason and room >= 12:
         head.append(Span("    " + fit(reason, room, middle=False).rstrip()))
     return tuple(head)
-
-
-def _reasons(result: Result) -> list[str]:
-    """The most telling reason in a few words, from long to short; the finding itself is told below."""
-    if not result.findings:
-        return [_undecided(result)] if result.verdict is not Verdict.PASSED else []
-    ordered = _by_cause(result.findings)
-    first = ordered[0]
-    circuit = next((c for c in result.circuits if c.name == first.circuit), None)
-    if circuit is not None and first.cls in _INSTANCES:
-        return [_instances_reason(circuit, result.findings)]
-    who = clean(first.circuit or "" if first.cls is FindingClass.BUDGET else first.unit or first.circuit or "")
-    if who and first.cls in _REASONS:
-        reason = f"{who} {_fate(first, result)}"
-        return [f"{reason}, and {plural(len(ordered) - 1, 'finding')} more", reason] if len(ordered) > 1 else [reason]
-    counts = Counter(finding.cls.value for finding in ordered)
-    return [", ".join(f"{number:,} {name}" for name, number in counts.items())]
-
-
-def _fate(finding: Finding, result: Result) -> str:
-    code = next((unit.exit_code for unit in result.units if unit.name == finding.unit), None)
-    if finding.cls is not FindingClass.UNIT_FAILED or not code:
-        return _REASONS[finding.cls]
-    return f"exited with code {code}" if code > 0 else f"was killed by {signal_name(-code)}"
-
-
-def _instances_reason(circuit: CircuitResult, findings: Iterable[Finding]) -> str:
-    mine = [finding for finding in findings if finding.circuit == circuit.name and finding.cls in _INSTANCES]
-    classes = {finding.cls for finding in mine}
-    instances = circuit.instances
-    number = instances.failed or instances.inconclusive or len({finding.key for finding in mine})
-    unsure = "may have " if not instances.failed and instances.inconclusive else ""
-    what = _INSTANCES[classes.pop()] if len(classes) == 1 and not unsure else "failed"
-    return f"{clean(circuit.name)}: {number:,} of {max(instances.started, number):,} {unsure}{what}"
-
-
-def _undecided(result: Result) -> str:
-    lost = _lost(result.evidence)
-    if lost:
-        return f"{plural(lost, 'event')} lost"
-    open_ = sum(circuit.instances.open for circuit in result.circuits)
-    return f"{plural(open_, 'instance')} still open" if open_ else ""
 
 
 # --- findings -------------------------------------------------------------------------------------------------------
@@ -169,21 +95,22 @@ def _findings(result: Result, about: Summary, width: int) -> list[Line]:
     """Findings that are alike are told once, in full, and counted; an indented line is a quotation, and is not quoted
     again."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
-    for finding in _by_cause(result.findings):
+    for finding in by_cause(result.findings):
         alike = (finding.cls, finding.circuit, finding.unit, finding.step, finding.inconclusive)
         groups.setdefault(alike, []).append(finding)
-    alike_findings = list(groups.values())
+    alike_findings = _at_a_glance(list(groups.values()))
     indent = 2 + 2 + max(len(group[0].cls.value) for group in alike_findings[: _FULL + _BRIEF]) + 3
     if indent > width // 2:
         indent = 6
     blocks: list[list[Line]] = []
     told: set[str] = set()
     for number, group in enumerate(alike_findings[: _FULL + _BRIEF]):
-        block = _told(group[0], indent, width)
+        block = _told(group[0], alike_findings[0][0], indent, width)
         if number < _FULL and about.explains:
             details = [text for text in group[0].details if not (text.startswith(" ") and text.strip() in told)]
             told.update(text.strip() for text in details)
-            block += _explained(group[0], details, about, indent, width, _DETAILS[number > 0])
+            brief = group[0].cls in _ENDS and len(alike_findings) > 1
+            block += _explained(group[0], details, about, indent, width, _LAST_WORDS if brief else _DETAILS[number > 0])
         if len(group) > 1:
             block += _hanging(indent, f"and {len(group) - 1:,} more like this: {about.show}", width, DIM)
         blocks.append(block)
@@ -198,34 +125,97 @@ def _findings(result: Result, about: Summary, width: int) -> list[Line]:
     return lines
 
 
-def _by_cause(findings: Sequence[Finding]) -> list[Finding]:
-    """What is certain before what is not, causes before consequences, else as they were found."""
-    return sorted(findings, key=lambda finding: (finding.inconclusive, _CAUSES.index(finding.cls)))
+def _at_a_glance(groups: list[list[Finding]]) -> list[list[Finding]]:
+    """What did not arrive comes second at the latest, whatever else can be its cause."""
+    missing = next((n for n, (first, *_) in enumerate(groups) if first.cls is FindingClass.MISSING), 0)
+    if missing < 2 or groups[missing][0].inconclusive:
+        return groups
+    return [groups[0], groups[missing], *groups[1:missing], *groups[missing + 1 :]]
 
 
-def _told(finding: Finding, indent: int, width: int) -> list[Line]:
+def _told_once(result: Result) -> tuple[Finding, ...]:
+    """The findings without the exceptions that were the end of their unit: what it wrote last tells them as well."""
+    codes = {unit.name: unit.exit_code for unit in result.units}
+    words = {finding.unit: finding.details for finding in result.findings if finding.cls in _ENDS}
+
+    def ended_it(finding: Finding) -> bool:
+        if finding.cls is not FindingClass.EXCEPTION or finding.key is not None or codes.get(finding.unit or "") != 1:
+            return False
+        for line in words.get(finding.unit, ()):
+            name, _, message = line.partition(": ")
+            if name.rpartition(".")[2] == finding.step and " ".join(message.split())[:100] in finding.message:
+                return True
+        return False
+
+    return tuple(finding for finding in result.findings if not ended_it(finding))
+
+
+def _told(finding: Finding, first: Finding, indent: int, width: int) -> list[Line]:
     head = fit(f"  {glyph(finding)} {finding.cls.value}", indent - 1) + " "
-    first, *more = wrap(subject(finding), width - indent)
-    return [(Span(head, ALERT), Span(first)), *((Span(" " * indent + part),) for part in more)]
+    text = subject(finding)
+    if finding.key and finding.circuit and finding.cls in INSTANCES and finding.circuit != first.circuit:
+        text = f"{clean(finding.circuit)}: {text}"  # the line of the verdict names that of the first
+    start, *more = wrap(text, width - indent)
+    return [(Span(head, ALERT), Span(start)), *((Span(" " * indent + part),) for part in more)]
 
 
 def _explained(
     finding: Finding, details: Sequence[str], about: Summary, indent: int, width: int, most: int
 ) -> list[Line]:
     lines: list[Line] = []
-    for detail in details[:most]:
-        lines += _hanging(indent, clean(detail), width)
-    if len(details) > most:
-        lines += _hanging(indent, f"… {plural(len(details) - most, 'line')} more", width, DIM)
-    if finding.key is not None and not any("circuit-run" in detail for detail in finding.details):
-        lines += _hanging(indent, f"show it:  {about.show} --key {_quoted(finding.key)}", width, DIM)
+    head, tail = _shortened(details, most, from_end=finding.cls in _ENDS)
+    hidden = len(details) - len(head) - len(tail)
+    for detail in head:
+        lines += _hanging(indent, _detail(detail, about), width)
+    if hidden and not any(detail.startswith("whole output") for detail in tail):
+        lines += _hanging(indent, f"… {plural(hidden, 'line')} more", width, DIM)
+    for detail in tail:
+        text = _detail(detail, about)
+        quoted = text.startswith(" ")  # of a traceback; cut, so that it stays a line
+        lines += _hanging(indent, fit(text, width - indent).rstrip() if quoted else text, width)
+    key = None if any("circuit-run" in detail for detail in finding.details) else _quoted(finding.key)
+    if key is not None:  # never broken: a command is there to be copied
+        lines.append((Span(" " * indent + f"show it:  {about.show} --key {key}", DIM),))
     return lines
 
 
-def _quoted(key: str) -> str:
-    """A key as a shell takes it."""
-    key = clean(key)
-    return key if key and all(c.isalnum() or c in "-_./:@%+=," for c in key) else "'" + key.replace("'", "'\\''") + "'"
+def _detail(text: str, about: Summary) -> str:
+    for path, short in about.shorter:
+        text = text.replace(path, short)
+    return clean(text)
+
+
+def _shortened(details: Sequence[str], most: int, *, from_end: bool) -> tuple[Sequence[str], Sequence[str]]:
+    """What of `details` comes before and after the lines that are left out. Of a traceback the innermost frame and the
+    exception stay."""
+    if len(details) <= most:
+        return details, ()
+    frames = [n for n, text in enumerate(details) if text.lstrip().startswith('File "')]
+    start = frames[-1] if frames else len(details) - most if from_end else len(details)
+    tail = [text for text in details[start:] if set(text) - set(" ~^")]
+    if len(tail) > most:
+        tail = [*tail[:3], *tail[3 - most :]]
+    return details[: max(min(start, most - len(tail)), 0)], tail
+
+
+def _quoted(key: str | None) -> str | None:
+    """A key as a shell takes it; None if there is none or no shell can say it."""
+    if key is None or "\0" in key:
+        return None
+    if clean(key) == key:
+        return shlex.quote(key)
+    try:
+        return "$'" + "".join(map(_escaped, key)) + "'"
+    except UnicodeEncodeError:
+        return None
+
+
+def _escaped(character: str) -> str:
+    if character in "\\'":
+        return "\\" + character
+    if clean(character) == character:
+        return character
+    return "".join(f"\\{byte:03o}" for byte in character.encode())
 
 
 def _hanging(indent: int, text: str, width: int, tone: str = PLAIN) -> list[Line]:
@@ -336,12 +326,8 @@ def _pairs(pairs: Pairs, *, times: bool) -> list[str]:
     return [", ".join(parts)]
 
 
-def _lost(evidence: Evidence) -> int:
-    return sum(lost.last - lost.first + 1 for lost in evidence.lost)
-
-
 def _evidence(result: Result) -> Iterable[tuple[str, str]]:
-    evidence, lost = result.evidence, _lost(result.evidence)
+    evidence, lost = result.evidence, lost_records(result.evidence)
     text = f"{plural(evidence.received, 'event')} from {plural(len(result.units), 'unit')}"
     if evidence.recovered:
         text += f", {evidence.recovered:,} recovered from journals"
