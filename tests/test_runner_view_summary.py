@@ -201,6 +201,13 @@ def test_an_orphan_is_told_beside_the_instances_that_began() -> None:
     assert texts(replace(both, circuits=(alone,), findings=(orphan,)))[0].endswith("   order: 1 orphan")
 
 
+def test_a_finding_about_a_circuit_is_not_put_on_a_unit() -> None:
+    sentence = "0 instances of order began; the scenario asks for exactly 20"
+    lines = texts(replace(NOT_READY, findings=(Finding(FindingClass.COUNT, sentence, circuit="order", unit="client"),)))
+    assert lines[0].endswith("   order was not started as often as it should")
+    assert lines[2] == f"  ✗ count   {sentence}"
+
+
 def test_a_command_that_is_already_told_is_not_told_twice() -> None:
     told = replace(MISSING, details=("show it:  circuit-run show latest --key order-17",))
     assert "\n".join(texts(replace(FAILED, findings=(told,)))).count("--key order-17") == 1

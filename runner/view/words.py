@@ -15,8 +15,9 @@ def glyph(finding: Finding) -> str:
 
 
 def subject(finding: Finding) -> str:
-    """The finding's message, with its key or unit in front where the message does not name it."""
-    message, name = clean(finding.message), clean(finding.key or finding.unit or "")
+    """The finding's message, with its key or unit in front where the message names neither it nor its circuit."""
+    about_circuit = finding.key is None and finding.circuit is not None and finding.circuit in finding.message.split()
+    message, name = clean(finding.message), clean(finding.key or ("" if about_circuit else finding.unit) or "")
     return message if name in message else f"{name}: {message}"
 
 
