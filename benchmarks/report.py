@@ -39,7 +39,7 @@ def page(results: dict[str, Any]) -> str:
             [
                 HEAD,
                 f"Measured on {results['date']}: {results['system']}, {results['cores']} cores, "
-                f"Python {results['python']}, nothing else running.",
+                f"Python {results['python']}; load average when it began: {results['load']}.",
                 "",
                 "| what | ours | bare or limit | unit | ratio | target | |",
                 "|---|---:|---:|---|---:|---|---|",

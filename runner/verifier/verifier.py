@@ -112,8 +112,8 @@ class Verifier:
                 or type(kind) is not int
                 or (type(key) is not str and key is not None)
                 or (type(data) is not dict and data is not None)
-                or type(step) is not str
-                or kind not in _USER
+                or (route is None and type(step) is not str)
+                or (kind and kind not in _USER)
             ):
                 member.malformed += type(kind) is not int or kind in _USER or kind not in _KINDS
                 not_counted += 1
