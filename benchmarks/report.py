@@ -47,13 +47,20 @@ def page(results: dict[str, Any]) -> str:
                 "",
                 verdict,
                 "",
-                *(f"- {row['name']}: {_number(row['ratio'])} where the target is {row['target']}." for row in missed),
+                *(f"- {row['name']}: {_reached(row)} where the target is {row['target']}." for row in missed),
                 *([""] if missed else []),
                 TAIL,
             ]
         ).rstrip()
         + "\n"
     )
+
+
+def _reached(row: dict[str, Any]) -> str:
+    """What was measured, in the terms of the target: a ratio, or a quantity."""
+    if row["target"].endswith(" x"):
+        return f"{_number(row['ratio'])} x"
+    return f"{_number(row['ours'])} {row['unit']}"
 
 
 def _line(row: dict[str, Any]) -> str:

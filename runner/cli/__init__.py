@@ -24,7 +24,6 @@ app = typer.Typer(
     help="Prove that an event travelled through the whole system: start units, follow probes, judge circuits.",
     epilog="`circuit-run PATH...` is short for `circuit-run run PATH...`. Exit codes: 0 passed, 1 failed, "
     "2 interrupted, 3 internal error, 4 usage or configuration, 5 nothing to run, 6 inconclusive.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -89,8 +88,11 @@ def _have_somewhere_to_write() -> None:
 
 
 def _complete(argv: list[str]) -> list[str]:
-    """`argv` with what may be left out: the word `run`, and `--less` before each of several names."""
-    if argv and argv[0] not in (*COMMANDS, "--help", "--version"):
+    """`argv` with what may be left out: the word `run`, and `--less` before each of several names. Nothing at all asks
+    for help."""
+    if not argv:
+        return ["--help"]
+    if argv[0] not in (*COMMANDS, "--help", "--version"):
         position = next((i for i, word in enumerate(argv) if word == "run" and i > 0 and argv[i - 1] != "--less"), None)
         argv = ["run", *(argv if position is None else argv[:position] + argv[position + 1 :])]
     return run.spread_less(argv) if argv[:1] == ["run"] else argv
