@@ -8,7 +8,7 @@ PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
 HEAD: Final = """\
 # Performance
 
-Written by `make bench` from benchmarks/results.json; measure your own machine with the same command (about five
+Written by `make bench` from benchmarks/results.json; measure your own machine with the same command (about three
 minutes), or one part of it with `python -m benchmarks emit` (parts: emit, bus, barrier, verifier, view, scenario).
 
 Machines differ and are noisy, so speed is a **ratio to the bare thing measured in the same run**, in turn with ours,
@@ -19,7 +19,7 @@ TAIL: Final = """\
 ## What the figures mean
 
 - **emit in a loop**: one call of `probe.emit` with a key, journal and all, against `time.monotonic_ns` plus packing the
-  same record. A loop that does nothing but emit is the worst case; one probe in real code costs the same.
+  same record.
 - **emit alone** wakes the courier's thread, and that is most of what it costs.
 - **emit -> log -> verified circuits**: one process emits as fast as it can; broker, log, listener and verifier keep up
   on the same two cores. Bare is what is left when journal, log, acknowledgements and judging are taken away.

@@ -10,6 +10,7 @@ from runner.launch import callback
 from runner.launch.callback import Answer
 from runner.launch.local import Place
 from runner.scenario.model import Callback, Scenario
+from tests.scenarios import poll
 
 CODE = """
 import asyncio, os, subprocess, sys, time
@@ -101,13 +102,13 @@ def test_a_check_that_takes_too_long_is_ended_with_all_it_started(place: Place) 
     started = time.monotonic()
     assert checked(place, "hangs", timeout_s=0.5) == Answer(False, "did not end within 0.5 s")
     assert time.monotonic() - started < 10
-    assert _goes("sleep 1004")
+    assert poll(lambda: not _runs("sleep 1004"))  # the system takes a moment for a process that was killed
 
 
 def test_user_code_can_be_stopped_from_outside(place: Place) -> None:
     scenario = Scenario("s", str(place.folder), "circuit.toml", (), check=Callback("checks:hangs"))
     assert callback.check(scenario, place, {}, lambda: _runs("sleep 1004")) == Answer(False, "was stopped")
-    assert _goes("sleep 1004")
+    assert poll(lambda: not _runs("sleep 1004"))  # the system takes a moment for a process that was killed
 
 
 def test_a_setup_may_be_a_function_or_a_command(place: Place) -> None:
@@ -132,14 +133,6 @@ def test_a_setup_may_be_a_function_or_a_command(place: Place) -> None:
         "none": Answer(True),
     }
     assert "yes\n" in (place.folder / "setup.out").read_text()
-
-
-def _goes(line: str) -> bool:
-    """Whether a process that was killed is gone; the system takes a moment for it."""
-    deadline = time.monotonic() + 10
-    while _runs(line) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return not _runs(line)
 
 
 def _runs(line: str) -> bool:

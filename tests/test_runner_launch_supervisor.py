@@ -3,8 +3,6 @@
 import contextlib
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +16,7 @@ from runner.launch.charge import NotStarted
 from runner.orders import SUPERVISOR
 from runner.scenario.model import Unit
 from runner.scenario.state import State
-
-
-def eventually(reached: Callable[[], object]) -> None:
-    """Wait for something that no event tells."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not reached():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
+from tests.scenarios import poll
 
 
 def alive(pid: int) -> bool:
@@ -265,7 +256,7 @@ def test_when_the_supervisor_is_killed_the_runner_ends_what_it_started(tmp_path:
         os.kill(s.supervisor.pid, signal.SIGKILL)
         assert s.supervisor.wait(PATIENCE_S)
         s.supervisor.close()
-        eventually(lambda: not any(alive(pid) for pid in pids if pid is not None))
+        assert poll(lambda: not any(alive(pid) for pid in pids if pid is not None))
 
 
 def test_state_events_name_the_unit_as_their_key(tmp_path: Path) -> None:
