@@ -6,6 +6,7 @@ has to prove who they are: roles and names are believed.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final
 
 from probe import message as m
@@ -29,6 +30,22 @@ SPEAKERS: Final[dict[type[m.Message], tuple[str, ...]]] = {
     m.Ping: m.ROLES,
 }
 """Message -> roles that may send it, once they have said HELLO."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the owner of one key may do. Whoever comes over `ipc://` has no key and no grant: the file system let them
+    in, and they are believed."""
+
+    name: str
+    """Whose key it is, for people: `lab-2`, `api`."""
+    roles: tuple[str, ...]
+    """Among `message.ROLES`. An `agent` may also speak as any unit that `units` means (it publishes their journals)."""
+    units: tuple[str, ...] = ()
+    """Names or patterns of the units it may speak as."""
+    runs: tuple[str, ...] = ("*",)
+    """Ids or patterns of runs."""
+    revoked: bool = False
 
 
 def why_not_admitted(hello: m.Hello, only_run: str | None) -> str | None:

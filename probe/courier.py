@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from probe import wire
 from probe.alarm import Alarm
+from probe.keys import Keys
 
 if TYPE_CHECKING:
     import zmq
@@ -28,7 +29,7 @@ import_guard = threading.Lock()
 """Held while pyzmq is imported: a fork in the middle of that would leave the child with half a module."""
 
 
-def open_socket(context: "zmq.Context[Any]") -> "zmq.Socket[bytes]":
+def open_socket(context: "zmq.Context[Any]", keys: Keys | None = None) -> "zmq.Socket[bytes]":
     """A DEALER set up for whoever speaks for a unit, ready to connect to the broker."""
     import zmq
 
@@ -44,6 +45,8 @@ def open_socket(context: "zmq.Context[Any]") -> "zmq.Socket[bytes]":
     socket.heartbeat_ttl = 60_000
     socket.tcp_keepalive = 1
     socket.tcp_keepalive_idle = 30
+    if keys is not None:
+        keys.secure(socket)
     return socket
 
 

@@ -17,7 +17,7 @@ UNIT: Final = "CIRCUIT_UNIT"
 JOURNAL: Final = "CIRCUIT_JOURNAL"
 """Folder for the unit's journals; default: a private folder in the user's runtime directory."""
 KEYS: Final = "CIRCUIT_KEYS"
-"""File with the CurveZMQ keys for a TCP broker. Not used by this version, whose broker listens on this host only."""
+"""The keys for a TCP broker: a file, or what stands in one (see probe/keys.py)."""
 DISABLED: Final = "CIRCUIT_DISABLED"
 """Set to anything but "" or "0": every probe is a no-op, whatever else is set."""
 

@@ -3,6 +3,7 @@
     ProbeError
     ├── WireError            bytes that are not a message of this protocol (the peer's fault)
     ├── JournalError         a journal file that cannot be opened or is not one
+    ├── KeysError            keys that cannot be read, are none, or lie open to others
     ├── BarrierBroken        a party died, was stopped, or never came; `.who` names it
     │   └── BarrierTimeout   the time the caller gave is over; `.who` names those that are missing
     ├── WaitBroken           the awaited probe will never fire: its unit has ended
@@ -29,6 +30,10 @@ class WireError(ProbeError):
 
 class JournalError(ProbeError):
     """A journal that cannot be created, opened or read; the message names the path and what to do."""
+
+
+class KeysError(ProbeError):
+    """What CIRCUIT_KEYS names cannot be used; the message names the file and what to do."""
 
 
 class BarrierBroken(ProbeError):

@@ -15,6 +15,7 @@ from probe import wire
 from probe.courier import LINGER_MS, SDK, Courier, open_socket
 from probe.errors import WireError, warn
 from probe.journal import Journal
+from probe.keys import Keys
 from probe.tail import Point, Tail
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ class Speaker(Protocol):
 class Link:
     """One incarnation's connection. All but what stands under "for any thread" is for the courier's thread."""
 
-    def __init__(self, unit: Speaker, journal: Journal, broker: str) -> None:
+    def __init__(self, unit: Speaker, journal: Journal, broker: str, keys: Keys | None = None) -> None:
         self._unit = unit
         self._journal = journal
         self._broker = broker
+        self._keys = keys
         self._tail = Tail(journal.segments)
         self._courier: Courier | None = None
         self._socket: zmq.Socket[bytes] | None = None
@@ -99,7 +101,7 @@ class Link:
     def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None:
         import zmq
 
-        self._socket = open_socket(context)
+        self._socket = open_socket(context, self._keys)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._socket.connect(self._broker)  # not before somebody watches
         poller.register(self._socket, zmq.POLLIN)

@@ -4,7 +4,7 @@ Belongs here: messages, commands and their field meanings. Must not know bytes (
 """
 
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 VERSION: typing.Final = 1
@@ -124,12 +124,14 @@ class Ping:
 @dataclass(frozen=True, slots=True)
 class Pong:
     """Answer to PING: the asker's stamp, and the broker's on arrival and departure. `counters` is what the broker has
-    counted for this run (see docs/wire.md)."""
+    counted for this run, `incidents` whom it turned away (see docs/wire.md)."""
 
     sent_ns: int
     received_ns: int
     answered_ns: int
     counters: dict[str, int]
+    incidents: dict[str, int] = field(default_factory=dict)
+    """What peers did that they may not, "who: what" -> how often; who is named by key, pid or address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,9 @@ class Start:
     """Path of the file that takes standard output."""
     err: str
     """Path of the file that takes standard error."""
+    life: int = 1
+    """Which life of the unit in this run: 1, then 2 for the first restart. A supervisor that has begun this life, or a
+    later one, ignores the order, so it may be repeated."""
 
 
 @dataclass(frozen=True, slots=True)

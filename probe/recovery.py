@@ -17,6 +17,7 @@ from probe import wire
 from probe.courier import SDK, open_socket
 from probe.errors import JournalError
 from probe.journal import Folder, Owner, Segment, folders
+from probe.keys import Keys
 from probe.tail import Point, Tail
 
 TIMEOUT_S: Final = 5.0
@@ -45,7 +46,7 @@ class Recovered:
 
 
 def recover(
-    folder: str | Path, broker: str, *, unit: str | None = None, timeout_s: float = TIMEOUT_S
+    folder: str | Path, broker: str, *, unit: str | None = None, keys: Keys | None = None, timeout_s: float = TIMEOUT_S
 ) -> list[Recovered]:
     """Publish and delete every journal in `folder` whose process is dead (of one `unit`, or of all), oldest first.
 
@@ -59,7 +60,7 @@ def recover(
         except OSError:  # its process lives, or somebody else is at it or done with it
             continue
         try:
-            answer = _recover_one(place, broker, unit, timeout_s)
+            answer = _recover_one(place, broker, keys, unit, timeout_s)
         finally:
             place.close()
         if answer is not None:
@@ -67,7 +68,7 @@ def recover(
     return found
 
 
-def _recover_one(place: Folder, broker: str, unit: str | None, timeout_s: float) -> Recovered | None:
+def _recover_one(place: Folder, broker: str, keys: Keys | None, unit: str | None, timeout_s: float) -> Recovered | None:
     try:
         segments, owner = place.segments()
     except JournalError as error:
@@ -79,7 +80,7 @@ def _recover_one(place: Folder, broker: str, unit: str | None, timeout_s: float)
             return None
         if unit is not None and owner.unit != unit:
             return None
-        answer = _publish(segments, owner, broker, time.monotonic() + timeout_s)
+        answer = _publish(segments, owner, broker, keys, time.monotonic() + timeout_s)
         if not answer.problem:
             place.remove()
         return answer
@@ -88,7 +89,7 @@ def _recover_one(place: Folder, broker: str, unit: str | None, timeout_s: float)
             segment.close()
 
 
-def _publish(segments: Sequence[Segment], owner: Owner, broker: str, deadline: float) -> Recovered:
+def _publish(segments: Sequence[Segment], owner: Owner, broker: str, keys: Keys | None, deadline: float) -> Recovered:
     """Say what is left of one incarnation, in its name, and that there will be no more."""
     last = segments[-1]
     point = Point((last.last or 0) + last.lost, last.head, last.lost, 0)
@@ -97,7 +98,7 @@ def _publish(segments: Sequence[Segment], owner: Owner, broker: str, deadline: f
     credit = 0
     final_sent = False
     context: zmq.Context[Any] = zmq.Context()
-    socket = open_socket(context)
+    socket = open_socket(context, keys)
     try:
         socket.connect(broker)
         socket.sndtimeo = max(0, int((deadline - time.monotonic()) * 1000))

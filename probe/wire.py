@@ -7,7 +7,7 @@ WireError.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from functools import lru_cache
 from types import NoneType
 from typing import Any, Final, NamedTuple, get_args, get_origin
@@ -105,7 +105,11 @@ class _Shape(NamedTuple):
 
 
 def _shape(kind: type[Any], word: str) -> _Shape:
-    return _Shape(kind, word, tuple(_Field(f.name, _checker(f.type), f.default) for f in fields(kind)))
+    return _Shape(kind, word, tuple(_Field(f.name, _checker(f.type), _default(f)) for f in fields(kind)))
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 _MESSAGES: Final = {kind.__name__.upper().encode(): _shape(kind, kind.__name__.upper()) for kind in get_args(m.Message)}

@@ -18,6 +18,7 @@ from broker.log import Entry
 from probe import message as m
 from probe import wire
 from probe.errors import WireError
+from probe.keys import Keys
 from runner.errors import BrokerFailed
 
 CREDIT_BYTES: Final = 8 * 1024 * 1024
@@ -32,7 +33,9 @@ class Listener:
     a second even if it is not: that is when a lost connection is taken up again. Not thread-safe.
     """
 
-    def __init__(self, endpoint: str, run: str, role: str = "runner", *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, endpoint: str, run: str, role: str = "runner", *, keys: Keys | None = None, timeout_s: float = 10.0
+    ) -> None:
         """Connect and wait for the broker's WELCOME. `role` is "runner", or "watcher" for one that sends no orders.
 
         Raises BrokerFailed if nobody answers within `timeout_s` or the broker refuses.
@@ -55,6 +58,8 @@ class Listener:
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = LINGER_MS
         self.socket.reconnect_ivl, self.socket.reconnect_ivl_max = 10, 200
+        if keys is not None:
+            keys.secure(self.socket)
         if endpoint.startswith("tcp:"):
             self.socket.ipv6 = "[" in endpoint
             self.socket.tcp_keepalive = 1

@@ -29,7 +29,13 @@ TYPES: dict[Any, str] = {
     dict[str, str]: "map of str",
     dict[str, object] | None: "map or nil",
 }
-DEFAULTS = {dataclasses.MISSING: "", "": '""', 0: "0", (): "[]", None: "nil"}
+DEFAULTS = {dataclasses.MISSING: "", "": '""', 0: "0", 1: "1", (): "[]", None: "nil"}
+
+
+def default_of(field: "dataclasses.Field[Any]") -> str:
+    if field.default_factory is dict:
+        return "{}"
+    return str(field.default).lower() if type(field.default) is bool else DEFAULTS[field.default]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -46,10 +52,7 @@ def test_the_version_is_the_one_that_is_spoken() -> None:
 def test_every_field_is_described_as_it_is(word: str) -> None:
     kind = (MESSAGES | ORDERS)[word]
     described = [tuple(cells[:3]) for cells in rows(SECTIONS[word].split("| counter |")[0])]
-    expected = [
-        (f.name, TYPES[f.type], "false" if f.default is False else DEFAULTS[f.default])
-        for f in dataclasses.fields(kind)
-    ]
+    expected = [(f.name, TYPES[f.type], default_of(f)) for f in dataclasses.fields(kind)]
     assert described == expected
 
 

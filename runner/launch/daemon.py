@@ -189,5 +189,5 @@ def private_endpoint(*, make: bool = True) -> Iterator[str]:
 
 def _plain(env: Mapping[str, str]) -> dict[str, str]:
     """`env` without what another run may have told this process."""
-    ours = {environment.BROKER, environment.RUN, environment.UNIT, environment.JOURNAL}
+    ours = {environment.BROKER, environment.RUN, environment.UNIT, environment.JOURNAL, environment.KEYS}
     return {name: value for name, value in env.items() if name not in ours}

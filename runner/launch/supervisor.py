@@ -34,7 +34,7 @@ def main(lease_fd: int | None) -> None:
     begun = start_first(sys.stdin.read())
     kin.adopt_orphans()
 
-    from probe import environment
+    from probe import environment, keys
     from probe.emitter import Unit
     from runner.launch.watch import Watch
     from runner.orders import SUPERVISOR
@@ -44,7 +44,7 @@ def main(lease_fd: int | None) -> None:
     def recover() -> "Sequence[Recovered]":
         from probe import recovery  # nobody needs it before the first unit has ended
 
-        return recovery.recover(told.journal, told.broker)
+        return recovery.recover(told.journal, told.broker, keys=keys.read(told.keys))
 
     voice = Unit(SUPERVISOR)
     watch = Watch(voice, recover, lease_fd, begun)
