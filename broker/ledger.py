@@ -88,6 +88,11 @@ class Ledger:
         """The account, made if there is none."""
         return self._accounts.setdefault((unit, incarnation), Account())
 
+    def finished(self, unit: str) -> bool:
+        """Whether the unit has had incarnations, and all of them have said FINAL."""
+        finals = [account.final is not None for (name, _), account in self._accounts.items() if name == unit]
+        return bool(finals) and all(finals)
+
     @property
     def unfinished(self) -> int:
         """How many incarnations have not said FINAL."""

@@ -24,7 +24,7 @@ SMALLEST_RECORD: typing.Final = 7
 RUNNER: typing.Final = "@runner"
 """Who is named in the log as the sender of commands."""
 MAX_KEPT_COMMANDS: typing.Final = 1024
-"""Commands kept for supervisors that have not come yet."""
+"""Commands kept for supervisors that are not there."""
 
 
 class Reply(Enum):
@@ -107,10 +107,9 @@ class Run:
         self.counters["commands"] += 1
 
     def keep_for(self, unit: str, frames: Sequence[bytes]) -> bool:
-        """Hold a COMMAND for a supervisor that has not said HELLO yet, as a runner need not wait for it. Whether it is
-        held; one that was here and left gets nothing."""
-        known = any(name == unit for name, _ in self.ledger)
-        if not unit.startswith("@") or known or len(self._kept) >= MAX_KEPT_COMMANDS:
+        """Hold a COMMAND for a supervisor that cannot be reached: it has not said HELLO yet, or its connection broke
+        and it will say HELLO again. Whether it is held; one that has said FINAL gets nothing."""
+        if not unit.startswith("@") or self.ledger.finished(unit) or len(self._kept) >= MAX_KEPT_COMMANDS:
             return False
         self._kept.append((unit, frames))
         return True

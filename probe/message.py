@@ -107,7 +107,7 @@ class Records:
 class Command:
     """The runner (or the user's stop) to the units named in `to` (empty: whoever is connected of the run). The body is
     one packed command, see below; the broker passes it on unread and keeps it in the log. One that names a supervisor
-    ("@...") that has not come yet waits for it. `at_ns` is the sender's CLOCK_MONOTONIC when it decided so, which
+    ("@...") that is not there waits for it. `at_ns` is the sender's CLOCK_MONOTONIC when it decided so, which
     whoever judges the log again needs to know (0: unknown)."""
 
     to: tuple[str, ...] = ()

@@ -314,6 +314,31 @@ def test_orders_for_a_supervisor_wait_until_it_comes(broker: BrokerProcess, runn
         supervisor.hears_nothing_before_pong()
 
 
+def test_orders_wait_for_a_supervisor_that_is_away_but_not_for_one_that_has_said_final(
+    broker: BrokerProcess, runner: Peer
+) -> None:
+    hello, order = m.Hello(m.VERSION, "agent", RUN, "@local", 1), wire.encode_order(m.Finish(5))
+    with Peer(broker.endpoint) as supervisor:
+        supervisor.say(hello)
+        supervisor.hear(m.Welcome)
+    send_until_it_has_left(runner, order)
+    with Peer(broker.endpoint) as supervisor:
+        supervisor.say(hello)
+        supervisor.hear(m.Welcome)
+        assert supervisor.hear_with_body(m.Command)[1] == order
+        supervisor.say(m.Final(0))
+        supervisor.hear(m.Ack)
+    assert "unroutable" not in runner.hears_nothing_before_pong()
+    send_until_it_has_left(runner, order)
+    assert runner.hears_nothing_before_pong()["unroutable"] == 1
+
+
+def send_until_it_has_left(runner: Peer, order: bytes) -> None:
+    """Orders to the supervisor, until the broker's transport has seen it hang up: the last one did not reach it."""
+    while runner.hears_nothing_before_pong()["peers"] > 1:
+        runner.say(m.Command(("@local",)), order)
+
+
 # --- who may what ---
 
 
