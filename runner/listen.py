@@ -7,6 +7,7 @@ Must not know what entries mean, nor who is waiting for them.
 import math
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -24,6 +25,8 @@ from runner.errors import BrokerFailed
 CREDIT_BYTES: Final = 8 * 1024 * 1024
 """How far the broker may send ahead; what a listener that is never asked holds at most."""
 LINGER_MS: Final = 200
+ASK_NS: Final = 1_000_000_000
+"""How often `ask` asks at most."""
 
 
 class Listener:
@@ -45,9 +48,18 @@ class Listener:
         """Byte of the log up to which entries were handed out."""
         self.log_end = log.START
         """Byte at which the log ended when the broker last said so."""
+        self.pong: m.Pong | None = None
+        """What the broker last said about itself and this run; see `ask`."""
+        self.heard_ns = time.monotonic_ns()
+        """When the broker last said anything, on CLOCK_MONOTONIC."""
         self._hello = m.Hello(m.VERSION, role, run, sdk="circuit-run")
         self._limit = 0
-        self._pong: m.Pong | None = None
+        self._asked_ns = 0
+        """The stamp of the last PING."""
+        self._asking = False
+        """Whether it is still to be answered."""
+        self._incidents_before: Counter[str] = Counter()
+        """What brokers had counted that have been restarted since."""
         self._stash: list[Entry] = []
         """Entries that came while we waited for something else."""
         self._held: list[list[bytes | memoryview]] = []
@@ -77,6 +89,12 @@ class Listener:
     def connected(self) -> bool:
         """Whether the broker has welcomed us on the present connection, as far as has been noticed."""
         return self._welcome
+
+    @property
+    def incidents(self) -> Counter[str]:
+        """What the broker has not let peers do, as far as it has told: "who: what" -> how often (docs/wire.md, PONG).
+        A broker that was restarted counts anew; what it had told before is in here too."""
+        return self._incidents_before + Counter(self.pong.incidents if self.pong else {})
 
     def receive(self, limit: int = 1000) -> list[Entry]:
         """The next entries, in order, without waiting. Whole frames are handed out, so there may be some more than
@@ -119,13 +137,18 @@ class Listener:
         else:
             self._held.append(frames)
 
+    def ask(self) -> None:
+        """Ask what the broker has counted, without waiting: `pong` is the answer once `receive` has met it. Harmless
+        when called often: the question goes out once a second, and not again before it is answered."""
+        if not self._asking and time.monotonic_ns() - self._asked_ns >= ASK_NS:
+            self._ping()
+
     def ping(self, timeout_s: float = 5.0) -> dict[str, int]:
         """What the broker has counted for this run (docs/wire.md, PONG). Raises BrokerFailed if it does not answer."""
-        self._pong = None
-        self._send(wire.encode(m.Ping(time.monotonic_ns())))
-        self._until(lambda: self._pong is not None, timeout_s)
-        assert self._pong is not None
-        return self._pong.counters
+        self._ping()
+        self._until(lambda: not self._asking, timeout_s)
+        assert self.pong is not None
+        return self.pong.counters
 
     def close(self) -> None:
         """Leave. Harmless when repeated."""
@@ -164,6 +187,11 @@ class Listener:
             if connected:
                 self._send(wire.encode(self._hello))
 
+    def _ping(self) -> None:
+        self._asked_ns, self._asking = time.monotonic_ns(), True
+        if self._welcome:
+            self._send(wire.encode(m.Ping(self._asked_ns)))
+
     def _send(self, frames: Sequence[bytes | memoryview]) -> None:
         try:
             self.socket.send_multipart(frames, zmq.NOBLOCK)
@@ -173,6 +201,7 @@ class Listener:
     # --- what the broker says ---
 
     def _take(self, frames: list[bytes]) -> list[Entry]:
+        self.heard_ns = time.monotonic_ns()
         try:
             message, body = wire.decode(frames)
         except WireError as error:
@@ -183,10 +212,12 @@ class Listener:
             case m.Welcome():
                 self._welcome = True
                 self._fetch()
+                if self._asking:  # the PING has met nobody
+                    self._ping()
                 while self._held:
                     self._send(self._held.pop(0))
             case m.Pong():
-                self._pong = message
+                self._pong(message)
             case m.Refused(why):
                 raise BrokerFailed(f"the broker at {self.endpoint} refuses: {why}")
             case m.Error(_, stranger=True):
@@ -195,6 +226,12 @@ class Listener:
             case m.Error(why):
                 raise BrokerFailed(f"the broker at {self.endpoint} did not understand: {why}")
         return []
+
+    def _pong(self, pong: m.Pong) -> None:
+        if self.pong is not None and sum(pong.incidents.values()) < sum(self.pong.incidents.values()):
+            self._incidents_before += Counter(self.pong.incidents)
+        self.pong = pong
+        self._asking &= pong.sent_ns != self._asked_ns
 
     def _records(self, records: m.Records, body: bytes) -> list[Entry]:
         self.log_end = records.end

@@ -3,9 +3,13 @@
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 import pytest
+import zmq
 from broker_process import RUN, BrokerProcess, Peer, records
 
 from broker import log
@@ -15,6 +19,8 @@ from probe import wire
 from runner import listen
 from runner.errors import BrokerFailed
 from runner.listen import Listener
+
+M = TypeVar("M")
 
 
 @pytest.fixture
@@ -34,6 +40,42 @@ def emit(unit: Peer, first: int, *steps: str) -> None:
     unit.emit(first, *steps)
     while unit.hear(m.Ack).below < first + len(steps):
         pass
+
+
+class FakeBroker:
+    """A broker's side of the wire that says what a test wants, once it has said WELCOME."""
+
+    def __init__(self) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self.endpoint = f"tcp://127.0.0.1:{self._socket.bind_to_random_port('tcp://127.0.0.1')}"
+        self._peer = b""
+        self._doorman = threading.Thread(target=self._welcome)
+
+    def _welcome(self) -> None:
+        self.hears(m.Hello)
+        self.says(m.Welcome(m.VERSION, 1, 0, 0))
+
+    def hears(self, kind: type[M]) -> M:
+        """The next message, which has to be a `kind`."""
+        if threading.current_thread() is not self._doorman:
+            self._doorman.join()
+        assert self._socket.poll(10_000), f"no {kind.__name__} came"
+        self._peer, *frames = self._socket.recv_multipart()
+        message, _ = wire.decode(frames)
+        assert isinstance(message, kind), f"expected {kind.__name__}, got {message}"
+        return message
+
+    def says(self, message: m.Message) -> None:
+        self._socket.send_multipart([self._peer, *wire.encode(message)])
+
+    def __enter__(self) -> Self:
+        self._doorman.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+        self._doorman.join()
+        self._context.destroy(0)
 
 
 def received(listener: Listener, count: int) -> list[Entry]:
@@ -93,6 +135,52 @@ def test_ping_gives_the_counters_and_keeps_the_entries_that_came_meanwhile(unit:
     counters = listener.ping()
     assert (counters["events"], counters["entries"], counters["incarnations"]) == (2, 2, 1)
     assert len(received(listener, 2)) == 2
+
+
+def test_a_question_does_not_wait_and_its_answer_is_there_when_it_has_come(unit: Peer, listener: Listener) -> None:
+    emit(unit, 1, "a", "b")
+    assert listener.pong is None
+    listener.ask()
+    assert len(received(listener, 2)) == 2
+    while listener.pong is None:
+        assert listener.wait(timeout_ms=10_000)
+        listener.receive()
+    assert listener.pong.counters["events"] == 2
+    assert listener.heard_ns > listener.pong.sent_ns
+
+
+def test_a_question_is_put_once_a_second_and_not_again_before_it_is_answered() -> None:
+    with FakeBroker() as fake, contextlib.closing(Listener(fake.endpoint, RUN)) as listener:
+        fake.hears(m.Fetch)
+        listener.ask()
+        stamp = fake.hears(m.Ping).sent_ns
+        listener.ask()
+        fake.says(m.Pong(stamp, 0, 0, {}, {"lab-3: unknown key": 2}))
+        assert listener.wait(timeout_ms=10_000)
+        listener.receive()
+        listener.ask()  # too early
+        listener.command(m.Sync())
+        assert fake.hears(m.Command).to == ()
+
+
+def test_incidents_that_a_broker_told_before_it_was_restarted_are_not_forgotten() -> None:
+    with FakeBroker() as fake, contextlib.closing(Listener(fake.endpoint, RUN)) as listener:
+        for counted in ({"a: x": 2}, {"a: x": 3, "b: y": 1}, {"a: x": 1}, {}):
+            fake.says(m.Pong(0, 0, 0, {}, counted))
+        while listener.pong is None or listener.pong.incidents:
+            assert listener.wait(timeout_ms=10_000)
+            listener.receive()
+    assert listener.incidents == {"a: x": 4, "b: y": 1}
+
+
+def test_a_question_that_met_no_broker_is_put_to_the_next_one(broker: BrokerProcess, listener: Listener) -> None:
+    broker.kill()
+    while listener.connected:
+        listener.wait(timeout_ms=10_000)
+        listener.receive()
+    listener.ask()
+    broker.restart()
+    assert listener.ping()["peers"] == 1
 
 
 def test_wait_wakes_for_other_descriptors_and_gives_up_in_time(listener: Listener) -> None:
