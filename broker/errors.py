@@ -2,6 +2,7 @@
 
 BrokerError
 ├── EndpointError    an address that makes no sense, is taken, or may not be opened
+├── KeyringError     a keyring that is not there, lies open to others, is damaged, or cannot be changed so
 └── LogError         a log that cannot be opened, written or read; `.offset` says where, `.torn` whether only the
                      last entry is incomplete
 """
@@ -13,6 +14,10 @@ class BrokerError(Exception):
 
 class EndpointError(BrokerError):
     """The broker cannot listen there."""
+
+
+class KeyringError(BrokerError):
+    """The keyring cannot be used, or not be changed in this way; the message names the file, and a damaged line."""
 
 
 class LogError(BrokerError):

@@ -24,6 +24,9 @@ MAGIC: Final = "circuit-keys"
 VERSION: Final = "1"
 _NAMES: Final = ("name", "broker", "public", "secret")
 _KEY_CHARS: Final = 40
+_Z85: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+_Z85_GROUP: Final = 5
+"""So many digits of base 85 are 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,9 @@ class Keys:
 
     def text(self) -> str:
         """What stands in a file of keys."""
-        pairs = [f"{name:<7} {getattr(self, name)}" for name in _NAMES]
-        return "\n".join([f"{MAGIC} {VERSION}", *pairs, ""])
+        name = self.name.replace("%", "%25").replace(" ", "%20")
+        words = zip(_NAMES, (name, self.broker, self.public, self.secret), strict=True)
+        return "\n".join([f"{MAGIC} {VERSION}", *(f"{what:<7} {word}" for what, word in words), ""])
 
 
 def read(told: str) -> Keys | None:
@@ -55,35 +59,62 @@ def read(told: str) -> Keys | None:
     """
     if not told:
         return None
-    if told.split(maxsplit=1)[0] == MAGIC:
-        return parse(told, "CIRCUIT_KEYS")
-    return parse(_private_text(Path(told)), told)
+    return parse(told, "CIRCUIT_KEYS") if told.split()[:1] == [MAGIC] else load(Path(told))
+
+
+def load(path: Path) -> Keys:
+    """The keys in a file. Raises KeysError, also for a file that others may read."""
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise KeysError(f"{path} can be read by others, and has a secret in it: chmod 600 {path}")
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise _no_keys(str(path)) from None
+    except (OSError, ValueError) as error:  # ValueError: no path at all
+        raise KeysError(f"cannot read keys from {str(path)!r} ({getattr(error, 'strerror', error)}); {_NEW}") from None
 
 
 def parse(text: str, where: str) -> Keys:
     """The keys in `text`; `where` names it in the KeysError that anything else raises."""
     words = text.split()
     if words[:2] != [MAGIC, VERSION]:
-        raise KeysError(f"{where} is no file of keys of version {VERSION}; make one with: circuit-run keys new NAME")
+        raise _no_keys(where)
     found = dict(zip(words[2::2], words[3::2], strict=False))
     if missing := [name for name in _NAMES if name not in found]:
-        raise KeysError(f"{where} has no {' and no '.join(missing)}; make it again with: circuit-run keys new NAME")
+        raise KeysError(f"{where} has no {' and no '.join(missing)} in it; {_NEW}")
     for name in _NAMES[1:]:
-        if len(found[name]) != _KEY_CHARS or not found[name].isascii():
-            raise KeysError(f"{where}: {name} is no key; expected {_KEY_CHARS} characters of Z85")
-    return Keys(*(found[name] for name in _NAMES))
+        if not is_key(found[name]):
+            raise KeysError(f"{where}: what stands behind {name!r} is no key of {_KEY_CHARS} characters; {_NEW}")
+    return Keys(
+        found["name"].replace("%20", " ").replace("%25", "%"), found["broker"], found["public"], found["secret"]
+    )
 
 
-def _private_text(path: Path) -> str:
-    try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise KeysError(f"{path} can be read by others; it has a secret in it: chmod 600 {path}")
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError as error:
-        raise KeysError(f"{path}: {error.strerror}; CIRCUIT_KEYS has to name a file of keys") from None
+def is_key(word: str) -> bool:
+    """Whether `word` is 32 bytes in Z85."""
+    return len(word) == _KEY_CHARS and all(
+        _is_group(word[at : at + _Z85_GROUP]) for at in range(0, _KEY_CHARS, _Z85_GROUP)
+    )
+
+
+def _is_group(digits: str) -> bool:
+    value = 0
+    for digit in digits:
+        if (place := _Z85.find(digit)) < 0:
+            return False
+        value = value * len(_Z85) + place
+    return value < 1 << 32
 
 
 def write(path: Path, keys: Keys) -> None:
     """Put `keys` into a new file that only its owner can read. Raises OSError."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(keys.text())
+
+
+_NEW: Final = "a file of keys is made by: circuit-run keys new NAME"
+
+
+def _no_keys(where: str) -> KeysError:
+    return KeysError(f"{where} is no file of keys of version {VERSION}; {_NEW}")
