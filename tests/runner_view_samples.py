@@ -138,6 +138,15 @@ HOSTS = replace(
     lost=12,
 )
 
+STRANGERS = replace(
+    RUNNING,
+    incidents=(
+        ("lab-3 (10.0.0.7): claims unit worker-1, which is another's", 1204),
+        ("10.0.0.9: unknown key", 12),
+        ("pid 4711: not msgpack: \x1b[31m", 1),
+    ),
+)
+
 CROWDED = replace(
     RUNNING,
     units=tuple(

@@ -15,6 +15,7 @@ from runner_view_samples import (
     NOW,
     RUNNING,
     STARTING,
+    STRANGERS,
     assert_same_screen,
     order,
     unit,
@@ -26,7 +27,7 @@ from runner.view.board import Board
 from runner.view.rows import Page, histogram, rows
 from runner.view.text import ALERT, GOOD, Line, plain
 
-BOARDS = {"starting": STARTING, "running": RUNNING, "hosts": HOSTS, "crowded": CROWDED}
+BOARDS = {"starting": STARTING, "running": RUNNING, "hosts": HOSTS, "crowded": CROWDED, "strangers": STRANGERS}
 
 
 def texts(board: Board, width: int = 79, height: int = 40, **more: object) -> list[str]:
@@ -125,6 +126,26 @@ def test_without_keys_the_last_line_names_none() -> None:
     assert texts(RUNNING, keys=False)[-1].endswith("Ctrl-C stops")
 
 
+def test_a_broker_that_is_away_or_silent_stands_where_the_phase_stood() -> None:
+    assert "no connection   12.4 s" in texts(replace(RUNNING, connected=False), 39)[0]
+    assert "no answer   12.4 s" in texts(replace(RUNNING, silent_s=3.1))[0]
+    assert "running   12.4 s" in texts(replace(RUNNING, silent_s=1.1))[0]
+
+
+def test_many_strangers_take_three_lines_of_the_board_and_more_of_the_page() -> None:
+    many = replace(RUNNING, incidents=tuple((f"10.0.0.{n}: unknown key", 100 - n) for n in range(60)))
+    board = [line for line in texts(many) if "refused" in line or "times" in line]
+    assert board[0] == "! refused  10.0.0.0: unknown key ×100"
+    assert board[3:] == ["… and 57 more, 3,933 times"]
+    (line,) = (line for line in texts(many, height=20) if "refused" in line)
+    assert line == "! refused  4,230 times; f shows whom"
+    page = texts(many, page=Page.FINDINGS)
+    assert len([line for line in page if line.startswith("! refused")]) == 11
+    assert page[2].startswith("✗ missing"), "findings come first"
+    nothing = replace(many, findings=(), finding_count=0)
+    assert texts(nothing, page=Page.FINDINGS)[2] == "No findings so far."
+
+
 def test_escape_sequences_and_markup_in_names_are_shown_not_obeyed() -> None:
     evil = unit("[red]w\x1b[2J", State.RUNNING, 1, "\x1b]0;x\x07step", 1)
     text = "\n".join(texts(replace(RUNNING, units=(evil,))))
@@ -202,6 +223,9 @@ def boards(draw: st.DrawFn) -> Board:
         events=draw(number),
         events_per_s=draw(st.floats(0, 1e9)),
         lost=draw(number),
+        incidents=tuple(draw(st.lists(st.tuples(words, number), max_size=6))),
+        connected=draw(st.booleans()),
+        silent_s=draw(st.floats(0, 1e6)),
         clock_errors=draw(st.dictionaries(words, number, max_size=2)),
     )
 

@@ -29,5 +29,8 @@ def command(
     target = session.attachable(endpoint, run, runs.resolve() if runs else folder.home())
     chosen = scenario.load(against) if against else target.scenario
     with view.choose(plain=plain) as screen:
-        session.watch(target, chosen, screen)
+        over = session.watch(target, chosen, screen)
+    if over:
+        see = f"; see it with: circuit-run show {target.run}" if target.folder is not None else ""
+        typer.echo(f"run {target.run} is over{see}")
     return 0

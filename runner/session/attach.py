@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probe import environment
-from runner.errors import UsageError
+from runner.errors import BrokerFailed, UsageError
 from runner.history import folder, origin
+from runner.history.folder import RunFolder
 from runner.listen import Listener
 from runner.scenario.model import Scenario
 from runner.session.intake import BATCH
@@ -21,6 +22,8 @@ from runner.view import Action, Screen
 
 ANSWER_S = 3.0
 """How long the broker may take to answer; whoever watches wants to see something."""
+GONE_NS = 30_000_000_000
+"""How long a broker may be away until it is taken to be gone: somebody may be starting it again by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,13 @@ class Target:
     endpoint: str
     run: str
     scenario: Scenario
+    folder: RunFolder | None = None
+    """Where it is kept, if it is a run of this machine."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the runner of the run has left it. Not known of a run that is kept elsewhere."""
+        return self.folder is not None and not self.folder.endpoint.exists()
 
 
 def attachable(endpoint: str | None, run: str | None, root: Path) -> Target:
@@ -46,29 +56,46 @@ def attachable(endpoint: str | None, run: str | None, root: Path) -> Target:
     newest = folder.find(run or folder.LATEST, root)
     if not newest.endpoint.exists():
         raise UsageError(f"run {newest.run} is over; see it with: circuit-run show {newest.run}")
-    return Target(newest.endpoint.read_text().strip(), newest.run, origin.scenario_of(newest))
+    return Target(newest.endpoint.read_text().strip(), newest.run, origin.scenario_of(newest), newest)
 
 
-def watch(target: Target, scenario: Scenario, screen: Screen) -> None:
-    """Show the run until it is over or the watcher has seen enough. Raises BrokerFailed if the broker is not there."""
+def watch(target: Target, scenario: Scenario, screen: Screen) -> bool:
+    """Show the run until it is over or the watcher has seen enough; whether it is over. While the broker is away the
+    picture stays.
+
+    Raises BrokerFailed if the broker is not there, or does not come back.
+    """
     started_ns = time.monotonic_ns()
     hindsight = Hindsight(scenario, started_ns)
     intake = hindsight.intake
-    picture = Picture(scenario, intake, started_ns)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
         listener = stack.enter_context(
             contextlib.closing(Listener(target.endpoint, target.run, role="watcher", timeout_s=ANSWER_S))
         )
+        picture = Picture(scenario, intake, listener, started_ns)
         others = [signals.fileno(), *([keys] if (keys := screen.fileno()) is not None else [])]
         while not intake.closed:
             now_ns = time.monotonic_ns()
+            if not listener.connected:
+                if target.over:
+                    break
+                _see_whether_gone(listener, target, now_ns)
+            listener.ask()
             screen.show(picture.take("watching", now_ns))
             listener.wait(others, FRAME_NS // 1_000_000)
             asked = screen.keys()
             if signals.taken() or Action.QUIT in asked:
-                return
+                return False
             for entry in listener.receive(BATCH):
                 hindsight.take(entry)
             intake.verifier.settle()
         screen.show(picture.take("done", time.monotonic_ns()))
+    return True
+
+
+def _see_whether_gone(listener: Listener, target: Target, now_ns: int) -> None:
+    if now_ns - listener.heard_ns < GONE_NS:
+        return
+    kept = f"; what came until then is kept: circuit-run verify {target.run}" if target.folder is not None else ""
+    raise BrokerFailed(f"the broker at {target.endpoint} has been away for {GONE_NS // 1_000_000_000} s{kept}")

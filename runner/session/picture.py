@@ -6,6 +6,7 @@ Belongs here: filling a `Board`. Must not know layout or terminals.
 from collections import deque
 from dataclasses import replace
 
+from runner.listen import Listener
 from runner.scenario.model import Scenario
 from runner.scenario.state import UnitStatus
 from runner.session.intake import Intake
@@ -16,14 +17,17 @@ FRAME_NS = 100_000_000
 """How often a picture is taken."""
 _RATE_WINDOW_NS = 2_000_000_000
 _SHOWN_FINDINGS = 50
+_SHOWN_INCIDENTS = 50
 
 
 class Picture:
-    """Takes pictures of one run. `started_ns` is the moment its elapsed time counts from."""
+    """Takes pictures of one run, whose broker `listener` listens to. `started_ns` is the moment its elapsed time counts
+    from."""
 
-    def __init__(self, scenario: Scenario, intake: Intake, started_ns: int) -> None:
+    def __init__(self, scenario: Scenario, intake: Intake, listener: Listener, started_ns: int) -> None:
         self._scenario = scenario
         self._intake = intake
+        self._listener = listener
         self._started_ns = started_ns
         self._history: deque[tuple[int, int]] = deque([(started_ns, 0)])
         self._expected = {c.name: c.instances.at_least for c in scenario.circuits if c.instances is not None}
@@ -52,6 +56,9 @@ class Picture:
             events=events,
             events_per_s=self._rate(events, now_ns),
             lost=verifier.lost_count,
+            incidents=tuple(self._listener.incidents.most_common(_SHOWN_INCIDENTS)),
+            connected=self._listener.connected,
+            silent_s=max(now_ns - self._listener.heard_ns, 0) / 1e9,
         )
 
     def _rate(self, events: int, now_ns: int) -> float:

@@ -82,7 +82,7 @@ class _Live:
         self._started_ns = time.monotonic_ns()
         lifecycle = Lifecycle(scenario, fabric.launcher)
         self._intake = Intake(scenario, lifecycle, self._past)
-        self._picture = Picture(scenario, self._intake, self._started_ns)
+        self._picture = Picture(scenario, self._intake, listener, self._started_ns)
         self._output = Output(scenario, folder.units) if verbose else None
         self._interrupted = False
         self._next_frame_ns = 0
@@ -172,6 +172,7 @@ class _Live:
             self._ask_for_watermarks(now_ns)
             self._see_whether_settled(now_ns)
         self._echo()
+        self._listener.ask()
         self._show(now_ns)
         self._listener.wait(self._woken_by, self._patience_ms(now_ns))
         self._obey_people()

@@ -34,5 +34,11 @@ class Board:
     """How many events are known to be lost."""
     over_budget: frozenset[str] = frozenset()
     """Circuits whose budget is broken as things stand."""
+    incidents: tuple[tuple[str, int], ...] = ()
+    """What the broker has not let somebody do, "who: what", and how often; the most frequent first."""
+    connected: bool = True
+    """Whether there is a connection to the broker."""
+    silent_s: float = 0.0
+    """How long the broker has not said anything; a second or so is nothing special."""
     clock_errors: dict[str, int] = field(default_factory=dict)
     """Host -> how far its stamps may be off, in nanoseconds, where it is not the runner's own."""

@@ -13,12 +13,13 @@ from runner.verifier.verdict import CircuitResult, Finding
 from runner.view.board import Board
 from runner.view.quantity import compact, count, duration, elapsed, plural
 from runner.view.text import ALERT, DIM, Line, Span, clean, fit, unit_tone, without_escapes
-from runner.view.words import glyph, subject
+from runner.view.words import connection, glyph, subject
 
 PROGRESS_S: Final = 5.0
 """Seconds of the run between two reports of progress."""
 
 _MOST_FINDINGS: Final = 50
+_MOST_INCIDENTS: Final = 50
 _MOST_CIRCUITS: Final = 5
 _LONGEST_OUTPUT: Final = 2_000
 
@@ -32,6 +33,9 @@ class Narrator:
         self._complete: dict[str, int] = {}
         self._findings: set[Finding] = set()
         self._told_all_findings = False
+        self._incidents: set[str] = set()
+        self._trouble = ""
+        self._away_since_s = 0.0
         self._next_progress_s = PROGRESS_S
 
     def tell(self, board: Board) -> list[Line]:
@@ -52,12 +56,17 @@ class Narrator:
         if board.phase != self._phase:
             self._phase = board.phase
             say(board.scenario, f"{board.phase}, {plural(len(board.units), 'unit')}")
+        if text := self._link(board):
+            say(board.scenario, text, ALERT if self._trouble else "")
         for circuit in board.circuits:
             for text in self._milestones(circuit, board.expected.get(circuit.name)):
                 say(circuit.name, text)
         for finding in board.findings:
             if text := self._told(finding):
                 say(finding.circuit or finding.unit or board.scenario, text, ALERT)
+        for what, number in board.incidents:
+            if text := self._refused(what, number):
+                say(board.scenario, text, ALERT)
         if board.elapsed_s >= self._next_progress_s:
             self._next_progress_s = board.elapsed_s + PROGRESS_S
             for circuit in sorted(board.circuits, key=_busy)[:_MOST_CIRCUITS]:
@@ -66,6 +75,16 @@ class Narrator:
             events = f"{plural(board.events, 'event')}, {count(round(board.events_per_s))} ev/s, {lost}"
             say(board.scenario, events, ALERT if board.lost else "")
         return lines
+
+    def _link(self, board: Board) -> str:
+        """That the broker is away, and that it is back."""
+        trouble, before = connection(board), self._trouble
+        self._trouble = trouble
+        if trouble and not before:
+            self._away_since_s = board.elapsed_s
+        if trouble:
+            return f"{trouble}: the broker is away" if trouble != before else ""
+        return f"the broker is back after {duration((board.elapsed_s - self._away_since_s) * 1e9)}" if before else ""
 
     def _milestones(self, circuit: CircuitResult, asked: int | None) -> list[str]:
         complete, before = circuit.instances.complete, self._complete.get(circuit.name, 0)
@@ -85,6 +104,14 @@ class Narrator:
             return "more findings than are told here; the summary counts them"
         self._findings.add(finding)
         return f"{glyph(finding)} {finding.cls.value}: {subject(finding)}"
+
+    def _refused(self, what: str, number: int) -> str:
+        if what in self._incidents or len(self._incidents) > _MOST_INCIDENTS:
+            return ""
+        self._incidents.add(what)
+        if len(self._incidents) > _MOST_INCIDENTS:
+            return "! refused: more than is told here; the summary counts them"
+        return f"! refused: {what}{f' ×{compact(number)}' if number > 1 else ''}"
 
 
 def output_line(unit: str, line: str) -> Line:

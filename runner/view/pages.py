@@ -1,13 +1,16 @@
-"""The pages beside the board: findings in full, and help.
+"""The pages beside the board: findings in full, and help; and the lines that both the board and a page have.
 
-Belongs here: how one finding is told on a line and in full, and what the keys do. Must not know terminals.
+Belongs here: how one finding is told on a line and in full, who was refused, and what the keys do. Must not know
+terminals.
 """
 
 from typing import Final
 
+from rich.cells import cell_len
+
 from runner.verifier.verdict import Finding
 from runner.view.board import Board
-from runner.view.quantity import plural
+from runner.view.quantity import compact, plural
 from runner.view.text import ALERT, DIM, STRONG, Line, Span, clean, fit, wrap
 from runner.view.words import glyph, subject
 
@@ -30,8 +33,35 @@ def finding_line(finding: Finding, width: int) -> Line:
     return Span(head, ALERT), Span(fit(subject(finding), width - len(head), middle=False))
 
 
+def incident_lines(board: Board, width: int, room: int) -> list[Line]:
+    """Whom the broker has refused what, one line each, and how often."""
+    if room <= 0 or not board.incidents:
+        return []
+    shown = board.incidents[: room - (len(board.incidents) > room)]
+    lines = [_incident_line(what, number, width) for what, number in shown]
+    if rest := board.incidents[len(shown) :]:
+        times = plural(sum(number for _, number in rest), "time")
+        text = f"… and {len(rest):,} more, {times}" if shown else f"! refused  {times}; f shows whom"
+        lines.append((Span(fit(text, width, middle=False), DIM if shown else ALERT),))
+    return lines
+
+
+def _incident_line(what: str, number: int, width: int) -> Line:
+    head = fit("! refused  ", min(width, 11))
+    times = f" ×{compact(number)}" if number > 1 else ""
+    text = clean(what)
+    room = max(width - len(head) - len(times), 0)
+    return Span(head, ALERT), Span(fit(text, min(room, cell_len(text)), middle=False)), Span(times[: width - len(head)])
+
+
 def findings_page(board: Board, width: int, room: int) -> list[Line]:
-    """The most telling findings with their explanation, as many as fit."""
+    """The most telling findings with their explanation, and who was refused, as many as fit."""
+    refused = incident_lines(board, width, min(len(board.incidents), max(room // 3, 1)))
+    found = _findings(board, width, room - len(refused) - bool(refused))
+    return [*found, (), *refused][:room] if refused else found
+
+
+def _findings(board: Board, width: int, room: int) -> list[Line]:
     if not board.findings:
         nothing: Line = (Span(fit("No findings so far.", width), DIM),)
         return [nothing][:room]
@@ -61,6 +91,7 @@ _HELP: Final = (
     ("DONE", "complete instances of a circuit, of those that the scenario asks for"),
     ("OPEN", "instances that are on their way and still in time"),
     ("p99", "99 of 100 were this fast or faster; the bars go from fast to slow"),
+    ("refused", "what the broker did not let somebody do; ×3: three times"),
     ("slowest", "the hop with the longest median"),
     ("unsure", "instances that lost evidence or clock error leaves undecided"),
 )

@@ -18,11 +18,11 @@ from runner.scenario.state import State, UnitStatus
 from runner.signals import signal_name
 from runner.verifier.verdict import CircuitResult, Hop, Latency
 from runner.view.board import Board
-from runner.view.pages import findings_lines, findings_page, help_page
+from runner.view.pages import findings_lines, findings_page, help_page, incident_lines
 from runner.view.quantity import NONE, ago, compact, count, duration, elapsed, plural
 from runner.view.table import Cell, Column, breadth, choose, most_telling, row, titles
 from runner.view.text import ALERT, DIM, PLAIN, STRONG, Line, Span, clean, columns, fit
-from runner.view.words import hop_names
+from runner.view.words import connection, hop_names
 
 WIDE: Final = 119
 """From this many cells on there is room for hosts, clock errors and wide histograms. The frame gets no wider: the eye
@@ -59,7 +59,9 @@ def rows(
 def _header(board: Board, width: int, behind_s: float | None) -> Line:
     clock = f"{elapsed(board.elapsed_s):>7}"
     paused = [] if behind_s is None else [Span(f"paused, {ago(int(behind_s * 1e9))} behind", ALERT), Span("   ")]
-    right = [*paused, Span(fit(clean(board.phase), 8, right=True)), Span(f"  {clock}", STRONG)]
+    trouble = connection(board)
+    state = Span(trouble, ALERT) if trouble else Span(fit(clean(board.phase), 8, right=True))
+    right = [*paused, state, Span(f"  {clock}", STRONG)]
     room = width - sum(cell_len(span.text) for span in right) - 1
     if room < 8:
         return (Span(fit(clean(board.scenario), width), STRONG),)
@@ -85,11 +87,15 @@ def _footer(board: Board, width: int, page: Page, *, paused: bool, keys: bool) -
 
 
 def _board(board: Board, width: int, room: int) -> list[Line]:
-    """Units, circuits and the first findings; each gets its room, the most telling part of it first."""
+    """Units, circuits, the first findings and strangers; each gets its room, the most telling part of it first."""
     circuits = len(board.circuits) + sum(len(circuit.hops) for circuit in board.circuits)
     circuits += 2 if circuits else 0
     units = len(board.units) + 1
     findings = min(len(board.findings), 3) + (board.finding_count > 3) + 1 if board.findings else 0
+    refused = min(len(board.incidents), 4) + 1 if board.incidents else 0
+    if units + circuits + findings + refused > room:
+        refused = min(refused, 2)
+    room -= refused
     if units + circuits + findings > room:
         findings = min(findings, max(room // 4, 2)) if findings else 0
         units = min(units, max(room - circuits - findings, room // 3))
@@ -98,6 +104,7 @@ def _board(board: Board, width: int, room: int) -> list[Line]:
         *_units(board, width, units),
         *_spaced(_circuits(board, width, circuits - 1)),
         *_spaced(findings_lines(board, width, findings - 1)),
+        *_spaced(incident_lines(board, width, refused - 1)),
     ]
 
 

@@ -1,12 +1,17 @@
-"""How a finding or a hop is called, wherever it is shown.
+"""How a finding, a hop or a connection is called, wherever it is shown.
 
 Belongs here: names made of values. Must not know layout.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from runner.verifier.verdict import Finding, Hop
+from runner.view.board import Board
 from runner.view.text import clean
+
+_SILENT_S: Final = 3.0
+"""A broker that is asked every second and says nothing for so long does not answer."""
 
 
 def glyph(finding: Finding) -> str:
@@ -19,6 +24,13 @@ def subject(finding: Finding) -> str:
     about_circuit = finding.key is None and finding.circuit is not None and finding.circuit in finding.message.split()
     message, name = clean(finding.message), clean(finding.key or ("" if about_circuit else finding.unit) or "")
     return message if name in message else f"{name}: {message}"
+
+
+def connection(board: Board) -> str:
+    """What is wrong between us and the broker, in two words; nothing if nothing is."""
+    if not board.connected:
+        return "no connection"
+    return "no answer" if board.silent_s >= _SILENT_S else ""
 
 
 def hop_names(hops: Sequence[Hop]) -> list[str]:
