@@ -145,7 +145,7 @@ class Place:
         done = subprocess.run(
             [COMMAND, *words],
             cwd=self.folder,
-            env=self._environment() | (env or {}),
+            env=self.environment() | (env or {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -161,7 +161,7 @@ class Place:
         process = subprocess.Popen(
             [COMMAND, *words],
             cwd=self.folder,
-            env=self._environment() | (env or {}),
+            env=self.environment() | (env or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -179,7 +179,7 @@ class Place:
     def terminal(self, *words: str | Path) -> Iterator[tuple[Living, Callable[[str], None]]]:
         """`circuit-run WORDS` on a terminal of its own; the second value presses keys."""
         ours, theirs = pty.openpty()
-        env = self._environment() | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
+        env = self.environment() | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
         env.pop("NO_COLOR", None)
         env.pop("CI", None)
         process = subprocess.Popen(
@@ -215,7 +215,8 @@ class Place:
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What commands here find in their environment."""
         ours = {"TMPDIR": str(self.temporary), "XDG_RUNTIME_DIR": str(self.temporary), "NO_COLOR": "1"}
         return {name: value for name, value in os.environ.items() if not name.startswith("CIRCUIT_")} | ours
 

@@ -1,0 +1,114 @@
+"""What a run will suffer: a function of its seed and nothing else, so that a run can be played again.
+
+Belongs here: who is struck, at which count, and which fault is planted. Must not know processes.
+"""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+UNITS: Final = ("first", "second", "third", "fourth")
+"""The chain, in order: each unit emits an event after the one before it has."""
+STEP: Final = "passed"
+EVENTS: Final = 100_000
+"""Of a whole run."""
+MAX_STALL_MS: Final = 150
+MAX_KILLS_OF_A_UNIT: Final = 3
+"""As often as the runner starts a unit again."""
+
+
+class Victim(StrEnum):
+    UNIT = "unit"
+    BROKER = "broker"
+    RUNNER = "runner"
+    WATCHER = "watcher"
+    STALL = "stall"
+    """The broker, stopped for a while and not killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """`victim` is struck when `unit` has emitted `count` events; 0: as soon as its process is there. A victim that is a
+    unit is that one."""
+
+    victim: Victim
+    unit: str
+    count: int
+    stall_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """A fault of the system under test: `unit` emits event `number` that many times."""
+
+    unit: str
+    number: int
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run. Event numbers of each unit go from 0 to `events` - 1."""
+
+    seed: int
+    events: int
+    """Of each unit."""
+    pause_every: int
+    """Units rest for a millisecond after so many events; 0: never."""
+    strikes: tuple[Strike, ...]
+    plant: Plant | None = None
+    verified: bool = False
+    """Whether the run is also judged again from its folder; one whose runner is killed always is."""
+
+    def copies(self, unit: str, number: int) -> int:
+        """How often `unit` emits event `number` unless it is killed."""
+        planted = self.plant is not None and (self.plant.unit, self.plant.number) == (unit, number)
+        return self.plant.copies if self.plant is not None and planted else 1
+
+    def most(self, unit: str) -> int:
+        """How often an event of `unit` may legally be seen: a life that is killed leaves one that the next repeats."""
+        return 1 + sum(strike.victim is Victim.UNIT and strike.unit == unit for strike in self.strikes)
+
+    @property
+    def kills_runner(self) -> bool:
+        return any(strike.victim is Victim.RUNNER for strike in self.strikes)
+
+
+def plan_of(seed: int, events: int = EVENTS) -> Plan:
+    """The plan of the run with this seed; `events` of all units together. Two kinds of victims at least."""
+    dice = random.Random(seed)
+    each = events // len(UNITS)
+    strikes = []
+    planted = dice.random() < 0.25
+    spared = dice.choice(UNITS) if planted else ""
+    kills = Counter[str]()
+    for _ in range(dice.randint(1, 4)):
+        unit = dice.choice([unit for unit in UNITS if unit != spared])
+        if kills[unit] < MAX_KILLS_OF_A_UNIT:
+            kills[unit] += 1
+            strikes.append(Strike(Victim.UNIT, unit, _moment(dice, each, at_start=0.1)))
+    others = [Victim.BROKER, Victim.BROKER, Victim.WATCHER, Victim.STALL]
+    for victim in dice.sample(others, dice.randint(1, 3)):
+        stall_ms = dice.randint(1, MAX_STALL_MS) if victim is Victim.STALL else 0
+        strikes.append(Strike(victim, dice.choice(UNITS), _moment(dice, each), stall_ms))
+    if dice.random() < 0.2:
+        strikes.append(Strike(Victim.RUNNER, dice.choice(UNITS), _moment(dice, each)))
+    pause_every = dice.choice((0, 50, 200))
+    verified = dice.random() < 0.25
+    most = 1 + kills[spared]
+    plant = Plant(spared, dice.randrange(each), dice.choice((0, most + 1, most + 2))) if planted else None
+    return Plan(seed, each, pause_every, tuple(strikes), plant, verified)
+
+
+def _moment(dice: random.Random, events: int, at_start: float = 0.0) -> int:
+    """A count at which to strike: anywhere, and a little more often near both ends, where things begin and end."""
+    lot = dice.random()
+    if lot < at_start:
+        return 0
+    if lot < 0.2:
+        return dice.randint(1, max(1, events // 100))
+    if lot < 0.3:
+        return events - dice.randint(0, events // 100)
+    return dice.randint(1, events)

@@ -1,0 +1,254 @@
+"""One run of a plan: a real `circuit-run` and its units, struck as the plan says, until all of it is over.
+
+Belongs here: processes, signals, folders. What came of it is judged in `judge`.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from broker import log
+from broker.errors import LogError
+from runner.errors import ExitCode
+from runner.history.folder import RunFolder
+from runner.launch import kin
+from tests.chaos import judge
+from tests.chaos.judge import Ended, Fault, Judged, Wrong
+from tests.chaos.plan import STEP, UNITS, Plan, Strike, Victim
+from tests.chaos.report import Played
+from tests.chaos.units import Tally
+from tests.scenarios import COMMAND, Place, poll
+
+LONGEST_S: Final = 90.0
+"""A run that takes longer hangs. The scenario itself gives up after 60 s."""
+LEAVING_S: Final = 10.0
+"""How long processes may take to end after the command has, or after its runner was killed. The contract is 2 s on a
+machine that has nothing else to do."""
+LOOK_S: Final = 0.0002
+"""How often the tally is looked at."""
+OUT: Final = "out"
+WATCHED: Final = "watched"
+"""Files in the folder of a run: what `circuit-run` and `circuit-run watch` printed."""
+
+
+def play(plan: Plan, folder: Path) -> Played:
+    """Run `plan` in `folder`, which must not exist yet and is kept."""
+    begin_s = time.monotonic()
+    write(plan, folder)
+    # not below the folder: the path of a socket must be short
+    with tempfile.TemporaryDirectory(prefix="circuit-") as temporary, _tally(folder) as tally:
+        place = Place(folder, Path(temporary))
+        played = Played(plan, folder)
+        try:
+            with _Run(place, tally, plan, played.struck) as run:
+                finished = run.strike_and_wait()
+            if not finished:
+                played.faults = [Fault(Wrong.BROKEN, f"still ran after {LONGEST_S:g} s: {_living(place)}")]
+            else:
+                ended = _ended(plan, place, tally, run)
+                played.faults = judge.faults(ended)
+            played.emitted = judge.emitted(plan, {unit: tally.lives(unit) for unit in UNITS})
+        finally:
+            place.clear()
+    played.seconds = time.monotonic() - begin_s
+    return played
+
+
+def write(plan: Plan, folder: Path) -> None:
+    """The scenario of `plan`, as a user has one."""
+    folder.mkdir(parents=True)
+    shutil.copy(Path(__file__).parent / "units.py", folder / "units.py")
+    copies = {plan.plant.unit: {plan.plant.number: plan.plant.copies}} if plan.plant is not None else {}
+    orders = {"units": UNITS, "events": plan.events, "step": STEP, "pause_every": plan.pause_every, "copies": copies}
+    (folder / "orders.json").write_text(json.dumps(orders))
+    units = [f'[units.{unit}]\nentrypoint = "units:work"\nrestart = "on-failure"\n' for unit in UNITS]
+    elements = [f'  {{ probe = "{unit}: {STEP}", times = "1..{plan.most(unit)}" }},' for unit in UNITS]
+    circuit = ["[circuits.chain]", f"instances = {plan.events}", "path = [", *elements, "]"]
+    text = '[scenario]\nname = "chaos"\ntimeout = "60s"\n\n' + "\n".join([*units, *circuit]) + "\n"
+    (folder / "circuit.toml").write_text(text)
+
+
+@contextlib.contextmanager
+def _tally(folder: Path) -> Iterator[Tally]:
+    with contextlib.closing(Tally(folder / "tally", UNITS)) as tally:
+        yield tally
+
+
+def _living(place: Place) -> str:
+    return "; ".join(f"{pid} {line}" for pid, line in place.processes().items()) or "nothing lives"
+
+
+# --- what becomes of it -----------------------------------------------------------------------------------------------
+
+
+def _ended(plan: Plan, place: Place, tally: Tally, run: "_Run") -> Ended:
+    """Gather everything about a run whose command has ended."""
+    runner_killed = run.code == -signal.SIGKILL
+    poll(lambda: not place.processes(), LEAVING_S)
+    kept = place.newest()
+    left = [*place.left(), *(f"journal {path.name}" for path in _listed(kept.journals))]
+    spoken, errors = _spoken(kept)
+    errors += _cries(place.folder, kept)
+    if run.watched not in (None, -signal.SIGKILL, ExitCode.PASSED, ExitCode.USAGE) and not runner_killed:
+        errors.append(f"circuit-run watch ended with {run.watched}; see {WATCHED}")
+    again = None
+    if (runner_killed or plan.verified) and kept.log.exists():
+        done = place.run("verify", kept.path, "--json", "again.json")
+        again = Judged(done.code, _json(place.folder / "again.json"))
+    lives = {unit: tally.lives(unit) for unit in UNITS}
+    live = Judged(run.code, _json(kept.result))
+    return Ended(plan, lives, spoken, live, again, runner_killed, left, errors)
+
+
+def _spoken(kept: RunFolder) -> tuple[list[judge.Spoken], list[str]]:
+    """What the log has; and what is wrong with the log itself."""
+    if not kept.log.exists():
+        return [], []
+    try:
+        return judge.spoken_in(log.scan(kept.log)), []
+    except LogError as error:
+        return [], [f"a log that cannot be read: {error}"]
+
+
+def _cries(folder: Path, kept: RunFolder) -> list[str]:
+    """Tracebacks in what our own processes printed; units print nothing that is no error."""
+    ours = [folder / OUT, folder / WATCHED, *kept.path.glob("*.err"), *kept.units.glob("*.err")]
+    return [f"a traceback in {path.name}" for path in ours if path.exists() and b"Traceback" in path.read_bytes()]
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _json(path: Path) -> dict[str, object] | None:
+    with contextlib.suppress(OSError, ValueError):
+        found: dict[str, object] = json.loads(path.read_text())
+        return found
+    return None
+
+
+# --- while it runs ----------------------------------------------------------------------------------------------------
+
+
+class _Run:
+    """The command, a watcher beside it if one is to be killed, and who was struck already."""
+
+    def __init__(self, place: Place, tally: Tally, plan: Plan, struck: Counter[Victim]) -> None:
+        self._place = place
+        self._tally = tally
+        self._due = list(plan.strikes)
+        self._struck = struck
+        self._dead: set[int] = set()
+        """Victims: the next life has another pid."""
+        self._watcher: subprocess.Popen[bytes] | None = None
+        self._wants_watcher = any(strike.victim is Victim.WATCHER for strike in plan.strikes)
+        self.code = 0
+        self.watched: int | None = None
+        """What the watcher ended with; None: there was none, or it lives."""
+        with (place.folder / OUT).open("wb") as out:
+            self._runner = self._start(out, ".", "--plain")
+
+    def __enter__(self) -> "_Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (self._runner, self._watcher):
+            if process is not None:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+
+    def strike_and_wait(self) -> bool:
+        """Strike when it is time, until the command has ended; whether it did so in time."""
+        until_s = time.monotonic() + LONGEST_S
+        while self._runner.poll() is None:
+            if time.monotonic() > until_s:
+                return False
+            self._watch_along()
+            self._due = [strike for strike in self._due if not (self._is_due(strike) and self._strike(strike))]
+            time.sleep(LOOK_S if self._due else 0.01)
+        self.code = self._runner.returncode
+        if self._watcher is not None:  # it sees the end of the run, or is a leftover
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.watched = self._watcher.wait(LEAVING_S)
+        return True
+
+    def _watch_along(self) -> None:
+        if self._wants_watcher and (self._place.newest().endpoint).exists():
+            self._wants_watcher = False
+            with (self._place.folder / WATCHED).open("wb") as out:
+                self._watcher = self._start(out, "watch", "--plain")
+
+    def _is_due(self, strike: Strike) -> bool:
+        return not strike.count or self._tally.done(strike.unit) >= strike.count
+
+    def _strike(self, strike: Strike) -> bool:
+        """Find the victim and strike it. False: it is not there (yet)."""
+        pid = self._find(strike)
+        if not pid or pid in self._dead:
+            return False
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return False
+        try:
+            if not _is_alive(pid) or not self._is_ours(pid):
+                return False
+            if strike.victim is Victim.STALL:
+                signal.pidfd_send_signal(handle, signal.SIGSTOP)
+                time.sleep(strike.stall_ms / 1000)
+                signal.pidfd_send_signal(handle, signal.SIGCONT)
+            else:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                self._dead.add(pid)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(handle)
+        self._struck[strike.victim] += 1
+        return True
+
+    def _find(self, strike: Strike) -> int:
+        match strike.victim:
+            case Victim.RUNNER:
+                return self._runner.pid
+            case Victim.WATCHER:
+                return self._watcher.pid if self._watcher is not None else 0
+            case Victim.BROKER | Victim.STALL:
+                return next((pid for pid in kin.children(self._runner.pid) if " -m broker " in kin.title(pid)), 0)
+            case Victim.UNIT if strike.count:
+                return self._tally.pid(strike.unit)
+            case Victim.UNIT:
+                processes = kin.descendants(self._runner.pid)
+                return next((pid for pid in processes if kin.variable(pid, "CIRCUIT_UNIT") == strike.unit), 0)
+
+    def _is_ours(self, pid: int) -> bool:
+        return pid in (self._runner.pid, self._watcher and self._watcher.pid) or (
+            kin.variable(pid, "TMPDIR") == str(self._place.temporary)
+        )
+
+    def _start(self, out: BinaryIO, *words: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [COMMAND, *words],
+            cwd=self._place.folder,
+            env=self._place.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether it runs: one that has ended and waits to be noticed does not."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
