@@ -70,7 +70,9 @@ class Errand(Protocol):
         """When to come back though nobody calls, on the monotonic clock."""
         ...
 
-    def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None: ...
+    def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None:
+        """Called in every turn until there are `sockets`."""
+        ...
 
     def turn(self, ready: set[Any]) -> bool:
         """Do what there is to do; `ready` has the sockets that have something. True if it sent events."""
@@ -145,7 +147,7 @@ class Courier(threading.Thread):
                 restless = spoke | {errand for errand in errands if not errand.done.is_set() and not errand.doze()}
                 if spoke:
                     self._alarm.wait(PACE_MS)
-                elif not self._owners and self._ends():
+                elif not self._owners and not self._timers and self._ends():
                     return
         finally:
             context.destroy(LINGER_MS)

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from probe import clock, environment, keys
+from probe import clock, environment
 from probe.barrier import pass_barrier, pass_barrier_async, wait_for, wait_for_async
 from probe.environment import Environment
 from probe.errors import JournalError, warn
@@ -171,7 +171,7 @@ class Unit(Recorder):
                 journal = _new_journal(settings.journal, owner)
                 self.incarnation, self.refused = owner.incarnation, ""
                 self.rounds.clear()
-                self._link = Link(self, journal, settings.broker, keys.read(settings.keys))
+                self._link = Link(self, journal, settings.broker, settings.keys)
                 self._open_journal(journal, self._link.wake)
                 self._link.enlist()
             except BaseException as error:

@@ -59,7 +59,16 @@ def read(told: str) -> Keys | None:
     """
     if not told:
         return None
-    return parse(told, "CIRCUIT_KEYS") if told.split()[:1] == [MAGIC] else load(Path(told))
+    return parse(told, "CIRCUIT_KEYS") if _is_text(told) else load(Path(told))
+
+
+def anchored(told: str) -> str:
+    """`told` as `read` takes it, and still the same when the process goes to another folder."""
+    return told if not told or _is_text(told) else os.path.abspath(told)
+
+
+def _is_text(told: str) -> bool:
+    return told.split()[:1] == [MAGIC]
 
 
 def load(path: Path) -> Keys:

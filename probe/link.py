@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from probe import handshake, keys, wire
 from probe import message as m
-from probe import wire
 from probe.courier import LINGER_MS, SDK, Courier, open_socket
-from probe.errors import WireError, warn
+from probe.errors import KeysError, WireError, warn
 from probe.journal import Journal
-from probe.keys import Keys
 from probe.tail import Point, Tail
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 RETRY_S: Final = 1.0
 """How often a journal that could not grow is tried again."""
+KNOCK_S: Final = 5.0
+"""How often a broker that does not let us in is tried again: each time it counts one more that it refused."""
 TURN_MESSAGES: Final = 64
 """Messages of one unit that are handled before the next unit has its turn."""
 
@@ -46,11 +47,16 @@ class Speaker(Protocol):
 class Link:
     """One incarnation's connection. All but what stands under "for any thread" is for the courier's thread."""
 
-    def __init__(self, unit: Speaker, journal: Journal, broker: str, keys: Keys | None = None) -> None:
+    def __init__(self, unit: Speaker, journal: Journal, broker: str, told_keys: str = "") -> None:
+        """`told_keys` is the value of CIRCUIT_KEYS."""
         self._unit = unit
         self._journal = journal
         self._broker = broker
-        self._keys = keys
+        self._told_keys = keys.anchored(told_keys)
+        self._handshakes = handshake.Handshakes(None)
+        self._knock_s = 0.0
+        """When to try again to get in, on the monotonic clock; 0: we are not kept out."""
+        self._complained = False
         self._tail = Tail(journal.segments)
         self._courier: Courier | None = None
         self._socket: zmq.Socket[bytes] | None = None
@@ -99,13 +105,40 @@ class Link:
     # --- for the courier ---
 
     def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None:
+        """Connect; without effect while there are no keys to do it with."""
+        if time.monotonic() < self._knock_s:
+            return
         import zmq
 
-        self._socket = open_socket(context, self._keys)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        try:
+            ours = keys.read(self._told_keys)
+        except KeysError as error:
+            self._kept_out(str(error))
+            return
+        self._knock_s = 0.0
+        self._handshakes = handshake.Handshakes(ours)
+        self._socket = open_socket(context, ours)
+        self._socket.ipv6 = "[" in self._broker
+        self._monitor = self._socket.get_monitor_socket(handshake.MONITORED)
         self._socket.connect(self._broker)  # not before somebody watches
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
+
+    def _kept_out(self, why: str) -> None:
+        """The broker does not let us in. Whatever is emitted goes on into the journal, and we knock again later."""
+        self._knock_s = time.monotonic() + KNOCK_S
+        if not self._complained:
+            self._complained = True
+            warn(
+                f"unit {self._journal.owner.unit!r} does not get into the broker at {self._broker}: {why}. "
+                "Its events are kept in its journal, and it goes on trying"
+            )
+
+    def _knock(self) -> None:
+        """Try again to get in, if it is time; ZeroMQ itself has given up."""
+        if self._knock_s and self._socket is not None and time.monotonic() >= self._knock_s:
+            self._knock_s = 0.0
+            self._socket.connect(self._broker)
 
     def fail(self, why: str) -> None:
         """It cannot go on. The journal stays for a supervisor."""
@@ -135,16 +168,18 @@ class Link:
     @property
     def over(self) -> bool:
         """Whether there is nothing left to do, or no time left to do it in."""
-        return self._final_acked or (
-            self._final_point is not None and (bool(self._unit.refused) or time.monotonic() >= self._deadline_s)
-        )
+        if self._final_acked or self._final_point is None:
+            return self._final_acked
+        return bool(self._unit.refused) or self._knock_s > 0 or time.monotonic() >= self._deadline_s
 
     @property
     def timer_s(self) -> float | None:
         """When something has to be done though nobody rings, on the monotonic clock."""
         if self._final_point is not None:
             return self._deadline_s
-        return time.monotonic() + RETRY_S if self._journal.why_full else None
+        if self._journal.why_full:
+            return time.monotonic() + RETRY_S
+        return self._knock_s or None
 
     def doze(self) -> bool:
         """Let the next event ring the alarm, if it could be sent at all. False: there is something to do already."""
@@ -158,21 +193,26 @@ class Link:
             self._watch()
         if self._socket in ready:
             self._listen()
+        self._knock()
         spoke = self._speak()
         self._prepare()
         return spoke
 
     def _watch(self) -> None:
-        """Take what the monitor says: a connection is there, or it is gone."""
-        import zmq
-
+        """Take what the monitor says: a connection is there, it is gone, or there will be none."""
         assert self._monitor is not None
+        assert self._socket is not None
         while self._monitor.poll(0):
-            (event,) = struct.unpack_from("=H", self._monitor.recv())
+            event, value = struct.unpack("=Hi", self._monitor.recv())
             self._monitor.recv()  # the address
-            self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._connected = event == handshake.SUCCEEDED
             self._said_hello = False
             self._credit = 0
+            if self._connected:
+                self._complained = False
+            if why := self._handshakes.judge(event, value):
+                self._kept_out(why)
+                self._socket.disconnect(self._broker)  # else it would go on by itself, or hold on to what is dead
 
     def _listen(self) -> None:
         """Take what the broker says."""
