@@ -42,7 +42,9 @@ RESULT = Result(
     pairs=Pairs(100, ("a",), (), ("b",)),
     required=Required((("worker", "worker-ready"),), ()),
     findings=(Finding(FindingClass.MISSING, "gone", "order", "order-17", "worker", "row-written", 5, ("last",)),),
-    evidence=Evidence(412, 410, 3, 1, (Lost("worker", 7, 3, 4, "bound"),)),
+    evidence=Evidence(
+        412, 410, 3, 1, (Lost("worker", 7, 3, 4, "bound"),), incidents={"lab-3: unknown key": 2}, broker_restarts=1
+    ),
     notes=("n",),
 )
 

@@ -259,6 +259,18 @@ def test_a_run_whose_runner_was_killed_leaves_nothing_running_and_can_still_be_j
             path.unlink()
 
 
+def test_what_only_the_broker_of_the_run_counted_is_kept(
+    shared: Place, recorded: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    copy = RunFolder(shutil.copytree(folder_of(shared, recorded["passed"]).path, tmp_path / "copy"))
+    result = json.loads(copy.result.read_text())
+    counted = {"duplicates_dropped": 7, "incidents": {"lab-3: unknown key": 12}, "broker_restarts": 1}
+    result["evidence"] |= counted
+    copy.result.write_text(json.dumps(result))
+    assert judged_again(shared, copy)["evidence"].items() >= counted.items()
+    assert "lab-3: unknown key ×12" in shared.run("verify", copy.path, expect=0).out
+
+
 @pytest.mark.parametrize(("rest", "at"), [(-7, r"[\d,]+"), (0, "0")])
 def test_a_run_whose_log_is_torn_or_empty_is_never_a_pass_and_says_so(
     shared: Place, recorded: dict[str, dict[str, Any]], tmp_path: Path, rest: int, at: str

@@ -26,7 +26,7 @@ from runner.session import afterwards, older
 from runner.session.intake import Intake, calm_collector
 from runner.session.outcome import Outcome
 from runner.session.picture import statuses_of
-from runner.verifier.verdict import Result, Verdict
+from runner.verifier.verdict import Evidence, Result, Verdict
 
 
 class Hindsight:
@@ -95,8 +95,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         duration_s=before.duration_s if before is not None else 0.0,
         statuses=statuses_of(intake),
         findings=intake.lifecycle.findings(),
-        recovered=intake.recovered,
-        duplicates_dropped=before.evidence.duplicates_dropped if before is not None else 0,
+        counted=replace(before.evidence if before is not None else Evidence(), recovered=intake.recovered),
         notes=(*scenario.notes, *intake.notes(), *cut),
     )
     if scenario.legacy is not None:

@@ -26,7 +26,7 @@ from runner.session.outcome import Outcome
 from runner.session.output import Output
 from runner.session.picture import FRAME_NS, Picture, statuses_of
 from runner.signals import Signals
-from runner.verifier.verdict import Finding, FindingClass, Result
+from runner.verifier.verdict import Evidence, Finding, FindingClass, Result
 from runner.view import Action, Screen
 
 SYNC_NS = 20_000_000
@@ -149,8 +149,11 @@ class _Live:
             duration_s=(now_ns - self._started_ns) / 1e9,
             statuses=statuses_of(self._intake),
             findings=(*findings, *self._intake.lifecycle.findings(), *leftovers),
-            recovered=self._intake.recovered,
-            duplicates_dropped=counters.get("duplicates", 0),
+            counted=Evidence(
+                recovered=self._intake.recovered,
+                duplicates_dropped=counters.get("duplicates", 0),
+                incidents=dict(self._listener.incidents.most_common()),
+            ),
             notes=(*self._scenario.notes, *self._intake.notes()),
         )
 

@@ -151,6 +151,10 @@ class Evidence:
     lost: tuple[Lost, ...] = ()
     malformed: int = 0
     """Records that were no records; ignored."""
+    incidents: dict[str, int] = field(default_factory=dict)
+    """What the broker has not let peers do: "who: what" -> how often, the most frequent first."""
+    broker_restarts: int = 0
+    """How often the broker died and was started again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ passed it (see `gathering`).
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ from runner.verifier.verdict import (
 )
 from runner.verifier.watermarks import Watermarks
 
+_NOTHING_COUNTED: Final = Evidence()
 SETTLE_AFTER: Final = 262_144
 """Events after which the verifier settles by itself, should nobody ask it to (a recording that is read back)."""
 _EXCEPTION: Final = int(Kind.EXCEPTION)
@@ -362,14 +364,13 @@ class Verifier:
         """The `expect` and `ready` probes of all units."""
         return goals.required(self._scenario, self.has_seen)
 
-    def evidence(self, *, recovered: int = 0, duplicates_dropped: int = 0) -> Evidence:
-        """The books; what the broker counted is passed in."""
+    def evidence(self, counted: Evidence = _NOTHING_COUNTED) -> Evidence:
+        """The books: `counted`, which says what others have counted, with all that is counted here."""
         received = sum(member.events for member in self._members.values())
-        return Evidence(
+        return replace(
+            counted,
             emitted=received + self.lost_count,
             received=received,
-            recovered=recovered,
-            duplicates_dropped=duplicates_dropped,
             lost=tuple(self._losses.ranges),
             malformed=sum(member.malformed for member in self._members.values()),
         )
@@ -381,11 +382,10 @@ class Verifier:
         duration_s: float,
         statuses: Iterable[UnitStatus],
         findings: Iterable[Finding] = (),
-        recovered: int = 0,
-        duplicates_dropped: int = 0,
+        counted: Evidence = _NOTHING_COUNTED,
         notes: Iterable[str] = (),
     ) -> Result:
-        """Everything about the run. `findings` and `notes` are those of other parts."""
+        """Everything about the run. `findings`, `counted` and `notes` are those of other parts."""
         by_name = {status.name: status for status in statuses}
         everything = in_order([*findings, *self.findings(by_name)])
         circuits = self.circuits()
@@ -405,6 +405,6 @@ class Verifier:
             pairs=self.pairs(),
             required=self.required(),
             findings=everything,
-            evidence=self.evidence(recovered=recovered, duplicates_dropped=duplicates_dropped),
+            evidence=self.evidence(counted),
             notes=(*notes, *self._notes(circuits)),
         )

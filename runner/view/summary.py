@@ -6,7 +6,7 @@ it is kept.
 """
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -33,6 +33,8 @@ _ENDS: Final = (FindingClass.UNIT_FAILED, FindingClass.NOT_READY, FindingClass.C
 """What is explained by the output of a process: its end is the most telling part."""
 _CIRCUITS: Final = 12
 _RANGES: Final = 3
+_REFUSED: Final = 5
+"""So many strangers are named."""
 _LABEL: Final = 20
 
 
@@ -240,6 +242,8 @@ def _facts(result: Result, about: Summary, width: int) -> list[Line]:
         lines += _labelled("pairs", text, label, width)
     for number, (text, tone) in enumerate(_evidence(result)):
         lines += _labelled("" if number else "evidence", text, label, width, tone)
+    for number, text in enumerate(_refused(result.evidence.incidents)):
+        lines += _labelled("" if number else "refused", text, label, width)
     for note in result.notes:
         lines += _labelled("note", clean(note), label, width)
     if about.folder:
@@ -344,3 +348,13 @@ def _evidence(result: Result) -> Iterable[tuple[str, str]]:
         yield f"lost: {clean(gap.unit)}, {numbers} ({clean(gap.why)})", ALERT
     if len(evidence.lost) > _RANGES:
         yield f"lost: {plural(len(evidence.lost) - _RANGES, 'range')} more", ALERT
+
+
+def _refused(incidents: Mapping[str, int]) -> Iterable[str]:
+    """Whom the broker has not let in, or not let do something, and how often."""
+    listed = list(incidents.items())
+    for what, number in listed[:_REFUSED]:
+        yield clean(what) + (f" ×{number:,}" if number > 1 else "")
+    if rest := listed[_REFUSED:]:
+        times = plural(sum(number for _, number in rest), "time")
+        yield f"and {len(rest):,} more, {times}: result.json names them"
