@@ -11,6 +11,8 @@ import typer
 from runner.errors import BrokerFailed, ExitCode, SupervisorFailed, UsageError
 
 if TYPE_CHECKING:
+    from runner.history.folder import RunFolder
+    from runner.launch.audit import Audit
     from runner.scenario.model import Scenario
     from runner.session import Outcome
 
@@ -71,6 +73,7 @@ def run_all(
 ) -> int:
     """Run `scenarios` in order, each as often as it says; returns the exit code of all together."""
     from runner.history import folder
+    from runner.launch.audit import Audit
     from runner.launch.fabric import Fabric
     from runner.signals import Signals
 
@@ -82,18 +85,22 @@ def run_all(
     with Signals() as signals:  # held until a run is kept, so that no folder stays without its result
         for scenario in (each for each in scenarios for _ in range(each.repeat)):
             kept = folder.create(root, scenario.name)
-            with Fabric(scenario, kept.path, kept.run) as fabric:
-                from runner import session, view  # takes as long as the fabric takes to come up
-                from runner.history.keep import keep
+            name = kept.run if runs is None else shlex.quote(str(kept.path))
+            audit = Audit(kept.run, kept.journals, name)
+            try:
+                with Fabric(scenario, kept.path, kept.run) as fabric:
+                    audit.must_go(Path(fabric.endpoint.removeprefix("ipc://")).parent)
+                    from runner import session, view  # takes as long as the fabric takes to come up
+                    from runner.history.keep import keep
 
-                try:
                     with view.choose(plain=plain, quiet=quiet or to_stdout) as screen:
                         outcome = session.run(scenario, kept, fabric, screen, signals, verbose=verbose)
-                except (BrokerFailed, SupervisorFailed) as error:
-                    if not kept.log.exists():
-                        raise
-                    again = f"circuit-run verify {kept.run if runs is None else shlex.quote(str(kept.path))}"
-                    raise type(error)(f"{error}\nwhat came until then is kept: {again}") from error
+            except (BrokerFailed, SupervisorFailed) as error:
+                raise type(error)("\n".join([str(error), *_what_is_left(kept, audit, name)])) from error
+            except BaseException:
+                audit.over()
+                raise
+            outcome = outcome.audited(audit.over())
             keep(root, kept, outcome.result)
             outcomes.append(outcome)
             if scenario.legacy is not None and scenario.legacy.save_resume:
@@ -106,6 +113,14 @@ def run_all(
     if json is not None:
         write_json(json, outcomes)
     return exit_code(outcomes, inconclusive)
+
+
+def _what_is_left(kept: "RunFolder", audit: "Audit", name: str) -> list[str]:
+    """For a run that has no result, in lines: what was left behind, and how to judge what is kept."""
+    lines = [left.sentence for left in audit.over()]
+    if kept.log.exists():
+        lines.append(f"what came until then is kept: circuit-run verify {name}")
+    return lines
 
 
 def exit_code(outcomes: Sequence["Outcome"], inconclusive: Inconclusive | None) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from runner.launch import kin
 from runner.launch.local import Place, user_environment
 from runner.scenario.model import Callback, Scenario
 
@@ -81,6 +82,7 @@ class Callee:
         self._err = place.folder / f"{name}.err"
         ours, self._requests = os.pipe()
         self._replies, theirs = os.pipe()
+        self._tie = kin.Tie()
         try:
             with (place.folder / f"{name}.out").open("ab") as out, self._err.open("ab") as err:
                 self._process = subprocess.Popen(
@@ -90,9 +92,10 @@ class Callee:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    pass_fds=(ours, theirs),
+                    pass_fds=(ours, theirs, *self._tie.inherited),
                     start_new_session=True,
                 )
+            self._tie.bind(self._process.pid)
         finally:
             os.close(ours)
             os.close(theirs)
@@ -106,6 +109,7 @@ class Callee:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
         self._kill()
+        self._tie.close()
         os.close(self._replies)
 
     def ask(self, request: Mapping[str, Any], timeout_s: float, meanwhile: Meanwhile) -> dict[str, Any]:

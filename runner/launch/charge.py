@@ -41,6 +41,8 @@ class Charge:
     err: str
     err_offset: int
     """Where this life's standard error begins in the file."""
+    tie: kin.Tie
+    """What ends it when we are killed."""
     code: int | None = None
     """How it ended, as in `subprocess`; None: it runs."""
     told_s: float | None = None
@@ -125,6 +127,7 @@ def start(order: "Start") -> Charge:
                 file.write(b"--- started again ---\n")
                 file.flush()
         err_offset = err.tell()  # now: the process shares the position
+        tie = kin.Tie()
         try:
             popen = subprocess.Popen(
                 order.argv,
@@ -133,12 +136,15 @@ def start(order: "Start") -> Charge:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                pass_fds=tie.inherited,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
+            tie.close()
             raise NotStarted(_why_not(error, order)) from None
+        tie.bind(popen.pid)
         popen.returncode = 0  # reaped by the supervisor, which waits for every child at once
-        return Charge(order.unit, popen.pid, order.err, err_offset)
+        return Charge(order.unit, popen.pid, order.err, err_offset, tie)
 
 
 def _why_not(error: OSError | ValueError, order: "Start") -> str:

@@ -1,24 +1,108 @@
 """Which processes belong to whom, as the system tells it.
 
-Belongs here: reading the process tree and signalling a part of it. Must not know units' rules or the bus. Where there
-is no /proc (macOS) only a process group can be seen; what left its group is then not found.
+Belongs here: reading the process tree, signalling a part of it, and tying a part of it to our own life. Must not know
+units' rules or the bus. Where there is no /proc (macOS) only a process group can be seen; what left its group is then
+not found, and nothing ends because we do.
 """
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
-def adopt_orphans() -> None:
+class Tie:
+    """Ties one process group to us: when we end, by SIGKILL too, the kernel kills the group (Linux; elsewhere nothing).
+
+    A pipe whose writing end only we hold; the kernel signals the owner of a reading end when the last writer is gone.
+    A parent-death signal would take a loader in between, and reach no grandchildren. Not reached is what has left the
+    group, and a group in which everybody has closed the descriptor that it inherited.
+    """
+
+    def __init__(self) -> None:
+        self._ours = self._theirs = -1
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):  # no descriptor is left: better a unit without than no unit
+                self._theirs, self._ours = os.pipe()
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """Descriptors that the group has to inherit."""
+        return (self._theirs,) if self._theirs >= 0 else ()
+
+    def bind(self, group: int) -> None:
+        """From now on `group` is tied to us."""
+        if self._theirs >= 0:
+            fcntl.fcntl(self._theirs, fcntl.F_SETOWN, -group)
+            fcntl.fcntl(self._theirs, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(self._theirs, fcntl.F_SETFL, os.O_ASYNC)
+            os.close(self._theirs)
+            self._theirs = -1
+
+    def close(self) -> None:
+        """Kills what is still tied. Twice is harmless."""
+        for fd in (self._ours, self._theirs):
+            if fd >= 0:
+                os.close(fd)
+        self._ours = self._theirs = -1
+
+
+class Process(NamedTuple):
+    """A living process. `environ` is what it was started with: NAME=value, each closed by a zero byte."""
+
+    pid: int
+    parent: int
+    session: int
+    environ: bytes = b""
+
+    def was_told(self, name: str, value: str) -> bool:
+        """Whether variable `name` was set to `value`."""
+        return os.fsencode(f"\0{name}={value}\0") in b"\0" + self.environ
+
+
+def processes() -> list[Process]:
+    """Every process that lives; without `environ` those that may not be asked. None where there is no /proc."""
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if not name.isdecimal():
+            continue
+        with contextlib.suppress(OSError):
+            _, _, rest = _read(f"/proc/{name}/stat").rpartition(b")")  # a command's name may contain one
+            state, parent, _, session, *_ = rest.split(maxsplit=4)
+            if state not in (b"Z", b"X"):
+                found.append(Process(int(name), int(parent), int(session), _environ(name)))
+    return found
+
+
+def _environ(pid: str) -> bytes:
+    with contextlib.suppress(OSError):
+        return _read(f"/proc/{pid}/environ")
+    return b""
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+def adopt_orphans(adopt: bool = True) -> None:
     """From now on, orphaned descendants of this process become its children, daemons too (Linux; elsewhere nothing)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
+
+
+def reap(pids: Iterable[int]) -> None:
+    """Let go of those children among `pids` that have ended."""
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def children(pid: int) -> list[int]:
@@ -89,13 +173,10 @@ def signal_all(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def strays(run: str, journals: str = "") -> list[int]:
-    """Processes of this user whose environment says that they belong to `run`, and write to `journals` if that is given
-    (before anything is done to them it has to be: a run's id is only as unique as people let it be)."""
-    if not os.path.isdir("/proc"):
-        return []
+def strays(run: str, journals: str) -> list[int]:
+    """Processes of this user whose environment says that they belong to `run` and write to `journals` (both, because a
+    run's id is only as unique as people let it be)."""
     from probe import environment  # the supervisor, which needs this file first of all, never comes here
 
-    pids = [int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()]
-    told = {environment.RUN: run, **({environment.JOURNAL: journals} if journals else {})}
-    return [pid for pid in pids if all(variable(pid, name) == value for name, value in told.items())]
+    told = ((environment.RUN, run), (environment.JOURNAL, journals))
+    return [p.pid for p in processes() if p.pid != os.getpid() and all(p.was_told(*one) for one in told)]

@@ -146,6 +146,7 @@ class Watch:
         while self._recovered:
             unit, recovered, problems = self._recovered.popleft()
             gone = self._charges.pop(unit)
+            gone.tie.close()
             more = {name: list(words) for name, words in (("leftover", gone.leftover), ("problems", problems)) if words}
             self._voice.state(
                 "exited", key=unit, pid=gone.pid, code=gone.code, tail=gone.tail(), recovered=recovered, **more

@@ -1,4 +1,5 @@
-"""User code around a run: what `setup`, `check` and the functions of an older folder come to, as findings.
+"""What comes after the log's last word: what user code (`setup`, `check`, functions of an older folder) and the audit
+come to, as findings.
 
 Belongs here: turning answers into findings and findings into a verdict. Must not know processes (that is `launch`).
 """
@@ -6,6 +7,7 @@ Belongs here: turning answers into findings and findings into a verdict. Must no
 from collections.abc import Iterable
 from dataclasses import replace
 
+from runner.launch.audit import Left
 from runner.launch.callback import Answer
 from runner.launch.older.functions import Tested
 from runner.scenario.model import Callback
@@ -30,12 +32,20 @@ def test_findings(tested: Iterable[Tested]) -> tuple[Finding, ...]:
     )
 
 
+def left_behind(left: Iterable[Left]) -> tuple[Finding, ...]:
+    """A finding for each thing that the audit found. Evidence that nobody published accuses nobody."""
+    classes = {True: FindingClass.LOST_EVIDENCE, False: FindingClass.LEFTOVER}
+    return tuple(Finding(classes[one.evidence], one.sentence, inconclusive=one.evidence) for one in left)
+
+
 def with_findings(result: Result, more: Iterable[Finding]) -> Result:
-    """`result` with findings that were made after it, which are all certain."""
+    """`result` with findings that were made after it."""
     more = tuple(more)
     if not more:
         return result
-    return replace(result, verdict=Verdict.FAILED, findings=in_order([*result.findings, *more]))
+    failed = result.verdict is Verdict.FAILED or any(not finding.inconclusive for finding in more)
+    verdict = Verdict.FAILED if failed else Verdict.INCONCLUSIVE
+    return replace(result, verdict=verdict, findings=in_order([*result.findings, *more]))
 
 
 def said_before(recorded: Result) -> tuple[Finding, ...]:

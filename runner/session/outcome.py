@@ -3,9 +3,13 @@
 Belongs here: that one value. Several runs together are the business of `cli`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
 
 from runner.errors import ExitCode
+from runner.launch.audit import Left
+from runner.session import afterwards
 from runner.verifier.verdict import Result, Verdict
 
 
@@ -26,3 +30,7 @@ class Outcome:
             Verdict.FAILED: ExitCode.FAILED,
             Verdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
         }[self.result.verdict]
+
+    def audited(self, left: Iterable[Left]) -> Self:
+        """The same with what the audit found."""
+        return replace(self, result=afterwards.with_findings(self.result, afterwards.left_behind(left)))
