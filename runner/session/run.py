@@ -5,7 +5,6 @@ the log alone (that is `intake` and the parts behind it).
 """
 
 import contextlib
-import os
 import time
 
 from probe.event import Event
@@ -13,7 +12,8 @@ from probe.message import Finish, Sync
 from runner.errors import SupervisorFailed
 from runner.history import record, replay
 from runner.history.folder import RunFolder
-from runner.launch import callback, kin
+from runner.launch import callback
+from runner.launch.daemon import CLOSE_S
 from runner.launch.fabric import Fabric
 from runner.launch.lifecycle import Lifecycle
 from runner.listen import Listener
@@ -26,7 +26,7 @@ from runner.session.outcome import Outcome
 from runner.session.output import Output
 from runner.session.picture import FRAME_NS, Picture, statuses_of
 from runner.signals import Signals
-from runner.verifier.verdict import Evidence, Finding, FindingClass, Result
+from runner.verifier.verdict import Evidence, Finding, Result
 from runner.view import Action, Screen
 
 SYNC_NS = 20_000_000
@@ -142,13 +142,13 @@ class _Live:
         counters = self._listener.ping()
         now_ns = time.monotonic_ns()
         self._show(now_ns, last=True)
-        leftovers = [Finding(FindingClass.LEFTOVER, text) for text in self._leftovers()]
+        self._supervisor.wait(CLOSE_S)
         self._supervisor.check()  # units that it ended on its own are no verdict
         return self._intake.verifier.result(
             run=self._folder.run,
             duration_s=(now_ns - self._started_ns) / 1e9,
             statuses=statuses_of(self._intake),
-            findings=(*findings, *self._intake.lifecycle.findings(), *leftovers),
+            findings=(*findings, *self._intake.lifecycle.findings()),
             counted=Evidence(
                 recovered=self._intake.recovered,
                 duplicates_dropped=counters.get("duplicates", 0),
@@ -156,11 +156,6 @@ class _Live:
             ),
             notes=(*self._scenario.notes, *self._intake.notes()),
         )
-
-    def _leftovers(self) -> list[str]:
-        """Processes of the run that still live though the supervisor has ended."""
-        ours = {self._broker.pid, *kin.descendants(os.getpid())}
-        return [f"{kin.title(pid)} outlived the run" for pid in self._supervisor.leftovers() if pid not in ours]
 
     # --- one turn of the loop -----------------------------------------------------------------------------------------
 
