@@ -52,12 +52,13 @@ class Keys:
         return "\n".join([f"{MAGIC} {VERSION}", *(f"{what:<7} {word}" for what, word in words), ""])
 
 
-def read(told: str) -> Keys | None:
-    """The keys that `told` (the value of CIRCUIT_KEYS: a path, or the text of a file) stands for; None for "".
+def read(told: str, broker: str) -> Keys | None:
+    """The keys that `told` (the value of CIRCUIT_KEYS: a path, or the text of a file) stands for, to be used with the
+    endpoint `broker`; None for "", and where it is not TCP: there the file system says who comes in.
 
     Raises KeysError.
     """
-    if not told:
+    if not told or not broker.startswith("tcp:"):
         return None
     return parse(told, "CIRCUIT_KEYS") if _is_text(told) else load(Path(told))
 

@@ -111,7 +111,7 @@ class Link:
         import zmq
 
         try:
-            ours = keys.read(self._told_keys)
+            ours = keys.read(self._told_keys, self._broker)
         except KeysError as error:
             self._kept_out(str(error))
             return

@@ -19,6 +19,7 @@ from broker.log import Entry
 from probe import message as m
 from probe import wire
 from probe.errors import WireError
+from probe.handshake import MONITORED, SUCCEEDED, Handshakes
 from probe.keys import Keys
 from runner.errors import BrokerFailed
 
@@ -41,7 +42,8 @@ class Listener:
     ) -> None:
         """Connect and wait for the broker's WELCOME. `role` is "runner", or "watcher" for one that sends no orders.
 
-        Raises BrokerFailed if nobody answers within `timeout_s` or the broker refuses.
+        Raises BrokerFailed if nobody answers within `timeout_s`, and at once if the broker refuses or does not know
+        our keys.
         """
         self.endpoint = endpoint
         self.offset = log.START
@@ -70,12 +72,15 @@ class Listener:
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = LINGER_MS
         self.socket.reconnect_ivl, self.socket.reconnect_ivl_max = 10, 200
+        self.socket.maxmsgsize = CREDIT_BYTES
         if keys is not None:
             keys.secure(self.socket)
         if endpoint.startswith("tcp:"):
             self.socket.ipv6 = "[" in endpoint
             self.socket.tcp_keepalive = 1
-        self._monitor = self.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+            self.socket.heartbeat_ivl, self.socket.heartbeat_timeout, self.socket.heartbeat_ttl = 5_000, 30_000, 60_000
+        self._handshakes = Handshakes(keys)
+        self._monitor = self.socket.get_monitor_socket(MONITORED)
         self._poller = zmq.Poller()
         self._poller.register(self.socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
@@ -181,10 +186,11 @@ class Listener:
     def _watch_connection(self) -> None:
         """Say HELLO on every new connection: a broker that was restarted does not know us."""
         while int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
-            (event,) = struct.unpack_from("=H", self._monitor.recv_multipart(zmq.NOBLOCK)[0])
-            connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            event, value = struct.unpack("=Hi", self._monitor.recv_multipart(zmq.NOBLOCK)[0])
             self._welcome = False
-            if connected:
+            if why := self._handshakes.judge(event, value):
+                raise BrokerFailed(f"the broker at {self.endpoint} does not let us in: {why}")
+            if event == SUCCEEDED:
                 self._send(wire.encode(self._hello))
 
     def _ping(self) -> None:

@@ -19,6 +19,10 @@ def command(
     against: Annotated[
         Path | None, typer.Option("--scenario", "-s", metavar="PATH", help="Follow the circuits of this scenario.")
     ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option("--keys", metavar="FILE", help="Our keys for a broker on TCP. Default: $CIRCUIT_KEYS."),
+    ] = None,
     plain: Plain = False,
     runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
 ) -> int:
@@ -26,7 +30,7 @@ def command(
     from runner import scenario, session, view
     from runner.history import folder
 
-    target = session.attachable(endpoint, run, runs.resolve() if runs else folder.home())
+    target = session.attachable(endpoint, run, keys, runs.resolve() if runs else folder.home())
     chosen = scenario.load(against) if against else target.scenario
     with view.choose(plain=plain) as screen:
         over = session.watch(target, chosen, screen)

@@ -44,7 +44,7 @@ def main(lease_fd: int | None) -> None:
     def recover() -> "Sequence[Recovered]":
         from probe import recovery  # nobody needs it before the first unit has ended
 
-        return recovery.recover(told.journal, told.broker, keys=keys.read(told.keys))
+        return recovery.recover(told.journal, told.broker, keys=keys.read(told.keys, told.broker))
 
     voice = Unit(SUPERVISOR)
     watch = Watch(voice, recover, lease_fd, begun)

@@ -8,7 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from probe import environment
+from probe import environment, keys
+from probe.errors import KeysError
+from probe.keys import Keys
 from runner.errors import BrokerFailed, UsageError
 from runner.history import folder, origin
 from runner.history.folder import RunFolder
@@ -35,6 +37,8 @@ class Target:
     scenario: Scenario
     folder: RunFolder | None = None
     """Where it is kept, if it is a run of this machine."""
+    keys: Keys | None = None
+    """What we prove ourselves with to a broker on TCP."""
 
     @property
     def over(self) -> bool:
@@ -42,15 +46,21 @@ class Target:
         return self.folder is not None and not self.folder.endpoint.exists()
 
 
-def attachable(endpoint: str | None, run: str | None, root: Path) -> Target:
-    """What to watch: what is named, else what the environment names, else the newest run below `root`.
+def attachable(endpoint: str | None, run: str | None, told_keys: Path | None, root: Path) -> Target:
+    """What to watch: what is named, else what the environment names, else the newest run below `root`. `told_keys` is a
+    file of keys, in place of what the environment names.
 
-    Raises UsageError when there is nothing to watch, RecordingError when there has been no run at all.
+    Raises UsageError when there is nothing to watch or the keys are of no use, RecordingError when there has been no
+    run at all.
     """
     told = environment.read()
     endpoint, run = endpoint or told.broker, run or told.run
     if endpoint and run:
-        return Target(endpoint, run, Scenario(name=run, folder=str(Path.cwd()), file="", units=()))
+        try:
+            ours = keys.load(told_keys) if told_keys else keys.read(told.keys, endpoint)
+        except KeysError as error:
+            raise UsageError(str(error)) from None
+        return Target(endpoint, run, Scenario(name=run, folder=str(Path.cwd()), file="", units=()), keys=ours)
     if endpoint:
         raise UsageError(f"which run on {endpoint}? Give --run ID or set {environment.RUN}")
     newest = folder.find(run or folder.LATEST, root)
@@ -71,10 +81,10 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> bool:
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
         listener = stack.enter_context(
-            contextlib.closing(Listener(target.endpoint, target.run, role="watcher", timeout_s=ANSWER_S))
+            contextlib.closing(Listener(target.endpoint, target.run, "watcher", keys=target.keys, timeout_s=ANSWER_S))
         )
         picture = Picture(scenario, intake, listener, started_ns)
-        others = [signals.fileno(), *([keys] if (keys := screen.fileno()) is not None else [])]
+        others = [signals.fileno(), *([fd] if (fd := screen.fileno()) is not None else [])]
         while not intake.closed:
             now_ns = time.monotonic_ns()
             if not listener.connected:
