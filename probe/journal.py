@@ -265,15 +265,20 @@ class Folder:
 
     @classmethod
     def create(cls, parent: Path, owner: Owner) -> "Folder":
-        """The folder of a new incarnation. Raises OSError."""
+        """The folder of a new incarnation. It gets its name when it is locked: an empty one that nobody has locked
+        is taken for that of a dead unit, and removed. Raises OSError."""
         safe = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in owner.unit)[:80]
         path = parent / f"{safe}-{owner.incarnation}"
-        path.mkdir(mode=0o700)
+        fresh = path.with_name(f"{path.name}.new")
+        fresh.mkdir(mode=0o700)
         try:
-            return cls(path)
+            folder = cls(fresh)
+            fresh.rename(path)
         except BaseException:
-            path.rmdir()
+            fresh.rmdir()
             raise
+        folder.path = path
+        return folder
 
     def segments(self) -> tuple[list[Segment], Owner | None]:
         """All segments that hold anything, in order, and whose they are. Raises JournalError for a damaged one."""

@@ -1,5 +1,6 @@
 """Journals: bounded, owned by one, readable by whoever comes after, and private."""
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -48,6 +49,22 @@ def test_a_living_journal_is_locked(tmp_path: Path) -> None:
         Folder(path)
     made.close()
     Folder(path).close()
+
+
+def test_a_new_journal_is_not_seen_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    lock = fcntl.flock
+
+    def look_and_lock(file: int, operation: int) -> None:
+        seen.append(list(journal.folders(tmp_path)))
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", look_and_lock)
+    made = Folder.create(tmp_path, OWNER)
+    assert seen == [[]]
+    assert list(journal.folders(tmp_path)) == [made.path]
+    made.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_growth_is_bounded_and_freed_segments_are_used_again(tmp_path: Path) -> None:
