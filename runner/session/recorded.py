@@ -13,9 +13,9 @@ from pathlib import Path
 
 from broker.log import Entry
 from probe.errors import WireError
-from probe.event import Event
+from probe.event import Event, Kind
 from probe.message import Command, Events, Finish, Start, Stop
-from probe.wire import decode_order
+from probe.wire import decode_order, unpack_records
 from runner.errors import RecordingError
 from runner.history import origin, record, replay
 from runner.history.folder import RunFolder
@@ -39,6 +39,9 @@ class Hindsight:
         self._began = False
         self._to_stop: set[str] = set()
         """Units that are told to stop for reasons that are known here."""
+        self._told: set[str] = set()
+        """Units that somebody ordered to be stopped; one that is stopped and is not here lost its runner."""
+        self._units = {unit.name for unit in scenario.units}
 
     def take(self, entry: Entry) -> None:
         """Digest one entry."""
@@ -52,6 +55,9 @@ class Hindsight:
         if isinstance(entry.message, Command):
             self._obey(entry.body)
         else:
+            if entry.unit == SUPERVISOR and not _stopped_in(entry) <= self._told:
+                self.intake.lifecycle.interrupt()
+                self._tick()
             self.intake.take(entry, self.now_ns)
 
     def _tick(self) -> None:
@@ -65,6 +71,13 @@ class Hindsight:
             order = decode_order(body)
         except WireError:
             return
+        match order:
+            case Stop(unit):
+                self._told.add(unit)
+            case Finish():
+                self._told |= self._units
+            case Start(unit):
+                self._told.discard(unit)
         if lifecycle.over or not isinstance(order, Stop | Finish):
             return
         if isinstance(order, Stop) and order.unit in self._to_stop:
@@ -87,7 +100,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     for entry in recording:
         hindsight.take(entry)
     intake = hindsight.intake
-    cut = _cut(recording.torn, ended=SUPERVISOR in intake.closed)
+    cut = _cut(recording.torn, ended=SUPERVISOR in intake.closed and intake.lifecycle.over)
     intake.close()
     before = _result(folder)
     result = intake.verifier.result(
@@ -105,6 +118,15 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     if cut and result.verdict is Verdict.PASSED:
         result = replace(result, verdict=Verdict.INCONCLUSIVE)
     return Outcome(result)
+
+
+def _stopped_in(entry: Entry) -> set[str]:
+    """The units of which the supervisor says here that it stops them."""
+    try:
+        records = unpack_records(entry.body)
+        return {record[4] for record in records if record[2] == "stopping" and record[3] == Kind.STATE}
+    except (WireError, IndexError, TypeError):
+        return set()
 
 
 def _cut(torn: str, *, ended: bool) -> tuple[str, ...]:
