@@ -45,7 +45,8 @@ _HEAD: Final = """\
 # Who may come in. `circuit-run keys new|list|revoke` changes it; a broker that runs reads it again.
 # name  valid|revoked  roles  units  runs  public key
 """
-_HALF_MADE: Final = (ACCESS, f"{ACCESS}.new")
+_IGNORE: Final = ".gitignore"
+_HALF_MADE: Final = (ACCESS, f"{ACCESS}.new", _IGNORE)
 _STATES: Final = {"valid": False, "revoked": True}
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NEW: Final = "circuit-run keys new NAME"
@@ -64,7 +65,7 @@ class Keyring:
     def __init__(self, folder: Path, report: Callable[[str], None] | None = None) -> None:
         """Read it; raises KeyringError. `report` is told in a sentence when the list becomes unreadable later (default:
         standard error): the list as it was then still holds, because a peer that is refused throws its events away."""
-        _check_private(folder)
+        _check_keyring(folder)
         self._path = folder / ACCESS
         self._report = report or _say
         self.broker: Final[Keys] = _load(folder / BROKER)
@@ -87,13 +88,18 @@ def create(folder: Path) -> None:
     """Make the keyring `folder` with the broker's own keys, if it is not there. Raises KeyringError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_private(folder)
         with _locked(folder):
             if (folder / BROKER).exists():
+                _check_private(folder)
                 return
-            if any(path.name not in _HALF_MADE for path in folder.iterdir()):
-                raise KeyringError(f"{folder} is no keyring, and not empty; choose another folder")
+            if stat.S_IMODE(folder.stat().st_mode) & 0o077 or any(
+                path.name not in _HALF_MADE for path in folder.iterdir()
+            ):
+                raise KeyringError(
+                    f"{folder} is no keyring, and used for other things; name one that does not exist yet"
+                )
             public, secret = _pair()
+            (folder / _IGNORE).write_text("*\n")  # secrets are not for version control
             _save(folder, [])
             keys.write(folder / BROKER, Keys(BROKER, public, public, secret))
     except OSError as error:
@@ -121,6 +127,7 @@ def for_run(folder: Path, units: Sequence[str]) -> dict[str, Path]:
 
 def revoke(folder: Path, name: str) -> None:
     """From now on the key `name` opens nothing. Raises KeyringError if there is none, or it was revoked before."""
+    _check_keyring(folder)
     with _locked(folder):
         found = _entries(folder / ACCESS)
         if not any(entry.grant.name == name for entry in found):
@@ -135,7 +142,7 @@ def revoke(folder: Path, name: str) -> None:
 
 def listed(folder: Path) -> list[Entry]:
     """Every key that was made, in that order, revoked ones too. Raises KeyringError."""
-    _check_private(folder)
+    _check_keyring(folder)
     return _entries(folder / ACCESS)
 
 
@@ -146,7 +153,6 @@ def listed(folder: Path) -> list[Entry]:
 def _locked(folder: Path) -> Iterator[None]:
     """While it lasts nobody else changes the folder."""
     try:
-        _check_private(folder)
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
@@ -160,6 +166,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _add(folder: Path, grants: Sequence[Grant]) -> list[Path]:
     for grant in grants:
         _check_grant(grant)
+    _check_keyring(folder)
     with _locked(folder):
         entries = _entries(folder / ACCESS)
         taken = {entry.grant.name for entry in entries if not entry.grant.revoked}
@@ -301,6 +308,12 @@ def _load(path: Path) -> Keys:
         raise KeyringError(str(error)) from None
 
 
+def _check_keyring(folder: Path) -> None:
+    if not (folder / BROKER).exists():
+        raise KeyringError(f"{folder} is no keyring; one is made by: {_NEW} --folder DIR")
+    _check_private(folder)
+
+
 def _check_private(path: Path) -> None:
     try:
         mode = path.stat().st_mode
@@ -313,7 +326,7 @@ def _check_private(path: Path) -> None:
 
 
 def _unusable(path: Path, error: OSError) -> KeyringError:
-    return KeyringError(f"{path}: {error.strerror}; a keyring is made by: {_NEW} --folder DIR")
+    return KeyringError(f"{path}: {error.strerror}; choose another folder for the keyring")
 
 
 def _say(text: str) -> None:

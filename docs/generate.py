@@ -32,19 +32,24 @@ class Parameter(NamedTuple):
 
 def page() -> str:
     """The whole page."""
-    return "\n".join(
-        [INTRODUCTION, str(app.info.help), "", str(app.info.epilog), "", *map(_section, app.registered_commands)]
-    )
+    sections = [_section(command) for command in app.registered_commands]
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        sections += [
+            _section(each, f"{group.typer_instance.info.name} ") for each in group.typer_instance.registered_commands
+        ]
+    return "\n".join([INTRODUCTION, str(app.info.help), "", str(app.info.epilog), "", *sections])
 
 
-def _section(command: CommandInfo) -> str:
+def _section(command: CommandInfo, group: str = "") -> str:
     function = command.callback
     assert function is not None
     parameters = list(_parameters(function))
-    usage = " ".join(filter(None, ["circuit-run", command.name, *map(_usage, parameters)]))
+    name = f"{group}{command.name or function.__name__}"
+    usage = " ".join(filter(None, ["circuit-run", name, *map(_usage, parameters)]))
     rows = [f"| `{_cell(_word(p))}` | {_cell(p.info.help or '')} | {_default(p)} |" for p in parameters]
     table = ["| word | meaning | default |", "|---|---|---|", *rows, ""] if rows else []
-    return "\n".join([f"## {command.name}", "", f"    {usage}", "", inspect.getdoc(function) or "", "", *table])
+    return "\n".join([f"## {name}", "", f"    {usage}", "", inspect.getdoc(function) or "", "", *table])
 
 
 def _parameters(function: Any) -> Iterator[Parameter]:

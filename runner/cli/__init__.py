@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from runner.cli import broker, check, demo, emit, init, run, show, verify, watch
+from runner.cli import broker, check, demo, emit, init, keys, run, show, verify, watch
 from runner.errors import CircuitRunError, ExitCode
 
 _TYPER_INTERRUPTED = 130
@@ -30,8 +30,9 @@ app = typer.Typer(
 )
 for _command in (run, init, check, demo, emit, broker, watch, show, verify):
     app.command(name=_command.__name__.rpartition(".")[2])(_command.command)
+app.add_typer(keys.app)
 
-COMMANDS = tuple(info.name for info in app.registered_commands if info.name)
+COMMANDS = (*(info.name for info in app.registered_commands if info.name), "keys")
 
 
 def _version(wanted: bool) -> None:
@@ -90,8 +91,8 @@ def _have_somewhere_to_write() -> None:
 def _complete(argv: list[str]) -> list[str]:
     """`argv` with what may be left out: the word `run`, and `--less` before each of several names. Nothing at all asks
     for help."""
-    if not argv:
-        return ["--help"]
+    if argv in ([], ["keys"]):
+        return [*argv, "--help"]
     if argv[0] not in (*COMMANDS, "--help", "--version"):
         position = next((i for i, word in enumerate(argv) if word == "run" and i > 0 and argv[i - 1] != "--less"), None)
         argv = ["run", *(argv if position is None else argv[:position] + argv[position + 1 :])]
