@@ -36,13 +36,14 @@ class Lost:
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What became of one journal. `events` is how many were published that the broker did not have; `problem` says why
-    the journal could not be delivered and is still there, "" if it was."""
+    the journal could not be delivered and is still there, "" if it was; `unheard`: the broker said nothing at all."""
 
     unit: str
     incarnation: int
     events: int
     lost: tuple[Lost, ...] = ()
     problem: str = ""
+    unheard: bool = False
 
 
 def recover(
@@ -51,7 +52,8 @@ def recover(
     """Publish and delete every journal in `folder` whose process is dead (of one `unit`, or of all), oldest first.
 
     Journals of living processes are left alone. `timeout_s` is for each journal. A journal that cannot be read or
-    delivered stays where it is, and is in the answer with its `problem`.
+    delivered stays where it is, and is in the answer with its `problem`. A broker that said nothing about one of them
+    is not waited for again.
     """
     found = []
     for path in folders(Path(folder)):
@@ -65,6 +67,7 @@ def recover(
             place.close()
         if answer is not None:
             found.append(answer)
+            timeout_s = 0.0 if answer.unheard else timeout_s
     return found
 
 
@@ -133,7 +136,7 @@ def _publish(segments: Sequence[Segment], owner: Owner, broker: str, keys: Keys 
                     return Recovered(owner.unit, owner.incarnation, 0, problem=f"the broker refuses it: {why}")
     except (zmq.Again, TimeoutError):
         problem = f"the broker at {broker} did not acknowledge it in time"
-        return Recovered(owner.unit, owner.incarnation, events, tuple(lost), problem)
+        return Recovered(owner.unit, owner.incarnation, events, tuple(lost), problem, unheard=not credit)
     finally:
         socket.close(linger=0)
         context.term()

@@ -50,6 +50,8 @@ class Charge:
     kill_s: float | None = None
     """When what is left gets SIGKILL; None: it was not told to end."""
     killed: bool = False
+    warned: bool = False
+    """What it left behind has got SIGTERM."""
     alone_until_s: float = 0.0
     leftover: tuple[str, ...] = ()
     """What it left behind and had to be ended, in words."""
@@ -83,13 +85,16 @@ class Charge:
         left = [*orphans, *(pid for orphan in orphans for pid in kin.descendants(orphan))]
         alone = not left and not kin.in_group(self.pid)
         if now_s < self.alone_until_s:
+            if self.told_s is not None and not alone and not self.warned:  # they were told to end with it
+                self.warned = True
+                kin.signal_all(left, signal.SIGTERM)
             return alone and not doubtful
         if alone:
             return True
         if not self.leftover:
             self.leftover = tuple(kin.title(pid) for pid in left) or (f"processes of group {self.pid}",)
-            self.kill_s, self.killed = now_s + GRACE_S, False
-            number = signal.SIGTERM
+            number = signal.SIGKILL if self.warned else signal.SIGTERM
+            self.kill_s = now_s + (0.0 if self.warned else GRACE_S)
         elif self.kill_s is not None and now_s >= self.kill_s:
             number = signal.SIGKILL
         else:

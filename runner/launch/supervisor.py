@@ -4,8 +4,8 @@ Belongs here: how it comes up and goes; `watch` is what it does. Units that are 
 input, and are started before anything is imported that they do not need: they come up while we do.
 
 Nothing it started outlives it. It adopts orphans, so a daemon that left its group is found too; when its lease ends
-(the runner is gone, however it went) it ends everything. Only when it is killed by SIGKILL itself, units live on until
-the runner sweeps them up by the run's id in their environment (`daemon.Supervisor.close`).
+(the runner is gone, however it went) it ends everything. When it is killed by SIGKILL itself, the kernel kills the
+groups of its units (`kin.Tie`), and the runner's audit finds what had left them.
 """
 
 import contextlib
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FLUSH_S: Final = 2.0
 """How long its own last words may take."""
+DESERTED_FLUSH_S: Final = 0.5
+"""The same when the runner is gone, and may be the broker with it."""
 
 
 def main(lease_fd: int | None) -> None:
@@ -41,16 +43,16 @@ def main(lease_fd: int | None) -> None:
 
     told = environment.read()
 
-    def recover() -> "Sequence[Recovered]":
+    def recover(timeout_s: float) -> "Sequence[Recovered]":
         from probe import recovery  # nobody needs it before the first unit has ended
 
-        return recovery.recover(told.journal, told.broker, keys=keys.read(told.keys, told.broker))
+        return recovery.recover(told.journal, told.broker, keys=keys.read(told.keys, told.broker), timeout_s=timeout_s)
 
     voice = Unit(SUPERVISOR)
     watch = Watch(voice, recover, lease_fd, begun)
     voice.on_order = watch.order
     watch.serve()
-    voice.close(FLUSH_S)
+    voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)
     watch.close()
     if watch.ended_by:
         sys.exit(f"somebody sent it {signal.Signals(watch.ended_by).name}, and it ended every unit")

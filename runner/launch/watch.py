@@ -29,8 +29,14 @@ STEP_S: Final = 0.005
 SLEEP_S: Final = 3600.0
 """Longest sleep; selectors refuse what is over some weeks, and a unit may be given longer to end."""
 
-Recover = Callable[[], "Sequence[Recovered]"]
-"""Publishes what processes that are dead wrote down and could not send any more."""
+ANSWER_S: Final = 5.0
+"""How long the broker may take to acknowledge a journal."""
+DESERTED_ANSWER_S: Final = 1.0
+"""The same when the runner is gone: nobody would start a broker again that was killed, too."""
+
+Recover = Callable[[float], "Sequence[Recovered]"]
+"""Publishes what processes that are dead wrote down and could not send any more; takes how long each may take, in
+seconds."""
 
 
 class Voice(Protocol):
@@ -55,6 +61,10 @@ class Watch:
         self._finishing = False
         self.ended_by = 0
         """The signal that told it to finish, if one did: nobody has told the runner."""
+        self.deserted = False
+        """The lease is over: the runner is gone."""
+        self._unheard = False
+        """The broker is gone, too."""
         self._wake_in, self._wake_out = os.pipe()
         for fd in (self._wake_in, self._wake_out):
             os.set_blocking(fd, False)
@@ -81,6 +91,7 @@ class Watch:
                             os.read(self._wake_in, 4096)
                     elif not os.read(key.fd, 4096):
                         selector.unregister(key.fd)
+                        self.deserted = True
                         self._inbox.append(Finish(int(LEASE_GRACE_S * 1000)))
                 while self._inbox:
                     self._obey(self._inbox.popleft())
@@ -157,7 +168,9 @@ class Watch:
         at all journals; and one at a time, so that none is done while another still publishes what belongs to it."""
         try:
             with self._one_at_a_time:
-                journals = self._recover()
+                patience_s = DESERTED_ANSWER_S if self.deserted else ANSWER_S
+                journals = self._recover(0.0 if self._unheard else patience_s)
+                self._unheard = self.deserted and any(journal.unheard for journal in journals)
             events = sum(journal.events for journal in journals if journal.unit == unit)
             problems = [journal.problem for journal in journals if journal.problem]
         except Exception as error:  # whatever it was, the end of the unit must be told
