@@ -12,6 +12,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,7 +58,7 @@ def entries(chunk: bytes, offset: int = 0) -> Iterator[Entry]:
         payload = memoryview(chunk)[start + PREFIX.size : end]
         if crc32(payload) != PREFIX.unpack_from(chunk, start)[1]:
             raise LogError(f"the checksum of the entry at byte {offset + start} is wrong", offset=offset + start)
-        yield _entry(payload, offset + end)
+        yield _entry(payload, offset + start, offset + end)
     if end != len(chunk):
         raise LogError(f"the entry at byte {offset + end} is cut off", offset=offset + end, torn=True)
 
@@ -72,7 +73,7 @@ def scan(path: Path, offset: int = 0) -> Iterator[Entry]:
         for chunk, begin in chunks(path, offset):
             yield from entries(chunk, begin)
     except LogError as error:
-        torn = error.torn or (error.offset >= START and _is_last(path, error.offset))
+        torn = error.torn or (error.offset >= START and _is_torn(path, error.offset))
         raise LogError(f"{path}: {error}", offset=error.offset, torn=torn) from None
 
 
@@ -80,25 +81,24 @@ def chunks(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
     """(whole entries in one piece, byte of the log where they begin), from byte `offset` on. Nothing but lengths has
     been looked at. Raises LogError."""
     try:
-        file = path.open("rb")
+        with path.open("rb") as file:
+            _check_header(file.read(START))
+            offset = max(offset, START)
+            file.seek(offset)
+            rest = b""
+            while read := file.read(READ_BYTES):
+                chunk = rest + read
+                end, wrong = _whole(chunk, offset)
+                rest = chunk[end:]
+                if end:
+                    yield chunk[:end], offset
+                if wrong is not None:
+                    raise wrong
+                offset += end
     except OSError as error:
         raise LogError(error.strerror or str(error)) from None
-    with file:
-        _check_header(file.read(START))
-        offset = max(offset, START)
-        file.seek(offset)
-        rest = b""
-        while read := file.read(READ_BYTES):
-            chunk = rest + read
-            end, wrong = _whole(chunk, offset)
-            rest = chunk[end:]
-            if end:
-                yield chunk[:end], offset
-            if wrong is not None:
-                raise wrong
-            offset += end
-        if rest:
-            raise LogError(f"the entry at byte {offset} is cut off", offset=offset, torn=True)
+    if rest:
+        raise LogError(f"the entry at byte {offset} is cut off", offset=offset, torn=True)
 
 
 def bounds(chunk: bytes, offset: int = 0) -> Iterator[tuple[int, int]]:
@@ -129,11 +129,11 @@ def _whole(chunk: bytes, offset: int) -> tuple[int, LogError | None]:
     return end, None
 
 
-def _entry(payload: memoryview, end: int) -> Entry:
+def _entry(payload: memoryview, start: int, end: int) -> Entry:
     try:
         return Entry(*wire.decode_entry(payload), end)
     except WireError as error:
-        raise LogError(f"the entry that ends at byte {end}: {error}", offset=end) from None
+        raise LogError(f"the entry at byte {start}: {error}", offset=start) from None
 
 
 def _check_header(found: bytes) -> None:
@@ -141,21 +141,25 @@ def _check_header(found: bytes) -> None:
         return
     if HEADER.startswith(found):
         raise LogError("the header is cut off", torn=True)
-    if found[:8] == HEADER[:8]:
-        raise LogError(f"version {struct.unpack_from('>I', found, 8)[0]} of the log, expected {VERSION}")
+    if found[:8] == HEADER[:8] and (version := int.from_bytes(found[8:12])) != VERSION:
+        raise LogError(f"version {version} of the log, expected {VERSION}")
     raise LogError("not a log of circuit-run")
 
 
-def _is_last(path: Path, offset: int) -> bool:
-    """Whether the wrong entry at `offset` is the last thing that was written: it reaches the end of the file, or only
-    zeros follow (a file that had grown when the power went)."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(offset)
-        rest = file.read(MAX_ENTRY_BYTES)
-    if not any(rest):
-        return size - offset == len(rest)
-    return bool(offset + PREFIX.size + PREFIX.unpack_from(rest)[0] == size)
+def _is_torn(path: Path, offset: int) -> bool:
+    """Whether the wrong entry at `offset` is what a crash left of the last write: its bytes are not all there, or are
+    zeros, and behind it is nothing, or only zeros (a file that had grown when the power went)."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            prefix = file.read(PREFIX.size)
+            if any(prefix):
+                length, checksum = PREFIX.unpack(prefix.ljust(PREFIX.size, b"\0"))
+                if not 0 < length <= MAX_ENTRY_BYTES or crc32(file.read(length)) == checksum:
+                    return False
+            return all(block.count(0) == len(block) for block in iter(lambda: file.read(READ_BYTES), b""))
+    except OSError:
+        return False
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -185,6 +189,9 @@ class Log:
         except BlockingIOError:
             self.close()
             raise LogError(f"{path}: another broker writes it; end that one, or choose another folder") from None
+        except OSError as error:
+            self.close()
+            raise LogError(f"{path}: {error.strerror}; choose a folder that you may write to") from None
         except BaseException:
             self.close()
             raise
@@ -250,5 +257,6 @@ class Log:
             while view:
                 view = view[os.write(self._file, view) :]
         except OSError as error:
-            os.ftruncate(self._file, before)
+            with suppress(OSError):  # then the next one that opens it cuts off what this write left
+                os.ftruncate(self._file, before)
             raise LogError(f"{self.path}: {error.strerror}; nothing after byte {before} was acknowledged") from None

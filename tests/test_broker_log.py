@@ -64,7 +64,15 @@ def test_a_torn_tail_is_told_from_damage(path: Path) -> None:
     assert failure.value.torn
 
 
-@pytest.mark.parametrize("tail", [b"\0" * 100, b"\0" * 5], ids=["an entry's worth", "less than a header"])
+TORN_TAILS = {
+    "an entry's worth of zeros": bytes(100),
+    "less zeros than a header": bytes(5),
+    "more zeros than an entry can have": bytes(log.MAX_ENTRY_BYTES + 100),
+    "an entry of which only the lengths were written, and zeros behind it": log.PREFIX.pack(50, 1234) + bytes(500),
+}
+
+
+@pytest.mark.parametrize("tail", TORN_TAILS.values(), ids=TORN_TAILS.keys())
 def test_zeros_at_the_end_are_what_a_power_failure_leaves(path: Path, tail: bytes) -> None:
     size = path.stat().st_size
     with path.open("ab") as file:
@@ -90,6 +98,75 @@ def test_a_wrong_checksum_in_the_last_entry_is_torn_and_before_it_is_damage(path
     assert path.read_bytes() == whole, "nobody repairs by deleting evidence"
 
 
+@pytest.mark.parametrize("behind", range(3))
+def test_a_whole_entry_that_means_nothing_is_damage_wherever_it_stands(tmp_path: Path, behind: int) -> None:
+    path = tmp_path / "events.log"
+    writer = log.Log(path)
+    writer.append([entry(1, "a")])
+    end = writer.end
+    writer.append([b"\x93\xa3api\x01\xc4\x05LATER", *(entry(2, "b") for _ in range(behind))])
+    writer.close()
+    whole = path.read_bytes()
+    with pytest.raises(LogError, match=f"the entry at byte {end}: ") as failure:
+        log.Log(path)
+    assert (failure.value.offset, failure.value.torn) == (end, False)
+    assert path.read_bytes() == whole
+
+
+steps = st.lists(st.integers(1, 40).map(lambda size: "s" * size), min_size=1, max_size=3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(steps, min_size=1, max_size=4), st.integers(0), st.integers(0, 7))
+def test_a_flipped_bit_ends_the_log_before_it_and_is_torn_only_at_the_end(
+    tmp_path_factory: pytest.TempPathFactory, payloads: list[list[str]], place: int, bit: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "flipped.log"
+    path.unlink(missing_ok=True)
+    writer = log.Log(path)
+    writer.append([entry(1, *each) for each in payloads])
+    writer.close()
+    entries = list(log.scan(path))
+    whole = bytearray(path.read_bytes())
+    place %= len(whole)
+    whole[place] ^= 1 << bit
+    path.write_bytes(whole)
+    before = [found for found in entries if found.end <= place] if place >= log.START else []
+    found: list[log.Entry] = []
+    with pytest.raises(LogError) as failure:
+        found.extend(log.scan(path))
+    assert found == before
+    if place < log.START:
+        assert not failure.value.torn
+        return
+    begin = before[-1].end if before else log.START
+    assert failure.value.offset == begin
+    last = len(before) == len(entries) - 1
+    if place - begin >= 4:  # else it is the length, and a longer entry looks cut off
+        assert failure.value.torn == last
+    if failure.value.torn:
+        writer = log.Log(path)
+        writer.close()
+        assert (writer.end, writer.cut) == (begin, len(whole) - begin)
+        assert list(log.scan(path)) == before
+    else:
+        with pytest.raises(LogError):
+            log.Log(path)
+        assert path.read_bytes() == whole
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=80), st.booleans())
+def test_a_file_of_any_bytes_is_a_log_or_a_log_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, headed: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.log"
+    path.write_bytes(log.HEADER + data if headed else data)
+    for read in (lambda: list(log.scan(path)), lambda: log.Log(path).close()):
+        with contextlib.suppress(LogError):
+            read()
+
+
 def test_a_length_that_is_none_is_damage(path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: log.START] + struct.pack(">II", 2**31, 0) + whole[log.START :])
@@ -102,6 +179,8 @@ def test_a_length_that_is_none_is_damage(path: Path) -> None:
     [
         (b"hello, this is not a log", "not a log of circuit-run"),
         (b"CIRCUIT\n" + struct.pack(">II", 9, 0), "version 9 of the log, expected 1"),
+        (b"CIRCUIT\n" + struct.pack(">II", 1, 9), "not a log of circuit-run"),
+        (b"CIRCUIT\n\x01", "not a log of circuit-run"),
     ],
 )
 def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes, why: str) -> None:
