@@ -181,7 +181,12 @@ class Runs:
             raise BrokerError(f"{only!r} is no id of a run; use letters, digits, '.', '_' and '-'")
 
     def find(self, name: str) -> Run | None:
-        """The run, if it is open. No name: the one that was opened last."""
+        """The run, if it is open or a broker before this one has kept it here. No name: the one that was opened last.
+
+        Raises BrokerError.
+        """
+        if access.is_run_id(name) and name not in self._open and (self._folder / name / log.FILE_NAME).exists():
+            return self.open(name)
         return self._open.get(name) if name else next(reversed(self._open.values()), None)
 
     def open(self, name: str) -> Run:

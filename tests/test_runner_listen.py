@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -209,6 +210,21 @@ def test_it_goes_on_where_it_was_when_the_broker_was_killed_and_comes_back(
         after = received(listener, 2)
     assert [*before, *after] == list(log.scan(broker.log))
     assert {type(entry.message) for entry in after} == {m.Events, m.Command}, "the order was held meanwhile"
+
+
+def test_a_watcher_goes_on_though_nobody_else_has_come_back_to_the_broker_yet(tmp_path: Path) -> None:
+    broker = BrokerProcess(tmp_path, run=None)
+    try:
+        with Peer.unit(broker.endpoint) as unit:
+            emit(unit, 1, "a")
+        with contextlib.closing(Listener(broker.endpoint, RUN, "watcher")) as watcher:
+            received(watcher, 2)
+            broker.kill()
+            broker.restart()
+            while watcher.ping()["entries"] != 2:
+                watcher.receive()
+    finally:
+        broker.stop()
 
 
 def test_a_broker_that_comes_back_with_another_log_is_noticed(broker: BrokerProcess, listener: Listener) -> None:
