@@ -17,7 +17,7 @@ from probe.barrier import pass_barrier, pass_barrier_async, wait_for, wait_for_a
 from probe.environment import Environment
 from probe.errors import JournalError, warn
 from probe.event import Event, Kind
-from probe.journal import Folder, Journal, Owner, home
+from probe.journal import Folder, Journal, Owner, bound, home
 from probe.message import Break, Order
 from probe.recorder import Collector, Recorder, closed
 from probe.tail import NOTHING
@@ -168,7 +168,7 @@ class Unit(Recorder):
                 from probe.link import Link  # only now, because it is not needed where probes are off
 
                 owner = Owner(settings.run, self.name, clock.new_incarnation(), os.getpid(), clock.boot_id())
-                journal = _new_journal(settings.journal, owner)
+                journal = _new_journal(settings, owner)
                 self.incarnation, self.refused = owner.incarnation, ""
                 self.rounds.clear()
                 self._link = Link(self, journal, settings.broker, settings.keys)
@@ -199,15 +199,15 @@ class Unit(Recorder):
         self.reset()
 
 
-def _new_journal(configured: str, owner: Owner) -> Journal:
+def _new_journal(settings: Environment, owner: Owner) -> Journal:
     try:
-        return Journal(owner, Folder.create(home(configured), owner))
+        return Journal(owner, Folder.create(home(settings.journal), owner), bound(settings.journal_bytes))
     except (OSError, JournalError) as error:
         warn(
             f"unit {owner.unit!r} cannot keep a journal ({error}); its events are in memory only, and lost if the "
             "process is killed. Set CIRCUIT_JOURNAL to a folder that can be written to"
         )
-        return Journal(owner, None)
+        return Journal(owner, None, bound(settings.journal_bytes))
 
 
 def _described(error: BaseException) -> dict[str, Any]:

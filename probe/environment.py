@@ -16,6 +16,8 @@ UNIT: Final = "CIRCUIT_UNIT"
 """Name of the unit."""
 JOURNAL: Final = "CIRCUIT_JOURNAL"
 """Folder for the unit's journals; default: a private folder in the user's runtime directory."""
+JOURNAL_BYTES: Final = "CIRCUIT_JOURNAL_BYTES"
+"""How many bytes the journal of one incarnation may take; default: 256 MiB. What does not fit is lost, and counted."""
 KEYS: Final = "CIRCUIT_KEYS"
 """The keys for a TCP broker: a file, or what stands in one (see probe/keys.py)."""
 DISABLED: Final = "CIRCUIT_DISABLED"
@@ -32,6 +34,8 @@ class Environment:
     journal: str
     keys: str
     disabled: bool
+    journal_bytes: str = ""
+    """As it was written; `probe.journal.bound` understands it."""
 
     @property
     def enabled(self) -> bool:
@@ -49,4 +53,5 @@ def read(environ: Mapping[str, str] | None = None) -> Environment:
         journal=source.get(JOURNAL, ""),
         keys=source.get(KEYS, ""),
         disabled=source.get(DISABLED, "") not in ("", "0"),
+        journal_bytes=source.get(JOURNAL_BYTES, ""),
     )

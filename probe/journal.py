@@ -12,18 +12,20 @@ A segment is a header of one page and then records back to back:
    24       magic, version, pid, incarnation; then run, unit and boot id, each closed by a NUL
 """
 
+import contextlib
 import fcntl
 import itertools
 import mmap
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from probe.errors import JournalError
+from probe.environment import JOURNAL_BYTES
+from probe.errors import JournalError, warn
 from probe.wire import record_bounds
 
 VERSION: Final = 1
@@ -31,7 +33,9 @@ HEADER_BYTES: Final = 4096
 FIRST_SEGMENT_BYTES: Final = 256 * 1024
 """Size of the first segment: most units never need more, and a pool of forked workers should not fill the disk."""
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
-MAX_JOURNAL_BYTES: Final = 256 * 1024 * 1024
+"""Each segment is twice as large as the one before, up to this."""
+DEFAULT_BOUND: Final = 256 * 1024 * 1024
+SMALLEST_BOUND: Final = 4 * FIRST_SEGMENT_BYTES
 
 _MAGIC: Final = b"CIRCUITJ"
 _FIXED: Final = struct.Struct("=8sIIQ")
@@ -138,6 +142,17 @@ class Segment:
         """From now on this is no spare any more: its first record will have the sequence number `first`."""
         self.words[_FIRST] = first
 
+    def touch(self) -> None:
+        """Has the system do now, while other threads run, what it would else do at the first store into each page: that
+        can take milliseconds. Nothing may have been recorded yet. Removes the segment and raises OSError when a page
+        cannot be had."""
+        try:
+            with open("/dev/zero", "rb", buffering=0) as zeros, memoryview(self.map) as pages:
+                zeros.readinto(pages[HEADER_BYTES:])
+        except OSError:
+            self.remove()
+            raise
+
     def wipe(self) -> None:
         """Makes it a spare again. A process killed in the middle of this leaves a spare or the whole old segment."""
         self.words[_FIRST] = 0
@@ -147,7 +162,9 @@ class Segment:
 
     def close(self) -> None:
         self.words.release()
-        with suppress(BufferError):  # in a forked child: the parent's courier looked at it at that very moment
+        with contextlib.suppress(
+            BufferError
+        ):  # in a forked child: the parent's courier looked at it at that very moment
             self.map.close()
 
     def remove(self) -> None:
@@ -159,8 +176,9 @@ class Segment:
 class Journal:
     """The journal of one incarnation, as its unit uses it. `segments` are in order; the last one is written to."""
 
-    def __init__(self, owner: Owner, place: "Folder | None", bound: int = MAX_JOURNAL_BYTES) -> None:
-        """A journal with one empty segment. Without a place it is in memory: it outlives the broker, not its process.
+    def __init__(self, owner: Owner, place: "Folder | None", bound: int = DEFAULT_BOUND) -> None:
+        """A journal with one empty segment, of at most `bound` bytes altogether. Without a place it is in memory: it
+        outlives the broker, not its process.
 
         Raises OSError or JournalError when that segment cannot be made.
         """
@@ -169,6 +187,7 @@ class Journal:
         self.bound = bound
         self.why_full = ""
         """Why there is no room for another segment; "" while there is."""
+        self._largest = max(FIRST_SEGMENT_BYTES, min(SEGMENT_BYTES, bound // 4 // HEADER_BYTES * HEADER_BYTES))
         self._numbers = itertools.count(1)
         self._spare: Segment | None = None
         first = self._create(FIRST_SEGMENT_BYTES)
@@ -189,7 +208,7 @@ class Journal:
         """Begins a new segment for the record `first`; None while the bound is reached or the disk refuses."""
         spare, self._spare = self._spare, None
         if spare is None and not self.why_full:  # else only `keep` and `free` help, not another try in the hot path
-            spare = self.make_spare()
+            spare = self.make_spare(touched=False)
         if spare is None:
             return None
         current = self.segments[-1]
@@ -199,17 +218,22 @@ class Journal:
         return spare
 
     def wants_spare(self) -> bool:
-        """Whether the segment in use is more than half full and there is no other."""
+        """Whether there is no other segment and one will be needed soon: the first is more than half full, or left."""
         current = self.segments[-1]
-        return self._spare is None and (current.head * 2 > len(current.map) or bool(self.why_full))
+        used = current.first > 1 or current.head * 2 > len(current.map)
+        return self._spare is None and (used or bool(self.why_full))
 
-    def make_spare(self) -> Segment | None:
-        """A new segment, or None and the reason in `why_full`. Takes a while: the courier does it without the lock."""
-        if self.bytes + SEGMENT_BYTES > self.bound:
-            self.why_full = f"{self.bytes >> 20} MiB are not acknowledged"
+    def make_spare(self, *, touched: bool = True) -> Segment | None:
+        """A new segment, or None and the reason in `why_full`. Takes a while, above all when it is to be `touched`: the
+        courier does it without the lock."""
+        size = min(2 * len(self.segments[-1].map), self._largest)
+        if self.bytes + size > self.bound:
+            self.why_full = f"{self.bytes >> 10} KiB are not acknowledged, and {JOURNAL_BYTES} allows no more"
             return None
         try:
-            spare = self._create(SEGMENT_BYTES)
+            spare = self._create(size)
+            if touched:
+                spare.touch()
         except OSError as error:
             self.why_full = error.strerror or str(error)
             return None
@@ -218,21 +242,21 @@ class Journal:
 
     def keep(self, spare: Segment) -> None:
         """Use `spare` when the time comes."""
-        if self._spare is None:
-            self._spare = spare
-        else:
-            spare.remove()
+        self._spare = spare
 
-    def free(self, below: int) -> None:
-        """Everything below this sequence number is kept elsewhere: its segments become the spare, or go."""
+    def free(self, below: int) -> list[Segment]:
+        """Everything below this sequence number is kept elsewhere: its segments become the spare, or are not needed.
+        Gives those, to be removed: that takes a while, so do it without the lock."""
+        gone = []
         while len(self.segments) > 1 and self.segments[1].first <= below:
             segment = self.segments.pop(0)
-            if self._spare is None and len(segment.map) == SEGMENT_BYTES:
+            if self._spare is None and len(segment.map) == self._largest:
                 segment.wipe()
                 self._spare = segment
-                self.why_full = ""
             else:
-                segment.remove()
+                gone.append(segment)
+            self.why_full = ""
+        return gone
 
     def close(self) -> None:
         """Unmaps everything and gives the folder to whoever wants to recover it. The files stay."""
@@ -285,11 +309,9 @@ class Folder:
         found, owner = [], None
         try:
             for path in sorted(self.path.glob("*.segment")):
-                segment, owner = Segment.open(path)
-                if segment.first:
+                if _is_begun(path):
+                    segment, owner = Segment.open(path)
                     found.append(segment)
-                else:
-                    segment.close()
         except BaseException:
             for segment in found:
                 segment.close()
@@ -332,6 +354,20 @@ def home(configured: str) -> Path:
     return path
 
 
+@cache
+def bound(configured: str) -> int:
+    """What CIRCUIT_JOURNAL_BYTES says, in bytes. A wrong value gives a warning, once, and the default."""
+    if not configured:
+        return DEFAULT_BOUND
+    if configured.isdecimal() and int(configured) >= SMALLEST_BOUND:
+        return int(configured)
+    warn(
+        f"{JOURNAL_BYTES}={configured}: expected a number of bytes, at least {SMALLEST_BOUND}; "
+        f"journals may grow to the default, {DEFAULT_BOUND}"
+    )
+    return DEFAULT_BOUND
+
+
 def folders(parent: Path) -> Iterator[Path]:
     """Every journal folder in `parent`, oldest incarnation first; nothing when there is no such folder."""
     try:
@@ -341,11 +377,21 @@ def folders(parent: Path) -> Iterator[Path]:
     yield from sorted(names, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
+def _is_begun(path: Path) -> bool:
+    """Whether this segment was ever used; not a spare, nor one whose process was killed while it made it."""
+    try:
+        with path.open("rb") as file:
+            words = file.read(_WORDS)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error}") from None
+    return len(words) == _WORDS and any(words[_FIRST * 8 :])
+
+
 def _reserve(file: int, size: int) -> None:
     """Takes the disk space now: on a full disk a store into a sparse mapping would kill the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
-    else:
-        zeros = bytes(64 * 1024)
-        for start in range(0, size, len(zeros)):
-            os.pwrite(file, zeros[: size - start], start)
+        return
+    zeros = bytes(64 * 1024)
+    for start in range(0, size, len(zeros)):
+        os.pwrite(file, zeros[: size - start], start)

@@ -267,8 +267,10 @@ class Link:
 
     def _free(self) -> None:
         with self._unit.lock:
-            self._journal.free(self._tail.acked)
+            gone = self._journal.free(self._tail.acked)
             self._tail.freed()
+        for segment in gone:
+            segment.remove()
 
     def _speak(self) -> bool:
         """Send what can be sent now. True if that was anything of the journal."""

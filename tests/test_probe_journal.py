@@ -10,13 +10,16 @@ import pytest
 from probe import journal
 from probe.errors import JournalError
 from probe.journal import (
+    DEFAULT_BOUND,
     FIRST_SEGMENT_BYTES,
     HEADER_BYTES,
     SEGMENT_BYTES,
+    SMALLEST_BOUND,
     Folder,
     Journal,
     Owner,
     Segment,
+    bound,
     folders,
     home,
 )
@@ -68,24 +71,35 @@ def test_a_new_journal_is_not_seen_before_it_is_locked(tmp_path: Path, monkeypat
 
 
 def test_growth_is_bounded_and_freed_segments_are_used_again(tmp_path: Path) -> None:
-    made = Journal(OWNER, Folder.create(tmp_path, OWNER), bound=FIRST_SEGMENT_BYTES + 2 * SEGMENT_BYTES)
-    assert made.roll(10) is not None
-    third = made.roll(20)
-    assert third is not None
-    assert made.roll(30) is None
-    assert "MiB are not acknowledged" in made.why_full
-    assert [segment.last for segment in made.segments] == [9, 19, None]
-    made.free(20)  # the first one goes, the second becomes the spare
-    assert made.bytes == 2 * SEGMENT_BYTES
-    again = made.roll(30)
+    made = Journal(OWNER, Folder.create(tmp_path, OWNER), bound=SMALLEST_BOUND)
+    for first in (10, 20, 30):
+        assert made.roll(first) is not None
+    assert made.bytes == SMALLEST_BOUND
+    assert made.roll(40) is None
+    assert "1024 KiB are not acknowledged" in made.why_full
+    assert [segment.last for segment in made.segments] == [9, 19, 29, None]
+    (gone,) = made.free(20)  # the first becomes the spare, the second goes
+    gone.remove()
+    assert made.bytes == 3 * FIRST_SEGMENT_BYTES
+    again = made.roll(40)
     assert again is not None
-    assert (again.first, again.last, again.lost, again.head) == (30, None, 0, HEADER_BYTES)
+    assert (again.first, again.last, again.lost, again.head) == (40, None, 0, HEADER_BYTES)
     assert made.why_full == ""
     made.remove()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_spare_is_wanted_when_the_segment_is_half_full() -> None:
+def test_segments_grow_until_they_are_large(tmp_path: Path) -> None:
+    made = Journal(OWNER, Folder.create(tmp_path, OWNER))
+    while len(made.segments[-1].map) < SEGMENT_BYTES:
+        assert made.roll(made.segments[-1].first + 1) is not None
+    assert made.roll(100) is not None
+    sizes = [len(segment.map) for segment in made.segments]
+    assert sizes == [FIRST_SEGMENT_BYTES << power for power in range(5)] + [SEGMENT_BYTES]
+    made.remove()
+
+
+def test_a_spare_is_wanted_when_the_first_segment_is_half_full_and_from_then_on() -> None:
     made = Journal(OWNER, None)
     assert not made.wants_spare()
     made.segments[0].words[0] = FIRST_SEGMENT_BYTES // 2 + 8
@@ -95,7 +109,36 @@ def test_a_spare_is_wanted_when_the_segment_is_half_full() -> None:
     made.keep(spare)
     assert not made.wants_spare()
     assert made.roll(2) is spare
+    assert made.wants_spare()
     made.close()
+
+
+def test_a_process_that_is_killed_while_it_makes_a_segment_leaves_the_others_readable(tmp_path: Path) -> None:
+    made = Journal(OWNER, Folder.create(tmp_path, OWNER))
+    assert made.place is not None
+    made.close()
+    (path,) = folders(tmp_path)
+    (path / "000002.segment").touch()
+    (path / "000003.segment").write_bytes(bytes(HEADER_BYTES))
+    place = Folder(path)
+    (segment,), owner = place.segments()
+    assert owner == OWNER
+    segment.close()
+    place.remove()
+
+
+@pytest.mark.parametrize("wrong", ["plenty", "-1", "1e9", "256M", str(SMALLEST_BOUND - 1)])
+def test_a_bound_that_makes_no_sense_is_said_once_and_is_the_default(
+    wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bound.cache_clear()
+    assert [bound(wrong), bound(wrong)] == [DEFAULT_BOUND, DEFAULT_BOUND]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"CIRCUIT_JOURNAL_BYTES={wrong}: expected a number of bytes, at least 1048576" in line
+
+
+def test_a_bound_is_a_number_of_bytes() -> None:
+    assert (bound(""), bound("2000000")) == (DEFAULT_BOUND, 2_000_000)
 
 
 def test_a_disk_that_refuses_is_a_full_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,15 +135,14 @@ def test_a_damaged_journal_is_named_and_kept(broker: SmallBroker) -> None:
 
 def test_events_dropped_in_the_units_life_are_lost_exactly(broker: SmallBroker) -> None:
     broker.vanish()
-    small = "from probe import journal\njournal.FIRST_SEGMENT_BYTES = journal.SEGMENT_BYTES = 16 * 1024\n"
-    small += "journal.Journal.__init__.__defaults__ = (48 * 1024,)\n"
-    run_unit(broker, small + EMIT.format(count=5000) + DEATHS["kill -9"])
+    small = "import os\nos.environ['CIRCUIT_JOURNAL_BYTES'] = str(1 << 20)\n"
+    run_unit(broker, small + EMIT.format(count=50_000) + DEATHS["kill -9"])
     broker.listen()
     (recovered,) = recover(broker.home / "journal", broker.endpoint)
     (lost,) = recovered.lost
     assert recovered.events == lost.first - 1
-    assert lost.last == 5000
-    assert broker.heard(m.Final)[-1] == m.Final(5000)
+    assert lost.last == 50_000
+    assert broker.heard(m.Final)[-1] == m.Final(50_000)
 
 
 def test_a_clean_exit_leaves_nothing_to_recover(broker: SmallBroker) -> None:
