@@ -4,6 +4,7 @@ tcp://127.0.0.1:PORT    PORT may be 0 or *: any free one
 ipc:///folder/name      the folder is made, and removed at the end, if it is not there; only its owner may enter
 """
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,18 +60,60 @@ def prepared(endpoint: Endpoint) -> Iterator[None]:
         yield
         return
     path = Path(endpoint.address)
-    made = _make_folder(path.parent)
-    try:
+    with _held(path.parent):
         _check_access(endpoint, path.parent.stat().st_mode)
         _check_free(path)
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove the private folder of an ipc endpoint if its broker was killed. One that a broker holds stays, and so does
+    one with anything but sockets in it."""
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for path in folder.iterdir():
+                if path.is_socket():
+                    path.unlink()
+            folder.rmdir()
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """`folder`, made and removed again if it is not there; locked meanwhile, so that nobody clears it away."""
+    made = _make_folder(folder)
+    while (lock := _lock(folder)) is None:  # somebody has just cleared it away, as it seemed to be nobody's
+        made = _make_folder(folder)
+    try:
+        yield
     finally:
         if made:
             with suppress(OSError):
-                path.parent.rmdir()
+                folder.rmdir()
+        os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """A file descriptor that holds `folder`; None: it is not there any more."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EndpointError(f"{folder}: {error.strerror}; choose a folder that is yours") from None
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(fd), folder.stat()):
+            return fd
+    os.close(fd)
+    return None
 
 
 def _check_access(endpoint: Endpoint, folder_mode: int | None) -> None:

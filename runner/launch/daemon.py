@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from broker import endpoints
 from broker.endpoints import MAX_IPC_BYTES
 from probe import environment
 from probe.message import Start
@@ -31,6 +32,8 @@ READY_S: Final = 10.0
 CLOSE_S: Final = 5.0
 """How long it may take to end once its lease is over."""
 _WORDS_BYTES: Final = 4096
+_PRIVATE: Final = "circuit-bus-"
+"""How names of private folders begin."""
 
 
 class Daemon:
@@ -172,12 +175,16 @@ class Supervisor(Daemon):
 @contextlib.contextmanager
 def private_endpoint(*, make: bool = True) -> Iterator[str]:
     """An ipc endpoint that only this user can reach; its folder is removed at the end. Without `make` the broker makes
-    the folder: then one of the two removes it, though the other be killed."""
+    the folder: then one of the two removes it, though the other be killed; were both killed, the next run does it."""
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     base = base if os.path.isdir(base) and os.access(base, os.W_OK) else tempfile.gettempdir()
-    name = f"circuit-{os.urandom(4).hex()}"
+    name = f"{_PRIVATE}{os.urandom(4).hex()}"
     if len(os.fsencode(base)) > MAX_IPC_BYTES - len(f"/{name}/bus"):
         base = "/tmp"
+    for old in Path(base).glob(f"{_PRIVATE}*"):
+        with contextlib.suppress(OSError):  # another run was faster
+            if old.lstat().st_uid == os.getuid():
+                endpoints.clear(old)
     folder = os.path.join(base, name)
     if make:
         os.mkdir(folder, 0o700)

@@ -75,7 +75,7 @@ class Watch:
         self._wake()
 
     def serve(self) -> None:
-        """Until told to finish, by an order, a signal or the end of the lease. Nothing that was started lives then."""
+        """Until told to finish, by an order, a signal or the end of the lease. No unit lives then, nor what it left."""
         with selectors.DefaultSelector() as selector, self._signals():
             selector.register(self._wake_in, selectors.EVENT_READ)
             if self._lease_fd is not None:
@@ -98,7 +98,8 @@ class Watch:
                 self._reap()
                 for one in list(self._charges.values()):
                     self._attend(one)
-        self._end_the_rest()
+        if self.deserted or self.ended_by:  # else the runner inherits them, and its audit names them
+            self._end_the_rest()
 
     def close(self) -> None:
         """Let go of the pipe."""
