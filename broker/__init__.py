@@ -2,12 +2,18 @@
 
     errors      what can go wrong, as one tree
     endpoints   addresses: parsing them, preparing and clearing what they need on disk
-    access      who may come in and who may say what
+    keyring     the folder that says whose keys the broker lets in
+    access      who may come in and who may say what (pure)
+    incidents   who did what they may not, and how often (pure)
     ledger      per incarnation: next number, duplicates, gaps (pure)
     log         the append-only file: writing, cutting a torn tail, reading it back
     run         one run: its log, its ledger, its counters
-    relay       who is connected, and what is sent to whom: one turn of the loop
-    service     the process: port, signals, lease, the loop itself
+    door        connections: who knocks, with which key, who leaves
+    peer        who has said HELLO, and what a reader may be sent
+    admission   a HELLO becomes a peer, or a reason why not
+    pressure    who has to hang up when memory is short
+    relay       what is sent to whom: one turn of the loop
+    service     the process: ports, signals, lease, the loop itself
 
 `python -m broker --listen ENDPOINT --folder DIR` starts one; `broker.service.serve` is the same as a function.
 """

@@ -1,7 +1,10 @@
-"""`python -m broker --listen ENDPOINT --folder DIR [--run ID] [--lease-fd N]`: one broker, until it is told to stop.
+"""One broker, until it is told to stop:
 
-Prints one line, `listening on <endpoint>`, when peers may connect. What keeps it from starting is one line on standard
-error and exit code 4.
+    python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--run ID] [--lease-fd N]
+                     [--keys DIR | --insecure] [--durable]
+
+Prints one line, `listening on <endpoint>`, for each endpoint when peers may connect. What keeps it from starting is one
+line on standard error and exit code 4.
 """
 
 import sys
@@ -12,17 +15,25 @@ from typing import Final
 from broker.errors import BrokerError
 from broker.service import serve
 
-USAGE: Final = "usage: python -m broker --listen ENDPOINT --folder DIR [--run ID] [--lease-fd N]"
-OPTIONS: Final = ("--listen", "--folder", "--run", "--lease-fd")
+USAGE: Final = (
+    "usage: python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--run ID] [--lease-fd N] "
+    "[--keys DIR | --insecure] [--durable]"
+)
+OPTIONS: Final = ("--listen", "--folder", "--run", "--lease-fd", "--keys")
+SWITCHES: Final = ("--insecure", "--durable")
 REFUSED: Final = 4
 FAILED: Final = 3
 
 
 def main(arguments: Sequence[str]) -> int:
     """Serve as `arguments` say; gives the exit code."""
-    given = dict(zip(arguments[::2], arguments[1::2], strict=False))
-    lease_fd = given.get("--lease-fd", "0")
-    if len(arguments) % 2 or not {"--listen", "--folder"} <= given.keys() <= set(OPTIONS) or not lease_fd.isdigit():
+    try:
+        given, switches = _read(arguments)
+        listen, folder = given["--listen"], Path(given["--folder"][-1])
+        lease_fd = int(given.get("--lease-fd", ["0"])[-1])
+        if {"--keys", "--insecure"} <= {*given, *switches}:
+            raise ValueError
+    except (ValueError, KeyError):
         sys.stderr.write(f"{USAGE}\n")
         return REFUSED
     listening = False
@@ -35,16 +46,35 @@ def main(arguments: Sequence[str]) -> int:
 
     try:
         serve(
-            given["--listen"],
-            Path(given["--folder"]),
-            run=given.get("--run"),
-            lease_fd=int(lease_fd) or None,
+            listen,
+            folder,
+            run=given["--run"][-1] if "--run" in given else None,
+            lease_fd=lease_fd or None,
+            keys=Path(given["--keys"][-1]) if "--keys" in given else None,
+            insecure="--insecure" in switches,
+            durable="--durable" in switches,
             announce=announce,
         )
     except BrokerError as error:
         sys.stderr.write(f"broker: {error}\n")
         return FAILED if listening else REFUSED
     return 0
+
+
+def _read(arguments: Sequence[str]) -> tuple[dict[str, list[str]], set[str]]:
+    """Option -> its values, and the switches. Raises ValueError for anything else."""
+    given: dict[str, list[str]] = {}
+    switches = set()
+    words = iter(arguments)
+    for word in words:
+        if word in SWITCHES:
+            switches.add(word)
+            continue
+        value = next(words, None)
+        if word not in OPTIONS or value is None:
+            raise ValueError(word)
+        given.setdefault(word, []).append(value)
+    return given, switches
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Who may come in, and who may say what. Values in, a reason or None out.
 
-What holds in this version, and no more: an `ipc://` endpoint lives in a folder that only the user can enter, so the
-file system keeps others out; a `tcp://` endpoint is opened on loopback only, where every local user may connect. Nobody
-has to prove who they are: roles and names are believed.
+An `ipc://` endpoint lives in a folder that only the user can enter: the file system keeps others out, and who is in is
+believed. Who comes over TCP has proved to own a key (`door`), and its grant says which roles, units and runs are its
+own. With `--insecure` there are no keys, and everybody is believed.
 """
 
 from collections.abc import Collection
@@ -18,8 +18,14 @@ MAX_INCARNATIONS: Final = 65_536
 """Most incarnations in one run: what is remembered of each is remembered for good."""
 MAX_RUNS: Final = 1024
 """Most runs that one broker serves; each has an open file."""
+MAX_LIVES: Final = MAX_INCARNATIONS // 4
+"""Most incarnations of one unit, so that one that runs wild does not use up the run's."""
 MAX_PEERS: Final = 16_384
 """Most connections that are remembered."""
+MAX_READERS: Final = 32
+"""Most readers at a time, of all runs: each may have a window of the log under way (`relay.MAX_WINDOW_BYTES`)."""
+IDENTITY_BYTES: Final = 5
+"""Length of the routing id that ZeroMQ gives a connection; it begins with a zero byte."""
 
 SPEAKERS: Final[dict[type[m.Message], tuple[str, ...]]] = {
     m.Events: ("unit", "agent"),
@@ -70,6 +76,53 @@ def why_not_admitted(hello: m.Hello, only_run: str | None) -> str | None:
     return None
 
 
+def why_not_granted(hello: m.Hello, grant: Grant | None) -> str | None:
+    """Why whoever proved to own a key is refused all the same; None: it may come in. `grant` is what the key is for,
+    None if it is not on the list any more."""
+    if grant is None:
+        return "your key is not on this broker's list any more; ask for a new one: circuit-run keys new NAME"
+    if grant.revoked:
+        return f"the key {grant.name!r} was revoked; ask for a new one: circuit-run keys new NAME"
+    if not _means(grant.runs, hello.run):
+        return (
+            f"the key {grant.name!r} is for runs {_listed(grant.runs)}, not {hello.run[:80]!r}; make one for this run"
+        )
+    recovers = hello.role == "unit" and "agent" in grant.roles
+    if hello.role not in grant.roles and not recovers:
+        return f"the key {grant.name!r} is for the role {_listed(grant.roles)}, not {hello.role!r}; use another key"
+    if hello.role not in ("unit", "agent"):
+        return None
+    if not _means(grant.units, hello.unit):
+        return (
+            f"the key {grant.name!r} may not speak as {hello.unit[:80]!r}, only as {_listed(grant.units)}; use that "
+            "unit's own key"
+        )
+    return None
+
+
+def why_not_owner(hello: m.Hello, grant: Grant, owner: str | None) -> str | None:
+    """Why the name of the unit is not for this key; None: it is. `owner` is the key that spoke first as this unit in
+    this run (None: nobody has). An agent may always: it publishes what a unit has left behind."""
+    if owner in (None, grant.name) or "agent" in grant.roles:
+        return None
+    return f"unit {hello.unit[:80]!r} of this run belongs to the key {owner!r}; use that key, or another name"
+
+
+def is_given(identity: bytes) -> bool:
+    """Whether ZeroMQ made up this routing id. With one that it chose itself a peer could take the place of another."""
+    return len(identity) == IDENTITY_BYTES and identity[0] == 0
+
+
+def _means(patterns: Collection[str], name: str) -> bool:
+    from fnmatch import fnmatchcase  # only who has keys needs it
+
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _listed(words: Collection[str]) -> str:
+    return ", ".join(words) or "none"
+
+
 def why_not_said(message: m.Message, role: str) -> str | None:
     """Why a peer with this role may not send this message; None: it may."""
     speakers: Collection[str] = SPEAKERS.get(type(message), ())
@@ -91,14 +144,12 @@ def is_run_id(text: str) -> bool:
     )
 
 
-def why_not_listening(transport: str, address: str, folder_mode: int | None) -> str | None:
-    """Why the broker does not open this endpoint; None: it does. `folder_mode` is the mode of the folder of an ipc
-    socket."""
-    if transport == "ipc":
-        if folder_mode is not None and folder_mode & 0o077:
-            return "its folder can be entered by others; name a folder that does not exist yet, or `chmod 700` it"
+def why_not_listening(transport: str, *, guarded: bool) -> str | None:
+    """Why the broker does not open such an endpoint; None: it does. `guarded`: there are keys, or its owner wants
+    none."""
+    if transport == "ipc" or guarded:
         return None
-    host = address.rpartition(":")[0]
-    if host != "[::1]" and not (host.startswith("127.") and host.replace(".", "").isdigit()):
-        return "without keys the broker listens on this host only; use tcp://127.0.0.1:PORT, or ipc:///path"
-    return None
+    return (
+        "over TCP anybody who reaches the port could join; make keys with `circuit-run keys new NAME` and say "
+        "--keys DIR, or say --insecure to let everybody in"
+    )

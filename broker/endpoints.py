@@ -1,6 +1,6 @@
 """Addresses the broker listens on: understanding them, and preparing and clearing what they need on disk.
 
-tcp://127.0.0.1:PORT    PORT may be 0 or *: any free one
+tcp://HOST:PORT         PORT may be 0 or *: any free one; only with keys, or where everybody is to be let in
 ipc:///folder/name      the folder is made, and removed at the end, if it is not there; only its owner may enter
 """
 
@@ -49,6 +49,13 @@ def parse(text: str) -> Endpoint:
     return Endpoint(transport, f"{'127.0.0.1' if host == 'localhost' else host}:{port}")
 
 
+def check(endpoint: Endpoint, *, guarded: bool) -> None:
+    """Raises EndpointError if such an endpoint may not be opened. `guarded`: there are keys for who comes over TCP, or
+    the owner wants none."""
+    if why := why_not_listening(endpoint.transport, guarded=guarded):
+        raise EndpointError(f"{endpoint}: {why}")
+
+
 @contextmanager
 def prepared(endpoint: Endpoint) -> Iterator[None]:
     """While it lasts the endpoint may be bound; afterwards nothing of it is left on disk.
@@ -56,12 +63,11 @@ def prepared(endpoint: Endpoint) -> Iterator[None]:
     Raises EndpointError if it may not be opened or somebody listens there.
     """
     if endpoint.transport != "ipc":
-        _check_access(endpoint, None)
         yield
         return
     path = Path(endpoint.address)
     with _held(path.parent):
-        _check_access(endpoint, path.parent.stat().st_mode)
+        _check_folder(endpoint, path.parent.stat().st_mode)
         _check_free(path)
         try:
             yield
@@ -116,9 +122,11 @@ def _lock(folder: Path) -> int | None:
     return None
 
 
-def _check_access(endpoint: Endpoint, folder_mode: int | None) -> None:
-    if why := why_not_listening(*endpoint, folder_mode):
-        raise EndpointError(f"{endpoint}: {why}")
+def _check_folder(endpoint: Endpoint, mode: int) -> None:
+    if mode & 0o077:
+        raise EndpointError(
+            f"{endpoint}: its folder can be entered by others; name a folder that does not exist yet, or `chmod 700` it"
+        )
 
 
 def _make_folder(folder: Path) -> bool:

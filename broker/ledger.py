@@ -3,6 +3,7 @@
 Belongs here: the rule that makes a batch new, old or premature. Must not know bytes, sockets or files.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -73,6 +74,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._accounts: dict[tuple[str, int], Account] = {}
+        self._lives: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -86,7 +88,15 @@ class Ledger:
 
     def open(self, unit: str, incarnation: int) -> Account:
         """The account, made if there is none."""
-        return self._accounts.setdefault((unit, incarnation), Account())
+        account = self._accounts.get((unit, incarnation))
+        if account is None:
+            account = self._accounts[unit, incarnation] = Account()
+            self._lives[unit] += 1
+        return account
+
+    def lives(self, unit: str) -> int:
+        """How many incarnations the unit has had."""
+        return self._lives[unit]
 
     def finished(self, unit: str) -> bool:
         """Whether the unit has had incarnations, and all of them have said FINAL."""

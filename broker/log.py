@@ -32,6 +32,8 @@ PREFIX: Final = struct.Struct(">II")
 MAX_ENTRY_BYTES: Final = 3 * wire.MAX_FRAME_BYTES
 """Longest payload; anything longer is damage."""
 READ_BYTES: Final = 1024 * 1024
+sync: Final = getattr(os, "fdatasync", os.fsync)
+"""Wait until what was written to a file is on the disk (macOS has no `fdatasync`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +170,11 @@ def _is_torn(path: Path, offset: int) -> bool:
 class Log:
     """The log as its one writer sees it."""
 
-    def __init__(self, path: Path, remember: Callable[[Entry], None] = lambda _entry: None) -> None:
+    def __init__(
+        self, path: Path, remember: Callable[[Entry], None] = lambda _entry: None, *, durable: bool = False
+    ) -> None:
         """Open or create the file at `path` (its folder too). `remember` gets what is in it already, oldest first; what
-        a crash left of a last entry is cut off and counted in `cut`.
+        a crash left of a last entry is cut off and counted in `cut`. A `durable` log is synced whenever it is written.
 
         Raises LogError if the file cannot be written, is held by another broker, is damaged or is none of ours.
         """
@@ -178,6 +182,7 @@ class Log:
         self.end = START
         self.cut = 0
         self._tail = b""
+        self._durable = durable
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -186,6 +191,8 @@ class Log:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._recover(remember)
+            if durable:
+                self._sync_name()
         except BlockingIOError:
             self.close()
             raise LogError(f"{path}: another broker writes it; end that one, or choose another folder") from None
@@ -211,9 +218,11 @@ class Log:
         elif size > self.end:
             self.cut = size - self.end
             os.ftruncate(self._file, self.end)
+            self._sync()
 
     def append(self, group: Iterable[bytes]) -> None:
-        """Write a group of payloads with one system call. When it returns they survive this process.
+        """Write a group of payloads with one system call. When it returns they survive this process, and in a durable
+        log also the machine.
 
         Raises LogError if the disk refuses; the file then ends behind the last group that was whole.
         """
@@ -256,7 +265,21 @@ class Log:
         try:
             while view:
                 view = view[os.write(self._file, view) :]
+            self._sync()
         except OSError as error:
             with suppress(OSError):  # then the next one that opens it cuts off what this write left
                 os.ftruncate(self._file, before)
             raise LogError(f"{self.path}: {error.strerror}; nothing after byte {before} was acknowledged") from None
+
+    def _sync(self) -> None:
+        if self._durable:
+            sync(self._file)
+
+    def _sync_name(self) -> None:
+        """What was written survives only if the way to it does: the file's entry, and those of folders just made."""
+        for folder in list(self.path.resolve().parents)[:2]:
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)

@@ -4,22 +4,38 @@
     write     each run's group with one write
     push      RECORDS to readers whose window is open, ACKs to units
 
-Belongs here: who is connected, and what is sent to whom. Must not look into bodies. Nothing here waits for a peer: one
-that does not read is left out until it does, and costs no more than its window and a bounded queue.
+Belongs here: who has said HELLO, and what is sent to whom. Must not look into bodies. Nothing here waits for a peer:
+one that does not read is left out until it does, and costs no more than its window and a bounded queue.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
 import zmq
 
-from broker import access, log
+from broker import access
+from broker.admission import (
+    DEAF,
+    DEAF_S,
+    FULL_HOUSE,
+    MALFORMED,
+    NO_HELLO,
+    NOT_ITS_ROLE,
+    REVOKED,
+    TOO_MUCH,
+    TWO_HELLOS,
+    Refusal,
+    admit,
+    name_of,
+)
+from broker.door import Door
 from broker.errors import BrokerError, LogError
-from broker.ledger import Account
+from broker.peer import Peer, moved, next_slice
+from broker.pressure import Pressure
 from broker.run import Nonsense, Reply, Run, Runs
 from probe import message as m
 from probe import wire
@@ -27,10 +43,6 @@ from probe.errors import WireError
 
 CREDIT_BYTES: Final = 8 * 1024 * 1024
 """How many bytes of EVENTS a unit may have on the way."""
-MAX_WINDOW_BYTES: Final = 64 * 1024 * 1024
-"""Largest credit of a FETCH that is honoured; a larger one is cut to it."""
-SLICE_BYTES: Final = 256 * 1024
-"""Records per RECORDS frame; a single entry may be larger."""
 GROUP_MESSAGES: Final = 2000
 GROUP_BYTES: Final = 4 * 1024 * 1024
 """A group is what is written at once, so these bound how long an acknowledgement takes."""
@@ -40,7 +52,11 @@ _NOBLOCK: Final = int(zmq.NOBLOCK)
 _NOBLOCK_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 """As numbers, because combining the names takes longer than sending a frame."""
 KNOCK_S: Final = 1.0
-"""How often at most a crowded broker looks who has left."""
+"""How often at most a crowded broker looks who has left, and how often whose key was revoked."""
+LAST_WORDS_S: Final = 5.0
+"""How long what a peer said before it left may lie unread."""
+MAX_FRAMES: Final = 3
+"""Frames of a message; what comes after them is not kept."""
 
 
 class Sent(Enum):
@@ -51,39 +67,18 @@ class Sent(Enum):
     GONE = "gone"
 
 
-@dataclass(slots=True)
-class Window:
-    """What a reader may be sent, in bytes of the log: from `began` (its last FETCH) to `limit`; `sent` is how far we
-    are. `asked`: a FETCH is to be answered, if only with where the log ends."""
-
-    began: int
-    sent: int
-    limit: int
-    asked: bool = True
-
-
 _NOBODY: Final = bytes(wire.encode(m.Command())[1])
 """The header under which a COMMAND is passed on."""
-
-
-@dataclass(slots=True)
-class Peer:
-    """One connection that has said HELLO."""
-
-    identity: bytes
-    hello: m.Hello
-    run: Run
-    account: Account | None
-    """None: the peer only reads."""
-    window: Window | None = None
 
 
 class Relay:
     """What the loop knows; `step` is one turn of it."""
 
-    def __init__(self, socket: zmq.Socket[bytes], runs: Runs) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], runs: Runs, door: Door) -> None:
         self._socket = socket
         self._runs = runs
+        self._door = door
+        self._pressure = Pressure()
         self._peers: dict[bytes, Peer] = {}
         self._readers: dict[bytes, Peer] = {}
         """Those that have a window."""
@@ -95,7 +90,9 @@ class Relay:
         """PINGs of this group: of whom, their stamp, ours."""
         self._strangers: Counter[str] = Counter()
         """Counted for peers that belong to no run."""
-        self._knocked_s = -KNOCK_S
+        self._full: dict[bytes, float] = {}
+        """Whose queue is full, since when."""
+        self._knocked_s = self._checked_s = -KNOCK_S
 
     def step(self, limit: int = GROUP_MESSAGES) -> int | None:
         """Take one group of at most `limit` messages, write it, push. Gives the time in ms after which to come again
@@ -115,8 +112,30 @@ class Relay:
 
     def deserted(self) -> bool:
         """Whether no unit or supervisor is connected that has not said FINAL."""
-        speakers = [peer for peer in self._peers.values() if peer.account is not None and peer.account.final is None]
+        present = [peer for peer in self._peers.values() if peer.left_s is None]
+        speakers = [peer for peer in present if peer.account is not None and peer.account.final is None]
         return not [peer for peer in speakers if self._knock(peer) is not Sent.GONE]
+
+    def look(self) -> None:
+        """See who has left, who does not read, whose key was revoked, and whether there is memory left. To be called a
+        few times a second."""
+        now = time.monotonic()
+        self._door.tidy()
+        for identity in self._door.hung_up():
+            self._hang_up(identity)
+        for peer in [peer for peer in self._peers.values() if peer.left_s and now - peer.left_s > LAST_WORDS_S]:
+            self._forget(peer.identity)
+        for identity in [identity for identity, since_s in self._full.items() if now - since_s > DEAF_S]:
+            if self._knock(self._peers[identity]) is Sent.FULL:
+                self._blame(self._peers[identity], None, DEAF)
+                self._full[identity] = math.inf
+        if now - self._checked_s > KNOCK_S:
+            self._checked_s = now
+            self._check_keys()
+        for caller in self._pressure.whom(self._door.callers):
+            found = self._peers.get(caller.identity or b"")
+            (found.run if found else self._door).incidents.count(found.name if found else caller.place, TOO_MUCH)
+            self._door.cut(caller)
 
     # --- in ---
 
@@ -124,33 +143,48 @@ class Relay:
         size = 0
         for count in range(limit):
             try:
-                identity, *frames = _received(self._socket)
+                identity, frames, last = _received(self._socket)
             except zmq.Again:
                 return count > 0
-            self._receive(identity, frames)
+            self._receive(identity, frames, last)
             size += sum(map(len, frames))
             if size > GROUP_BYTES:
                 break
         return True
 
-    def _receive(self, identity: bytes, frames: Sequence[bytes]) -> None:
+    def _receive(self, identity: bytes, frames: Sequence[bytes], last: zmq.Frame) -> None:
         peer = self._peers.get(identity)
-        counters = peer.run.counters if peer else self._strangers
+        if peer is not None:
+            peer.caller.heard += 1
         try:
+            if len(frames) > MAX_FRAMES:
+                raise Nonsense(f"a message has at most {MAX_FRAMES} frames, this one more")
             message, _ = wire.decode(frames)
             if isinstance(message, m.Hello):
-                self._hello(identity, message, frames)
+                self._hello(identity, message, frames, last)
             elif peer is None:
-                counters["refused"] += 1
+                self._blame(None, last, NO_HELLO)
                 self._send(identity, m.Error("nobody has said HELLO on this connection", stranger=True))
             elif why := access.why_not_said(message, peer.hello.role):
-                counters["refused"] += 1
+                self._blame(peer, last, NOT_ITS_ROLE)
                 self._send(identity, m.Error(why))
             else:
                 self._handle(peer, message, frames)
         except (WireError, Nonsense) as error:
-            counters["malformed"] += 1
+            self._blame(peer, last, MALFORMED)
             self._send(identity, m.Error(str(error), stranger=peer is None))
+
+    def _blame(self, peer: Peer | None, frame: zmq.Frame | None, what: str) -> None:
+        """Count it: for the peer, or for a stranger who is known by `frame` alone."""
+        counters = peer.run.counters if peer else self._strangers
+        if what == MALFORMED:
+            counters["malformed"] += 1
+        elif what != DEAF:
+            counters["refused"] += 1
+        if peer is not None:
+            peer.run.incidents.count(peer.name, what)
+        elif frame is not None:
+            self._door.incidents.count(name_of(frame, self._door), what)
 
     def _handle(self, peer: Peer, message: m.Message, frames: Sequence[bytes]) -> None:
         match message:
@@ -165,12 +199,15 @@ class Relay:
             case m.Ping(sent_ns):
                 self._asked.append((peer, sent_ns, time.monotonic_ns()))
 
-    def _hello(self, identity: bytes, hello: m.Hello, frames: Sequence[bytes]) -> None:
-        self._forget(identity)
+    def _hello(self, identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame) -> None:
+        if peer := self._peers.get(identity):
+            self._hello_again(peer, hello)
+            return
         try:
-            peer = self._admitted(identity, hello, frames)
+            self._make_room()
+            peer = admit(identity, hello, frames, last, self._runs, self._door)
         except BrokerError as error:
-            self._strangers["refused"] += 1
+            self._blame(None, last, error.what if isinstance(error, Refusal) else FULL_HOUSE)
             self._send(identity, m.Refused(str(error)))
             return
         self._peers[identity] = peer
@@ -178,29 +215,23 @@ class Relay:
             self._units.setdefault((peer.run.name, hello.unit), {})[hello.incarnation] = identity
         self._due[identity] = Reply.WELCOME
 
-    def _admitted(self, identity: bytes, hello: m.Hello, frames: Sequence[bytes]) -> Peer:
-        """Raises BrokerError with the reason for REFUSED."""
-        newest = self._runs.find("")
-        if hello.role == "watcher" and not hello.run and newest is not None:
-            hello = replace(hello, run=newest.name)
-        if why := access.why_not_admitted(hello, self._runs.only):
-            raise BrokerError(why)
-        self._make_room()
-        if hello.role == "watcher" and self._runs.find(hello.run) is None:
-            known = ", ".join(run.name for run in self._runs.all()[-10:]) or "none yet"
-            raise BrokerError(f"there is no run {hello.run!r} here; runs: {known}")
-        run = self._runs.open(hello.run)
-        if hello.role not in ("unit", "agent"):
-            return Peer(identity, hello, run, None)
-        return Peer(identity, hello, run, run.join(hello, frames))
+    def _hello_again(self, peer: Peer, hello: m.Hello) -> None:
+        """On a connection that has said it: harmless for the same incarnation, and nothing new."""
+        known = peer.hello
+        if (hello.role, hello.run or known.run) == (known.role, known.run) and (
+            (hello.unit, hello.incarnation) == (known.unit, known.incarnation)
+        ):
+            self._due[peer.identity] = Reply.WELCOME
+            return
+        self._blame(peer, None, TWO_HELLOS)
+        self._send(peer.identity, m.Refused("this connection has said HELLO for another peer; open one for each"))
 
     def _fetch(self, peer: Peer, fetch: m.Fetch) -> None:
-        """A FETCH inside the window before says how far the reader is, and what was sent is not sent again. Any other
-        is a reader that begins, or goes elsewhere."""
-        offset = max(fetch.offset, log.START)
-        before = peer.window
-        sent = before.sent if before and before.began <= offset <= before.sent else offset
-        peer.window = Window(offset, sent, offset + min(fetch.credit, MAX_WINDOW_BYTES))
+        if peer.identity not in self._readers and len(self._readers) >= access.MAX_READERS:
+            self._blame(peer, None, FULL_HOUSE)
+            self._send(peer.identity, m.Error(f"{access.MAX_READERS} readers fetch already; come back later"))
+            return
+        peer.window = moved(peer.window, fetch)
         self._readers[peer.identity] = peer
 
     def _command(self, run: Run, command: m.Command, frames: Sequence[bytes]) -> None:
@@ -213,7 +244,7 @@ class Relay:
                 run.counters["unroutable"] += 1
 
     def _statistics(self, run: Run) -> dict[str, int]:
-        peers = sum(peer.run is run for peer in self._peers.values())
+        peers = sum(peer.run is run and peer.left_s is None for peer in self._peers.values())
         return {**(Counter(run.statistics()) + self._strangers), "peers": peers}
 
     # --- out ---
@@ -225,7 +256,7 @@ class Relay:
             window, source = peer.window, peer.run.log
             assert window is not None
             try:
-                slice_ = _slice(window, source)
+                slice_ = next_slice(window, source)
             except LogError as error:
                 del self._readers[peer.identity]
                 self._send(peer.identity, m.Error(str(error)))
@@ -259,9 +290,12 @@ class Relay:
 
     def _answer_pings(self) -> None:
         """At the end of the turn, so that a PONG also says: what you said before is written."""
+        known: dict[str, tuple[dict[str, int], dict[str, int]]] = {}
         for peer, sent_ns, received_ns in self._asked:
-            counters = self._statistics(peer.run)
-            self._send(peer.identity, m.Pong(sent_ns, received_ns, time.monotonic_ns(), counters))
+            run = peer.run
+            if run.name not in known:
+                known[run.name] = self._statistics(run), run.incidents.merged(self._door.incidents)
+            self._send(peer.identity, m.Pong(sent_ns, received_ns, time.monotonic_ns(), *known[run.name]))
         self._asked.clear()
 
     def _send(self, identity: bytes, message: m.Message, *body: bytes) -> Sent:
@@ -274,12 +308,16 @@ class Relay:
                 send(frame, _NOBLOCK_MORE)
             send(last, _NOBLOCK)
         except zmq.Again:
+            if identity in self._peers:
+                self._full.setdefault(identity, time.monotonic())
             return Sent.FULL
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._forget(identity)
+            self._hang_up(identity)
             return Sent.GONE
+        if self._full:
+            self._full.pop(identity, None)
         return Sent.YES
 
     def _knock(self, peer: Peer) -> Sent:
@@ -289,18 +327,36 @@ class Relay:
 
     # --- who is there ---
 
-    def _forget(self, identity: bytes) -> None:
-        peer = self._peers.pop(identity, None)
+    def _hang_up(self, identity: bytes) -> None:
+        """It has left: nothing is sent to it any more. What it said before may still come."""
+        peer = self._peers.get(identity)
         if peer is None:
             return
+        if peer.left_s is None:
+            peer.left_s = time.monotonic()
         self._readers.pop(identity, None)
         self._due.pop(identity, None)
+        self._full.pop(identity, None)
         who = (peer.run.name, peer.hello.unit)
         connections = self._units.get(who, {})
         if connections.get(peer.hello.incarnation) == identity:
             del connections[peer.hello.incarnation]
             if not connections:
                 del self._units[who]
+
+    def _forget(self, identity: bytes) -> None:
+        self._hang_up(identity)
+        self._peers.pop(identity, None)
+
+    def _check_keys(self) -> None:
+        """Show out whose key is not valid any more."""
+        for peer in [peer for peer in self._peers.values() if peer.key is not None and peer.left_s is None]:
+            grant = self._door.grant(peer.key or "")
+            if grant is None or grant.revoked:
+                self._blame(peer, None, REVOKED)
+                self._send(peer.identity, m.Refused(access.why_not_granted(peer.hello, grant) or ""))
+                self._forget(peer.identity)
+                self._door.dismiss(peer.caller)
 
     def _make_room(self) -> None:
         """Before anybody is turned away, see who has left. Raises BrokerError if they are all there."""
@@ -309,29 +365,21 @@ class Relay:
         if time.monotonic() - self._knocked_s > KNOCK_S:
             self._knocked_s = time.monotonic()
             for peer in list(self._peers.values()):
-                self._knock(peer)
+                if peer.left_s is not None or self._knock(peer) is Sent.GONE:
+                    self._forget(peer.identity)
         if len(self._peers) >= access.MAX_PEERS:
-            raise BrokerError(f"this broker has {access.MAX_PEERS} connections already; start another one")
+            raise Refusal(FULL_HOUSE, f"this broker has {access.MAX_PEERS} connections already; start another one")
 
 
-def _received(socket: zmq.Socket[bytes]) -> list[bytes]:
-    """One message. Raises zmq.Again if there is none. Like `recv_multipart`, which takes twice as long because it asks
-    the socket after every frame whether there is another."""
+def _received(socket: zmq.Socket[bytes]) -> tuple[bytes, list[bytes], zmq.Frame]:
+    """One message: who sent it, its frames (at most one too many), and the last one as it knows where it came from.
+    Raises zmq.Again if there is none. Like `recv_multipart`, which takes twice as long because it asks the socket after
+    every frame whether there is another."""
     frame = socket.recv(_NOBLOCK, copy=False)
-    frames = [frame.bytes]
+    identity = frame.bytes
+    frames: list[bytes] = []
     while frame.more:
         frame = socket.recv(_NOBLOCK, copy=False)
-        frames.append(frame.bytes)
-    return frames
-
-
-def _slice(window: Window, source: log.Log) -> bytes:
-    """What may be sent next: whole entries that fit into what is left of the window, or one that fits into none."""
-    left = window.limit - window.sent
-    if left <= 0 or window.sent >= source.end:
-        return b""
-    slice_ = source.read(window.sent, min(SLICE_BYTES, left))
-    if len(slice_) > left and window.sent > window.began:
-        window.limit = window.sent  # it can have a window for itself
-        return b""
-    return slice_
+        if len(frames) <= MAX_FRAMES:
+            frames.append(frame.bytes)
+    return identity, frames, frame

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from broker import access, log
 from broker.errors import BrokerError
+from broker.incidents import Incidents
 from broker.ledger import Account, Ledger, Outcome
 from probe import wire
 from probe.message import Command, Events, Final, Gap, Hello
@@ -24,7 +25,8 @@ SMALLEST_RECORD: typing.Final = 7
 RUNNER: typing.Final = "@runner"
 """Who is named in the log as the sender of commands."""
 MAX_KEPT_COMMANDS: typing.Final = 1024
-"""Commands kept for supervisors that are not there."""
+MAX_KEPT_BYTES: typing.Final = 16 * 1024 * 1024
+"""Commands kept for supervisors that are not there: how many, and how much of them."""
 
 
 class Reply(Enum):
@@ -43,23 +45,35 @@ class Nonsense(Exception):
 class Run:
     """Evidence comes in by `take`, is written by `flush`, and leaves by `log.read`."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        """Open the log in `folder`; one that is there already is continued. Raises LogError."""
+    def __init__(self, name: str, folder: Path, *, durable: bool = False) -> None:
+        """Open the log in `folder`; one that is there already is continued. A `durable` one is synced before anything
+        in it is acknowledged. Raises LogError."""
         self.name = name
         self.ledger = Ledger()
         self.counters: Counter[str] = Counter()
         """See docs/wire.md, PONG."""
+        self.incidents = Incidents()
+        """What its peers did that they may not."""
+        self.owners: dict[str, str] = {}
+        """Unit -> name of the key that spoke first as it; forgotten when the broker ends."""
         self._group: list[bytes] = []
         self._kept: list[tuple[str, Sequence[bytes]]] = []
-        self.log = log.Log(folder / log.FILE_NAME, self._remember)
+        self.log = log.Log(folder / log.FILE_NAME, self._remember, durable=durable)
         self.counters["torn_bytes"] = self.log.cut
 
-    def join(self, hello: Hello, frames: Sequence[bytes]) -> Account:
-        """The account of the incarnation that says HELLO. Its first one is kept, and any that says it still waits for
-        an answer, so that whoever follows the log answers again. Raises BrokerError: too many incarnations."""
+    def join(self, hello: Hello, frames: Sequence[bytes], grant: access.Grant | None = None) -> Account:
+        """The account of the incarnation that says HELLO, with the key of `grant` if it has one. Its first HELLO is
+        kept, and any that says it still waits for an answer, so that whoever follows the log answers again. Raises
+        BrokerError: too many incarnations."""
         account = self.ledger.find(hello.unit, hello.incarnation)
         if account is None and len(self.ledger) >= access.MAX_INCARNATIONS:
-            raise BrokerError(f"run {self.name!r} has {access.MAX_INCARNATIONS} incarnations already")
+            raise BrokerError(f"run {self.name!r} has {access.MAX_INCARNATIONS} incarnations already; start a new run")
+        if account is None and self.ledger.lives(hello.unit) >= access.MAX_LIVES:
+            raise BrokerError(
+                f"unit {hello.unit!r} has {access.MAX_LIVES} incarnations already; see why it has so many"
+            )
+        if grant is not None and "agent" not in grant.roles:
+            self.owners.setdefault(hello.unit, grant.name)
         if account is None or hello.waiting:
             self._keep(hello.unit, hello.incarnation, frames)
         account = self.ledger.open(hello.unit, hello.incarnation)
@@ -110,6 +124,8 @@ class Run:
         """Hold a COMMAND for a supervisor that cannot be reached: it has not said HELLO yet, or its connection broke
         and it will say HELLO again. Whether it is held; one that has said FINAL gets nothing."""
         if not unit.startswith("@") or self.ledger.finished(unit) or len(self._kept) >= MAX_KEPT_COMMANDS:
+            return False
+        if sum(len(frame) for _, kept in self._kept for frame in kept) > MAX_KEPT_BYTES:
             return False
         self._kept.append((unit, frames))
         return True
@@ -165,9 +181,10 @@ class Run:
 class Runs:
     """The runs of one broker. With `only`, that run alone, and `folder` is its folder; else each has a folder in it."""
 
-    def __init__(self, folder: Path, only: str | None = None) -> None:
+    def __init__(self, folder: Path, only: str | None = None, *, durable: bool = False) -> None:
         """Raises BrokerError if `folder` cannot be used."""
         self.only = only
+        self._durable = durable
         self._folder = folder
         self._open: dict[str, Run] = {}
         if only is None:
@@ -176,7 +193,7 @@ class Runs:
             except OSError as error:
                 raise BrokerError(f"{folder}: {error.strerror}; choose a folder that you may write to") from None
         elif access.is_run_id(only):
-            self._open[only] = Run(only, folder)
+            self._open[only] = Run(only, folder, durable=durable)
         else:
             raise BrokerError(f"{only!r} is no id of a run; use letters, digits, '.', '_' and '-'")
 
@@ -194,7 +211,7 @@ class Runs:
         if name not in self._open:
             if len(self._open) >= access.MAX_RUNS:
                 raise BrokerError(f"this broker serves {access.MAX_RUNS} runs already; start another one")
-            self._open[name] = Run(name, self._folder / name)
+            self._open[name] = Run(name, self._folder / name, durable=self._durable)
         return self._open[name]
 
     def all(self) -> list[Run]:

@@ -8,21 +8,28 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import zmq
 
 from broker import endpoints
+from broker.access import Grant
+from broker.door import Door
 from broker.errors import EndpointError
 from broker.relay import Relay
 from broker.run import Runs
 from probe import wire
 
-QUEUE_MESSAGES: Final = 256
-"""Messages that may wait in a peer's queue, each way."""
+QUEUED_IN: Final = 32
+"""Messages of a peer that may wait for us; each may be three frames of 1 MiB."""
+QUEUED_OUT: Final = 256
+"""Messages that may wait for a peer."""
+LOOK_S: Final = 0.2
+LOOK_MS: Final = int(LOOK_S * 1000)
+"""How often is looked who has left, and who takes more than there is."""
 DESERTED_MS: Final = 50
 """How often a broker whose lease is over looks whether anybody is left."""
 LINGER_MS: Final = 500
@@ -32,39 +39,57 @@ LEASE_LINGER_S: Final = 5.0
 
 
 def serve(
-    endpoint: str,
+    listen: Sequence[str],
     folder: Path,
     *,
     run: str | None = None,
     lease_fd: int | None = None,
+    keys: Path | None = None,
+    insecure: bool = False,
+    durable: bool = False,
     announce: Callable[[str], None] = lambda _endpoint: None,
 ) -> None:
-    """Listen on `endpoint` until SIGTERM or SIGINT, or until the lease is over.
+    """Listen on the endpoints `listen` until SIGTERM or SIGINT, or until the lease is over.
 
-    `announce` gets the real endpoint once peers may connect. With `run`, that run alone is served and `folder` is its
-    folder; else every run gets a folder in it. `lease_fd` is the read end of a pipe; when nobody holds the other end
-    any more, the broker ends as soon as every unit and supervisor has said FINAL or left, at the latest after 5 s.
+    `announce` gets each real endpoint, in that order, once peers may connect. With `run`, that run alone is served and
+    `folder` is its folder; else every run gets a folder in it. `lease_fd` is the read end of a pipe; when nobody holds
+    the other end any more, the broker ends as soon as every unit and supervisor has said FINAL or left, at the latest
+    after 5 s. `keys` is the keyring (see `keyring`) that says who may come in over TCP; `insecure` lets everybody in;
+    without either, TCP is refused. With `durable` what is acknowledged survives the machine, not only this process.
 
     Raises BrokerError if it cannot start, or LogError when the disk refuses.
     """
-    where = endpoints.parse(endpoint)
+    parsed = [endpoints.parse(text) for text in listen]
+    guarded = insecure or keys is not None
+    for endpoint in parsed:
+        endpoints.check(endpoint, guarded=guarded)
+    secret, grant = _keyring(keys)
     _allow_many_files()
-    runs = Runs(folder, run)
+    runs = Runs(folder, run, durable=durable)
     try:
-        with endpoints.prepared(where), _bound(where) as socket, _stop_pipe() as stop_fd:
-            announce(socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0"))
-            _loop(Relay(socket, runs), socket, stop_fd, lease_fd)
+        with ExitStack() as stack:
+            for endpoint in parsed:
+                stack.enter_context(endpoints.prepared(endpoint))
+            context = stack.enter_context(zmq.Context())
+            socket = stack.enter_context(_router(context))
+            door = stack.enter_context(closing(Door(context, socket, grant)))
+            bound = _bind(socket, parsed, secret)
+            stop_fd = stack.enter_context(_stop_pipe())
+            for endpoint in parsed:
+                announce(bound[endpoint])
+            _loop(Relay(socket, runs, door), socket, door, stop_fd, lease_fd)
     finally:
         runs.close()
 
 
-def _loop(relay: Relay, socket: zmq.Socket[bytes], stop_fd: int, lease_fd: int | None) -> None:
+def _loop(relay: Relay, socket: zmq.Socket[bytes], door: Door, stop_fd: int, lease_fd: int | None) -> None:
     poller = zmq.Poller()
-    for source in (socket, stop_fd, lease_fd):
+    for source in (socket, *door.sockets, stop_fd, lease_fd):
         if source is not None:
             poller.register(source, zmq.POLLIN)
     deadline: float | None = None
     slept = False
+    look_at = 0.0
     while True:
         # what ends a sleep comes alone, as a rule: it goes on its way before anybody asks in vain for more
         wait_ms = relay.step(1) if slept else relay.step()
@@ -73,28 +98,57 @@ def _loop(relay: Relay, socket: zmq.Socket[bytes], stop_fd: int, lease_fd: int |
             if time.monotonic() > deadline or (slept and relay.deserted()):
                 return
             wait_ms = DESERTED_MS if wait_ms is None else wait_ms
+        now = time.monotonic()
+        if now >= look_at:
+            relay.look()
+            look_at = now + LOOK_S
+        if wait_ms is None and door.callers:
+            wait_ms = LOOK_MS
         ready = dict(poller.poll(wait_ms))
         if stop_fd in ready:
             relay.step()
             return
+        if len(ready) > (socket in ready):
+            door.answer()
         if lease_fd is not None and lease_fd in ready and not os.read(lease_fd, 64):
             poller.unregister(lease_fd)
             deadline = time.monotonic() + LEASE_LINGER_S
 
 
+def _keyring(folder: Path | None) -> tuple[bytes, Callable[[str], Grant | None]]:
+    """The broker's own secret key (b"": there are no keys), and who may do what."""
+    if folder is None:
+        return b"", lambda _public: None
+    from broker.keyring import Keyring  # a run without keys need not wait for it
+
+    keyring = Keyring(folder)
+    return keyring.broker.secret.encode(), keyring.grant
+
+
 @contextmanager
-def _bound(where: endpoints.Endpoint) -> Iterator[zmq.Socket[bytes]]:
-    """The ROUTER socket, listening."""
-    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+def _router(context: zmq.Context[zmq.Socket[bytes]]) -> Iterator[zmq.Socket[bytes]]:
+    """The ROUTER socket, not listening yet."""
+    with context.socket(zmq.ROUTER) as socket:
         socket.linger = LINGER_MS
         socket.router_mandatory = True
-        socket.sndhwm = socket.rcvhwm = QUEUE_MESSAGES
+        socket.rcvhwm, socket.sndhwm = QUEUED_IN, QUEUED_OUT
         socket.maxmsgsize = wire.MAX_FRAME_BYTES
         socket.backlog = 4096
+        yield socket
+
+
+def _bind(
+    socket: zmq.Socket[bytes], wanted: Sequence[endpoints.Endpoint], secret: bytes
+) -> dict[endpoints.Endpoint, str]:
+    """Listen; gives the real endpoints. Options hold for what is bound after them, and keys are for TCP alone."""
+    bound = {}
+    for where in sorted(wanted, key=lambda endpoint: endpoint.transport):  # ipc before tcp
         if where.transport == "tcp":
             socket.ipv6 = where.address.startswith("[")
             socket.tcp_keepalive = 1
             socket.heartbeat_ivl, socket.heartbeat_timeout = 5_000, 15_000
+            if secret:
+                socket.curve_server, socket.curve_secretkey, socket.zap_domain = True, secret, b"circuit"
         try:
             socket.bind(str(where))
         except zmq.ZMQError as error:
@@ -102,7 +156,8 @@ def _bound(where: endpoints.Endpoint) -> Iterator[zmq.Socket[bytes]]:
                 "end who listens there, or choose port 0" if error.errno == zmq.EADDRINUSE else "choose another one"
             )
             raise EndpointError(f"{where}: {zmq.strerror(error.errno or 0)}; {remedy}") from None
-        yield socket
+        bound[where] = socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+    return bound
 
 
 @contextmanager

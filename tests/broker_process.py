@@ -23,17 +23,26 @@ M = TypeVar("M")
 
 
 class BrokerProcess:
-    """`python -m broker`, started when made. `run` None: it serves any run."""
+    """`python -m broker`, started when made. `run` None: it serves any run. `options` are further ones; over TCP
+    everybody may come unless they say otherwise."""
 
-    def __init__(self, folder: Path, *, listen: str = "tcp://127.0.0.1:0", run: str | None = RUN, lease: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        listen: str = "tcp://127.0.0.1:0",
+        run: str | None = RUN,
+        lease: bool = False,
+    ) -> None:
         self.folder = folder
         self.run = run
         self.lease_fd = -1
+        self._options = options or ("--insecure",)
         self._start(listen, lease)
 
     def _start(self, listen: str, lease: bool) -> None:
         argv = [sys.executable, "-m", "broker", "--listen", listen, "--folder", str(self.folder)]
-        argv += ["--run", self.run] if self.run else []
+        argv += [*self._options, *(["--run", self.run] if self.run else [])]
         pass_fds: Sequence[int] = ()
         if lease:
             end, self.lease_fd = os.pipe()

@@ -17,6 +17,8 @@ from broker_process import RUN, BrokerProcess, Peer
 from broker import log, service
 from probe import message as m
 
+LOOPBACK = "tcp://127.0.0.1:0"
+
 
 @pytest.fixture
 def short() -> Iterator[Path]:
@@ -71,7 +73,7 @@ def test_a_socket_left_by_a_killed_broker_is_taken_over_and_a_living_one_is_not(
 def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         endpoint = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        line = refused("--listen", endpoint, "--folder", str(tmp_path))
+        line = refused("--listen", endpoint, "--folder", str(tmp_path), "--insecure")
     assert line == f"broker: {endpoint}: Address already in use; end who listens there, or choose port 0"
 
 
@@ -82,8 +84,8 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         ("udp://127.0.0.1:1", "not an endpoint"),
         ("tcp://127.0.0.1", "expected a host and a port"),
         ("tcp://127.0.0.1:99999", "expected a host and a port"),
-        ("tcp://0.0.0.0:0", "without keys the broker listens on this host only"),
-        ("tcp://*:0", "without keys the broker listens on this host only"),
+        ("tcp://127.0.0.1:0", "anybody who reaches the port could join; make keys with `circuit-run keys new NAME`"),
+        ("tcp://*:0", "and say --keys DIR, or say --insecure to let everybody in"),
         ("ipc://relative/bus", "starts with /"),
         (f"ipc:///tmp/{'x' * 120}", "the system takes 103; choose a shorter folder"),
         ("ipc:///tmp/bus", "its folder can be entered by others"),
@@ -97,24 +99,31 @@ def test_an_endpoint_that_will_not_do_is_one_clear_line(tmp_path: Path, listen: 
 def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for run in ([], ["--run", "r"]):
-        line = refused("--listen", "tcp://127.0.0.1:0", "--folder", str(tmp_path / "file" / "run"), *run)
+        line = refused("--listen", LOOPBACK, "--insecure", "--folder", str(tmp_path / "file" / "run"), *run)
         assert line.endswith("choose a folder that you may write to")
-    assert "no id of a run" in refused("--listen", "tcp://127.0.0.1:0", "--folder", str(tmp_path), "--run", "../up")
+    assert "no id of a run" in refused("--listen", LOOPBACK, "--insecure", "--folder", str(tmp_path), "--run", "../up")
 
 
 def test_a_damaged_log_is_one_clear_line_and_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "events.log"
     path.write_bytes(b"this is no log at all")
-    line = refused("--listen", "tcp://127.0.0.1:0", "--folder", str(tmp_path), "--run", "r")
+    line = refused("--listen", LOOPBACK, "--insecure", "--folder", str(tmp_path), "--run", "r")
     assert line == f"broker: {path}: not a log of circuit-run"
     assert path.read_bytes() == b"this is no log at all"
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--listen"], ["--listen", "x", "--colour", "red"], ["--folder", "x", "--lease-fd", "two"]]
+    "arguments",
+    [
+        [],
+        ["--listen"],
+        ["--listen", "x", "--colour", "red"],
+        ["--listen", LOOPBACK, "--folder", "x", "--lease-fd", "two"],
+        ["--listen", LOOPBACK, "--folder", "x", "--insecure", "--keys", "x"],
+    ],
 )
 def test_a_wrong_command_line_shows_the_right_one(arguments: list[str]) -> None:
-    assert refused(*arguments).startswith("usage: python -m broker --listen ENDPOINT --folder DIR")
+    assert refused(*arguments).startswith("usage: python -m broker --listen ENDPOINT [--listen")
 
 
 # --- the lease ---
@@ -158,8 +167,8 @@ def test_a_unit_that_never_ends_does_not_keep_the_broker(tmp_path: Path, monkeyp
     lease_fd, holder_fd = os.pipe()
     serving = threading.Thread(
         target=service.serve,
-        args=("tcp://127.0.0.1:0", tmp_path),
-        kwargs={"run": RUN, "lease_fd": lease_fd, "announce": endpoints.put},
+        args=([LOOPBACK], tmp_path),
+        kwargs={"run": RUN, "insecure": True, "lease_fd": lease_fd, "announce": endpoints.put},
     )
     serving.start()
     with Peer.unit(endpoints.get(timeout=10)):

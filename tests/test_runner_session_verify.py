@@ -348,11 +348,11 @@ def test_watching_a_broker_that_is_not_there_is_an_error_that_names_it(place: Pl
 
 
 def test_a_broker_prints_one_line_and_ends_on_sigterm_and_its_port_is_taken_meanwhile(place: Place) -> None:
-    with place.start("broker", "--listen", "tcp://127.0.0.1:0") as broker:
+    with place.start("broker", "--listen", "tcp://127.0.0.1:0", "--insecure") as broker:
         broker.until("\n")
         endpoint = broker.out.removeprefix("listening on ").strip()
         assert endpoint.startswith("tcp://127.0.0.1:")
-        taken = place.run("broker", "--listen", endpoint, "--folder", "other")
+        taken = place.run("broker", "--listen", endpoint, "--folder", "other", "--insecure")
         assert taken.code not in (0, 1, 2, 6)
         assert endpoint in taken.err
         assert "in use" in taken.err

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from broker import access, log, relay, run
+from broker import access, log, peer, relay, run
 from probe import event, wire
 from probe import message as m
 from probe.event import Kind
@@ -85,7 +85,7 @@ def test_kinds_have_the_numbers_that_travel() -> None:
         event.MAX_KEY_BYTES,
         event.MAX_DATA_BYTES,
         access.MAX_NAME_BYTES,
-        relay.MAX_WINDOW_BYTES,
+        peer.MAX_WINDOW_BYTES,
         log.MAX_ENTRY_BYTES,
     ],
 )

@@ -1,0 +1,79 @@
+"""Admission: a HELLO becomes a peer, or a reason why not.
+
+Belongs here: in which order what is asked of whoever comes (the rules themselves are in `access`), and the words under
+which it is counted. Must not know who else is there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import zmq
+
+from broker import access, incidents
+from broker.door import Door, public_key, where
+from broker.errors import BrokerError
+from broker.peer import Peer
+from broker.run import Runs
+from probe import message as m
+
+DEAF_S: Final = 2.0
+"""How long a peer's queue may stay full before that is worth a word."""
+
+# what is counted (see `incidents`)
+MALFORMED: Final = "sent what is no message"
+NOT_ITS_ROLE: Final = "sent what its role may not"
+NO_HELLO: Final = "spoke without HELLO"
+WRONG_HELLO: Final = "refused, its HELLO does not fit"
+TWO_HELLOS: Final = "said HELLO for two on one connection"
+NOT_ITS_KEY: Final = "refused, its key is not for that"
+NOT_ITS_NAME: Final = "refused, that unit belongs to another key"
+CHOSEN_ID: Final = "refused, it chose its own routing id"
+REVOKED: Final = "cut off, its key was revoked"
+FULL_HOUSE: Final = "refused, there are too many"
+DEAF: Final = f"has not read for {DEAF_S:.0f} s"
+TOO_MUCH: Final = "cut off, the broker was short of memory"
+
+
+class Refusal(BrokerError):
+    """Why a HELLO is answered by REFUSED, and under what it is counted."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(why)
+        self.what = what
+
+
+def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame, runs: Runs, door: Door) -> Peer:
+    """The peer that says HELLO with `frames`, the last of which is `last`, and its run, which is opened if need be.
+
+    Raises BrokerError with the reason for REFUSED; Refusal if it is the peer's fault.
+    """
+    if not access.is_given(identity):
+        raise Refusal(CHOSEN_ID, "this broker gives routing ids itself; do not set ZMQ_ROUTING_ID")
+    newest = runs.find("")
+    if hello.role == "watcher" and not hello.run and newest is not None:
+        hello = replace(hello, run=newest.name)
+    if why := access.why_not_admitted(hello, runs.only):
+        raise Refusal(WRONG_HELLO, why)
+    public = public_key(last)
+    grant = door.grant(public) if public else None
+    if public and (why := access.why_not_granted(hello, grant)):
+        raise Refusal(NOT_ITS_KEY, why)
+    if hello.role == "watcher" and runs.find(hello.run) is None:
+        known = ", ".join(run.name for run in runs.all()[-10:]) or "none yet"
+        raise Refusal(WRONG_HELLO, f"there is no run {hello.run!r} here; runs: {known}")
+    run = runs.open(hello.run)
+    speaks = hello.role in ("unit", "agent")
+    if speaks and grant and (why := access.why_not_owner(hello, grant, run.owners.get(hello.unit))):
+        raise Refusal(NOT_ITS_NAME, why)
+    account = run.join(hello, frames, grant) if speaks else None
+    name = name_of(last, door, hello.unit or hello.role)
+    hello = replace(hello, host="", sdk="", waiting=())  # of no use any more, and as large as the peer likes
+    return Peer(identity, hello, run, account, door.greeted(last, identity), public, name)
+
+
+def name_of(frame: zmq.Frame, door: Door, unit: str = "") -> str:
+    """The sender of `frame` in words (see `incidents.who`)."""
+    public = public_key(frame)
+    grant = door.grant(public) if public else None
+    return incidents.who(unit, where(frame), grant.name if grant else public)

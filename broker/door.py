@@ -1,0 +1,252 @@
+"""The door: who connects, who is let in, and who is shown out.
+
+Over TCP with keys, ZeroMQ asks here whether it knows a key (ZAP, RFC 27) before one of our frames is read. Its monitor
+tells of every connection that comes and goes. Whoever is not let in, or does not say who it is, is counted by name.
+
+Belongs here: connections. Must not know what messages mean, nor what a run is. Everything is done in the relay's
+thread; nothing here waits.
+"""
+
+import _socket  # `socket` itself takes ten milliseconds to load, and every run waits for its broker
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import zmq
+
+from broker.access import Grant
+from broker.incidents import Incidents, place
+
+HELLO_S: Final = 10.0
+"""How long a connection may take to say HELLO."""
+LEFT_S: Final = 1.0
+"""How long a HELLO may lie unread after its sender has left; after that it has said none."""
+KNOCK_EVENTS: Final = 1000
+"""Things that the monitor has to tell which are heard in one turn."""
+_ZAP: Final = "inproc://zeromq.zap.01"
+_MONITOR: Final = "inproc://door"
+_EVENT: Final = struct.Struct("=Hi")
+_FAILURES: Final = {
+    int(zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC): "refused, its keys are for another broker, or copied traffic",
+    int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH): "refused, it has no keys",
+}
+_UNKNOWN_KEY: Final = "refused, unknown key"
+_REVOKED_KEY: Final = "refused, revoked key"
+_NO_HANDSHAKE: Final = "refused, it does not speak the protocol of ZeroMQ"
+_NO_HELLO: Final = "left before it said HELLO"
+_LATE_HELLO: Final = f"cut off, no HELLO within {HELLO_S:.0f} s"
+
+
+@dataclass(slots=True, eq=False)
+class Caller:
+    """One connection. `heard` counts the whole messages that came over it since it said HELLO."""
+
+    fd: int
+    """The broker's own file descriptor of it; -1: it has left."""
+    place: str
+    """See `incidents.place`."""
+    since_s: float
+    """When it came, and later when it left."""
+    identity: bytes | None = None
+    """The routing id under which it said HELLO; None: it has not yet."""
+    heard: int = 0
+    heard_before: int = 0
+    """How many it had sent the last time anybody looked (see `pressure`)."""
+
+
+class Door:
+    """What is known of connections. `sockets` are for a poller; when one is readable, `answer`."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], grant: Callable[[str], Grant | None]
+    ) -> None:
+        """Watch `socket`, which is not bound yet. `grant` gives what the owner of a public key may do."""
+        self.incidents = Incidents()
+        """What was done by those who belong to no run."""
+        self.grant = grant
+        self._callers: dict[int, Caller] = {}
+        self._left: list[Caller] = []
+        self._dismissed: list[Caller] = []
+        self._failure: str | None = None
+        """Why the handshake failed whose connection will be closed next; "": that was counted."""
+        self._zap = context.socket(zmq.ROUTER)
+        self._zap.bind(_ZAP)
+        self._monitor = context.socket(zmq.PAIR)
+        self._monitor.rcvhwm = 0  # else the thread that carries everybody's messages would wait for us
+        socket.monitor(
+            _MONITOR,
+            zmq.EVENT_ACCEPTED
+            | zmq.EVENT_DISCONNECTED
+            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+        )
+        self._monitor.connect(_MONITOR)
+        self.sockets = (self._zap, self._monitor)
+
+    def close(self) -> None:
+        """Let go of the sockets; the watched one is closed after that."""
+        for socket in self.sockets:
+            socket.close(linger=0)
+
+    def __len__(self) -> int:
+        return len(self._callers)
+
+    @property
+    def callers(self) -> list[Caller]:
+        """Everybody connected."""
+        return list(self._callers.values())
+
+    # --- who comes ---
+
+    def answer(self) -> None:
+        """Decide about keys, and take note of who came and who left."""
+        self._hear()
+        for request in _messages(self._zap):
+            sender, empty, version, number, _domain, address, _identity, _mechanism, *credentials = request
+            public = _z85(credentials[0]) if credentials else ""
+            grant = self.grant(public)
+            if grant is not None and not grant.revoked:
+                status, user = b"200", public.encode()
+            else:
+                status, user = b"400", b""
+                known = f"{grant.name} at {address.decode()}" if grant else address.decode()
+                self.incidents.count(known, _REVOKED_KEY if grant else _UNKNOWN_KEY)
+            self._zap.send_multipart([sender, empty, version, number, status, b"", user, b""])
+
+    def greeted(self, frame: zmq.Frame, identity: bytes) -> Caller:
+        """The connection over which a HELLO has come, as `frame` of a peer that is called `identity` from now on."""
+        self._hear()  # that it has come was said before
+        fd = int(frame.get(zmq.SRCFD))
+        caller = self._callers.get(fd)
+        if caller is None:  # it spoke and left at once; `fd` may be somebody else's by now, or nobody's
+            gone = [left for left in self._left if left.fd == fd and left.identity is None]
+            caller = gone[0] if gone else Caller(-1, where(frame), time.monotonic())
+        caller.identity = identity
+        return caller
+
+    def dismiss(self, caller: Caller) -> None:
+        """Cut it the next time that `tidy` is called, when it has read why."""
+        self._dismissed.append(caller)
+
+    def hung_up(self) -> list[bytes]:
+        """The routing ids of those who had said HELLO and have left since the last call."""
+        gone = [caller.identity for caller in self._left if caller.identity is not None]
+        self._left = [caller for caller in self._left if caller.identity is None]
+        return gone
+
+    # --- who goes ---
+
+    def tidy(self) -> None:
+        """Show out who has not said HELLO in time, and count who left without one. To be called now and then."""
+        now = time.monotonic()
+        for caller in self._dismissed:
+            self.cut(caller)
+        self._dismissed.clear()
+        for caller in self.callers:
+            if caller.identity is None and now - caller.since_s > HELLO_S:
+                self.cut(caller)
+                self.incidents.count(caller.place, _LATE_HELLO)
+                caller.identity = b""  # counted
+        waiting = []
+        for caller in self._left:
+            if caller.identity is None and now - caller.since_s > LEFT_S:
+                self.incidents.count(caller.place, _NO_HELLO)
+            else:
+                waiting.append(caller)
+        self._left = waiting
+
+    def cut(self, caller: Caller) -> None:
+        """End the connection: both sides then see that the other one hung up."""
+        self._hear()
+        if self._callers.get(caller.fd) is caller:
+            with _dup(caller.fd) as connection:
+                if connection is not None:
+                    connection.shutdown(_socket.SHUT_RDWR)
+
+    def _hear(self) -> None:
+        for data, _address in _messages(self._monitor):
+            event, value = _EVENT.unpack(data)
+            if event == zmq.EVENT_ACCEPTED:
+                self._callers[value] = Caller(value, _place(value), time.monotonic())
+            elif event == zmq.EVENT_DISCONNECTED:
+                self._leave(value)
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                self._failure = ""
+            else:
+                self._failure = _FAILURES.get(value, _NO_HANDSHAKE)
+
+    def _leave(self, fd: int) -> None:
+        caller = self._callers.pop(fd, None)
+        failure, self._failure = self._failure, None
+        if caller is None:
+            return
+        if failure is not None:
+            if failure:
+                self.incidents.count(caller.place, failure)
+            return
+        caller.since_s = time.monotonic()
+        if caller.identity != b"":
+            self._left.append(caller)
+
+
+def where(frame: zmq.Frame) -> str:
+    """The place (see `incidents.place`) from which `frame` came."""
+    try:
+        return place(str(frame.get("Peer-Address")))
+    except zmq.ZMQError:
+        return place("")
+
+
+def public_key(frame: zmq.Frame) -> str | None:
+    """The key that the sender of `frame` has proved to own; None: it came in without."""
+    try:
+        return str(frame.get("User-Id")) or None
+    except zmq.ZMQError:
+        return None
+
+
+def _messages(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
+    for _ in range(KNOCK_EVENTS):
+        try:
+            yield socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+
+
+def _z85(key: bytes) -> str:
+    from zmq.utils import z85  # only who has keys needs it
+
+    return z85.encode(key).decode()
+
+
+@contextmanager
+def _dup(fd: int) -> Iterator["_socket.socket | None"]:
+    """The connection `fd`, which ZeroMQ may close at any time; None: it has."""
+    try:
+        connection = _socket.socket(fileno=os.dup(fd))
+    except OSError:
+        yield None
+        return
+    try:
+        yield connection
+    except OSError:  # it has hung up already
+        pass
+    finally:
+        connection.close()
+
+
+def _place(fd: int) -> str:
+    """Where the other end of a connection that has just come is."""
+    found = "somebody who left at once"
+    with _dup(fd) as connection:
+        if connection is not None and connection.family == _socket.AF_UNIX:
+            credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+            found = f"pid {struct.unpack('3i', credentials)[0]}"
+        elif connection is not None:
+            found = str(connection.getpeername()[0])
+    return found
