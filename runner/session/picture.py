@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from runner.listen import Listener
 from runner.scenario.model import Scenario
-from runner.scenario.state import UnitStatus
+from runner.scenario.state import State, UnitStatus
 from runner.session.intake import Intake
 from runner.view.board import Board
 from runner.view.budgets import standings
@@ -37,7 +37,7 @@ class Picture:
         """The run as it stands at `now_ns`."""
         verifier = self._intake.verifier
         circuits = verifier.circuits()
-        statuses = statuses_of(self._intake)
+        statuses = statuses_of(self._intake) or _seen(self._intake)
         events = sum(status.events for status in statuses)
         limits = {circuit.name: standings(self._budgets[circuit.name], circuit.latency) for circuit in circuits}
         tightest = {name: found[0] for name, found in limits.items() if found}
@@ -84,3 +84,18 @@ def statuses_of(intake: Intake) -> tuple[UnitStatus, ...]:
             status = replace(status, blocked_on=blocked[status.name])
         filled.append(status)
     return tuple(filled)
+
+
+def _seen(intake: Intake) -> tuple[UnitStatus, ...]:
+    """The units of a run whose scenario is not known, as far as their events tell."""
+    return tuple(
+        UnitStatus(
+            name,
+            State.RUNNING,
+            host="",
+            events=activity.events,
+            last_step=activity.last_step,
+            last_stamp_ns=activity.last_stamp_ns,
+        )
+        for name, activity in sorted(intake.verifier.activity().items())
+    )
