@@ -3,6 +3,7 @@
 Belongs here: what a stream can show, decided from the environment, and writing to it. Must not know boards or results.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from typing import Final, TextIO
@@ -22,7 +23,8 @@ _ASCII: Final = str.maketrans(
 
 
 class Paper:
-    """Writes lines to `stream`. A reader who has gone away (`| head`) is no error: the rest is not written."""
+    """Writes lines to `stream`. A reader who has gone away (`| head`, a terminal that was closed) is no error: the rest
+    is not written."""
 
     def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
         self.stream = stream
@@ -46,7 +48,9 @@ class Paper:
         try:
             self.stream.write(encodable(text, self.stream.encoding))
             self.stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
             # Whatever is still in the buffer goes to nowhere, or the interpreter complains when it exits.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())
