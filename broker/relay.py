@@ -111,9 +111,10 @@ class Relay:
         return RETRY_MS if full else None
 
     def deserted(self) -> bool:
-        """Whether no unit or supervisor is connected that has not said FINAL."""
+        """Whether no unit or supervisor is connected. One that has said FINAL leaves when it has read the ACK, which
+        it might never do if we left first."""
         present = [peer for peer in self._peers.values() if peer.left_s is None]
-        speakers = [peer for peer in present if peer.account is not None and peer.account.final is None]
+        speakers = [peer for peer in present if peer.account is not None]
         return not [peer for peer in speakers if self._knock(peer) is not Sent.GONE]
 
     def look(self) -> None:

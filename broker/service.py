@@ -53,8 +53,8 @@ def serve(
 
     `announce` gets each real endpoint, in that order, once peers may connect. With `run`, that run alone is served and
     `folder` is its folder; else every run gets a folder in it. `lease_fd` is the read end of a pipe; when nobody holds
-    the other end any more, the broker ends as soon as every unit and supervisor has said FINAL or left, at the latest
-    after 5 s. `keys` is the keyring (see `keyring`) that says who may come in over TCP; `insecure` lets everybody in;
+    the other end any more, the broker ends as soon as every unit and supervisor has left, at the latest after 5 s.
+    `keys` is the keyring (see `keyring`) that says who may come in over TCP; `insecure` lets everybody in;
     without either, TCP is refused. With `durable` what is acknowledged survives the machine, not only this process.
 
     Raises BrokerError if it cannot start, or LogError when the disk refuses.
