@@ -33,6 +33,9 @@ Env = Annotated[list[str] | None, typer.Option("--env", "-e", metavar="KEY=VALUE
 Runs = Annotated[
     Path | None, typer.Option("--runs", metavar="DIR", help="Keep run folders here instead of ./.circuit.")
 ]
+Durable = Annotated[
+    bool, typer.Option("--durable", help="Sync the log before anything is acknowledged: a power failure loses nothing.")
+]
 Mapped = Annotated[
     Inconclusive | None, typer.Option("--inconclusive", help="What an inconclusive run counts as; else exit code 6.")
 ]
@@ -49,6 +52,7 @@ def command(
     repeat: Repeat = None,
     env: Env = None,
     runs: Runs = None,
+    durable: Durable = False,
     inconclusive: Mapped = None,
 ) -> int:
     """Run scenarios and verify them while they run."""
@@ -58,7 +62,16 @@ def command(
         scenario.override(found, timeout=timeout, repeat=repeat, env=environment(env))
         for found in scenario.discover(paths or [Path()], tuple(less or ()))
     ]
-    return run_all(chosen, verbose=verbose, plain=plain, quiet=quiet, json=json, runs=runs, inconclusive=inconclusive)
+    return run_all(
+        chosen,
+        verbose=verbose,
+        plain=plain,
+        quiet=quiet,
+        json=json,
+        runs=runs,
+        durable=durable,
+        inconclusive=inconclusive,
+    )
 
 
 def run_all(
@@ -69,6 +82,7 @@ def run_all(
     quiet: bool = False,
     json: Path | None = None,
     runs: Path | None = None,
+    durable: bool = False,
     inconclusive: Inconclusive | None = None,
 ) -> int:
     """Run `scenarios` in order, each as often as it says; returns the exit code of all together."""
@@ -88,7 +102,7 @@ def run_all(
             name = kept.run if runs is None else shlex.quote(str(kept.path))
             audit = Audit(kept.run, kept.journals, name)
             try:
-                with Fabric(scenario, kept.path, kept.run) as fabric:
+                with Fabric(scenario, kept.path, kept.run, durable=durable) as fabric:
                     audit.must_go(Path(fabric.endpoint.removeprefix("ipc://")).parent)
                     from runner import session, view  # takes as long as the fabric takes to come up
                     from runner.history.keep import keep

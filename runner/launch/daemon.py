@@ -137,9 +137,10 @@ class Daemon:
 class Broker(Daemon):
     """The broker of one run."""
 
-    def __init__(self, listen: str, run: str, folder: Path) -> None:
+    def __init__(self, listen: str, run: str, folder: Path, *, durable: bool = False) -> None:
         """Start it; it comes up while the runner goes on. Raises BrokerFailed, as everything here."""
-        argv = (sys.executable, "-P", "-m", "broker", "--listen", listen, "--folder", str(folder), "--run", run)
+        argv = [sys.executable, "-P", "-m", "broker", "--listen", listen, "--folder", str(folder), "--run", run]
+        argv += ["--durable"] if durable else []
         super().__init__("broker", argv, _plain(os.environ), folder, BrokerFailed)
 
     def endpoint(self, timeout_s: float = READY_S) -> str:

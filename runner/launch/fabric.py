@@ -15,18 +15,19 @@ from runner.scenario.model import Scenario
 
 
 class Fabric:
-    """The processes of one run beside its units, from its making to the end of `with`. `folder` is the run folder.
+    """The processes of one run beside its units, from its making to the end of `with`. `folder` is the run folder; a
+    `durable` broker acknowledges what is on the disk.
 
     Raises BrokerFailed or SupervisorFailed, and ScenarioError for a unit that cannot be started at all.
     """
 
-    def __init__(self, scenario: Scenario, folder: Path, run: str) -> None:
+    def __init__(self, scenario: Scenario, folder: Path, run: str, *, durable: bool = False) -> None:
         with contextlib.ExitStack() as stack:
             self.endpoint = stack.enter_context(private_endpoint(make=False))
             """Where the broker listens: a place that only this user can reach."""
             self.place = Place(self.endpoint, run, folder)
             self.launcher = Launcher(scenario, self.place)
-            self.broker = stack.enter_context(contextlib.closing(Broker(self.endpoint, run, folder)))
+            self.broker = stack.enter_context(contextlib.closing(Broker(self.endpoint, run, folder, durable=durable)))
             self.supervisor = stack.enter_context(contextlib.closing(Supervisor(self.place, self.launcher.first())))
             self._ending = stack.pop_all()
 
