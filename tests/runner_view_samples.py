@@ -138,12 +138,12 @@ HOSTS = replace(
     lost=12,
 )
 
-STRANGERS = replace(
+INCIDENTS = replace(
     RUNNING,
     incidents=(
-        ("lab-3 (10.0.0.7): claims unit worker-1, which is another's", 1204),
-        ("10.0.0.9: unknown key", 12),
-        ("pid 4711: not msgpack: \x1b[31m", 1),
+        ("worker-1 (lab-3 at 10.0.0.7): refused, that unit belongs to another key", 1204),
+        ("10.0.0.9: refused, unknown key", 12),
+        ("pid 4711: sent what is no message: \x1b[31m", 1),
     ),
 )
 

@@ -10,12 +10,12 @@ from runner_view_samples import (
     CROWDED,
     HOPS,
     HOSTS,
+    INCIDENTS,
     MISSING,
     MS,
     NOW,
     RUNNING,
     STARTING,
-    STRANGERS,
     assert_same_screen,
     order,
     unit,
@@ -27,7 +27,7 @@ from runner.view.board import Board
 from runner.view.rows import Page, histogram, rows
 from runner.view.text import ALERT, GOOD, Line, plain
 
-BOARDS = {"starting": STARTING, "running": RUNNING, "hosts": HOSTS, "crowded": CROWDED, "strangers": STRANGERS}
+BOARDS = {"starting": STARTING, "running": RUNNING, "hosts": HOSTS, "crowded": CROWDED, "incidents": INCIDENTS}
 
 
 def texts(board: Board, width: int = 79, height: int = 40, **more: object) -> list[str]:
@@ -132,15 +132,15 @@ def test_a_broker_that_is_away_or_silent_stands_where_the_phase_stood() -> None:
     assert "running   12.4 s" in texts(replace(RUNNING, silent_s=1.1))[0]
 
 
-def test_many_strangers_take_three_lines_of_the_board_and_more_of_the_page() -> None:
-    many = replace(RUNNING, incidents=tuple((f"10.0.0.{n}: unknown key", 100 - n) for n in range(60)))
-    board = [line for line in texts(many) if "refused" in line or "times" in line]
-    assert board[0] == "! refused  10.0.0.0: unknown key ×100"
+def test_many_incidents_take_three_lines_of_the_board_and_more_of_the_page() -> None:
+    many = replace(RUNNING, incidents=tuple((f"10.0.0.{n}: refused, unknown key", 100 - n) for n in range(60)))
+    board = [line for line in texts(many) if "incident" in line or "times" in line]
+    assert board[0] == "! incident    10.0.0.0: refused, unknown key ×100"
     assert board[3:] == ["… and 57 more, 3,933 times"]
-    (line,) = (line for line in texts(many, height=20) if "refused" in line)
-    assert line == "! refused  4,230 times; f shows whom"
+    (line,) = (line for line in texts(many, height=20) if "incident" in line)
+    assert line == "! incident    4,230 times; f shows whose"
     page = texts(many, page=Page.FINDINGS)
-    assert len([line for line in page if line.startswith("! refused")]) == 11
+    assert len([line for line in page if line.startswith("! incident")]) == 11
     assert page[2].startswith("✗ missing"), "findings come first"
     nothing = replace(many, findings=(), finding_count=0)
     assert texts(nothing, page=Page.FINDINGS)[2] == "No findings so far."

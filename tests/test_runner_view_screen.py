@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_view_samples import FAILED, FOLDER, HOSTS, MISSING, RUNNING, STARTING, STRANGERS, order
+from runner_view_samples import FAILED, FOLDER, HOSTS, INCIDENTS, MISSING, RUNNING, STARTING, order
 
 from probe.event import Event, Kind
 from runner.scenario.state import State
@@ -104,22 +104,22 @@ def test_plain_lines_say_when_all_that_was_asked_for_is_complete() -> None:
     assert sum("1,000 of 1,000 complete" in line for line in told(RUNNING, done, done)) == 1
 
 
-def test_each_stranger_is_told_once_and_not_again_when_it_is_counted() -> None:
-    (what, _), *rest = STRANGERS.incidents
-    later = replace(STRANGERS, incidents=((what, 1300), *rest, ("lab-4: claims run x", 1)))
-    assert [line[9:] for line in told(STRANGERS, STRANGERS, later) if "refused" in line] == [
-        "order-flow  ! refused: lab-3 (10.0.0.7): claims unit worker-1, which is another's ×1.2k",
-        "order-flow  ! refused: 10.0.0.9: unknown key ×12",
-        "order-flow  ! refused: pid 4711: not msgpack: �[31m",
-        "order-flow  ! refused: lab-4: claims run x",
+def test_each_incident_is_told_once_and_not_again_when_it_is_counted() -> None:
+    (what, _), *rest = INCIDENTS.incidents
+    later = replace(INCIDENTS, incidents=((what, 1300), *rest, ("pid 4712: left before it said HELLO", 1)))
+    assert [line[9:] for line in told(INCIDENTS, INCIDENTS, later) if "incident" in line] == [
+        "order-flow  ! incident: worker-1 (lab-3 at 10.0.0.7): refused, that unit belongs to another key ×1.2k",
+        "order-flow  ! incident: 10.0.0.9: refused, unknown key ×12",
+        "order-flow  ! incident: pid 4711: sent what is no message: �[31m",
+        "order-flow  ! incident: pid 4712: left before it said HELLO",
     ]
 
 
-def test_strangers_without_end_do_not_fill_the_log() -> None:
-    boards = [replace(RUNNING, incidents=((f"10.0.0.{n}: unknown key", 1),)) for n in range(200)]
-    lines = [line for line in told(*boards) if "refused" in line]
+def test_incidents_without_end_do_not_fill_the_log() -> None:
+    boards = [replace(RUNNING, incidents=((f"10.0.0.{n}: refused, unknown key", 1),)) for n in range(200)]
+    lines = [line for line in told(*boards) if "incident" in line]
     assert len(lines) == 51
-    assert lines[-1].endswith("! refused: more than is told here; the summary counts them")
+    assert lines[-1].endswith("! incidents: more than is told here; the summary counts them")
 
 
 def test_plain_lines_tell_that_the_broker_is_away_and_when_it_is_back() -> None:

@@ -105,14 +105,17 @@ def test_none_lost_makes_a_missing_event_an_accusation() -> None:
     assert "lost: worker-1, numbers 101 to 150 (its journal was full)" in "\n".join(texts(UNDECIDED))
 
 
-def test_strangers_are_told_below_the_evidence_and_counted_when_they_are_many() -> None:
-    refused = {"lab-3 (10.0.0.7): claims unit worker-1, which is another's": 1204, "10.0.0.9: unknown key": 1}
-    many = {f"10.0.0.{n}: unknown key": 2 for n in range(20)}
-    few = texts(replace(PASSED, evidence=replace(PASSED.evidence, incidents=refused)))
-    assert "  refused    lab-3 (10.0.0.7): claims unit worker-1, which is another's ×1,204" in few
-    assert "             10.0.0.9: unknown key" in few
+def test_incidents_are_told_below_the_evidence_and_counted_when_they_are_many() -> None:
+    refused = {
+        "worker-1 (lab-3 at 10.0.0.7): refused, that unit belongs to another key": 1204,
+        "10.0.0.9: refused, unknown key": 1,
+    }
+    many = {f"10.0.0.{n}: refused, unknown key": 2 for n in range(20)}
+    few = texts(replace(PASSED, evidence=replace(PASSED.evidence, incidents=refused)), 99)
+    assert "  incidents   worker-1 (lab-3 at 10.0.0.7): refused, that unit belongs to another key ×1,204" in few
+    assert "              10.0.0.9: refused, unknown key" in few
     crowd = texts(replace(PASSED, evidence=replace(PASSED.evidence, incidents=many)))
-    assert "             and 15 more, 30 times: result.json names them" in crowd
+    assert "              and 15 more, 30 times: result.json has them" in crowd
 
 
 def test_a_path_and_a_key_can_be_copied() -> None:

@@ -65,7 +65,7 @@ class Narrator:
             if text := self._told(finding):
                 say(finding.circuit or finding.unit or board.scenario, text, ALERT)
         for what, number in board.incidents:
-            if text := self._refused(what, number):
+            if text := self._incident(what, number):
                 say(board.scenario, text, ALERT)
         if board.elapsed_s >= self._next_progress_s:
             self._next_progress_s = board.elapsed_s + PROGRESS_S
@@ -105,13 +105,13 @@ class Narrator:
         self._findings.add(finding)
         return f"{glyph(finding)} {finding.cls.value}: {subject(finding)}"
 
-    def _refused(self, what: str, number: int) -> str:
+    def _incident(self, what: str, number: int) -> str:
         if what in self._incidents or len(self._incidents) > _MOST_INCIDENTS:
             return ""
         self._incidents.add(what)
         if len(self._incidents) > _MOST_INCIDENTS:
-            return "! refused: more than is told here; the summary counts them"
-        return f"! refused: {what}{f' ×{compact(number)}' if number > 1 else ''}"
+            return "! incidents: more than is told here; the summary counts them"
+        return f"! incident: {what}{f' ×{compact(number)}' if number > 1 else ''}"
 
 
 def output_line(unit: str, line: str) -> Line:

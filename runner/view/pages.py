@@ -1,6 +1,6 @@
 """The pages beside the board: findings in full, and help; and the lines that both the board and a page have.
 
-Belongs here: how one finding is told on a line and in full, who was refused, and what the keys do. Must not know
+Belongs here: how a finding or an incident is told, and what the keys do. Must not know
 terminals.
 """
 
@@ -13,6 +13,8 @@ from runner.view.board import Board
 from runner.view.quantity import compact, plural
 from runner.view.text import ALERT, DIM, STRONG, Line, Span, clean, fit, wrap
 from runner.view.words import glyph, subject
+
+_INCIDENT: Final = f"! {'incident':<10}  "
 
 
 def findings_lines(board: Board, width: int, room: int) -> list[Line]:
@@ -34,20 +36,20 @@ def finding_line(finding: Finding, width: int) -> Line:
 
 
 def incident_lines(board: Board, width: int, room: int) -> list[Line]:
-    """Whom the broker has refused what, one line each, and how often."""
+    """What the broker has not let peers do, one line each, and how often."""
     if room <= 0 or not board.incidents:
         return []
     shown = board.incidents[: room - (len(board.incidents) > room)]
     lines = [_incident_line(what, number, width) for what, number in shown]
     if rest := board.incidents[len(shown) :]:
         times = plural(sum(number for _, number in rest), "time")
-        text = f"… and {len(rest):,} more, {times}" if shown else f"! refused  {times}; f shows whom"
+        text = f"… and {len(rest):,} more, {times}" if shown else f"{_INCIDENT}{times}; f shows whose"
         lines.append((Span(fit(text, width, middle=False), DIM if shown else ALERT),))
     return lines
 
 
 def _incident_line(what: str, number: int, width: int) -> Line:
-    head = fit("! refused  ", min(width, 11))
+    head = fit(_INCIDENT, min(width, len(_INCIDENT)))
     times = f" ×{compact(number)}" if number > 1 else ""
     text = clean(what)
     room = max(width - len(head) - len(times), 0)
@@ -55,10 +57,10 @@ def _incident_line(what: str, number: int, width: int) -> Line:
 
 
 def findings_page(board: Board, width: int, room: int) -> list[Line]:
-    """The most telling findings with their explanation, and who was refused, as many as fit."""
-    refused = incident_lines(board, width, min(len(board.incidents), max(room // 3, 1)))
-    found = _findings(board, width, room - len(refused) - bool(refused))
-    return [*found, (), *refused][:room] if refused else found
+    """The most telling findings with their explanation, and incidents, as many as fit."""
+    incidents = incident_lines(board, width, min(len(board.incidents), max(room // 3, 1)))
+    found = _findings(board, width, room - len(incidents) - bool(incidents))
+    return [*found, (), *incidents][:room] if incidents else found
 
 
 def _findings(board: Board, width: int, room: int) -> list[Line]:
@@ -91,7 +93,7 @@ _HELP: Final = (
     ("DONE", "complete instances of a circuit, of those that the scenario asks for"),
     ("OPEN", "instances that are on their way and still in time"),
     ("p99", "99 of 100 were this fast or faster; the bars go from fast to slow"),
-    ("refused", "what the broker did not let somebody do; ×3: three times"),
+    ("incident", "what the broker did not let somebody do; ×3: three times"),
     ("slowest", "the hop with the longest median"),
     ("unsure", "instances that lost evidence or clock error leaves undecided"),
 )

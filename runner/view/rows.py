@@ -87,15 +87,15 @@ def _footer(board: Board, width: int, page: Page, *, paused: bool, keys: bool) -
 
 
 def _board(board: Board, width: int, room: int) -> list[Line]:
-    """Units, circuits, the first findings and strangers; each gets its room, the most telling part of it first."""
+    """Units, circuits, the first findings and incidents; each gets its room, the most telling part of it first."""
     circuits = len(board.circuits) + sum(len(circuit.hops) for circuit in board.circuits)
     circuits += 2 if circuits else 0
     units = len(board.units) + 1
     findings = min(len(board.findings), 3) + (board.finding_count > 3) + 1 if board.findings else 0
-    refused = min(len(board.incidents), 4) + 1 if board.incidents else 0
-    if units + circuits + findings + refused > room:
-        refused = min(refused, 2)
-    room -= refused
+    incidents = min(len(board.incidents), 4) + 1 if board.incidents else 0
+    if units + circuits + findings + incidents > room:
+        incidents = min(incidents, 2)
+    room -= incidents
     if units + circuits + findings > room:
         findings = min(findings, max(room // 4, 2)) if findings else 0
         units = min(units, max(room - circuits - findings, room // 3))
@@ -104,7 +104,7 @@ def _board(board: Board, width: int, room: int) -> list[Line]:
         *_units(board, width, units),
         *_spaced(_circuits(board, width, circuits - 1)),
         *_spaced(findings_lines(board, width, findings - 1)),
-        *_spaced(incident_lines(board, width, refused - 1)),
+        *_spaced(incident_lines(board, width, incidents - 1)),
     ]
 
 

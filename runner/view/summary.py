@@ -33,8 +33,8 @@ _ENDS: Final = (FindingClass.UNIT_FAILED, FindingClass.NOT_READY, FindingClass.C
 """What is explained by the output of a process: its end is the most telling part."""
 _CIRCUITS: Final = 12
 _RANGES: Final = 3
-_REFUSED: Final = 5
-"""So many strangers are named."""
+_INCIDENTS: Final = 5
+"""So many incidents are told."""
 _LABEL: Final = 20
 
 
@@ -232,7 +232,7 @@ def _facts(result: Result, about: Summary, width: int) -> list[Line]:
     circuits = sorted(result.circuits, key=lambda circuit: circuit.verdict is Verdict.PASSED)[:_CIRCUITS]
     declared = {circuit.name: circuit for circuit in about.scenario.circuits} if about.scenario else {}
     label = min(max((cell_len(circuit.name) for circuit in circuits), default=0), _LABEL)
-    label = max(label, 8)
+    label = max(label, len("incidents" if result.evidence.incidents else "evidence"))
     rows = [row for circuit in circuits for row in _circuit(circuit, declared.get(circuit.name))] if about.times else []
     lines = _table(rows, label, width)
     if len(result.circuits) > len(circuits):
@@ -242,8 +242,8 @@ def _facts(result: Result, about: Summary, width: int) -> list[Line]:
         lines += _labelled("pairs", text, label, width)
     for number, (text, tone) in enumerate(_evidence(result)):
         lines += _labelled("" if number else "evidence", text, label, width, tone)
-    for number, text in enumerate(_refused(result.evidence.incidents)):
-        lines += _labelled("" if number else "refused", text, label, width)
+    for number, text in enumerate(_incidents(result.evidence.incidents)):
+        lines += _labelled("" if number else "incidents", text, label, width)
     for note in result.notes:
         lines += _labelled("note", clean(note), label, width)
     if about.folder:
@@ -350,11 +350,11 @@ def _evidence(result: Result) -> Iterable[tuple[str, str]]:
         yield f"lost: {plural(len(evidence.lost) - _RANGES, 'range')} more", ALERT
 
 
-def _refused(incidents: Mapping[str, int]) -> Iterable[str]:
-    """Whom the broker has not let in, or not let do something, and how often."""
+def _incidents(incidents: Mapping[str, int]) -> Iterable[str]:
+    """What the broker has not let peers do, and how often."""
     listed = list(incidents.items())
-    for what, number in listed[:_REFUSED]:
+    for what, number in listed[:_INCIDENTS]:
         yield clean(what) + (f" ×{number:,}" if number > 1 else "")
-    if rest := listed[_REFUSED:]:
+    if rest := listed[_INCIDENTS:]:
         times = plural(sum(number for _, number in rest), "time")
-        yield f"and {len(rest):,} more, {times}: result.json names them"
+        yield f"and {len(rest):,} more, {times}: result.json has them"
