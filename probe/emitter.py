@@ -17,9 +17,10 @@ from probe.barrier import pass_barrier, pass_barrier_async, wait_for, wait_for_a
 from probe.environment import Environment
 from probe.errors import JournalError, warn
 from probe.event import Event, Kind
-from probe.journal import Folder, Journal, Owner, bound, home
+from probe.journal import Folder, Journal, bound, home
 from probe.message import Break, Order
 from probe.recorder import Collector, Recorder, closed
+from probe.segment import Owner
 from probe.tail import NOTHING
 
 EXIT_TIMEOUT_S: Final = 2.0

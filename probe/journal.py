@@ -1,176 +1,28 @@
 """Journals: the memory-mapped files in which a unit keeps what it emitted until the broker has it.
 
 A journal is a folder of segments, `<folder>/<unit>-<incarnation>/`, and whoever holds the lock (flock) on that folder
-owns it: its unit while that lives, a supervisor afterwards. Belongs here: the layout of a segment, growing, freeing,
-reading back. Must not know records (beyond where they end), sockets or threads; the unit's lock guards every journal.
-
-A segment is a header of one page and then records back to back:
-
-    0  u64  head: offset behind the last whole record; storing it is what commits a record
-    8  u64  lost: events dropped after the last record of this segment (their sequence numbers are used up)
-   16  u64  first: sequence number of the first record; 0 while the segment is a spare
-   24       magic, version, pid, incarnation; then run, unit and boot id, each closed by a NUL
+owns it: its unit while that lives, a supervisor afterwards. Belongs here: growing, freeing, finding and locking. Must
+not know what is in a segment (`segment` does), sockets or threads; the unit's lock guards every journal.
 """
 
-import contextlib
 import fcntl
 import itertools
-import mmap
 import os
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from probe.environment import JOURNAL_BYTES
 from probe.errors import JournalError, warn
-from probe.wire import record_bounds
+from probe.segment import HEADER_BYTES, MAX_SEGMENT_BYTES, Owner, Segment, is_begun
 
-VERSION: Final = 1
-HEADER_BYTES: Final = 4096
 FIRST_SEGMENT_BYTES: Final = 256 * 1024
 """Size of the first segment: most units never need more, and a pool of forked workers should not fill the disk."""
-SEGMENT_BYTES: Final = 4 * 1024 * 1024
+SEGMENT_BYTES: Final = MAX_SEGMENT_BYTES
 """Each segment is twice as large as the one before, up to this."""
 DEFAULT_BOUND: Final = 256 * 1024 * 1024
 SMALLEST_BOUND: Final = 4 * FIRST_SEGMENT_BYTES
-
-_MAGIC: Final = b"CIRCUITJ"
-_FIXED: Final = struct.Struct("=8sIIQ")
-_WORDS: Final = 24
-_HEAD, _LOST, _FIRST = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose events a journal holds. `boot` is the boot id of the host, `pid` the process."""
-
-    run: str
-    unit: str
-    incarnation: int
-    pid: int
-    boot: str
-
-    def pack(self) -> bytes:
-        texts = b"".join(text.encode("utf-8", "replace") + b"\0" for text in (self.run, self.unit, self.boot))
-        packed = _FIXED.pack(_MAGIC, VERSION, self.pid, self.incarnation) + texts
-        if _WORDS + len(packed) > HEADER_BYTES:
-            raise JournalError(f"the names of run and unit are too long for a journal: {len(packed)} bytes")
-        return packed
-
-    @classmethod
-    def unpack(cls, header: bytes, path: Path) -> "Owner":
-        magic, version, pid, incarnation = _FIXED.unpack_from(header)
-        if magic != _MAGIC or version != VERSION:
-            raise JournalError(
-                f"{path} is not a journal of version {VERSION}; delete it, or use the version it is from"
-            )
-        run, unit, boot, *_ = header[_FIXED.size :].decode("utf-8", "replace").split("\0")
-        return cls(run, unit, incarnation, pid, boot)
-
-
-class Segment:
-    """One mapped file. `last` is the sequence number of its last record, None while it is still written to."""
-
-    __slots__ = ("_whole", "last", "map", "path", "words")
-
-    def __init__(self, mapped: mmap.mmap, path: Path | None) -> None:
-        self.map = mapped
-        self.path = path
-        self.words = memoryview(mapped)[:_WORDS].cast("Q")
-        self.last: int | None = None
-        self._whole = len(mapped)
-
-    @classmethod
-    def create(cls, path: Path | None, size: int, owner: Owner) -> "Segment":
-        """A new, empty spare of `size` bytes; without a path, in memory. Raises OSError."""
-        if path is None:
-            segment = cls(mmap.mmap(-1, size), None)
-        else:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                _reserve(file, size)
-                segment = cls(mmap.mmap(file, size), path)
-            except BaseException:
-                os.unlink(path)
-                raise
-            finally:
-                os.close(file)
-        header = owner.pack()
-        segment.map[_WORDS : _WORDS + len(header)] = header
-        segment.words[_HEAD] = HEADER_BYTES
-        return segment
-
-    @classmethod
-    def open(cls, path: Path) -> tuple["Segment", Owner]:
-        """A segment that another process wrote, for reading. Raises JournalError for anything else."""
-        try:
-            with path.open("rb") as file:
-                segment = cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), path)
-        except (OSError, ValueError, TypeError) as error:
-            raise JournalError(f"{path} cannot be read: {error}") from None
-        try:
-            owner = Owner.unpack(segment.map[_WORDS:HEADER_BYTES], path)
-        except (JournalError, ValueError, struct.error) as error:
-            segment.close()
-            raise JournalError(f"{path} is not a journal: {error}") from None
-        bounds = list(record_bounds(segment.map[HEADER_BYTES : segment.head]))
-        segment.last = segment.first - 1 + len(bounds)
-        segment._whole = HEADER_BYTES + (bounds[-1] if bounds else 0)
-        return segment, owner
-
-    @property
-    def first(self) -> int:
-        return self.words[_FIRST]
-
-    @property
-    def head(self) -> int:
-        """Offset behind the last whole record."""
-        return min(max(self.words[_HEAD], HEADER_BYTES), self._whole)
-
-    @property
-    def lost(self) -> int:
-        return self.words[_LOST]
-
-    def lose(self) -> None:
-        """One more event is dropped behind this segment's last record."""
-        self.words[_LOST] += 1
-
-    def begin(self, first: int) -> None:
-        """From now on this is no spare any more: its first record will have the sequence number `first`."""
-        self.words[_FIRST] = first
-
-    def touch(self) -> None:
-        """Has the system do now, while other threads run, what it would else do at the first store into each page: that
-        can take milliseconds. Nothing may have been recorded yet. Removes the segment and raises OSError when a page
-        cannot be had."""
-        try:
-            with open("/dev/zero", "rb", buffering=0) as zeros, memoryview(self.map) as pages:
-                zeros.readinto(pages[HEADER_BYTES:])
-        except OSError:
-            self.remove()
-            raise
-
-    def wipe(self) -> None:
-        """Makes it a spare again. A process killed in the middle of this leaves a spare or the whole old segment."""
-        self.words[_FIRST] = 0
-        self.words[_HEAD] = HEADER_BYTES
-        self.words[_LOST] = 0
-        self.last = None
-
-    def close(self) -> None:
-        self.words.release()
-        with contextlib.suppress(
-            BufferError
-        ):  # in a forked child: the parent's courier looked at it at that very moment
-            self.map.close()
-
-    def remove(self) -> None:
-        self.close()
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
 
 
 class Journal:
@@ -305,18 +157,25 @@ class Folder:
         return folder
 
     def segments(self) -> tuple[list[Segment], Owner | None]:
-        """All segments that hold anything, in order, and whose they are. Raises JournalError for a damaged one."""
-        found, owner = [], None
+        """All segments that hold anything, in order, and whose they are.
+
+        Raises JournalError when one of them is none, or when they cannot be of one journal, which is this folder's.
+        """
+        found: list[tuple[Segment, Owner]] = []
         try:
-            for path in sorted(self.path.glob("*.segment")):
-                if _is_begun(path):
-                    segment, owner = Segment.open(path)
-                    found.append(segment)
+            found.extend(Segment.open(path) for path in self.path.glob("*.segment") if is_begun(path))
+            found.sort(key=lambda each: each[0].first)
+            for segment, owner in found:
+                if owner != found[0][1] or not self.path.name.endswith(f"-{owner.incarnation}"):
+                    raise JournalError(f"{segment.path} is of another journal than its folder; delete it")
+            for (before, _), (after, _) in itertools.pairwise(found):
+                if (before.last or 0) + before.lost >= after.first:
+                    raise JournalError(f"{before.path} and {after.path} have the same events; delete the wrong one")
         except BaseException:
-            for segment in found:
+            for segment, _ in found:
                 segment.close()
             raise
-        return sorted(found, key=lambda segment: segment.first), owner
+        return [segment for segment, _ in found], found[0][1] if found else None
 
     def close(self) -> None:
         """Gives up the lock. Twice is harmless."""
@@ -371,27 +230,7 @@ def bound(configured: str) -> int:
 def folders(parent: Path) -> Iterator[Path]:
     """Every journal folder in `parent`, oldest incarnation first; nothing when there is no such folder."""
     try:
-        names = [path for path in parent.iterdir() if path.name.rpartition("-")[2].isdigit()]
+        names = [path for path in parent.iterdir() if path.name.rpartition("-")[2].isdecimal()]
     except FileNotFoundError:
         return
     yield from sorted(names, key=lambda path: int(path.name.rpartition("-")[2]))
-
-
-def _is_begun(path: Path) -> bool:
-    """Whether this segment was ever used; not a spare, nor one whose process was killed while it made it."""
-    try:
-        with path.open("rb") as file:
-            words = file.read(_WORDS)
-    except OSError as error:
-        raise JournalError(f"{path} cannot be read: {error}") from None
-    return len(words) == _WORDS and any(words[_FIRST * 8 :])
-
-
-def _reserve(file: int, size: int) -> None:
-    """Takes the disk space now: on a full disk a store into a sparse mapping would kill the process."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, size)
-        return
-    zeros = bytes(64 * 1024)
-    for start in range(0, size, len(zeros)):
-        os.pwrite(file, zeros[: size - start], start)

@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 from probe import limits
 from probe.errors import warn
 from probe.event import TRUNCATED, Kind
-from probe.journal import HEADER_BYTES, Journal, Segment
+from probe.journal import Journal
+from probe.segment import HEADER_BYTES, Segment
 from probe.tail import Point
 from probe.wire import record_packer
 

@@ -6,7 +6,7 @@ several at once, from threads or processes: the lock on its folder lets one of t
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +16,9 @@ from probe import message as m
 from probe import wire
 from probe.courier import SDK, open_socket
 from probe.errors import JournalError
-from probe.journal import Folder, Owner, Segment, folders
+from probe.journal import Folder, folders
 from probe.keys import Keys
+from probe.segment import Owner, Segment
 from probe.tail import Point, Tail
 
 TIMEOUT_S: Final = 5.0
@@ -84,8 +85,11 @@ def _recover_one(place: Folder, broker: str, keys: Keys | None, unit: str | None
         if unit is not None and owner.unit != unit:
             return None
         answer = _publish(segments, owner, broker, keys, time.monotonic() + timeout_s)
-        if not answer.problem:
-            place.remove()
+        try:
+            if not answer.problem:
+                place.remove()
+        except OSError as error:  # something in it is not ours
+            answer = replace(answer, problem=f"it was published, but {place.path} cannot be deleted: {error.strerror}")
         return answer
     finally:
         for segment in segments:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from probe import message as m
-from probe.journal import HEADER_BYTES, Segment
+from probe.segment import HEADER_BYTES, Segment
 from probe.wire import record_bounds
 
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -93,7 +93,8 @@ class Tail:
             if self.next_seq <= now.seq - now.dropped:
                 return self._piece(at, now)
             if self.next_seq <= now.seq:
-                return self._hole(now.seq, "dropped: the journal was full")
+                why = "the journal is damaged" if at.is_damaged else "dropped: the journal was full"
+                return self._hole(now.seq, why)
             self._at = None
         return None
 

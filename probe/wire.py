@@ -25,6 +25,8 @@ MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_HEADER_ITEMS: Final = 8192
 """Longest array or map in a header (or command): a few bytes can claim any length, and memory is taken before they are
 read."""
+MAX_RECORD_BYTES: Final = MAX_DATA_BYTES + 1024
+"""No record that a unit writes is larger: its data, its names, and the list of what was cut."""
 MAX_INTEGER: Final = 2**64 - 1
 """Every integer of a message is between 0 and this."""
 
@@ -33,6 +35,8 @@ Record = list[Any]
 
 _KINDS: Final = tuple(Kind)
 _NIL: Final = b"\xc0"
+_SECONDS: Final = 1
+"""How msgpack is told to make a float of its timestamps, the one extension type that it does not ask us about."""
 
 
 # --- the shape of a message, read once from its dataclass -------------------------------------------------------------
@@ -135,6 +139,7 @@ def _unpack(data: bytes | memoryview, what: str) -> Any:
             raw=False,
             strict_map_key=True,
             ext_hook=_no_ext,
+            timestamp=_SECONDS,
             max_array_len=MAX_HEADER_ITEMS,
             max_map_len=MAX_HEADER_ITEMS,
         )
@@ -272,15 +277,33 @@ def record_bounds(body: bytes | memoryview) -> Iterator[int]:
         yield unpacker.tell()
 
 
+def numbered_bounds(body: bytes | memoryview, first: int) -> Iterator[int]:
+    """Byte offset behind each record of `body` as long as they are what a unit writes, numbered `first`, `first` + 1
+    and so on; ends at the first thing that is not."""
+    start = 0
+    unpacker = _unpacker(body, "replace")
+    while True:
+        try:
+            record = unpacker.unpack()
+        except Exception:  # out of data, or not msgpack: either way, here they end
+            return
+        end = unpacker.tell()
+        if type(record) is not list or len(record) != 6 or record[0] != first or end - start > MAX_RECORD_BYTES:
+            return
+        yield end
+        start, first = end, first + 1
+
+
 def _unpacker(body: bytes | memoryview, unicode_errors: str) -> Any:
     unpacker = msgpack.Unpacker(
         raw=False,
         strict_map_key=False,
         ext_hook=_ext_text,
+        timestamp=_SECONDS,
         unicode_errors=None if unicode_errors == "strict" else unicode_errors,
         max_buffer_size=len(body) + 1,
-        max_array_len=MAX_DATA_BYTES,
-        max_map_len=MAX_DATA_BYTES,
+        max_array_len=min(len(body), MAX_DATA_BYTES),  # memory is taken before the items are read
+        max_map_len=min(len(body), MAX_DATA_BYTES),
     )
     unpacker.feed(body)
     return unpacker

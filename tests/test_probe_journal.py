@@ -6,23 +6,23 @@ import stat
 from pathlib import Path
 
 import pytest
+from broker_process import records
 
 from probe import journal
+from probe import segment as segments
 from probe.errors import JournalError
 from probe.journal import (
     DEFAULT_BOUND,
     FIRST_SEGMENT_BYTES,
-    HEADER_BYTES,
     SEGMENT_BYTES,
     SMALLEST_BOUND,
     Folder,
     Journal,
-    Owner,
-    Segment,
     bound,
     folders,
     home,
 )
+from probe.segment import HEADER_BYTES, Owner, Segment
 
 OWNER = Owner("run-1", "a/strange: unit", 1234567, 42, "boot")
 
@@ -30,8 +30,9 @@ OWNER = Owner("run-1", "a/strange: unit", 1234567, 42, "boot")
 def test_a_segment_can_be_read_back(tmp_path: Path) -> None:
     made = Journal(OWNER, Folder.create(tmp_path, OWNER))
     current = made.segments[0]
-    current.map[HEADER_BYTES : HEADER_BYTES + 2] = b"\x90\x90"  # two records, for all the journal knows
-    current.words[0] = HEADER_BYTES + 2
+    two = records(1, "a", "b")
+    current.map[HEADER_BYTES : HEADER_BYTES + len(two)] = two
+    current.words[0] = HEADER_BYTES + len(two)
     current.lose()
     made.close()
     (path,) = folders(tmp_path)
@@ -39,7 +40,7 @@ def test_a_segment_can_be_read_back(tmp_path: Path) -> None:
     place = Folder(path)
     (segment,), owner = place.segments()
     assert owner == OWNER
-    assert (segment.first, segment.last, segment.lost, segment.head) == (1, 2, 1, HEADER_BYTES + 2)
+    assert (segment.first, segment.last, segment.lost, segment.head) == (1, 2, 1, HEADER_BYTES + len(two))
     segment.close()
     place.remove()
     assert list(tmp_path.iterdir()) == []
@@ -148,7 +149,7 @@ def test_a_disk_that_refuses_is_a_full_journal(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(journal, "_reserve", refuse)
+        patch.setattr(segments, "_reserve", refuse)
         assert made.roll(2) is None
     assert made.why_full == "No space left on device"
     assert sorted(path.name for path in next(folders(tmp_path)).iterdir()) == ["000001.segment"]

@@ -13,8 +13,9 @@ from small_broker import PATIENCE_S, SmallBroker
 
 from probe import message as m
 from probe.emitter import Unit
-from probe.journal import HEADER_BYTES, folders
+from probe.journal import folders
 from probe.recovery import recover
+from probe.segment import HEADER_BYTES
 
 EMIT = "import probe\nfor number in range({count}): probe.emit('step', key=str(number), n=number)\n"
 

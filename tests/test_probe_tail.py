@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from probe import journal, tail, wire
 from probe import message as m
-from probe.journal import HEADER_BYTES, Journal, Owner
+from probe.journal import Journal
+from probe.segment import HEADER_BYTES, Owner
 from probe.tail import NOTHING, Point, Tail
 
 OWNER = Owner("run", "unit", 1, 1, "boot")
