@@ -34,7 +34,12 @@ Runs = Annotated[
     Path | None, typer.Option("--runs", metavar="DIR", help="Keep run folders here instead of ./.circuit.")
 ]
 Durable = Annotated[
-    bool, typer.Option("--durable", help="Sync the log before anything is acknowledged: a power failure loses nothing.")
+    bool,
+    typer.Option("--durable", help="Sync the log before anything is acknowledged; it then survives a power failure."),
+]
+Listen = Annotated[
+    str,
+    typer.Option("--listen", metavar="tcp://HOST:PORT", help="Let units that are started elsewhere join here, by key."),
 ]
 Mapped = Annotated[
     Inconclusive | None, typer.Option("--inconclusive", help="What an inconclusive run counts as; else exit code 6.")
@@ -54,10 +59,15 @@ def command(
     runs: Runs = None,
     durable: Durable = False,
     inconclusive: Mapped = None,
+    listen: Listen = "",
 ) -> int:
     """Run scenarios and verify them while they run."""
     from runner import scenario
 
+    if listen:
+        from runner.launch import elsewhere
+
+        elsewhere.check(listen)
     chosen = [
         scenario.override(found, timeout=timeout, repeat=repeat, env=environment(env))
         for found in scenario.discover(paths or [Path()], tuple(less or ()))
@@ -71,6 +81,7 @@ def command(
         runs=runs,
         durable=durable,
         inconclusive=inconclusive,
+        listen=listen,
     )
 
 
@@ -84,6 +95,7 @@ def run_all(
     runs: Path | None = None,
     durable: bool = False,
     inconclusive: Inconclusive | None = None,
+    listen: str = "",
 ) -> int:
     """Run `scenarios` in order, each as often as it says; returns the exit code of all together."""
     from runner.history import folder
@@ -102,8 +114,12 @@ def run_all(
             name = kept.run if runs is None else shlex.quote(str(kept.path))
             audit = Audit(kept.run, kept.journals, name)
             try:
-                with Fabric(scenario, kept.path, kept.run, durable=durable) as fabric:
+                with Fabric(scenario, kept.path, kept.run, durable=durable, listen=listen) as fabric:
                     audit.must_go(Path(fabric.endpoint.removeprefix("ipc://")).parent)
+                    if fabric.elsewhere is not None:
+                        audit.must_go(fabric.elsewhere.keys)
+                        if not quiet:
+                            sys.stderr.write("".join(f"{line}\n" for line in fabric.invitations()))
                     from runner import session, view  # takes as long as the fabric takes to come up
                     from runner.history.keep import keep
 

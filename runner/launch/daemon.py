@@ -52,6 +52,8 @@ class Daemon:
         finds `given` on its standard input."""
         self._name = name
         self._failed = failed
+        self._heard = b""
+        """What it has written to standard output and nobody has asked for yet."""
         self._err = folder / f"{name}.err"
         lease, self._lease = os.pipe()
         try:
@@ -86,19 +88,20 @@ class Daemon:
         return self._out.fileno()
 
     def said(self, start: bytes, timeout_s: float) -> str:
-        """What follows `start` in the first line on standard output that begins so."""
-        deadline, heard = time.monotonic() + timeout_s, b""
+        """What follows `start` in the next line on standard output that begins so."""
+        deadline = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(self._out, selectors.EVENT_READ)
             while True:
-                for line in heard.splitlines(keepends=True):
-                    if line.startswith(start) and line.endswith(b"\n"):
+                while b"\n" in self._heard:
+                    line, _, self._heard = self._heard.partition(b"\n")
+                    if line.startswith(start):
                         return line.removeprefix(start).decode().strip()
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     raise self._failure(f"did not say {start.decode().strip()!r} within {timeout_s:g} s")
                 if not (read := os.read(self._out.fileno(), _WORDS_BYTES)):
                     raise self._failure(f"ended with code {self._process.wait()}")
-                heard += read
+                self._heard += read
 
     def words(self) -> str:
         """The last that it wrote to standard error."""
@@ -137,15 +140,21 @@ class Daemon:
 class Broker(Daemon):
     """The broker of one run."""
 
-    def __init__(self, listen: str, run: str, folder: Path, *, durable: bool = False) -> None:
-        """Start it; it comes up while the runner goes on. Raises BrokerFailed, as everything here."""
+    def __init__(
+        self, listen: str, run: str, folder: Path, *, durable: bool = False, further: Sequence[str] = ()
+    ) -> None:
+        """Start it; it comes up while the runner goes on. `further` are options that it gets too. Raises BrokerFailed,
+        as everything here."""
         argv = [sys.executable, "-P", "-m", "broker", "--listen", listen, "--folder", str(folder), "--run", run]
         argv += ["--durable"] if durable else []
-        super().__init__("broker", argv, _plain(os.environ), folder, BrokerFailed)
+        super().__init__("broker", (*argv, *further), _plain(os.environ), folder, BrokerFailed)
+        self._endpoints: list[str] = []
 
-    def endpoint(self, timeout_s: float = READY_S) -> str:
-        """Where it listens, as soon as it does."""
-        return self.said(b"listening on ", timeout_s)
+    def endpoint(self, number: int = 0, timeout_s: float = READY_S) -> str:
+        """Where it listens, as soon as it does; `number` counts the endpoints that it was told, from 0."""
+        while len(self._endpoints) <= number:
+            self._endpoints.append(self.said(b"listening on ", timeout_s))
+        return self._endpoints[number]
 
 
 class Supervisor(Daemon):

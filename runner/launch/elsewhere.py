@@ -1,0 +1,77 @@
+"""The door that a run opens for units that are started elsewhere: an address on TCP, and a keyring of its own.
+
+Belongs here: making the keyring and removing it, and saying what is needed there. Must not know how a broker is
+started.
+"""
+
+import shlex
+import shutil
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from broker import endpoints, keyring
+from broker.errors import BrokerError
+from probe import environment
+from runner.errors import UsageError
+
+_ANY_HOST: Final = ("0.0.0.0", "*", "[::]")
+
+
+def check(listen: str) -> None:
+    """Raises UsageError if `listen` is no address that units elsewhere can reach."""
+    try:
+        endpoint = endpoints.parse(listen)
+    except BrokerError as error:
+        raise UsageError(f"--listen {error}") from None
+    if endpoint.transport != "tcp":
+        raise UsageError(f"--listen {listen}: units elsewhere come over TCP; expected tcp://HOST:PORT")
+
+
+class Elsewhere:
+    """The door of one run, from its making to the end of `with`. `folder` is the run folder, `units` are the names of
+    those who are to come. Raises UsageError if it cannot be made."""
+
+    def __init__(self, listen: str, folder: Path, run: str, units: Sequence[str]) -> None:
+        self.keys: Final = folder / "keys"
+        """Its keyring."""
+        self.options: Final = ("--listen", listen, "--keys", str(self.keys))
+        """What the broker is told."""
+        self._run = run
+        try:
+            self._files = keyring.for_run(self.keys, units)
+        except BrokerError as error:
+            raise UsageError(str(error)) from None
+
+    def invitations(self, endpoint: str) -> list[str]:
+        """For each unit, and for whoever wants to look on, a line that says what is needed to join the broker that
+        listens on `endpoint`."""
+        broker = reachable(endpoint)
+        lines = []
+        for unit, file in self._files.items():
+            if unit == keyring.WATCHER:
+                words = ["circuit-run", "watch", broker, "--run", self._run, "--keys", str(file)]
+                lines.append(f"to look on: {shlex.join(words)}")
+                continue
+            names = (environment.BROKER, environment.RUN, environment.UNIT, environment.KEYS)
+            values = (broker, self._run, unit, str(file))
+            pairs = " ".join(f"{name}={shlex.quote(value)}" for name, value in zip(names, values, strict=True))
+            lines.append(f"{unit} joins with: {pairs}")
+        return lines
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.keys, ignore_errors=True)
+
+
+def reachable(endpoint: str) -> str:
+    """`endpoint` as others write it: who listens on every address is reached by the name of this host."""
+    transport, _, address = endpoint.partition("://")
+    host, _, port = address.rpartition(":")
+    return f"{transport}://{socket.gethostname()}:{port}" if host in _ANY_HOST else endpoint
