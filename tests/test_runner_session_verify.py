@@ -334,6 +334,7 @@ def test_a_watcher_sees_units_and_circuits_until_the_run_ends(place: Place) -> N
     assert (run.code, watched.code) == (0, 0), run.text + watched.text
     assert "second" in watched.out
     assert "done" in watched.out
+    assert f"run {run.folder.run} is over; see it with: circuit-run show" in watched.out
     over = place.run("watch", expect=4)
     assert f"run {run.folder.run} is over" in over.err
 

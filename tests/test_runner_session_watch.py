@@ -74,7 +74,7 @@ def test_a_broker_that_does_not_come_back_ends_the_watching_with_an_error(
         watch(Target(broker.endpoint, RUN, NOTHING), NOTHING, screen)
 
 
-def test_a_run_that_its_runner_has_left_is_over(broker: BrokerProcess, tmp_path: Path) -> None:
+def test_a_run_that_its_runner_has_left_ends_the_watching(broker: BrokerProcess, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.endpoint.write_text(broker.endpoint)
 
@@ -83,5 +83,6 @@ def test_a_run_that_its_runner_has_left_is_over(broker: BrokerProcess, tmp_path:
         broker.kill()
 
     screen = Shows(left)
-    assert watch(Target(broker.endpoint, RUN, NOTHING, folder), NOTHING, screen)
+    said = watch(Target(broker.endpoint, RUN, NOTHING, folder), NOTHING, screen)
+    assert said.startswith(f"run {RUN} has no runner any more")
     assert screen.boards[-1].phase == "done"

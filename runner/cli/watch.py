@@ -33,8 +33,7 @@ def command(
     target = session.attachable(endpoint, run, keys, runs.resolve() if runs else folder.home())
     chosen = scenario.load(against) if against else target.scenario
     with view.choose(plain=plain) as screen:
-        over = session.watch(target, chosen, screen)
-    if over:
-        see = f"; see it with: circuit-run show {target.run}" if target.folder is not None else ""
-        typer.echo(f"run {target.run} is over{see}")
+        last_word = session.watch(target, chosen, screen)
+    if last_word:
+        typer.echo(last_word)
     return 0

@@ -69,9 +69,9 @@ def attachable(endpoint: str | None, run: str | None, told_keys: Path | None, ro
     return Target(newest.endpoint.read_text().strip(), newest.run, origin.scenario_of(newest), newest)
 
 
-def watch(target: Target, scenario: Scenario, screen: Screen) -> bool:
-    """Show the run until it is over or the watcher has seen enough; whether it is over. While the broker is away the
-    picture stays.
+def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
+    """Show the run until it is over or the watcher has seen enough; what there is to say then. While the broker is away
+    the picture stays.
 
     Raises BrokerFailed if the broker is not there, or does not come back.
     """
@@ -96,12 +96,16 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> bool:
             listener.wait(others, FRAME_NS // 1_000_000)
             asked = screen.keys()
             if signals.taken() or Action.QUIT in asked:
-                return False
+                return ""
             for entry in listener.receive(BATCH):
                 hindsight.take(entry)
             intake.verifier.settle()
         screen.show(picture.take("done", time.monotonic_ns()))
-    return True
+    if target.folder is None:
+        return f"run {target.run} is over"
+    if intake.closed:
+        return f"run {target.run} is over; see it with: circuit-run show {target.run}"
+    return f"run {target.run} has no runner any more; judge what it left: circuit-run verify {target.run}"
 
 
 def _see_whether_gone(listener: Listener, target: Target, now_ns: int) -> None:
