@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench chaos docs clean
 
 demo: .venv/run            ## start real processes and watch a circuit complete
 	$(BIN)/circuit-run demo
@@ -18,6 +18,9 @@ check: .venv/dev           ## lint, types, architecture
 
 bench: .venv/bench         ## every performance target, as ratios measured in this run
 	$(BIN)/python -m benchmarks
+
+chaos: .venv/dev           ## 1,000 processes killed at random; the table of docs/reliability.md
+	$(BIN)/python -m tests.chaos
 
 docs: .venv/dev            ## documents that are generated, and the checks that keep them true
 	$(BIN)/python -m docs.generate

@@ -1,4 +1,5 @@
-"""Writes docs/cli.md from the commands themselves: `python -m docs.generate`. A test compares the two.
+"""Writes docs/cli.md from the commands themselves, and the table of docs/reliability.md from the results of the last
+chaos campaign: `python -m docs.generate`. Tests compare them.
 
 Reads signatures, not `--help`: its layout is Typer's and changes with it.
 """
@@ -99,3 +100,8 @@ def _cell(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+
+    from tests.chaos import report  # not needed by who only wants the page of commands
+
+    if report.RESULTS.exists():
+        report.write(report.kept())

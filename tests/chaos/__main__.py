@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     print(report.table(figures))
     if words.runs is None:
         report.RESULTS.write_text(json.dumps(figures, indent=2) + "\n")
-        report.PAGE.write_text(report.page(report.PAGE.read_text("utf-8"), figures), encoding="utf-8")
+        report.write(figures)
     for bad in campaign.bad_seeds:
         print(f"again: python -m tests.chaos --replay {bad} --events {words.events}")
     return 1 if campaign.bad_seeds else 0

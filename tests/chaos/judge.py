@@ -69,9 +69,10 @@ class Judged:
 
     @property
     def findings(self) -> list[tuple[str, str | None, str | None]]:
-        """(class, unit, key) of each."""
+        """(class, unit, key) of each that is certain."""
         found = self.result["findings"] if self.result is not None else ()
-        return sorted(((each["class"], each["unit"], each["key"]) for each in found), key=str)
+        certain = [each for each in found if not each["inconclusive"]]
+        return sorted(((each["class"], each["unit"], each["key"]) for each in certain), key=str)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,22 +77,23 @@ class Plan:
 
 
 def plan_of(seed: int, events: int = EVENTS) -> Plan:
-    """The plan of the run with this seed; `events` of all units together. Two kinds of victims at least."""
+    """The plan of the run with this seed; `events` of all units together. Victims of two kinds at least."""
     dice = random.Random(seed)
     each = events // len(UNITS)
     strikes = []
     planted = dice.random() < 0.25
     spared = dice.choice(UNITS) if planted else ""
     kills = Counter[str]()
-    for _ in range(dice.randint(1, 4)):
+    for _ in range(dice.randint(1, 6)):
         unit = dice.choice([unit for unit in UNITS if unit != spared])
         if kills[unit] < MAX_KILLS_OF_A_UNIT:
             kills[unit] += 1
             strikes.append(Strike(Victim.UNIT, unit, _moment(dice, each, at_start=0.1)))
-    others = [Victim.BROKER, Victim.BROKER, Victim.WATCHER, Victim.STALL]
-    for victim in dice.sample(others, dice.randint(1, 3)):
-        stall_ms = dice.randint(1, MAX_STALL_MS) if victim is Victim.STALL else 0
-        strikes.append(Strike(victim, dice.choice(UNITS), _moment(dice, each), stall_ms))
+    others = dice.sample((Victim.BROKER, Victim.BROKER, Victim.WATCHER), dice.randint(1, 2))
+    strikes += [Strike(victim, dice.choice(UNITS), _moment(dice, each)) for victim in others]
+    if dice.random() < 0.4:
+        stall_ms = dice.randint(1, MAX_STALL_MS)
+        strikes.append(Strike(Victim.STALL, dice.choice(UNITS), _moment(dice, each), stall_ms))
     if dice.random() < 0.2:
         strikes.append(Strike(Victim.RUNNER, dice.choice(UNITS), _moment(dice, each)))
     pause_every = dice.choice((0, 50, 200))

@@ -3,6 +3,7 @@
 Belongs here: counting and wording. Must not know how runs are played.
 """
 
+import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -86,6 +87,17 @@ class Campaign:
     def figures(self) -> dict[str, Any]:
         """What is kept in the results file."""
         return {**asdict(self), "struck": dict(self.struck), "wrong": dict(self.wrong), "kills": self.kills}
+
+
+def kept() -> dict[str, Any]:
+    """The figures of the last long campaign."""
+    found: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return found
+
+
+def write(figures: dict[str, Any]) -> None:
+    """Put them on the page."""
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), figures), encoding="utf-8")
 
 
 def table(figures: dict[str, Any]) -> str:
