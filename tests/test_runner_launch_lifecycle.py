@@ -64,6 +64,9 @@ class Play:
     def exits(self, name: str, code: int = 0, **data: Any) -> None:
         self.supervisor("exited", name, pid=100, code=code, recovered=0, **{"tail": [], **data})
 
+    def repeat(self) -> list[Directed]:
+        return self.lifecycle.repeat()
+
     def state(self, name: str) -> State:
         return self.status(name).state
 
@@ -385,6 +388,38 @@ def test_a_unit_that_failed_is_started_again_a_few_times_and_forgiven_so_long() 
     assert play.told() == []
     assert [cls for cls, _ in play.accused] == [FindingClass.UNIT_FAILED]
     assert play.lifecycle.forgiven == {("a", life) for life in range(1, RESTARTS + 1)}
+
+
+def test_each_start_says_which_life_of_the_unit_it_begins() -> None:
+    play = Play(command("a", restart="on-failure"))
+    lives = []
+    for _ in range(3):
+        lives += [order.order.life for order in play.tick() if isinstance(order.order, Start)]
+        play.supervisor("spawned", "a", pid=100)
+        play.exits("a", 1)
+    assert lives == [1, 2, 3]
+
+
+def test_orders_are_repeated_until_the_supervisor_says_what_came_of_them() -> None:
+    play = Play(command("a", restart="on-failure"), command("b"))
+    play.tick()
+    play.supervisor("spawned", "a", pid=100)
+    assert [order.order.unit for order in play.repeat()] == ["b"]
+    play.exits("a", 1)
+    play.tick()
+    play.lifecycle.stop("the test is over")
+    play.tick()
+    again = play.repeat()
+    assert [order.to for order in again] == [(SUPERVISOR,)] * 4
+    assert [(type(o.order), o.order.unit, getattr(o.order, "life", 0)) for o in again] == [
+        (Start, "a", 2),
+        (Stop, "a", 0),
+        (Start, "b", 1),
+        (Stop, "b", 0),
+    ]
+    for name in ("a", "b"):
+        play.exits(name, -15)
+    assert play.repeat() == []
 
 
 def test_a_unit_that_is_restarted_before_it_was_ready_keeps_the_others_waiting() -> None:

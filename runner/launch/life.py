@@ -66,6 +66,11 @@ class Life:
         return self.unit.name
 
     @property
+    def number(self) -> int:
+        """Which life of the unit it is, from 1."""
+        return self.restarts + 1
+
+    @property
     def external(self) -> bool:
         """Whether someone else starts it."""
         return self.unit.launcher == "external"

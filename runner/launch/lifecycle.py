@@ -11,6 +11,7 @@ session says that the circuits are settled.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from probe.barrier import START
@@ -141,12 +142,23 @@ class Lifecycle:
         may_start = self._served and self._deadline_ns is not None
         return [*self._let_begin(), *self._stop_some()] if may_start else []
 
+    def repeat(self) -> list[Directed]:
+        """Orders that were given and whose effect the log does not show yet, for when they may have been lost on their
+        way. An order that was not lost is harmless when it comes again."""
+        orders = []
+        for life in self._lives.values():
+            if life.alive and life.pid is None:
+                orders.append(_to_supervisor(self._start(life)))
+            if life.alive and life.stopping_ns is not None:
+                orders.append(_to_supervisor(Stop(life.name, life.unit.stop_timeout_ns // 1_000_000)))
+        return orders
+
     def _let_begin(self) -> list[Directed]:
         orders = []
         for life in self._lives.values():
             free = life.state is not State.CREATED or all(self._lives[name].supports for name in life.unit.after)
             if life.state is State.CREATED and not life.alive and not life.external and (free or life.gated):
-                start = self._launch(life.unit)
+                start = self._start(life)
                 life.alive, life.err, life.asked_ns = True, start.err, self._now_ns
                 orders.append(_to_supervisor(start))
             if not free or (life.gated and not life.at_gate):
@@ -190,6 +202,9 @@ class Lifecycle:
                 verb = "was not needed any more" if life.external else "was not started"
                 self._end(life, State.STOPPED, f"{verb}: {self._stopped_why}")
         return orders
+
+    def _start(self, life: Life) -> Start:
+        return replace(self._launch(life.unit), life=life.number)
 
     def _stop(self, life: Life, why: str) -> Directed:
         life.stopping_ns = self._now_ns

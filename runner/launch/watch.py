@@ -58,6 +58,8 @@ class Watch:
         """(unit, events published, what was in the way) of recoveries that are done."""
         self._one_at_a_time = threading.Lock()
         self._charges: dict[str, Charge] = {one.unit: one for one in begun}
+        self._begun: dict[str, int] = {one.unit: 1 for one in begun}
+        """Unit -> its last life that we were told to start."""
         self._finishing = False
         self.ended_by = 0
         """The signal that told it to finish, if one did: nobody has told the runner."""
@@ -110,7 +112,8 @@ class Watch:
 
     def _obey(self, order: Order) -> None:
         match order:
-            case Start(unit=unit) if unit not in self._charges:  # it may be said twice after a broken connection
+            case Start(unit=unit, life=life) if life > self._begun.get(unit, 0):  # else it is said once more
+                self._begun[unit] = life
                 try:
                     if self._finishing:
                         raise charge.NotStarted("the run is ending")
