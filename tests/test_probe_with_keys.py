@@ -18,6 +18,7 @@ from probe.emitter import Unit
 from probe.environment import Environment
 from probe.keys import Keys
 from probe.recovery import recover
+from runner.cli import execute
 from runner.errors import BrokerFailed
 from runner.listen import Listener
 
@@ -215,3 +216,16 @@ def test_a_stranger_sees_the_greeting_of_any_such_socket_and_then_a_closed_door(
         stranger.sendall(ours[12:])
         heard += stranger.recv(4096)
     assert heard == theirs
+
+
+def test_a_shell_script_that_is_kept_out_does_not_wait_and_its_event_is_kept(
+    broker: BrokerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("BROKER", broker.endpoint), ("RUN", RUN), ("UNIT", "api"), ("JOURNAL", str(tmp_path / "j"))):
+        monkeypatch.setenv(f"CIRCUIT_{name}", value)
+    assert execute(["emit", "step", "--timeout", "3600"]) == 4  # longer than any test may take
+    said = capsys.readouterr().err
+    assert "lets in only who has a key" in said
+    assert "'step'" in said
+    assert "kept in the journal" in said
+    assert len(list((tmp_path / "j").iterdir())) == 1
