@@ -9,6 +9,7 @@ import fcntl
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -184,10 +185,11 @@ class Folder:
             self._lock = -1
 
     def remove(self) -> None:
-        """Deletes the folder and what is in it."""
+        """Deletes the segments, and the folder if nothing else is in it. Raises OSError."""
         for path in self.path.glob("*.segment"):
             path.unlink(missing_ok=True)
-        self.path.rmdir()
+        with suppress(OSError):
+            self.path.rmdir()
         self.close()
 
 

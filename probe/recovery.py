@@ -6,7 +6,8 @@ several at once, from threads or processes: the lock on its folder lets one of t
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,16 +81,15 @@ def _recover_one(place: Folder, broker: str, keys: Keys | None, unit: str | None
         return Recovered(name, int(number), 0, problem=str(error))
     try:
         if owner is None or not segments:  # killed before its first event, or in the middle of being deleted
-            place.remove()
+            with suppress(OSError):
+                place.remove()
             return None
         if unit is not None and owner.unit != unit:
             return None
         answer = _publish(segments, owner, broker, keys, time.monotonic() + timeout_s)
-        try:
-            if not answer.problem:
+        if not answer.problem:
+            with suppress(OSError):  # it will be published again, which is harmless
                 place.remove()
-        except OSError as error:  # something in it is not ours
-            answer = replace(answer, problem=f"it was published, but {place.path} cannot be deleted: {error.strerror}")
         return answer
     finally:
         for segment in segments:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import tracemalloc
 from typing import Any, get_args
 
 import msgpack
@@ -221,6 +222,37 @@ def test_a_record_that_is_cut_off_is_an_error_and_the_whole_ones_before_it_are_k
     with pytest.raises(WireError, match="cut off"):
         wire.unpack_records(one + two[:-1])
     assert list(wire.record_bounds(one + two[:-1])) == [len(one)]
+
+
+@BOUNDED
+@given(st.lists(st.booleans(), max_size=12), st.integers(1, 2**63 - 20), st.binary(max_size=5))
+def test_what_a_unit_wrote_ends_where_the_numbers_do(right: list[bool], first: int, behind: bytes) -> None:
+    pack = wire.record_packer()
+    packed = [pack([first + at + (not ok), 2, "step", 0, None, None]) for at, ok in enumerate(right)]
+    whole = right.index(False) if False in right else len(right)
+    ends = list(wire.numbered_bounds(b"".join(packed) + behind, first))
+    assert ends[:whole] == [len(b"".join(packed[: at + 1])) for at in range(whole)]
+    assert len(ends) == whole
+
+
+def test_a_timestamp_of_msgpack_becomes_seconds() -> None:
+    moment = msgpack.packb({"at": msgpack.Timestamp(5, 500_000_000)})
+    record = wire.record_packer()([1, 2, "step", 0, None, None])[:-1] + moment
+    assert wire.unpack_records(record) == [[1, 2, "step", 0, None, {"at": 5.5}]]
+    release = wire.encode_order(m.Release("start"))[:-1] + moment
+    assert wire.decode_order(release) == m.Release("start", data={"at": 5.5})
+
+
+def test_a_few_bytes_that_claim_much_take_no_memory() -> None:
+    bomb = b"\xdd\x00\x00\xff\xff" * 1000  # lists of 65,535 in one another: half a gigabyte of room for items
+    tracemalloc.start()
+    try:
+        survives(wire.unpack_records, bomb)
+        survives(wire.decode_order, bomb)
+        survives(wire.decode_entry, bomb)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_record_of_an_unknown_kind_is_a_wire_error() -> None:
