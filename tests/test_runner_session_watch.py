@@ -45,7 +45,7 @@ def test_a_watcher_says_that_the_broker_is_away_and_goes_on_when_it_is_back(
     with place.start("watch", broker.endpoint, "--run", RUN, "--plain") as watcher:
         watcher.until("watching")
         broker.kill()
-        watcher.until("no connection: the broker is away")
+        watcher.until("the broker is away: no connection")
         broker.restart()
         watcher.until("the broker is back after")
         watcher.signal(signal.SIGINT)

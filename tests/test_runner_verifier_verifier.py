@@ -345,6 +345,21 @@ def test_records_that_nobody_accounts_for_are_lost_evidence() -> None:
     assert run.verifier.lost_count == 6
 
 
+def test_losses_that_go_on_where_the_one_before_ended_are_one_range() -> None:
+    run = Run(order())
+    for unit, first, last, why in (
+        ("api", 2, 3, "full"),
+        ("worker-1", 4, 4, "full"),
+        ("api", 4, 9, "full"),
+        ("api", 10, 10, "torn"),
+        ("api", 12, 13, "torn"),
+    ):
+        run.verifier.lose(unit, 1, first, last, why)
+    lost = [(one.unit, one.first, one.last, one.why) for one in run.verifier.evidence().lost]
+    assert lost == [("api", 2, 9, "full"), ("worker-1", 4, 4, "full"), ("api", 10, 10, "torn"), ("api", 12, 13, "torn")]
+    assert run.verifier.lost_count == 12
+
+
 def test_lost_evidence_excuses_no_duplicate() -> None:
     run = Run(order())
     complete(run, "k")

@@ -125,8 +125,31 @@ def test_incidents_without_end_do_not_fill_the_log() -> None:
 def test_plain_lines_tell_that_the_broker_is_away_and_when_it_is_back() -> None:
     boards = [replace(RUNNING, elapsed_s=n / 10, connected=not 20 <= n < 35) for n in range(40)]
     assert [line for line in told(*boards) if "broker" in line] == [
-        "  2.0 s  order-flow  no connection: the broker is away",
+        "  2.0 s  order-flow  the broker is away: no connection",
         "  3.5 s  order-flow  the broker is back after 1.50 s",
+    ]
+
+
+def test_a_broker_that_stands_still_was_away_since_it_was_last_heard() -> None:
+    boards = [replace(RUNNING, elapsed_s=n / 10, silent_s=(n - 10) / 10 if n < 60 else 0.1) for n in range(10, 64)]
+    assert [line for line in told(*boards) if "broker" in line] == [
+        "  4.0 s  order-flow  the broker is away: no answer",
+        "  6.0 s  order-flow  the broker is back after 5.00 s",
+    ]
+
+
+def test_a_loss_that_grows_is_told_once_for_each_unit() -> None:
+    def losing(*losses: tuple[str, int]) -> Any:
+        lost = tuple(
+            Finding(FindingClass.LOST_EVIDENCE, f"{unit} lost events 7 to {last}", unit=unit, inconclusive=True)
+            for unit, last in losses
+        )
+        return replace(RUNNING, findings=lost, finding_count=len(lost))
+
+    lines = [line[9:] for line in told(losing(("api", 9)), losing(("api", 12)), losing(("api", 12), ("auditor", 9)))]
+    assert [line for line in lines if "lost-evidence" in line] == [
+        "api         ? lost-evidence: api lost events 7 to 9",
+        "auditor     ? lost-evidence: auditor lost events 7 to 9",
     ]
 
 

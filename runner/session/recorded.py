@@ -36,6 +36,8 @@ class Hindsight:
         self.intake = Intake(scenario, Lifecycle(scenario, _start, started_ns), _nothing)
         self.now_ns = started_ns
         """The latest moment that the log has spoken of."""
+        self.finished = False
+        """The runner told the supervisor to finish, as it does at the end of every run that it lives to see."""
         self._began = False
         self._to_stop: set[str] = set()
         """Units that are told to stop for reasons that are known here."""
@@ -75,6 +77,7 @@ class Hindsight:
             case Stop(unit):
                 self._told.add(unit)
             case Finish():
+                self.finished = True
                 self._told |= self._units
             case Start(unit):
                 self._told.discard(unit)
@@ -95,17 +98,20 @@ class Hindsight:
 def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     """Judge the run in `folder` by `scenario`. Raises RecordingError when its log cannot be read."""
     calm_collector()
-    hindsight = Hindsight(scenario, _beginning_ns(folder.log))
+    started_ns = _beginning_ns(folder.log)
+    hindsight = Hindsight(scenario, started_ns)
     recording = replay.entries(folder.log)
     for entry in recording:
         hindsight.take(entry)
     intake = hindsight.intake
-    cut = _cut(recording.torn, ended=SUPERVISOR in intake.closed and intake.lifecycle.over)
+    cut = _cut(recording.torn, ended=SUPERVISOR in intake.closed and intake.lifecycle.over and hindsight.finished)
     intake.close()
     before = _result(folder)
+    if before is None and scenario.check is not None:
+        cut = (*cut, "the runner was gone before it could call the check: what that would have said is not known")
     result = intake.verifier.result(
         run=folder.run,
-        duration_s=before.duration_s if before is not None else 0.0,
+        duration_s=before.duration_s if before is not None else (hindsight.now_ns - started_ns) / 1e9,
         statuses=statuses_of(intake),
         findings=intake.lifecycle.findings(),
         counted=replace(before.evidence if before is not None else Evidence(), recovered=intake.recovered),

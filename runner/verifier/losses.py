@@ -5,6 +5,7 @@ comes too early, so a hole that nobody has explained is a body that did not pars
 may rest on it.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from runner.verifier.verdict import Lost
@@ -21,14 +22,20 @@ class Losses:
         self.ranges: list[Lost] = []
         self.count = 0
         self.units: set[str] = set()
+        self._newest: dict[tuple[str, int], int] = {}
+        """Incarnation -> where its latest range stands in `ranges`."""
         self._next_seq: dict[tuple[str, int], int] = {}
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
-        """Records `first`..`last` will never come."""
+        """Records `first`..`last` will never come. A range that goes on where the one before ended is one with it."""
         self._advance(unit, incarnation, last + 1)
         self.units.add(unit)
         self.count += last - first + 1
-        if len(self.ranges) < LISTED:
+        place = self._newest.get((unit, incarnation))
+        if place is not None and (before := self.ranges[place]).last + 1 == first and before.why == why:
+            self.ranges[place] = replace(before, last=last)
+        elif len(self.ranges) < LISTED:
+            self._newest[unit, incarnation] = len(self.ranges)
             self.ranges.append(Lost(unit, incarnation, first, last, why))
 
     def receive(self, unit: str, incarnation: int, first: int, last: int) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from rich.cells import cell_len
 
 from runner.scenario.state import State, UnitStatus
-from runner.verifier.verdict import CircuitResult, Finding
+from runner.verifier.verdict import CircuitResult, Finding, FindingClass
 from runner.view.board import Board
 from runner.view.quantity import compact, count, duration, elapsed, plural
 from runner.view.text import ALERT, DIM, Line, Span, clean, fit, unit_tone, without_escapes
@@ -31,7 +31,7 @@ class Narrator:
         self._phase = ""
         self._states: dict[str, State] = {}
         self._complete: dict[str, int] = {}
-        self._findings: set[Finding] = set()
+        self._findings: set[object] = set()
         self._told_all_findings = False
         self._incidents: set[str] = set()
         self._trouble = ""
@@ -81,9 +81,9 @@ class Narrator:
         trouble, before = connection(board), self._trouble
         self._trouble = trouble
         if trouble and not before:
-            self._away_since_s = board.elapsed_s
+            self._away_since_s = board.elapsed_s - (board.silent_s if board.connected else 0.0)
         if trouble:
-            return f"{trouble}: the broker is away" if trouble != before else ""
+            return f"the broker is away: {trouble}" if trouble != before else ""
         return f"the broker is back after {duration((board.elapsed_s - self._away_since_s) * 1e9)}" if before else ""
 
     def _milestones(self, circuit: CircuitResult, asked: int | None) -> list[str]:
@@ -97,12 +97,14 @@ class Narrator:
         return texts
 
     def _told(self, finding: Finding) -> str:
-        if finding in self._findings or self._told_all_findings:
+        # A loss grows while it is told; the summary tells the whole of it.
+        news = (finding.cls, finding.unit) if finding.cls is FindingClass.LOST_EVIDENCE else finding
+        if news in self._findings or self._told_all_findings:
             return ""
         if len(self._findings) == _MOST_FINDINGS:
             self._told_all_findings = True
             return "more findings than are told here; the summary counts them"
-        self._findings.add(finding)
+        self._findings.add(news)
         return f"{glyph(finding)} {finding.cls.value}: {subject(finding)}"
 
     def _incident(self, what: str, number: int) -> str:
