@@ -57,6 +57,9 @@ class Link:
         self._knock_s = 0.0
         """When to try again to get in, on the monotonic clock; 0: we are not kept out."""
         self._complained = False
+        """Whether it has been said since we were last in."""
+        self._keyed = False
+        """Whether we prove who we are."""
         self._tail = Tail(journal.segments)
         self._courier: Courier | None = None
         self._socket: zmq.Socket[bytes] | None = None
@@ -115,7 +118,7 @@ class Link:
         except KeysError as error:
             self._kept_out(str(error))
             return
-        self._knock_s = 0.0
+        self._knock_s, self._keyed = 0.0, ours is not None
         self._handshakes = handshake.Handshakes(ours)
         self._socket = open_socket(context, ours)
         self._socket.ipv6 = "[" in self._broker
@@ -210,7 +213,8 @@ class Link:
             self._credit = 0
             if self._connected:
                 self._complained = False
-            if why := self._handshakes.judge(event, value):
+            why = self._handshakes.judge(event, value)
+            if why and not self._unit.refused:
                 self._kept_out(why)
                 self._socket.disconnect(self._broker)  # else it would go on by itself, or hold on to what is dead
 
@@ -244,7 +248,7 @@ class Link:
                 self._obey(wire.decode_order(body))
             case m.Refused(why):
                 self._credit = 0
-                self._unwanted = True
+                self._unwanted = not self._keyed  # with another key its events may be welcome
                 warn(f"the broker refuses unit {self._journal.owner.unit!r}: {why}")
                 self._unit.refuse(f"was refused by the broker: {why}")
             case m.Error(stranger=True):

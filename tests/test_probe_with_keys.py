@@ -191,9 +191,27 @@ def test_a_key_does_not_speak_as_another_unit_and_who_tried_is_counted_by_name(
     assert not forged.close(PATIENCE_S)
     assert "the key 'api' may not speak as 'worker', only as api" in capsys.readouterr().err
     assert logged(broker) == ["mine"]
+    theirs = keys.load(keyring.add(ring, "worker", roles=["unit"], units=["worker"]))
+    (kept,) = recover(tmp_path / "journal", broker.endpoint, keys=theirs, timeout_s=PATIENCE_S)
+    assert (kept.unit, kept.events, kept.problem) == ("worker", 1, ""), "with its own key it is welcome"
     with contextlib.closing(Listener(broker.endpoint, RUN, "watcher", keys=keys.load(ring / "me.keys"))) as watcher:
         watcher.ping()
         assert [who for who in watcher.incidents if who.startswith("api ")], watcher.incidents
+
+
+def test_a_key_that_is_revoked_cuts_off_who_is_in_and_it_says_so_once(
+    broker: BrokerProcess, ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unit = unit_of(broker, (ring / "api.keys").read_text(), tmp_path)
+    unit.emit("before")
+    assert poll(lambda: logged(broker) == ["before"], PATIENCE_S)
+    keyring.revoke(ring, "api")
+    assert poll(lambda: unit.refused, PATIENCE_S)
+    unit.emit("after")
+    assert not unit.close(PATIENCE_S)
+    assert logged(broker) == ["before"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the key 'api' was revoked" in line
 
 
 @pytest.mark.parametrize(("told", "said"), KEPT_OUT, ids=lambda case: getattr(case, "__name__", ""))
