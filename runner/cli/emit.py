@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from typing import Annotated, Literal
 
 import typer
@@ -44,7 +45,9 @@ def command(
     if not speaker.close(timeout):
         raise UsageError(
             f"the broker at {settings.broker} did not confirm {step!r} within {timeout:g} s; "
-            "the event is kept in the journal and published when the unit's supervisor recovers it"
+            "the event is kept in the journal; the unit's supervisor publishes it, or you do:\n"
+            f"  circuit-run recover --unit {shlex.quote(name)} --broker {settings.broker}"
+            + (f" --journals {shlex.quote(settings.journal)}" if settings.journal else "")
         )
     return 0
 

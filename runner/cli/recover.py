@@ -1,0 +1,88 @@
+"""`circuit-run recover`: publish what units wrote down and nobody brought into a log."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from probe import environment
+from runner.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from probe.recovery import Recovered
+    from runner.session import Rescue
+
+
+def command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run folder, an id or its end; default: the newest run.")
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", metavar="NAME", help="Only journals of this unit.")] = None,
+    end: Annotated[bool, typer.Option("--end", help="First end what still lives of the run.")] = False,
+    journals: Annotated[
+        Path | None,
+        typer.Option(
+            "--journals",
+            metavar="DIR",
+            help="Of this folder, not of a run. With --broker the default is $CIRCUIT_JOURNAL, or the user's own.",
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--broker",
+            metavar="ENDPOINT",
+            help="Into a broker that runs, not into the log of a run. With --journals the default is $CIRCUIT_BROKER.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", help="Seconds that the broker may take over a journal.")
+    ] = 10.0,
+    runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
+) -> int:
+    """Publish the journals of units that died unsupervised: of a run that lost its runner and supervisor, into its log;
+    or, with --journals or --broker, of a folder, through a broker that runs. Living processes keep theirs."""
+    from runner import session
+    from runner.history import folder
+
+    told = environment.read()
+    if journals is None and endpoint is None:
+        kept = folder.find(name or folder.LATEST, runs.resolve() if runs else folder.home())
+        rescue = session.recover_run(kept, unit=unit, told_keys=told.keys, timeout_s=timeout, end=end)
+        _say(rescue, f"run {kept.run}", "it can be ended with --end")
+        typer.echo(f"judge the run: circuit-run verify {kept.run if runs is None else kept.path}")
+    else:
+        if name is not None or end:
+            raise UsageError(f"{name or '--end'} is about a run; --journals and --broker are about units without one")
+        if not (broker := endpoint or told.broker):
+            raise UsageError(f"which broker takes the journals? Give --broker ENDPOINT or set {environment.BROKER}")
+        place = journals or (Path(told.journal) if told.journal else None)
+        rescue = session.recover_folder(place, broker, unit=unit, told_keys=told.keys, timeout_s=timeout)
+        _say(rescue, str(place or "the journals of this user"), "recover it when its process has ended")
+    return int(ExitCode.FAILED if any(one.problem for one in rescue.journals) else ExitCode.PASSED)
+
+
+def _say(rescue: "Rescue", place: str, advice: str) -> None:
+    """What came of it, line by line; what could not be recovered to standard error."""
+    for ended in rescue.ended:
+        typer.echo(f"ended: {ended}")
+    for one in rescue.journals:
+        for line in _told(one):
+            typer.echo(line, err=bool(one.problem))
+    for living in rescue.living:
+        typer.echo(f"still lives, and keeps its journal: {living}; {advice}", err=True)
+    if not rescue.journals:
+        typer.echo(f"nothing to recover in {place}")
+
+
+def _told(one: "Recovered") -> Iterator[str]:
+    from runner.view.quantity import plural
+
+    who = f"{one.unit} (incarnation {one.incarnation})"
+    if one.problem:
+        yield f"{who}: not recovered: {one.problem}"
+        return
+    yield f"{who}: {plural(one.events, 'event')} recovered" if one.events else f"{who}: nothing was missing"
+    for lost in one.lost:
+        yield f"{who}: lost events {lost.first:,} to {lost.last:,}: {lost.why}"

@@ -1,0 +1,128 @@
+"""What units wrote down and nobody published, brought into a log after all: `circuit-run recover`.
+
+Belongs here: which broker takes it, opening one on the log of a run whose broker is gone, and who still lives. How a
+journal is published is `probe.recovery`'s business; must not know words for people.
+"""
+
+import contextlib
+import fcntl
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from probe import journal, keys, recovery
+from probe.errors import JournalError, KeysError
+from probe.keys import Keys
+from probe.recovery import Recovered
+from runner.errors import UsageError
+from runner.history.folder import RunFolder
+from runner.launch import kin
+from runner.launch.daemon import Broker, private_endpoint
+
+GRACE_S: Final = 2.0
+"""How long what is to be ended has between SIGTERM and SIGKILL, and after it."""
+STEP_S: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """What came of it."""
+
+    journals: tuple[Recovered, ...]
+    """Those whose processes are dead."""
+    living: tuple[str, ...]
+    """What still lives, so that its journals were left alone: processes, or journals where no more is known."""
+    ended: tuple[str, ...] = ()
+    """Processes that were ended first."""
+
+
+def recover_run(kept: RunFolder, *, unit: str | None, told_keys: str, timeout_s: float, end: bool) -> Rescue:
+    """Publish the journals of a run into its log; with `end`, end the processes of the run that still live first.
+
+    The run's own broker takes them if it still lives, else one that is opened for it. `timeout_s` is for each journal.
+    Raises BrokerFailed when there can be no broker, UsageError for keys that are none.
+    """
+    ended = _end(kept) if end else ()
+    journals: list[Recovered] = []
+    if next(journal.folders(kept.journals), None) is not None:
+        with _broker_of(kept, told_keys) as (broker, its_keys):
+            journals = recovery.recover(kept.journals, broker, unit=unit, keys=its_keys, timeout_s=timeout_s)
+    return Rescue(tuple(journals), tuple(map(kin.title, _living(kept))), ended)
+
+
+def recover_folder(folder: Path | None, broker: str, *, unit: str | None, told_keys: str, timeout_s: float) -> Rescue:
+    """Publish the journals in `folder` (None: where units of this user keep theirs) through `broker`, which has
+    `timeout_s` for each. Raises UsageError for a folder or keys that are none.
+    """
+    try:
+        journals = journal.home("") if folder is None else folder
+    except (OSError, JournalError) as error:
+        raise UsageError(f"{error}; name the folder of the journals with --journals") from None
+    if not journals.is_dir():
+        raise UsageError(f"{journals} is no folder; journals are in the folder that CIRCUIT_JOURNAL names for the unit")
+    found = recovery.recover(journals, broker, unit=unit, keys=_keys(told_keys, broker), timeout_s=timeout_s)
+    return Rescue(tuple(found), tuple(_locked(journals)))
+
+
+@contextlib.contextmanager
+def _broker_of(kept: RunFolder, told_keys: str) -> Iterator[tuple[str, Keys | None]]:
+    """Where the broker of the run listens, and the keys for it; one is opened if its own is gone."""
+    if _is_written(kept.log) and kept.endpoint.exists():
+        endpoint = kept.endpoint.read_text().strip()
+        yield endpoint, _keys(told_keys, endpoint)
+        return
+    with private_endpoint(make=False) as endpoint:
+        with contextlib.closing(Broker(endpoint, kept.run, kept.path)) as broker:
+            broker.endpoint()
+            kept.endpoint.unlink(missing_ok=True)  # nobody is there any more
+            yield endpoint, None
+
+
+def _is_written(log: Path) -> bool:
+    """Whether a broker lives that writes this log: it holds a lock on it."""
+    try:
+        with log.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no log yet
+        return False
+    return False
+
+
+def _keys(told: str, broker: str) -> Keys | None:
+    try:
+        return keys.read(told, broker)
+    except KeysError as error:
+        raise UsageError(str(error)) from None
+
+
+def _living(kept: RunFolder) -> list[int]:
+    return kin.strays(kept.run, str(kept.journals))
+
+
+def _end(kept: RunFolder) -> tuple[str, ...]:
+    """End what lives of the run, and name it."""
+    told: dict[int, str] = {}
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        left = _living(kept)
+        told.update((pid, kin.title(pid)) for pid in left if pid not in told)
+        kin.signal_all(left, number)
+        deadline_s = time.monotonic() + GRACE_S
+        while _living(kept) and time.monotonic() < deadline_s:
+            time.sleep(STEP_S)
+    return tuple(told.values())
+
+
+def _locked(journals: Path) -> Iterator[str]:
+    """The names of journals that belong to living processes."""
+    for path in journal.folders(journals):
+        try:
+            journal.Folder(path).close()
+        except BlockingIOError:
+            yield path.name
+        except OSError:
+            continue

@@ -1,0 +1,189 @@
+"""`circuit-run recover`: what units wrote down and nobody published comes into the log after all."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from broker_process import BrokerProcess
+from scenarios import PATIENCE_S, Place, place_in, poll
+
+from probe import wire
+from probe.message import Events
+from runner.history import folder, replay
+from runner.launch import kin
+
+SCENARIO = """
+    [scenario]
+    timeout = "30s"
+    [units.worker]
+    entrypoint = "units:worker"
+    [circuits.order]
+    path = ["worker: began", "worker: late"]
+    instances = 1
+"""
+UNITS = """
+    import os, pathlib, signal
+    import probe
+
+    def worker():
+        probe.emit("began", key="k")
+        if pathlib.Path("leaves-a-daemon").exists() and os.fork() == 0:
+            os.setsid()  # out of reach of whatever ends the unit's group
+            work("daemon")
+        work("worker")
+
+    def work(name):
+        while not pathlib.Path("go").exists():
+            signal.sigtimedwait([], 0.005)
+        for number in range(100):
+            probe.emit("late", key="k" if number == 0 else None)
+        pathlib.Path(name).write_text(str(os.getpid()))
+        while True:
+            signal.pause()
+"""
+DYING = "import os, probe\nfor number in range({count}): probe.emit('step', n=number)\nos._exit(1)"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_in(tmp_path) as place:
+        yield place
+
+
+def lose_everybody(place: Place, *last_words: str) -> None:
+    """A run whose broker stalls, whose units emit then, and whose runner, supervisor and broker are killed."""
+    place.write(SCENARIO, UNITS)
+    with place.start(".", "--plain") as living:
+        living.until(lambda: _steps(place.newest().log) if place.newest().log.exists() else [])
+        ours = {kin.title(pid): pid for pid in kin.children(living.process.pid)}
+        (broker,) = (pid for title, pid in ours.items() if " -m broker " in title)
+        (supervisor,) = (pid for title, pid in ours.items() if ".supervisor" in title)
+        os.kill(broker, signal.SIGSTOP)
+        (place.folder / "go").touch()
+        living.until(lambda: all((place.folder / word).exists() for word in last_words))
+        for pid in (living.process.pid, supervisor, broker):
+            os.kill(pid, signal.SIGKILL)
+    assert poll(lambda: len(place.processes()) == len(last_words) - 1)
+
+
+def _steps(log: Path) -> list[str]:
+    bodies = (entry for entry in replay.entries(log) if isinstance(entry.message, Events) and entry.unit[0] != "@")
+    return [record[2] for entry in bodies for record in wire.unpack_records(entry.body) if record[3] == 0]
+
+
+def die(place: Place, unit: str, count: int, **settings: str) -> None:
+    """A unit that nobody supervises emits, and is gone."""
+    env = place.environment() | settings | {"CIRCUIT_UNIT": unit}
+    subprocess.run([sys.executable, "-c", DYING.format(count=count)], env=env, timeout=PATIENCE_S)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
+    process = BrokerProcess(tmp_path / "broker", listen=f"ipc://{tmp_path}/bus", run=None)
+    yield process
+    process.stop()
+
+
+def test_a_run_that_lost_everybody_gets_its_evidence_and_can_be_judged(place: Place) -> None:
+    lose_everybody(place, "worker")
+    run = place.run("recover", expect=0)
+    assert "): 100 events recovered\n" in run.out
+    assert run.out.endswith(f"judge the run: circuit-run verify {run.folder.run}\n")
+    assert _steps(run.folder.log) == ["began", *["late"] * 100]
+    assert list(run.folder.journals.iterdir()) == []
+    assert not run.folder.endpoint.exists()
+    assert f"nothing to recover in run {run.folder.run}\n" in place.run("recover", "latest", expect=0).out
+    judged = place.run("verify", expect=6)
+    assert "100 recovered from journals, none lost" in judged.out
+    assert "the log ends before the run did" in judged.out
+
+
+def test_what_still_lives_of_a_run_is_named_and_ended_only_when_asked(place: Place) -> None:
+    (place.folder / "leaves-a-daemon").touch()
+    lose_everybody(place, "worker", "daemon")
+    pid = (place.folder / "daemon").read_text()
+    run = place.run("recover", expect=0)
+    assert run.out.count("): 100 events recovered\n") == 1
+    assert f"(pid {pid}); it can be ended with --end" in run.err
+    assert int(pid) in place.processes()
+    run = place.run("recover", "--end", expect=0)
+    assert f"(pid {pid})\n" in run.out
+    assert run.out.count("): 100 events recovered\n") == 1
+    assert run.err == ""
+    assert place.processes() == {}
+    assert _steps(run.folder.log).count("late") == 200
+
+
+def test_the_broker_of_a_run_that_still_answers_takes_the_journals(place: Place) -> None:
+    kept = folder.create(place.folder / ".circuit", "mine")
+    die(place, "worker", 5, CIRCUIT_BROKER="ipc:///nowhere", CIRCUIT_RUN=kept.run, CIRCUIT_JOURNAL=str(kept.journals))
+    broker = BrokerProcess(kept.path, listen=f"ipc://{place.temporary}/bus", run=kept.run)
+    try:
+        kept.endpoint.write_text(f"{broker.endpoint}\n")
+        assert "): 5 events recovered\n" in place.run("recover", expect=0).out
+        assert kept.endpoint.exists()
+        assert not (kept.path / "broker.err").exists()
+        assert _steps(kept.log) == ["step"] * 5
+    finally:
+        broker.stop()
+
+
+def test_journals_of_units_that_nobody_supervised_go_where_they_are_told(place: Place, broker: BrokerProcess) -> None:
+    journals = str(place.folder / "journals")
+    away = {"CIRCUIT_BROKER": "ipc:///nowhere", "CIRCUIT_RUN": "long", "CIRCUIT_JOURNAL": journals}
+    for unit, count in (("one", 1), ("two", 2)):
+        die(place, unit, count, **away)
+    run = place.run("recover", "--journals", journals, "--broker", broker.endpoint, "--unit", "two", expect=0)
+    assert [line.split()[0] for line in run.out.splitlines()] == ["two"]
+    told = {"CIRCUIT_BROKER": broker.endpoint, "CIRCUIT_JOURNAL": journals}
+    run = place.run("recover", "--broker", broker.endpoint, env=told, expect=0)
+    assert [line.split()[0] for line in run.out.splitlines()] == ["one"]
+    assert "): 1 event recovered\n" in run.out
+    assert place.run("recover", "--journals", journals, env=told, expect=0).out == f"nothing to recover in {journals}\n"
+    assert _steps(broker.folder / "long" / "events.log") == ["step"] * 3
+
+
+def test_a_journal_that_cannot_be_published_stays_and_says_why(place: Place) -> None:
+    journals = place.folder / "journals"
+    die(place, "one", 1, CIRCUIT_BROKER="ipc:///nowhere", CIRCUIT_RUN="long", CIRCUIT_JOURNAL=str(journals))
+    run = place.run("recover", "--journals", journals, "--broker", "ipc:///nowhere", "--timeout", "0.05", expect=1)
+    assert "): not recovered: the broker at ipc:///nowhere" in run.err
+    assert len(list(journals.iterdir())) == 1
+
+
+def test_an_emit_that_was_not_confirmed_names_the_command_that_publishes_it(place: Place, tmp_path: Path) -> None:
+    endpoint = f"ipc://{tmp_path}/bus"
+    told = {"CIRCUIT_BROKER": endpoint, "CIRCUIT_RUN": "long", "CIRCUIT_JOURNAL": str(place.folder / "my journals")}
+    run = place.run("emit", "backed-up", "--unit", "the cron job", "--timeout", "0.05", env=told, expect=4)
+    command = run.err.splitlines()[-1].strip()
+    assert command.startswith("circuit-run recover ")
+    broker = BrokerProcess(tmp_path / "broker", listen=endpoint, run=None)
+    try:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command, shell=True, env=place.environment() | {"PATH": path}, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert _steps(broker.folder / "long" / "events.log") == ["backed-up"]
+    finally:
+        broker.stop()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "there is no run yet"),
+        (("latest", "--broker", "ipc:///nowhere"), "latest is about a run"),
+        (("--end", "--broker", "ipc:///nowhere"), "--end is about a run"),
+        (("--journals", "."), "which broker takes the journals? Give --broker ENDPOINT or set CIRCUIT_BROKER"),
+        (("--journals", "nowhere", "--broker", "ipc:///nowhere"), "nowhere is no folder"),
+    ],
+)
+def test_what_makes_no_sense_is_told_why(place: Place, words: tuple[str, ...], said: str) -> None:
+    run = place.run("recover", *words, expect=4)
+    assert said in run.err
+    assert "Traceback" not in run.err
