@@ -72,9 +72,11 @@ class Distribution:
         self._summary = None
         if value < 0:
             self.negative -= 1
-        elif value in self._fresh:
+        elif not self._counted:
             self._fresh.remove(value)
         else:
+            if self._fresh:  # not searched: each value is folded once, and there may be thousands to take back
+                self._fold()
             (bucket,) = _buckets_of((value,))
             self._buckets[bucket] -= 1
             self._counted -= 1
