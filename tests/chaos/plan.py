@@ -15,6 +15,8 @@ STEP: Final = "passed"
 EVENTS: Final = 100_000
 """Of a whole run."""
 MAX_STALL_MS: Final = 150
+MAX_AGE_MS: Final = 250
+"""A unit needs about so long from its start to its first event, on a machine with nothing else to do."""
 MAX_KILLS_OF_A_UNIT: Final = 3
 """As often as the runner starts a unit again."""
 
@@ -30,13 +32,15 @@ class Victim(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """`victim` is struck when `unit` has emitted `count` events; 0: as soon as its process is there. A victim that is a
-    unit is that one."""
+    """`victim` is struck when `unit` has emitted `count` events. A victim that is a unit is that one; with `count` 0 it
+    is struck while it starts, `age_ms` after its process is there."""
 
     victim: Victim
     unit: str
     count: int
+    age_ms: int = 0
     stall_ms: int = 0
+    """How long a stall lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,14 @@ def plan_of(seed: int, events: int = EVENTS) -> Plan:
         unit = dice.choice([unit for unit in UNITS if unit != spared])
         if kills[unit] < MAX_KILLS_OF_A_UNIT:
             kills[unit] += 1
-            strikes.append(Strike(Victim.UNIT, unit, _moment(dice, each, at_start=0.1)))
+            starting = dice.random() < 0.15
+            age_ms = dice.randint(0, MAX_AGE_MS) if starting else 0
+            strikes.append(Strike(Victim.UNIT, unit, 0 if starting else _moment(dice, each), age_ms))
     others = dice.sample((Victim.BROKER, Victim.BROKER, Victim.WATCHER), dice.randint(1, 2))
     strikes += [Strike(victim, dice.choice(UNITS), _moment(dice, each)) for victim in others]
     if dice.random() < 0.4:
         stall_ms = dice.randint(1, MAX_STALL_MS)
-        strikes.append(Strike(Victim.STALL, dice.choice(UNITS), _moment(dice, each), stall_ms))
+        strikes.append(Strike(Victim.STALL, dice.choice(UNITS), _moment(dice, each), stall_ms=stall_ms))
     if dice.random() < 0.2:
         strikes.append(Strike(Victim.RUNNER, dice.choice(UNITS), _moment(dice, each)))
     pause_every = dice.choice((0, 50, 200))
@@ -103,13 +109,11 @@ def plan_of(seed: int, events: int = EVENTS) -> Plan:
     return Plan(seed, each, pause_every, tuple(strikes), plant, verified)
 
 
-def _moment(dice: random.Random, events: int, at_start: float = 0.0) -> int:
+def _moment(dice: random.Random, events: int) -> int:
     """A count at which to strike: anywhere, and a little more often near both ends, where things begin and end."""
     lot = dice.random()
-    if lot < at_start:
-        return 0
-    if lot < 0.2:
+    if lot < 0.1:
         return dice.randint(1, max(1, events // 100))
-    if lot < 0.3:
+    if lot < 0.2:
         return events - dice.randint(0, events // 100)
     return dice.randint(1, events)

@@ -33,7 +33,7 @@ LONGEST_S: Final = 90.0
 LEAVING_S: Final = 10.0
 """How long processes may take to end after the command has, or after its runner was killed. The contract is 2 s on a
 machine that has nothing else to do."""
-LOOK_S: Final = 0.0002
+LOOK_S: Final = 0.0005
 """How often the tally is looked at."""
 OUT: Final = "out"
 WATCHED: Final = "watched"
@@ -147,6 +147,8 @@ class _Run:
         self._tally = tally
         self._due = list(plan.strikes)
         self._struck = struck
+        self._seen_s: dict[int, float] = {}
+        """Units that are starting -> when that was noticed."""
         self._dead: set[int] = set()
         """Victims: the next life has another pid."""
         self._watcher: subprocess.Popen[bytes] | None = None
@@ -203,9 +205,14 @@ class _Run:
         try:
             if not _is_alive(pid) or not self._is_ours(pid):
                 return False
+            if (
+                strike.age_ms
+                and time.monotonic() < self._seen_s.setdefault(pid, time.monotonic()) + strike.age_ms / 1e3
+            ):
+                return False
             if strike.victim is Victim.STALL:
                 signal.pidfd_send_signal(handle, signal.SIGSTOP)
-                time.sleep(strike.stall_ms / 1000)
+                time.sleep(strike.stall_ms / 1e3)
                 signal.pidfd_send_signal(handle, signal.SIGCONT)
             else:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
