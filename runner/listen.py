@@ -1,13 +1,13 @@
 """The runner's end of the bus: log entries in, in order; orders out.
 
-Belongs here: one DEALER socket, the HELLO behind every (re)connection, and the window of bytes the broker may send.
-Must not know what entries mean, nor who is waiting for them.
+Belongs here: one DEALER socket, the HELLO behind every (re)connection, the window of bytes the broker may send, and
+orders until the log shows them. Must not know what entries mean, nor who is waiting for them.
 """
 
 import math
 import struct
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -26,6 +26,10 @@ from runner.errors import BrokerFailed
 CREDIT_BYTES: Final = 8 * 1024 * 1024
 """How far the broker may send ahead; what a listener that is never asked holds at most."""
 LINGER_MS: Final = 200
+UNKNOWN: Final = -1
+"""A byte of the log that the broker is still to name."""
+BROKEN_MS: Final = 100
+"""How soon ZeroMQ says that a connection is gone on which nothing can be sent."""
 ASK_NS: Final = 1_000_000_000
 """How often `ask` asks at most."""
 
@@ -61,16 +65,21 @@ class Listener:
         self._asking = False
         """Whether it is still to be answered."""
         self._incidents_before: Counter[str] = Counter()
+        self._duplicates_before = 0
         """What brokers had counted that have been restarted since."""
         self._stash: list[Entry] = []
         """Entries that came while we waited for something else."""
-        self._held: list[list[bytes | memoryview]] = []
-        """Orders given while there was no broker."""
+        self._unlogged: deque[tuple[m.Command, bytes]] = deque()
+        """Orders given that the log does not show yet. A broker that dies has logged those that it has read, in order;
+        the others are sent again."""
         self._welcome = False
         """Whether the broker knows us on this connection."""
+        self._behind: int | None = None
+        """Up to where the log has to be read after a reconnection, before orders are sent; None: that is done."""
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = LINGER_MS
+        self.socket.immediate = 1  # nothing is queued for a broker that is not there: HELLO comes first
         self.socket.reconnect_ivl, self.socket.reconnect_ivl_max = 10, 200
         self.socket.maxmsgsize = CREDIT_BYTES
         if keys is not None:
@@ -94,6 +103,17 @@ class Listener:
     def connected(self) -> bool:
         """Whether the broker has welcomed us on the present connection, as far as has been noticed."""
         return self._welcome
+
+    @property
+    def current(self) -> bool:
+        """Whether everything has been read that was in the log when the present connection began. While it has not, a
+        silence means nothing."""
+        return self._welcome and self._behind is None
+
+    @property
+    def duplicates(self) -> int:
+        """How many sequence numbers brokers left out because they came again, as far as they have told."""
+        return self._duplicates_before + (self.pong.counters.get("duplicates", 0) if self.pong else 0)
 
     @property
     def incidents(self) -> Counter[str]:
@@ -134,13 +154,17 @@ class Listener:
 
     def command(self, order: m.Order, to: Sequence[str] = (), at_ns: int = 0) -> None:
         """Send `order` to the units (or supervisors) named in `to`; to all that are connected if there are none. It is
-        logged as decided at `at_ns`."""
-        frames = wire.encode(m.Command(tuple(to), at_ns), wire.encode_order(order))
+        logged as decided at `at_ns`, whatever becomes of the broker meanwhile: at least once, in the order given."""
+        command = m.Command(tuple(to), at_ns), wire.encode_order(order)
+        self._unlogged.append(command)
         self._watch_connection()
-        if self._welcome:
-            self._send(frames)
-        else:
-            self._held.append(frames)
+        if self.current:
+            self._send(wire.encode(*command))
+
+    def broker_died(self) -> None:
+        """Say that the broker has died: the next one counts anew. Who watches another's broker need not know."""
+        self._duplicates_before, self._incidents_before = self.duplicates, self.incidents
+        self.pong = None
 
     def ask(self) -> None:
         """Ask what the broker has counted, without waiting: `pong` is the answer once `receive` has met it. Harmless
@@ -199,10 +223,14 @@ class Listener:
             self._send(wire.encode(m.Ping(self._asked_ns)))
 
     def _send(self, frames: Sequence[bytes | memoryview]) -> None:
-        try:
-            self.socket.send_multipart(frames, zmq.NOBLOCK)
-        except zmq.Again:
-            raise BrokerFailed(f"the broker at {self.endpoint} takes no orders any more; is it stopped?") from None
+        for _ in range(2):
+            try:
+                self.socket.send_multipart(frames, zmq.NOBLOCK)
+                return
+            except zmq.Again:
+                self.socket.get(zmq.EVENTS)  # makes it notice a connection that has just come
+        if not self._monitor.poll(BROKEN_MS):  # else it is gone, and the next one begins with HELLO
+            raise BrokerFailed(f"the broker at {self.endpoint} takes no orders any more; is it stopped?")
 
     # --- what the broker says ---
 
@@ -217,11 +245,10 @@ class Listener:
                 return self._records(message, body)
             case m.Welcome():
                 self._welcome = True
+                self._behind = UNKNOWN if self._unlogged or self.offset > log.START else None
                 self._fetch()
                 if self._asking:  # the PING has met nobody
                     self._ping()
-                while self._held:
-                    self._send(self._held.pop(0))
             case m.Pong():
                 self._pong(message)
             case m.Refused(why):
@@ -247,16 +274,37 @@ class Listener:
                 "the broker was restarted with another folder, or its disk lost what it had kept"
             )
         known = self.offset - records.offset
-        if known < 0 or known >= len(body):
-            return []  # left over from before a reconnection; what is missing has been asked for
-        try:
-            entries = list(log.entries(body[known:] if known else body, self.offset))
-        except LogError as error:
-            raise BrokerFailed(f"{self.endpoint} sent what is not a log: {error}") from None
-        self.offset = records.offset + len(body)
-        if self._limit - self.offset < CREDIT_BYTES // 2:
-            self._fetch()
+        entries: list[Entry] = []
+        if 0 <= known < len(body):  # else left over from before a reconnection; what is missing has been asked for
+            try:
+                entries = list(log.entries(body[known:] if known else body, self.offset))
+            except LogError as error:
+                raise BrokerFailed(f"{self.endpoint} sent what is not a log: {error}") from None
+            self.offset = records.offset + len(body)
+            if self._unlogged:
+                self._strike_off(entries)
+            if self._limit - self.offset < CREDIT_BYTES // 2:
+                self._fetch()
+        if self._behind is not None:
+            self._catch_up(records.end)
         return entries
+
+    def _strike_off(self, entries: Sequence[Entry]) -> None:
+        """Orders that are in the log need not be sent again. One that is not the next is another runner's, or is there
+        twice."""
+        for entry in entries:
+            if isinstance(entry.message, m.Command) and self._unlogged:
+                command, body = self._unlogged[0]
+                if entry.message == command and entry.body == body:
+                    self._unlogged.popleft()
+
+    def _catch_up(self, end: int) -> None:
+        """After a reconnection the log up to `end` shows which orders the broker before has taken: send the others."""
+        self._behind = end if self._behind == UNKNOWN else self._behind
+        if self._behind is not None and self.offset >= self._behind:
+            self._behind = None
+            for command in self._unlogged:
+                self._send(wire.encode(*command))
 
     def _fetch(self) -> None:
         self._limit = self.offset + CREDIT_BYTES

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -210,6 +211,43 @@ def test_it_goes_on_where_it_was_when_the_broker_was_killed_and_comes_back(
         after = received(listener, 2)
     assert [*before, *after] == list(log.scan(broker.log))
     assert {type(entry.message) for entry in after} == {m.Events, m.Command}, "the order was held meanwhile"
+
+
+def test_orders_that_a_killed_broker_had_not_read_are_sent_to_the_next_one_in_order(
+    broker: BrokerProcess, listener: Listener
+) -> None:
+    orders = [m.Release(f"wait/1.{number}") for number in range(20)]
+    for order in orders[:5]:
+        listener.command(order, ["api"])
+    assert listener.ping()["commands"] == 5
+    before = received(listener, 5)
+    broker.process.send_signal(signal.SIGSTOP)  # what is sent now is read by nobody
+    for order in orders[5:15]:
+        listener.command(order, ["api"])
+    broker.kill()
+    while listener.connected:
+        listener.wait(timeout_ms=10_000)
+        listener.receive()
+    assert not listener.current
+    for order in orders[15:]:
+        listener.command(order, ["api"])
+    broker.restart()
+    entries = [*before, *received(listener, 15)]
+    assert listener.current
+    assert entries == list(log.scan(broker.log))
+    assert [wire.decode_order(entry.body) for entry in entries] == orders
+    assert "refused" not in listener.ping(), "nothing was said before HELLO"
+
+
+def test_what_a_broker_counted_before_it_died_is_added_to_what_the_next_one_counts() -> None:
+    with FakeBroker() as fake, contextlib.closing(Listener(fake.endpoint, RUN)) as listener:
+        for told in (2, 3):
+            fake.says(m.Pong(0, 0, 0, {"duplicates": told}, {"a: x": 1}))
+            while listener.pong is None:
+                assert listener.wait(timeout_ms=10_000)
+                listener.receive()
+            listener.broker_died()
+        assert (listener.duplicates, listener.incidents) == (5, {"a: x": 2})
 
 
 def test_a_watcher_goes_on_though_nobody_else_has_come_back_to_the_broker_yet(tmp_path: Path) -> None:

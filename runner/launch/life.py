@@ -1,12 +1,14 @@
 """One unit of a running scenario: what became of it so far, and the sentences that tell it.
 
-Belongs here: the record that `lifecycle` keeps for every unit, its deadlines and its words. Must not decide what
-happens next. Times are nanoseconds of CLOCK_MONOTONIC on the runner's host.
+Belongs here: the record that `lifecycle` keeps for every unit, its orders, its deadlines and its words. Must not decide
+what happens next. Times are nanoseconds of CLOCK_MONOTONIC on the runner's host.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from probe.message import Start, Stop
 from runner.scenario.model import Unit
 from runner.scenario.state import State, UnitStatus
 from runner.signals import signal_name
@@ -66,11 +68,6 @@ class Life:
         return self.unit.name
 
     @property
-    def number(self) -> int:
-        """Which life of the unit it is, from 1."""
-        return self.restarts + 1
-
-    @property
     def external(self) -> bool:
         """Whether someone else starts it."""
         return self.unit.launcher == "external"
@@ -99,6 +96,16 @@ class Life:
         self.tail, self.steps, self.talking, self.incarnations = (), [], set(), set()
         if self.unit.ready is not None:
             self.missing.add(self.unit.ready)
+
+    # --- orders -------------------------------------------------------------------------------------------------------
+
+    def start(self, launch: Callable[[Unit], Start]) -> Start:
+        """What begins this life; `launch` makes it for the first one."""
+        return replace(launch(self.unit), life=self.restarts + 1)
+
+    def stop(self) -> Stop:
+        """What ends it."""
+        return Stop(self.name, self.unit.stop_timeout_ns // 1_000_000)
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 

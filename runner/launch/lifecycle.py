@@ -11,12 +11,11 @@ session says that the circuits are settled.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from probe.barrier import START
 from probe.event import USER_KINDS, Event, Kind
-from probe.message import Order, Release, Start, Stop
+from probe.message import Order, Release, Start
 from runner.launch.life import REMEMBERED_STEPS, Life, elapsed
 from runner.launch.older.rules import Linger, head_start_ns
 from runner.orders import SUPERVISOR, Directed
@@ -143,22 +142,18 @@ class Lifecycle:
         return [*self._let_begin(), *self._stop_some()] if may_start else []
 
     def repeat(self) -> list[Directed]:
-        """Orders that were given and whose effect the log does not show yet, for when they may have been lost on their
-        way. An order that was not lost is harmless when it comes again."""
-        orders = []
-        for life in self._lives.values():
-            if life.alive and life.pid is None:
-                orders.append(_to_supervisor(self._start(life)))
-            if life.alive and life.stopping_ns is not None:
-                orders.append(_to_supervisor(Stop(life.name, life.unit.stop_timeout_ns // 1_000_000)))
-        return orders
+        """Orders given whose effect the log does not show yet: they may be lost. Harmless when they are not."""
+        living = [life for life in self._lives.values() if life.alive]
+        orders: list[Order] = [life.start(self._launch) for life in living if life.pid is None]
+        orders += [life.stop() for life in living if life.stopping_ns is not None]
+        return [_to_supervisor(order) for order in orders]
 
     def _let_begin(self) -> list[Directed]:
         orders = []
         for life in self._lives.values():
             free = life.state is not State.CREATED or all(self._lives[name].supports for name in life.unit.after)
             if life.state is State.CREATED and not life.alive and not life.external and (free or life.gated):
-                start = self._start(life)
+                start = life.start(self._launch)
                 life.alive, life.err, life.asked_ns = True, start.err, self._now_ns
                 orders.append(_to_supervisor(start))
             if not free or (life.gated and not life.at_gate):
@@ -203,14 +198,11 @@ class Lifecycle:
                 self._end(life, State.STOPPED, f"{verb}: {self._stopped_why}")
         return orders
 
-    def _start(self, life: Life) -> Start:
-        return replace(self._launch(life.unit), life=life.number)
-
     def _stop(self, life: Life, why: str) -> Directed:
         life.stopping_ns = self._now_ns
         if not life.state.ended:
             life.why = why
-        return _to_supervisor(Stop(life.name, life.unit.stop_timeout_ns // 1_000_000))
+        return _to_supervisor(life.stop())
 
     # --- what is known ------------------------------------------------------------------------------------------------
 
