@@ -30,13 +30,10 @@ KNOCK_EVENTS: Final = 1000
 _ZAP: Final = "inproc://zeromq.zap.01"
 _MONITOR: Final = "inproc://door"
 _EVENT: Final = struct.Struct("=Hi")
-_FAILURES: Final = {
-    int(zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC): "refused, its keys are for another broker, or copied traffic",
-    int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH): "refused, it has no keys",
-}
 _UNKNOWN_KEY: Final = "refused, unknown key"
 _REVOKED_KEY: Final = "refused, revoked key"
-_NO_HANDSHAKE: Final = "refused, it does not speak the protocol of ZeroMQ"
+_WRONG_HANDSHAKE: Final = "refused, its keys are for another broker, or its traffic is a copy"
+_ONE_SIDED: Final = "refused, only one side has keys"
 _NO_HELLO: Final = "left before it said HELLO"
 _LATE_HELLO: Final = f"cut off, no HELLO within {HELLO_S:.0f} s"
 
@@ -82,8 +79,7 @@ class Door:
             zmq.EVENT_ACCEPTED
             | zmq.EVENT_DISCONNECTED
             | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+            | zmq.EVENT_HANDSHAKE_FAILED_AUTH,
         )
         self._monitor.connect(_MONITOR)
         self.sockets = (self._zap, self._monitor)
@@ -178,7 +174,8 @@ class Door:
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self._failure = ""
             else:
-                self._failure = _FAILURES.get(value, _NO_HANDSHAKE)
+                one_sided = value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+                self._failure = _ONE_SIDED if one_sided else _WRONG_HANDSHAKE
 
     def _leave(self, fd: int) -> None:
         caller = self._callers.pop(fd, None)

@@ -14,7 +14,8 @@ Belongs here: the size and the choice. Must not know messages, nor how a connect
 import fcntl
 import struct
 import termios
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from resource import getpagesize
@@ -26,9 +27,12 @@ MAX_GROWTH_BYTES: Final = 512 * 1024 * 1024
 """How much larger than at its start the process may be, beside what belongs to connections."""
 CONNECTION_BYTES: Final = 64 * 1024
 """What a connection with nothing under way costs at most."""
-STEPS: Final = ("stuck", "silent", "all")
-"""Whom one look after another cuts, until it is enough: those in the middle of something; those from whom nothing
-whole has come since the last look; everybody."""
+STEPS: Final = ("stuck", "strangers", "silent", "all")
+"""Whom one look after another cuts, until it is enough: those in the middle of something; those who have not said
+HELLO; those from whom nothing whole has come since the last look; everybody."""
+SAMPLES: Final = 20
+SAMPLE_S: Final = 0.0005
+"""How often, and in what distance, is looked for bytes on their way: ZeroMQ reads as fast as most peers write."""
 
 
 class Pressure:
@@ -60,15 +64,20 @@ class Pressure:
         return resident_bytes() > limit
 
 
-def choose(step: str, callers: Iterable[Caller]) -> list[Caller]:
+def choose(step: str, callers: Sequence[Caller]) -> list[Caller]:
     """Those of `callers` that this one of STEPS means."""
     if step == "all":
         return list(callers)
-    silent = [caller for caller in callers if caller.heard == caller.heard_before]
+    if step == "strangers":
+        return [caller for caller in callers if caller.identity is None]
+    silent = {caller.fd for caller in callers if caller.heard == caller.heard_before}
     if step == "silent":
-        return silent
-    unread = [caller for caller in silent if _waiting(caller.fd, termios.FIONREAD)]
-    return unread + [caller for caller in callers if caller not in unread and _waiting(caller.fd, termios.TIOCOUTQ)]
+        return [caller for caller in callers if caller.fd in silent]
+    stuck: set[int] = set()
+    for _ in range(SAMPLES):
+        stuck |= {fd for fd in silent if _waiting(fd, termios.FIONREAD)}
+        time.sleep(SAMPLE_S)
+    return [caller for caller in callers if caller.fd in stuck or _waiting(caller.fd, termios.TIOCOUTQ)]
 
 
 def resident_bytes() -> int:

@@ -16,6 +16,7 @@ import zmq
 
 from probe import message as m
 from probe import wire
+from probe.keys import Keys
 
 DEADLINE_S = 10.0
 RUN = "run-1"
@@ -52,11 +53,21 @@ class BrokerProcess:
         for fd in pass_fds:
             os.close(fd)
         assert self.process.stdout is not None
+        self.endpoint = self.next_endpoint()
+
+    def next_endpoint(self) -> str:
+        """Where it listens: each endpoint has its line."""
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             self.stop()
             raise AssertionError("the broker did not start; see its standard error above")
-        self.endpoint = line.removeprefix("listening on ").rstrip("\n")
+        return line.removeprefix("listening on ").rstrip("\n")
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory it has."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     @property
     def log(self) -> Path:
@@ -98,10 +109,14 @@ class BrokerProcess:
 class Peer:
     """A DEALER without any manners of its own."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, *, keys: Keys | None = None, identity: bytes = b"") -> None:
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = 0
+        if keys is not None:
+            keys.secure(self.socket)
+        if identity:
+            self.socket.routing_id = identity
         self.socket.connect(endpoint)
 
     @classmethod
@@ -135,8 +150,16 @@ class Peer:
 
     def hears_nothing_before_pong(self) -> dict[str, int]:
         """Everything said so far was answered with nothing but a PONG; its counters."""
+        return self.pong().counters
+
+    def pong(self) -> m.Pong:
+        """The answer to a PING, which comes when everything said before has been dealt with."""
         self.say(m.Ping(1))
-        return self.hear(m.Pong).counters
+        return self.hear(m.Pong)
+
+    def incidents(self) -> dict[str, int]:
+        """Who did what they may not, as the broker counts it."""
+        return self.pong().incidents
 
     def close(self) -> None:
         self.socket.close()

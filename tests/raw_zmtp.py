@@ -38,6 +38,9 @@ class RawPeer:
         self.socket.settimeout(10.0)
         if greeted:
             self.send(GREETING + ready())
+            heard = b""
+            while b"READY" not in heard:  # what comes before that would be taken for part of the handshake
+                heard += self.socket.recv(65536)
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)

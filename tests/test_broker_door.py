@@ -1,0 +1,200 @@
+"""Who is let in over TCP: a real broker with a keyring, and peers with the right keys, wrong ones and none."""
+
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import zmq
+from broker_process import RUN, BrokerProcess, Peer
+from raw_zmtp import RawPeer
+from scenarios import poll
+
+from broker import keyring
+from probe import message as m
+from probe.keys import Keys, load
+
+
+class Lab:
+    """A broker with a keyring, and a unit over its ipc endpoint that is served all the time."""
+
+    def __init__(self, folder: Path, short: Path) -> None:
+        self.ring = folder / "keys"
+        keyring.create(self.ring)
+        self.broker = BrokerProcess(
+            folder / "run",
+            "--keys",
+            str(self.ring),
+            "--listen",
+            f"ipc://{short}/private/bus",
+            listen="tcp://127.0.0.1:0",
+        )
+        self.endpoint = self.broker.endpoint
+        self.unit = Peer.unit(self.broker.next_endpoint())
+        self._seq = 0
+
+    def key(self, name: str, role: str = "unit", *units: str, runs: str = "*") -> Keys:
+        """A new key, as its owner has it."""
+        return load(keyring.add(self.ring, name, roles=[role], units=units, runs=[runs]))
+
+    def serves(self) -> None:
+        """The well-behaved unit still gets what it is due."""
+        self._seq += 1
+        self.unit.emit(self._seq, "fine")
+        assert self.unit.hear(m.Ack) == m.Ack(self._seq + 1)
+
+    def counted(self, row: str, least: int = 1) -> None:
+        """Wait until the incident is counted."""
+        assert poll(lambda: self.unit.incidents().get(row, 0) >= least, 10), self.unit.incidents()
+
+    def counted_at_least(self, times: int) -> None:
+        """Wait until something of that place was counted so often."""
+        assert poll(lambda: sum(self.unit.incidents().values()) >= times, 10), self.unit.incidents()
+
+    def close(self) -> None:
+        self.unit.close()
+        assert self.broker.stop() == 0
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        lab = Lab(tmp_path, Path(short))
+        yield lab
+        lab.close()
+
+
+def hello(unit: str = "api", role: str = "unit", run: str = RUN) -> m.Hello:
+    return m.Hello(m.VERSION, role, run, unit, 1)
+
+
+def refused(lab: Lab, keys: Keys, said: m.Hello) -> str:
+    with Peer(lab.endpoint, keys=keys) as peer:
+        peer.say(said)
+        return peer.hear(m.Refused).why
+
+
+def test_who_has_the_key_of_a_unit_speaks_as_that_unit(lab: Lab) -> None:
+    with Peer(lab.endpoint, keys=lab.key("lab-2", "unit", "worker-*")) as worker:
+        worker.say(hello("worker-1"))
+        worker.hear(m.Welcome)
+        worker.emit(1, "a")
+        assert worker.hear(m.Ack) == m.Ack(2)
+    assert lab.unit.incidents() == {}
+
+
+def test_an_unknown_key_is_refused_at_the_door_and_counted_by_address(lab: Lab) -> None:
+    broker = lab.key("api", "unit", "api").broker
+    public, secret = zmq.curve_keypair()
+    with Peer(lab.endpoint, keys=Keys("mallory", broker, public.decode(), secret.decode())) as stranger:
+        stranger.say(hello())
+        lab.counted("127.0.0.1: refused, unknown key")
+        lab.serves()
+        assert not stranger.socket.poll(0)
+
+
+def test_keys_for_another_broker_are_refused_and_counted_by_address(lab: Lab) -> None:
+    other, _ = zmq.curve_keypair()
+    with Peer(lab.endpoint, keys=replace(lab.key("api", "unit", "api"), broker=other.decode())) as lost:
+        lost.say(hello())
+        lab.counted("127.0.0.1: refused, its keys are for another broker, or its traffic is a copy")
+        lab.serves()
+        assert not lost.socket.poll(0)
+
+
+def test_a_peer_without_keys_and_one_that_speaks_gibberish_get_nowhere(lab: Lab) -> None:
+    with Peer(lab.endpoint) as bare, RawPeer(lab.endpoint, greeted=False) as noise:
+        bare.say(hello())
+        lab.serves()
+        noise.send(b"GET / HTTP/1.1\r\n\r\n" * 9)
+        assert noise.cut_off()
+        lab.counted_at_least(2)  # under one name or another: whoever sees first that it will not do hangs up
+        lab.serves()
+        assert not bare.socket.poll(0)
+
+
+def test_recorded_traffic_of_a_peer_with_a_valid_key_opens_nothing(lab: Lab) -> None:
+    heard = bytearray()
+    host, _, port = lab.endpoint.removeprefix("tcp://").rpartition(":")
+    with socket.create_server(("127.0.0.1", 0)) as between, socket.create_connection((host, int(port))) as out:
+        with Peer(f"tcp://127.0.0.1:{between.getsockname()[1]}", keys=lab.key("api", "unit", "api")) as peer:
+            inward, _ = between.accept()
+            pipes = [
+                threading.Thread(target=pump, args=(inward, out, heard)),
+                threading.Thread(target=pump, args=(out, inward, bytearray())),
+            ]
+            for pipe in pipes:
+                pipe.start()
+            peer.say(hello())
+            peer.hear(m.Welcome)
+        for pipe in pipes:
+            pipe.join()
+        inward.close()
+    incarnations = lab.unit.pong().counters["incarnations"]
+    with RawPeer(lab.endpoint, greeted=False) as replay:
+        replay.send(bytes(heard[:64]))
+        lab.serves()  # or it would be gone before anybody has seen where it comes from
+        replay.send(bytes(heard[64:]))
+        assert replay.cut_off()
+    lab.counted("127.0.0.1: refused, its keys are for another broker, or its traffic is a copy")
+    assert lab.unit.pong().counters["incarnations"] == incarnations
+    lab.serves()
+
+
+def pump(source: socket.socket, sink: socket.socket, copy: bytearray) -> None:
+    while data := source.recv(65536):
+        copy += data
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize(
+    ("role", "units", "said", "why"),
+    [
+        ("unit", ["worker-*"], hello("api"), "may not speak as 'api', only as worker-*; use that unit's own key"),
+        ("unit", ["api"], hello("", "runner"), "is for the role unit, not 'runner'; use another key"),
+        ("watcher", [], hello("api"), "is for the role watcher, not 'unit'; use another key"),
+        ("watcher", [], hello("@lab-2", "agent"), "is for the role watcher, not 'agent'; use another key"),
+    ],
+)
+def test_a_key_opens_only_what_it_is_for(lab: Lab, role: str, units: list[str], said: m.Hello, why: str) -> None:
+    assert refused(lab, lab.key("lab-2", role, *units), said) == f"the key 'lab-2' {why}"
+    assert lab.unit.incidents() == {"lab-2 at 127.0.0.1: refused, its key is not for that": 1}
+    lab.serves()
+
+
+def test_a_key_for_other_runs_is_refused(lab: Lab) -> None:
+    why = refused(lab, lab.key("lab-2", "unit", "*", runs="nightly-*"), hello())
+    assert why == "the key 'lab-2' is for runs nightly-*, not 'run-1'; make one for this run"
+
+
+def test_the_first_key_that_spoke_as_a_unit_keeps_the_name_but_an_agent_publishes_what_is_left(lab: Lab) -> None:
+    first, second, agent = lab.key("one", "unit", "*"), lab.key("two", "unit", "*"), lab.key("lab", "agent", "*")
+    with Peer(lab.endpoint, keys=first) as peer:
+        peer.say(hello("db"))
+        peer.hear(m.Welcome)
+    assert refused(lab, second, replace(hello("db"), incarnation=2)) == (
+        "unit 'db' of this run belongs to the key 'one'; use that key, or another name"
+    )
+    assert lab.unit.incidents() == {"two at 127.0.0.1: refused, that unit belongs to another key": 1}
+    for keys in (agent, first):
+        with Peer(lab.endpoint, keys=keys) as peer:
+            peer.say(hello("db"))
+            peer.hear(m.Welcome)
+
+
+def test_a_key_that_is_revoked_is_cut_off_and_stays_out(lab: Lab) -> None:
+    keys = lab.key("lab-2", "unit", "*")
+    with Peer(lab.endpoint, keys=keys) as peer:
+        peer.say(hello("worker"))
+        peer.hear(m.Welcome)
+        keyring.revoke(lab.ring, "lab-2")
+        assert peer.hear(m.Refused).why == "the key 'lab-2' was revoked; ask for a new one: circuit-run keys new NAME"
+        lab.counted("worker (lab-2 at 127.0.0.1): cut off, its key was revoked")
+        peer.emit(1, "too late")
+        lab.counted("lab-2 at 127.0.0.1: refused, revoked key")  # it comes back, and is stopped at the door
+    assert lab.unit.pong().counters.get("events", 0) == 0
+    lab.serves()
