@@ -79,19 +79,23 @@ class Journal:
     def make_spare(self, *, touched: bool = True) -> Segment | None:
         """A new segment, or None and the reason in `why_full`. Takes a while, above all when it is to be `touched`: the
         courier does it without the lock."""
-        size = min(2 * len(self.segments[-1].map), self._largest)
-        if self.bytes + size > self.bound:
-            self.why_full = f"{self.bytes >> 10} KiB are not acknowledged, and {JOURNAL_BYTES} allows no more"
-            return None
-        try:
-            spare = self._create(size)
-            if touched:
-                spare.touch()
-        except OSError as error:
-            self.why_full = error.strerror or str(error)
-            return None
-        self.why_full = ""
-        return spare
+        for size in (
+            min(2 * len(self.segments[-1].map), self._largest),
+            FIRST_SEGMENT_BYTES,
+        ):  # a small one may fit yet
+            if self.bytes + size > self.bound:
+                self.why_full = f"{self.bytes >> 10} KiB are not acknowledged, and {JOURNAL_BYTES} allows no more"
+                continue
+            try:
+                spare = self._create(size)
+                if touched:
+                    spare.touch()
+            except OSError as error:
+                self.why_full = error.strerror or str(error)
+                continue
+            self.why_full = ""
+            return spare
+        return None
 
     def keep(self, spare: Segment) -> None:
         """Use `spare` when the time comes."""
@@ -101,9 +105,10 @@ class Journal:
         """Everything below this sequence number is kept elsewhere: its segments become the spare, or are not needed.
         Gives those, to be removed: that takes a while, so do it without the lock."""
         gone = []
+        smallest = FIRST_SEGMENT_BYTES if self.why_full else self._largest
         while len(self.segments) > 1 and self.segments[1].first <= below:
             segment = self.segments.pop(0)
-            if self._spare is None and len(segment.map) == self._largest:
+            if self._spare is None and len(segment.map) >= smallest:
                 segment.wipe()
                 self._spare = segment
             else:

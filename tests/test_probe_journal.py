@@ -157,6 +157,28 @@ def test_a_disk_that_refuses_is_a_full_journal(tmp_path: Path, monkeypatch: pyte
     assert spare is not None
     made.keep(spare)
     assert made.roll(2) is spare
+    with monkeypatch.context() as patch:
+        patch.setattr(segments, "_reserve", refuse)
+        assert made.roll(3) is None
+        assert made.free(2) == []  # small as it is, on a full disk it is used again
+        assert made.roll(3) is not None
+    made.remove()
+
+
+def test_where_a_large_segment_does_not_fit_a_small_one_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Journal(OWNER, Folder.create(tmp_path, OWNER))
+    reserve = segments._reserve
+
+    def only_small(file: int, size: int) -> None:
+        if size > FIRST_SEGMENT_BYTES:
+            raise OSError(28, "No space left on device")
+        reserve(file, size)
+
+    monkeypatch.setattr(segments, "_reserve", only_small)
+    rolled = made.roll(2)
+    assert rolled is not None
+    assert len(rolled.map) == FIRST_SEGMENT_BYTES
+    assert made.why_full == ""
     made.remove()
 
 
