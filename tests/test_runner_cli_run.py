@@ -1,8 +1,10 @@
 """The words of the command line, and what several runs come to together."""
 
+import signal
 from pathlib import Path
 
 import pytest
+from scenarios import place_in
 
 from runner.cli import _complete
 from runner.cli.run import environment, exit_code, spread_less
@@ -59,3 +61,15 @@ def test_env_words_are_name_and_value() -> None:
     assert environment(["A=1", "B=x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}
     with pytest.raises(UsageError, match="--env A: expected KEY=VALUE"):
         environment(["A"])
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_durable_run_has_a_durable_broker(tmp_path: Path, durable: bool) -> None:
+    with place_in(tmp_path) as place:
+        place.write('[units.one]\ncommand = ["sleep", "1000"]\n')
+        with place.start(".", "--plain", *(["--durable"] if durable else [])) as living:
+            living.until("running")
+            (broker,) = (line for line in place.processes().values() if "-m broker" in line)
+            living.signal(signal.SIGINT)
+            assert living.end().code == 2
+    assert ("--durable" in broker) is durable

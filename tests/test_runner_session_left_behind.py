@@ -210,6 +210,8 @@ def test_what_ran_before_in_the_shell_of_the_run_is_left_alone(place: Place) -> 
 
 
 def test_a_terminal_that_is_unplugged_stops_the_run_and_its_result_is_kept(place: Place) -> None:
+    hurried = '    stop_timeout = "100ms"\n'
+    place.write(SCENARIO.replace("    [units.shell]", f"{hurried}    [units.shell]") + hurried)
     with on_a_terminal_of_its_own(place, ".") as living:
         under_way(place, living)
         living.signal(signal.SIGKILL)
