@@ -148,10 +148,10 @@ class Folder:
     @classmethod
     def create(cls, parent: Path, owner: Owner) -> "Folder":
         """The folder of a new incarnation. It gets its name when it is locked: an empty one that nobody has locked
-        is taken for that of a dead unit, and removed. Raises OSError."""
+        is taken for that of a dead unit, and removed (see `clear`). Raises OSError."""
         safe = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in owner.unit)[:80]
         path = parent / f"{safe}-{owner.incarnation}"
-        fresh = path.with_name(f"{path.name}.new")
+        fresh = path.with_name(f"{path.name}.{owner.pid}")
         fresh.mkdir(mode=0o700)
         try:
             folder = cls(fresh)
@@ -241,3 +241,22 @@ def folders(parent: Path) -> Iterator[Path]:
     except FileNotFoundError:
         return
     yield from sorted(names, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def clear(parent: Path) -> None:
+    """Removes what is left in `parent` of processes that died before they had locked their journal: it is empty."""
+    for path in parent.glob("*-*.*"):
+        incarnation, _, pid = path.name.rpartition("-")[2].partition(".")
+        if incarnation.isdecimal() and pid.isdecimal() and not _lives(int(pid)):
+            with suppress(OSError):
+                path.rmdir()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -17,7 +17,7 @@ from probe import message as m
 from probe import wire
 from probe.courier import SDK, open_socket
 from probe.errors import JournalError
-from probe.journal import Folder, folders
+from probe.journal import Folder, clear, folders
 from probe.keys import Keys
 from probe.segment import Owner, Segment
 from probe.tail import Point, Tail
@@ -58,6 +58,7 @@ def recover(
     is not waited for again.
     """
     found = []
+    clear(Path(folder))
     for path in folders(Path(folder)):
         try:
             place = Folder(path)

@@ -102,6 +102,16 @@ def test_many_recover_at_once_and_each_journal_is_published_by_one(broker: Small
     assert sum(map(len, broker.records.values())) == 400
 
 
+def test_what_a_unit_that_died_while_it_made_its_journal_has_left_is_removed(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left, under_way = tmp_path / f"unit-17.{dead.pid}", tmp_path / f"unit-18.{os.getpid()}"
+    for folder in (left, under_way):
+        folder.mkdir()
+    assert recover(tmp_path, "ipc:///nowhere") == []
+    assert list(tmp_path.iterdir()) == [under_way]
+
+
 def test_without_a_broker_the_journal_stays(broker: SmallBroker) -> None:
     broker.vanish()
     run_unit(broker, EMIT.format(count=1) + DEATHS["os._exit"])
