@@ -67,13 +67,18 @@ def test_the_journey_goes_through_every_part() -> None:
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
-    """The files that the README shows, each named in its first line."""
-    for body in re.findall(r"```(?:python|toml)\n(.*?)```", README, re.DOTALL):
+    """The files that the README shows."""
+    _files(README, tmp_path)
+    return tmp_path
+
+
+def _files(page: str, folder: Path) -> None:
+    """Writes the files that `page` shows, each named in its first line."""
+    for body in re.findall(r"```(?:python|toml)\n(.*?)```", page, re.DOTALL):
         name, _, text = body.partition("\n")
-        path = tmp_path / name.removeprefix("# ")
+        path = folder / name.removeprefix("# ")
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return tmp_path
 
 
 def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -103,3 +108,27 @@ def test_the_mistake_that_the_readme_proposes_is_found(example: Path) -> None:
 def test_every_page_that_the_readme_lists_is_a_page_of_docs() -> None:
     listed = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", README))
     assert listed == {page.name for page in (ROOT / "docs").glob("*.md")}
+
+
+# --- the page on reliability ------------------------------------------------------------------------------------------
+
+
+def _without_numbers(line: str) -> str:
+    """The line as it is in every run: figures and their units aside."""
+    return re.sub(r"[\d,.]+( [nµm]?s\b)?", "0", " ".join(line.split()))
+
+
+RELIABILITY = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"```console\n\$ (.+)\n((?:.*\n)+?)```", RELIABILITY)
+
+
+@pytest.mark.parametrize(("command", "output"), SHOWN, ids=[command for command, _ in SHOWN])
+def test_the_page_on_reliability_shows_what_its_commands_say(tmp_path: Path, command: str, output: str) -> None:
+    _files(RELIABILITY, tmp_path)
+    done = _run(command, tmp_path)
+    said = {_without_numbers(line) for line in (done.stdout + done.stderr).splitlines()}
+    assert [line for line in output.splitlines() if _without_numbers(line) not in said] == []
+
+
+def test_the_page_on_reliability_shows_something() -> None:
+    assert len(SHOWN) >= 2
