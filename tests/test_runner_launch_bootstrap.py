@@ -135,6 +135,25 @@ async def loop():
         assert {status.state for status in end.values()} == {State.STOPPED}
 
 
+def test_sigterm_does_not_cut_off_the_last_words(tmp_path: Path) -> None:
+    code = """
+import os, signal
+import probe
+from probe.link import Link
+
+def main():
+    probe.emit("done")
+    wait = Link.wait_final
+    def terminated_meanwhile(link, timeout_s):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return wait(link, timeout_s)
+    Link.wait_final = terminated_meanwhile
+"""
+    with stage(tmp_path, python("main"), code=code) as s:
+        end = s.play()
+        assert (end["main"].state, end["main"].exit_code, s.err("main")) == (State.FINISHED, 0, "")
+
+
 def test_processes_that_a_unit_starts_find_its_modules_and_end_as_any_process(tmp_path: Path) -> None:
     code = """
 import multiprocessing, subprocess, sys, threading

@@ -3,9 +3,11 @@
 Waits at the start gate, imports the entrypoint, calls it, and turns its end into an exit code. Belongs here: what is
 between the interpreter and the user's code. Must stay light, because every unit pays for it.
 
-SIGTERM becomes SystemExit(143) in the main thread, so that `finally` blocks and `atexit` run.
+SIGTERM becomes SystemExit(143) in the main thread, so that `finally` blocks and `atexit` run. While the last events are
+sent it is ignored: that takes two seconds at most, and is what SIGTERM is to lead to.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -31,6 +33,7 @@ def main(argv: list[str]) -> NoReturn:
     except BarrierBroken as broken:
         sys.exit(f"was not let begin: {broken.why}")
     default.state("begun")
+    atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)  # behind what the user registers
     entry.make_room(folder)
     try:
         function = entry.find(entrypoint)
