@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench chaos docs clean
+.PHONY: demo test check fuzz bench chaos docs clean
 
 demo: .venv/run            ## start real processes and watch a circuit complete
 	$(BIN)/circuit-run demo
@@ -16,6 +16,9 @@ check: .venv/dev           ## lint, types, architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+fuzz: .venv/fuzz           ## look for bytes that break a reader, FUZZ_SECONDS (60) for each of them
+	$(BIN)/python -m tests.fuzz
+
 bench: .venv/bench         ## every performance target, as ratios measured in this run
 	$(BIN)/python -m benchmarks
 
@@ -27,7 +30,7 @@ docs: .venv/dev            ## documents that are generated, and the checks that 
 	$(BIN)/pytest -q tests/test_docs.py
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -39,6 +42,10 @@ clean:
 .venv/dev: .venv/bin/python pyproject.toml
 	$(BIN)/pip install -q -e '.[dev]'
 	@touch $@ .venv/run
+
+.venv/fuzz: .venv/bin/python pyproject.toml
+	$(BIN)/pip install -q -e '.[dev,fuzz]'
+	@touch $@ .venv/dev .venv/run
 
 .venv/bench: .venv/bin/python pyproject.toml
 	$(BIN)/pip install -q -e '.[dev,bench]'

@@ -226,8 +226,13 @@ def _check_grant(grant: Grant) -> None:
         raise KeyringError(f"the key {grant.name!r} has no role; give it one of: {', '.join(m.ROLES)}")
     if not grant.units and {"unit", "agent"} & set(grant.roles):
         raise KeyringError(f"the key {grant.name!r} may not speak as any unit; name units or patterns, such as '*'")
-    if bad := [text for text in (grant.name, *grant.units, *grant.runs) if not text or not text.isprintable()]:
+    if bad := _nameless(grant):
         raise KeyringError(f"{bad[0]!r} is no name and no pattern; it has to be printable, and not empty")
+
+
+def _nameless(grant: Grant) -> list[str]:
+    """What in `grant` stands for a name and cannot be one."""
+    return [text for text in (grant.name, *grant.units, *grant.runs) if not text or not text.isprintable()]
 
 
 # --- reading it ---
@@ -253,6 +258,8 @@ def _entry(line: str) -> Entry:
     grant = Grant(unquote(name), _split(roles), _split(units), _split(runs), _STATES[state])
     if unknown := [role for role in grant.roles if role not in m.ROLES]:
         raise ValueError(f"names the unknown role {unknown[0]!r}")
+    if bad := _nameless(grant):
+        raise ValueError(f"has {bad[0]!r} where a name or pattern is expected")
     return Entry(public, grant)
 
 

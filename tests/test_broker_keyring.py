@@ -113,6 +113,7 @@ def test_a_keyring_that_others_can_get_at_is_not_used(folder: Path, name: str) -
         (f"api maybe unit api * {'a' * 40}", "says 'maybe'"),
         (f"api valid boss api * {'a' * 40}", "unknown role 'boss'"),
         (f"api valid unit api * {'a' * 39}", "public key"),
+        (f"api%0A valid unit api * {'a' * 40}", "where a name or pattern is expected"),
     ],
 )
 def test_a_damaged_line_is_named_by_its_number(folder: Path, line: str, said: str) -> None:
