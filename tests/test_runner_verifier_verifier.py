@@ -309,8 +309,8 @@ def test_a_forbidden_probe_and_an_exception_are_findings() -> None:
     run.fire("worker-1", "ValueError", "k", 5, {"message": "no such order", "where": "shop.py:3"}, kind=Kind.EXCEPTION)
     result = run.result()
     assert [f.message for f in result.findings] == [
-        "worker-2: dead-letter fired for k, which order forbids",
         "worker-1 reported ValueError for k: no such order (shop.py:3)",
+        "worker-2: dead-letter fired for k, which order forbids",
     ]
     assert result.circuits[0].verdict is Verdict.FAILED
     assert result.circuits[0].instances.complete == 1

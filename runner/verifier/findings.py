@@ -13,27 +13,24 @@ from runner.verifier.verdict import Finding, FindingClass, Lost
 EXPLAINED: Final = 1_000
 """Findings with details; those beyond have their sentence only."""
 
-_ORDER: Final = {
-    cls: rank
-    for rank, cls in enumerate(
-        (
-            FindingClass.NOT_READY,
-            FindingClass.MISSING,
-            FindingClass.UNIT_FAILED,
-            FindingClass.DUPLICATE,
-            FindingClass.LATE,
-            FindingClass.ACAUSAL,
-            FindingClass.UNEXPECTED,
-            FindingClass.EXCEPTION,
-            FindingClass.BUDGET,
-            FindingClass.COUNT,
-            FindingClass.ORPHAN,
-            FindingClass.CHECK,
-            FindingClass.LOST_EVIDENCE,
-            FindingClass.LEFTOVER,
-        )
-    )
-}
+_CAUSES: Final = (
+    FindingClass.LOST_EVIDENCE,
+    FindingClass.NOT_READY,
+    FindingClass.UNIT_FAILED,
+    FindingClass.EXCEPTION,
+    FindingClass.MISSING,
+    FindingClass.ORPHAN,
+    FindingClass.DUPLICATE,
+    FindingClass.ACAUSAL,
+    FindingClass.UNEXPECTED,
+    FindingClass.LATE,
+    FindingClass.BUDGET,
+    FindingClass.COUNT,
+    FindingClass.CHECK,
+    FindingClass.LEFTOVER,
+)
+_ORDER: Final = {cls: rank for rank, cls in enumerate(_CAUSES)}
+"""What can be the cause of the rest comes first."""
 
 
 def findings(context: Context) -> tuple[Finding, ...]:
@@ -53,17 +50,15 @@ def findings(context: Context) -> tuple[Finding, ...]:
     return in_order([*told, *map(_lost, context.losses.ranges)])
 
 
+def by_cause(unordered: Iterable[Finding]) -> list[Finding]:
+    """What is certain before what is not, causes before consequences, else as they were found."""
+    return sorted(unordered, key=lambda finding: (finding.inconclusive, _ORDER[finding.cls]))
+
+
 def in_order(unordered: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings, most telling first: the first of each class, then the rest; what is certain before what is not, and
-    lost evidence before what it leaves uncertain."""
-
-    def rank(finding: Finding) -> tuple[bool, int]:
-        order = -1 if finding.cls is FindingClass.LOST_EVIDENCE else _ORDER[finding.cls]
-        return finding.inconclusive, order
-
-    ordered = sorted(unordered, key=rank)
+    """Findings, most telling first: the first of each class by cause, then the rest."""
     leading: dict[FindingClass, Finding] = {}
-    rest = [finding for finding in ordered if leading.setdefault(finding.cls, finding) is not finding]
+    rest = [finding for finding in by_cause(unordered) if leading.setdefault(finding.cls, finding) is not finding]
     return (*leading.values(), *rest)
 
 

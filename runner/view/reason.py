@@ -4,32 +4,16 @@ Belongs here: which finding is the most telling, and its shortest sentence. Must
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from runner.signals import signal_name
+from runner.verifier.findings import by_cause
 from runner.verifier.verdict import CircuitResult, Evidence, Finding, FindingClass, Result, Verdict
 from runner.view.quantity import plural
 from runner.view.text import clean
 from runner.view.words import subject
-
-_CAUSES: Final = (
-    FindingClass.NOT_READY,
-    FindingClass.UNIT_FAILED,
-    FindingClass.EXCEPTION,
-    FindingClass.MISSING,
-    FindingClass.ORPHAN,
-    FindingClass.DUPLICATE,
-    FindingClass.ACAUSAL,
-    FindingClass.UNEXPECTED,
-    FindingClass.LATE,
-    FindingClass.BUDGET,
-    FindingClass.COUNT,
-    FindingClass.CHECK,
-    FindingClass.LOST_EVIDENCE,
-    FindingClass.LEFTOVER,
-)
-"""What is told first: what can be the cause of the rest."""
 
 INSTANCES: Final = {
     FindingClass.MISSING: "did not arrive",
@@ -59,6 +43,10 @@ def reasons(result: Result) -> list[str]:
         return [_undecided(result)] if result.verdict is not Verdict.PASSED else []
     ordered = by_cause(result.findings)
     first = ordered[0]
+    if first.cls is FindingClass.LOST_EVIDENCE:
+        lost = _undecided(result)
+        rest = tuple(finding for finding in ordered if finding.cls is not FindingClass.LOST_EVIDENCE)
+        return [*(f"{lost}, {text}" for text in reasons(replace(result, findings=rest)) if rest), lost]
     circuit = next((c for c in result.circuits if c.name == first.circuit), None)
     if circuit is not None and first.cls in INSTANCES:
         return _instances_reasons(circuit, result.findings)
@@ -107,11 +95,6 @@ def _undecided(result: Result) -> str:
         return f"{plural(lost, 'event')} lost"
     open_ = sum(circuit.instances.open for circuit in result.circuits)
     return f"{plural(open_, 'instance')} still open" if open_ else ""
-
-
-def by_cause(findings: Sequence[Finding]) -> list[Finding]:
-    """What is certain before what is not, causes before consequences, else as they were found."""
-    return sorted(findings, key=lambda finding: (finding.inconclusive, _CAUSES.index(finding.cls)))
 
 
 def lost_records(evidence: Evidence) -> int:
