@@ -8,8 +8,9 @@ PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
 HEAD: Final = """\
 # Performance
 
-Written by `make bench` from benchmarks/results.json; measure your own machine with the same command (about three
-minutes), or one part of it with `python -m benchmarks emit` (parts: emit, bus, barrier, verifier, view, scenario).
+Written by `make bench` from benchmarks/results.json; measure your own machine with the same command (about five
+minutes), or one part of it with `python -m benchmarks emit` (parts: emit, bus, barrier, stall, verifier, view,
+scenario).
 
 Machines differ and are noisy, so speed is a **ratio to the bare thing measured in the same run**, in turn with ours,
 the best of several rounds each. What stands on both sides is said in the head of each file in benchmarks/.
@@ -26,6 +27,9 @@ TAIL: Final = """\
 - **barrier**: 1,000 units of one process. A unit has a connection of its own, so this is also 1,000 connections.
 - **two-unit scenario, whole command**: from typing the command to its exit code, interpreters, broker, supervisor and
   verdict included, on a folder that both tools can run.
+- **largest emit**: a loop that emits 50,000 times a second for ten seconds, the slowest single call of the best of
+  three rounds; with a broker that SIGSTOP holds all the time, with a healthy one, and without any probe. On a machine
+  that does other work too, the largest of 500,000 calls is mostly that work's; without a probe it is nothing else.
 - **verifier memory**: resident size after 50 million events over that after 5 million.
 """
 
