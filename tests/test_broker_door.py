@@ -1,5 +1,6 @@
 """Who is let in over TCP: a real broker with a keyring, and peers with the right keys, wrong ones and none."""
 
+import os
 import socket
 import tempfile
 import threading
@@ -13,7 +14,7 @@ from broker_process import RUN, BrokerProcess, Peer
 from raw_zmtp import RawPeer
 from scenarios import poll
 
-from broker import keyring
+from broker import door, keyring
 from probe import message as m
 from probe.keys import Keys, load
 
@@ -198,3 +199,22 @@ def test_a_key_that_is_revoked_is_cut_off_and_stays_out(lab: Lab) -> None:
         lab.counted("lab-2 at 127.0.0.1: refused, revoked key")  # it comes back, and is stopped at the door
     assert lab.unit.pong().counters.get("events", 0) == 0
     lab.serves()
+
+
+def test_who_connects_and_never_says_hello_is_shown_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "HELLO_S", 0.0)
+    with tempfile.TemporaryDirectory(dir="/tmp") as short, zmq.Context() as context, context.socket(zmq.ROUTER) as bus:
+        ours = door.Door(context, bus, lambda _public: None)
+        bus.bind(f"ipc://{short}/bus")
+        with RawPeer(f"ipc://{short}/bus") as idle:
+
+            def shown_out() -> bool:
+                ours.answer()
+                ours.tidy()
+                return bool(ours.incidents.merged(door.Incidents()))
+
+            assert poll(shown_out, 10)
+            assert idle.cut_off()
+            assert poll(lambda: ours.answer() or not ours.callers, 10)
+        assert ours.incidents.merged(door.Incidents()) == {f"pid {os.getpid()}: cut off, no HELLO within 10 s": 1}
+        ours.close()
