@@ -7,8 +7,8 @@ BIN := .venv/bin
 demo: .venv/run            ## start real processes and watch a circuit complete
 	$(BIN)/circuit-run demo
 
-test: .venv/dev            ## the whole test suite
-	$(BIN)/pytest
+test: .venv/dev            ## the whole test suite, on every core; one test: .venv/bin/pytest FILE -k NAME
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: .venv/dev           ## lint, types, architecture
 	$(BIN)/ruff check .

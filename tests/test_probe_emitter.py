@@ -182,7 +182,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(anything, st.none() | anything, st.dictionaries(st.text(st.characters(exclude_categories=())), anything))
 def test_fit_makes_a_record_of_anything(step: object, key: object, data: dict[str, Any]) -> None:
     short, tie, fields = limits.fit(step, key, data)
