@@ -36,7 +36,7 @@ def rows(rounds: int = ROUNDS, seconds: float = SECONDS) -> Iterator[Row]:
             found[mode].append(play(mode, seconds))
     largest, rare = ({mode: min(one[name] for one in found[mode]) for mode in MODES} for name in ("max", "p99.99"))
     yield beyond("largest emit, broker stopped / healthy", largest["stalled"], largest["healthy"])
-    yield beyond("emit p99.99, broker stopped / healthy", rare["stalled"], rare["healthy"])
+    yield beyond("emit p99.99, broker stopped / healthy", rare["stalled"], rare["healthy"], judged=False)
     yield beyond("largest emit, healthy broker / no probe at all", largest["healthy"], largest["bare"], judged=False)
     lost = max(one["lost"] for one in found["stalled"])
     yield Row("events lost while the broker was stopped", lost, 0, "events", 0.0, "<= 0 events", lost == 0)
