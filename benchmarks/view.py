@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Row, at_most, below
+from runner.duration import duration
 from runner.scenario.state import State, UnitStatus
 from runner.verifier.verdict import CircuitResult, Hop, Instances, Latency, Verdict
 from runner.view.board import Board
 from runner.view.live import Drawn, transition
-from runner.view.quantity import duration
 from runner.view.rows import rows as lines_of
 from runner.view.text import paint
 

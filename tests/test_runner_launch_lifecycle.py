@@ -188,7 +188,7 @@ def test_a_unit_that_dies_while_it_is_awaited_ends_the_run_at_once_and_says_why(
     play.now_ns = SECOND // 5
     play.exits("worker", 1, tail=["Traceback", "sqlite3.OperationalError: unable to open database file"])
     assert play.told() == ["stop api"]
-    why = "exited with code 1 after 0.2 s, before its probe worker-ready"
+    why = "exited with code 1 after 200 ms, before its probe worker-ready"
     assert play.accused == [(FindingClass.NOT_READY, f"worker {why}")]
     assert play.status("worker").why == why
     assert play.lifecycle.findings()[0].details == (
@@ -225,7 +225,7 @@ def test_a_unit_that_cannot_be_imported_has_failed() -> None:
     play.happens("a", "start", Kind.ARRIVE, ask="start")
     play.tick()
     play.exits("a", 1)
-    assert play.accused == [(FindingClass.UNIT_FAILED, "a exited with code 1 after 0 ms, while app:a was imported")]
+    assert play.accused == [(FindingClass.UNIT_FAILED, "a exited with code 1 after 0 ns, while app:a was imported")]
 
 
 def test_a_command_that_does_not_start_has_failed_with_the_supervisors_reason() -> None:
@@ -241,7 +241,7 @@ def test_a_unit_that_ends_well_without_its_ready_probe_did_not_get_ready() -> No
     play = Play(python("a", ready="up"))
     play.comes_up("a")
     play.exits("a", 0)
-    assert play.accused == [(FindingClass.NOT_READY, "a exited with code 0 after 0 ms, before its probe up")]
+    assert play.accused == [(FindingClass.NOT_READY, "a exited with code 0 after 0 ns, before its probe up")]
 
 
 def test_a_process_that_never_comes_to_its_gate_is_not_waited_for_for_ever() -> None:
@@ -311,7 +311,7 @@ def test_a_service_that_answers_its_stop_with_an_error_has_failed() -> None:
     play.lifecycle.settled()
     play.tick()
     play.exits("db", 1)
-    assert play.accused == [(FindingClass.UNIT_FAILED, "db exited with code 1 after 0 ms, when it was stopped")]
+    assert play.accused == [(FindingClass.UNIT_FAILED, "db exited with code 1 after 0 ns, when it was stopped")]
 
 
 def test_a_unit_that_had_to_be_killed_is_accused() -> None:

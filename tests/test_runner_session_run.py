@@ -136,7 +136,7 @@ def test_options_of_the_command_go_before_the_scenario(place: Place) -> None:
     )
     assert run.code == 1
     (finding,) = json.loads((place.folder / "result.json").read_text())["findings"]
-    assert finding["message"] == "one still ran when the scenario's time of 0.3 s was over"
+    assert finding["message"] == "one still ran when the scenario's time of 300 ms was over"
     assert len(list((place.folder / "elsewhere" / "runs").iterdir())) == 1
     assert not (place.folder / ".circuit").exists()
 

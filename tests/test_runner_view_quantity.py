@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.view.quantity import ago, compact, count, duration, elapsed, limit, percent, plural
+from runner.duration import duration, span
+from runner.view.quantity import ago, compact, count, elapsed, percent, plural
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_an_age_is_coarse() -> None:
 
 
 def test_a_limit_is_said_as_it_was_written() -> None:
-    assert [limit(ns) for ns in (20_000_000, 1_500_000_000, 200_000_000, 90 * 10**9)] == [
+    assert [span(ns) for ns in (20_000_000, 1_500_000_000, 200_000_000, 90 * 10**9)] == [
         "20 ms",
         "1.5 s",
         "200 ms",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from probe.message import Start, Stop
+from runner.duration import span
 from runner.scenario.model import Unit
 from runner.scenario.state import State, UnitStatus
 from runner.signals import signal_name
@@ -171,7 +172,7 @@ class Life:
         how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with code {code}"
         if self.started_ns is None or self.ended_ns is None:
             return how
-        return f"{how} after {elapsed(self.ended_ns - self.started_ns)}"
+        return f"{how} after {span(self.ended_ns - self.started_ns)}"
 
     def before(self) -> str:
         """What was still to come when it ended too early."""
@@ -183,7 +184,7 @@ class Life:
 
     def overdue(self) -> str:
         """How its time to get ready ran out."""
-        patience = f"within {elapsed(self.unit.ready_timeout_ns)}"
+        patience = f"within {span(self.unit.ready_timeout_ns)}"
         if self.external and not self.incarnations:
             return f"did not join {patience}; it is started by someone else"
         if self.gated and self.state is State.CREATED:
@@ -197,10 +198,3 @@ class Life:
         if self.unit.ready is None or not self.incarnations:
             return ()
         return (f"it fired instead: {', '.join(self.steps)}" if self.steps else "it fired no probe at all",)
-
-
-def elapsed(ns: int) -> str:
-    """A duration for a sentence: "0.2 s", "30 s", "1.5 ms"."""
-    if ns < 100_000_000:
-        return f"{ns / 1e6:.3g} ms"
-    return f"{ns / 1e9:.2g} s" if ns < 10_000_000_000 else f"{ns / 1e9:.0f} s"

@@ -16,7 +16,8 @@ from typing import Final
 from probe.barrier import START
 from probe.event import USER_KINDS, Event, Kind
 from probe.message import Order, Release, Start
-from runner.launch.life import REMEMBERED_STEPS, Life, elapsed
+from runner.duration import span
+from runner.launch.life import REMEMBERED_STEPS, Life
 from runner.launch.older.rules import Linger, head_start_ns
 from runner.orders import SUPERVISOR, Directed
 from runner.scenario.model import Scenario, Unit
@@ -311,7 +312,7 @@ class Lifecycle:
         """Its process and everything in its group is gone, and all that it said is in the log."""
         accepted = life.exit_code in life.unit.exit_codes
         if life.killed:
-            sentence = f"ignored SIGTERM for {elapsed(life.unit.stop_timeout_ns)} and had to be killed"
+            sentence = f"ignored SIGTERM for {span(life.unit.stop_timeout_ns)} and had to be killed"
             life.accuse(FindingClass.UNIT_FAILED, sentence)
             if not life.again and not life.state.ended:
                 self._end(life, State.FAILED, sentence)
@@ -379,11 +380,11 @@ class Lifecycle:
         if self._passed(life.ready_due_ns):
             self._came_to_nothing(life, life.overdue())
         elif self._passed(life.end_due_ns):
-            self._fail(life, f"still ran after its time of {elapsed(life.unit.timeout_ns or 0)}")
+            self._fail(life, f"still ran after its time of {span(life.unit.timeout_ns or 0)}")
 
     def _check_the_run(self) -> None:
         if self._passed(self._deadline_ns):
-            limit = elapsed(self._limit_ns)
+            limit = span(self._limit_ns)
             for life in self._lives.values():
                 if life.alive and not life.state.ended and not life.service:
                     self._fail(life, f"still ran when the scenario's time of {limit} was over")

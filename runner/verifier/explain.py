@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Final
 
+from runner.duration import span
 from runner.scenario.state import State, UnitStatus
 from runner.verifier.judge import Fault, Mark
 from runner.verifier.losses import Losses
@@ -82,15 +83,6 @@ def exception_in_words(data: Mapping[str, Any]) -> str:
     rest = ", ".join(f"{name}={value!r}" for name, value in told.items())
     text = " ".join(part for part in (str(message), f"({where})" if where else "", rest) if part)
     return " ".join(text.split())[:300]
-
-
-def span(ns: int) -> str:
-    """A duration in words: three significant digits, no zeros at the end."""
-    for unit, size in (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000)):
-        if abs(ns) >= size:
-            digits = f"{ns / size:.3g}" if abs(ns) < 1000 * size else f"{ns / size:,.0f}"
-            return f"{digits} {unit}"
-    return f"{ns} ns"
 
 
 class Told:

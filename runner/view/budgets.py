@@ -5,9 +5,9 @@ Belongs here: one comparison per limit. Must not know where it is shown.
 
 from typing import NamedTuple
 
+from runner.duration import span
 from runner.scenario.model import Budget
 from runner.verifier.verdict import Latency
-from runner.view.quantity import limit
 
 
 class Standing(NamedTuple):
@@ -23,7 +23,7 @@ class Standing(NamedTuple):
         return self.share is not None and self.share > 1
 
     def __str__(self) -> str:
-        return f"{self.name} ≤ {limit(self.limit_ns)}"
+        return f"{self.name} ≤ {span(self.limit_ns)}"
 
 
 def standings(budget: Budget, latency: Latency) -> list[Standing]:

@@ -8,10 +8,11 @@ from typing import Final
 
 from rich.cells import cell_len
 
+from runner.duration import duration
 from runner.scenario.state import State, UnitStatus
 from runner.verifier.verdict import CircuitResult, Finding, FindingClass
 from runner.view.board import Board
-from runner.view.quantity import compact, count, duration, elapsed, plural
+from runner.view.quantity import compact, count, elapsed, plural
 from runner.view.text import ALERT, DIM, Line, Span, clean, fit, unit_tone, without_escapes
 from runner.view.words import connection, glyph, subject
 

@@ -1,32 +1,17 @@
-"""Numbers as people read them: durations, counts, ages.
+"""Numbers as people read them: counts, ages, shares (durations: `runner.duration`).
 
-Belongs here: every conversion from a number to words that the view shows. Must not know boards, colours or terminals.
-A number keeps its width while it changes, so that nothing on the screen jumps: a duration has at most 7 characters.
+Belongs here: every other conversion from a number to words that the view shows. Must not know boards, colours or
+terminals. A number keeps its width while it changes, so that nothing on the screen jumps.
 """
 
 from typing import Final
 
+from runner.duration import duration, significant
+
 NONE: Final = "–"
 """Stands where there is no number yet."""
 
-_UNITS: Final = (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000))
 _SECOND: Final = 1_000_000_000
-
-
-def duration(ns: float) -> str:
-    """Three significant digits and the unit: "412 ns", "3.14 ms", "12.4 s", from 100 s on "1m 40s" and "2h 05m".
-
-    A negative one (clock error can make a short latency so) has two digits: "-3.1 ms".
-    """
-    if ns < 0:
-        return "-" + _scaled(-ns, digits=2)
-    return _scaled(ns, digits=3)
-
-
-def limit(ns: int) -> str:
-    """A duration that a person chose, without zeros at its end: "20 ms", "1.5 s"."""
-    number, unit = duration(ns).rsplit(" ", 1)
-    return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
 
 
 def ago(ns: int) -> str:
@@ -55,7 +40,7 @@ def count(number: int) -> str:
         return f"{number:,}"
     for letter, size in (("M", 1e6), ("G", 1e9)):
         if number < 999.5 * size:
-            return f"{_digits(number / size, 3)} {letter}"
+            return f"{significant(number / size, 3)} {letter}"
     return f"{number / 1e12:.3g} T"
 
 
@@ -80,24 +65,3 @@ def percent(part: float) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """ "1 event", "41,203 events"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def _scaled(ns: float, digits: int) -> str:
-    for unit, size in _UNITS:
-        value = ns / size
-        if value < (99.95 if unit == "s" else 999.5):
-            return f"{value:.0f} ns" if unit == "ns" else f"{_digits(value, digits)} {unit}"
-    seconds = round(ns / _SECOND)
-    if seconds < 6000:
-        return f"{seconds // 60}m {seconds % 60:02}s"
-    if seconds < 360_000:
-        return f"{seconds // 3600}h {seconds // 60 % 60:02}m"
-    return f"{seconds // 86400}d {seconds // 3600 % 24:02}h"
-
-
-def _digits(value: float, digits: int) -> str:
-    """`value` below 1,000 with that many significant digits, but never with fewer than it has before the point."""
-    for decimals in range(digits - 1, 0, -1):
-        if round(value, decimals) < 10 ** (digits - decimals):
-            return f"{value:.{decimals}f}"
-    return f"{value:.0f}"

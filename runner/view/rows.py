@@ -14,12 +14,13 @@ from typing import Final
 
 from rich.cells import cell_len
 
+from runner.duration import duration
 from runner.scenario.state import State, UnitStatus
 from runner.signals import signal_name
 from runner.verifier.verdict import CircuitResult, Hop, Latency
 from runner.view.board import Board
 from runner.view.pages import findings_lines, findings_page, help_page, incident_lines
-from runner.view.quantity import NONE, ago, compact, count, duration, elapsed, plural
+from runner.view.quantity import NONE, ago, compact, count, elapsed, plural
 from runner.view.table import Cell, Column, breadth, choose, most_telling, row, titles
 from runner.view.text import ALERT, DIM, PLAIN, STRONG, Line, Span, clean, columns, fit
 from runner.view.words import connection, hop_names

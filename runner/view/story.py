@@ -10,7 +10,8 @@ from typing import Final
 from rich.cells import cell_len
 
 from probe.event import Event, Kind
-from runner.view.quantity import duration, plural
+from runner.duration import duration
+from runner.view.quantity import plural
 from runner.view.text import DIM, STRONG, Line, Span, clean, fit, unit_tone
 
 _WIDEST_NAME: Final = 30

@@ -13,11 +13,12 @@ from typing import Final, NamedTuple
 
 from rich.cells import cell_len
 
+from runner.duration import duration
 from runner.scenario.model import Budget, Circuit, Scenario
 from runner.verifier.findings import by_cause
 from runner.verifier.verdict import CircuitResult, Finding, FindingClass, Latency, Pairs, Result, Verdict
 from runner.view.budgets import standings
-from runner.view.quantity import duration, percent, plural
+from runner.view.quantity import percent, plural
 from runner.view.reason import INSTANCES, lost_records, reasons
 from runner.view.text import ALARM, ALERT, DIM, GOOD, PLAIN, STRONG, Line, Span, clean, fit, wrap
 from runner.view.words import glyph, hop_names, subject
