@@ -164,17 +164,15 @@ def test_ctrl_c_on_the_terminal_stops_the_run_once(place: Place) -> None:
     assert {unit["state"] for unit in run.units.values()} == {"stopped"}
 
 
-def test_a_broker_and_a_supervisor_that_die_end_the_run_with_an_error(place: Place) -> None:
-    for name in ("broker", "runner.launch.supervisor"):
-        (place.folder / "client").unlink(missing_ok=True)
-        with place.start(".", "--plain") as living:
-            has_begun(place, living)
-            (victim,) = (pid for pid, line in place.processes().items() if f"-m {name} " in line)
-            os.kill(victim, signal.SIGKILL)
-            run = living.end()
-        assert run.code == 3, run.text
-        assert name.rpartition(".")[2] in run.text
-        assert "Traceback" not in run.text
-        assert place.processes() == {}
-        assert f"what came until then is kept: circuit-run verify {run.folder.run}\n" in run.text
-        assert place.run("verify", run.folder.run).code != 0
+def test_a_supervisor_that_dies_ends_the_run_with_an_error(place: Place) -> None:
+    with place.start(".", "--plain") as living:
+        has_begun(place, living)
+        (victim,) = (pid for pid, line in place.processes().items() if "-m runner.launch.supervisor " in line)
+        os.kill(victim, signal.SIGKILL)
+        run = living.end()
+    assert run.code == 3, run.text
+    assert "the supervisor ended with code -9" in run.text
+    assert "Traceback" not in run.text
+    assert place.processes() == {}
+    assert f"what came until then is kept: circuit-run verify {run.folder.run}\n" in run.text
+    assert place.run("verify", run.folder.run).code != 0

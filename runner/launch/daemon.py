@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +30,12 @@ from runner.launch.local import Place
 
 READY_S: Final = 10.0
 """How long the broker may take until it listens."""
+REBUILD_S: Final = 60.0
+"""The same for one that has a log to read first."""
 CLOSE_S: Final = 5.0
 """How long it may take to end once its lease is over."""
+STEP_S: Final = 0.005
+"""How often is looked whether what got SIGKILL is gone."""
 _WORDS_BYTES: Final = 4096
 _PRIVATE: Final = "circuit-bus-"
 """How names of private folders begin."""
@@ -83,8 +88,13 @@ class Daemon:
         """Of its process."""
         return self._process.pid
 
+    @property
+    def code(self) -> int | None:
+        """How it ended, as in `subprocess`; None: it lives."""
+        return self._process.poll()
+
     def fileno(self) -> int:
-        """Readable when the process has ended: nobody else holds the other end of its standard output."""
+        """Readable when it has said something on standard output, and when it has ended: nobody else holds that."""
         return self._out.fileno()
 
     def said(self, start: bytes, timeout_s: float) -> str:
@@ -141,20 +151,50 @@ class Broker(Daemon):
     """The broker of one run."""
 
     def __init__(
-        self, listen: str, run: str, folder: Path, *, durable: bool = False, further: Sequence[str] = ()
+        self,
+        listen: str,
+        run: str,
+        folder: Path,
+        *,
+        durable: bool = False,
+        further: Sequence[str] = (),
+        keys: Path | None = None,
     ) -> None:
-        """Start it; it comes up while the runner goes on. `further` are options that it gets too. Raises BrokerFailed,
-        as everything here."""
-        argv = [sys.executable, "-P", "-m", "broker", "--listen", listen, "--folder", str(folder), "--run", run]
+        """Start it on the endpoints `listen` and `further`; it comes up while the runner goes on. `keys` is its
+        keyring. Raises BrokerFailed, as everything here."""
+        argv = [sys.executable, "-P", "-m", "broker", "--folder", str(folder), "--run", run]
+        argv += [word for endpoint in (listen, *further) for word in ("--listen", endpoint)]
         argv += ["--durable"] if durable else []
-        super().__init__("broker", (*argv, *further), _plain(os.environ), folder, BrokerFailed)
+        argv += ["--keys", str(keys)] if keys is not None else []
+        super().__init__("broker", argv, _plain(os.environ), folder, BrokerFailed)
+        self._again = partial(Broker, run=run, folder=folder, durable=durable, keys=keys)
+        self._wanted = (listen, *further)
         self._endpoints: list[str] = []
+        self._started_s = time.monotonic()
 
     def endpoint(self, number: int = 0, timeout_s: float = READY_S) -> str:
         """Where it listens, as soon as it does; `number` counts the endpoints that it was told, from 0."""
         while len(self._endpoints) <= number:
             self._endpoints.append(self.said(b"listening on ", timeout_s))
         return self._endpoints[number]
+
+    def check(self) -> None:
+        """Raises if it has ended with a code other than 0, or does not listen though it should by now. Never waits."""
+        super().check()
+        if len(self._endpoints) == len(self._wanted):
+            return
+        with selectors.DefaultSelector() as selector, contextlib.suppress(BrokerFailed):  # its end is told next time
+            selector.register(self, selectors.EVENT_READ)
+            while len(self._endpoints) < len(self._wanted) and (b"\n" in self._heard or selector.select(0)):
+                self.endpoint(len(self._endpoints))
+        if len(self._endpoints) < len(self._wanted) and time.monotonic() - self._started_s > REBUILD_S:
+            raise self._failure(f"was started and does not listen after {REBUILD_S:g} s")
+
+    def again(self) -> "Broker":
+        """Another one in the place of this one, which has ended: on the same addresses, with the same log."""
+        self.close()
+        first, *further = (*self._endpoints, *self._wanted[len(self._endpoints) :])
+        return self._again(first, further=further)
 
 
 class Supervisor(Daemon):
@@ -179,7 +219,10 @@ class Supervisor(Daemon):
         """End the lease, which ends every unit, and wait; if it was killed, end what it could not end any more."""
         super().close(timeout_s)
         if self._process.returncode != 0:
-            kin.signal_all(self.leftovers(), signal.SIGKILL)
+            deadline_s = time.monotonic() + timeout_s
+            while (left := self.leftovers()) and time.monotonic() < deadline_s:
+                kin.signal_all(left, signal.SIGKILL)
+                time.sleep(STEP_S)
 
 
 @contextlib.contextmanager

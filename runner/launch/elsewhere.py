@@ -35,10 +35,10 @@ class Elsewhere:
     those who are to come. Raises UsageError if it cannot be made."""
 
     def __init__(self, listen: str, folder: Path, run: str, units: Sequence[str]) -> None:
+        self.listen: Final = listen
+        """Where the broker is to listen."""
         self.keys: Final = folder / "keys"
         """Its keyring."""
-        self.options: Final = ("--listen", listen, "--keys", str(self.keys))
-        """What the broker is told."""
         self._run = run
         try:
             self._files = keyring.for_run(self.keys, units)

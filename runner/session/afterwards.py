@@ -13,6 +13,7 @@ from runner.launch.older.functions import Tested
 from runner.scenario.model import Callback
 from runner.verifier.findings import in_order
 from runner.verifier.verdict import Finding, FindingClass, Result, Verdict
+from runner.view.quantity import plural
 
 
 def finding(what: str, callback: Callback | None, answer: Answer) -> tuple[Finding, ...]:
@@ -36,6 +37,15 @@ def left_behind(left: Iterable[Left]) -> tuple[Finding, ...]:
     """A finding for each thing that the audit found. Evidence that nobody published accuses nobody."""
     classes = {True: FindingClass.LOST_EVIDENCE, False: FindingClass.LEFTOVER}
     return tuple(Finding(classes[one.evidence], one.sentence, inconclusive=one.evidence) for one in left)
+
+
+def restarts_note(times: int) -> tuple[str, ...]:
+    """What to know of a broker that was started again."""
+    if not times:
+        return ()
+    return (
+        f"the broker died and was started again {plural(times, 'time')}; its log holds all that it had acknowledged",
+    )
 
 
 def with_findings(result: Result, more: Iterable[Finding]) -> Result:

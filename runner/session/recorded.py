@@ -8,6 +8,7 @@ nothing here asked for them. What user code said (`setup`, `check`) is not in th
 """
 
 import contextlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,8 @@ class Hindsight:
         """Units that are told to stop for reasons that are known here."""
         self._told: set[str] = set()
         """Units that somebody ordered to be stopped; one that is stopped and is not here lost its runner."""
+        self._begun: Counter[str] = Counter()
+        """Unit -> its last life that was ordered to begin."""
         self._units = {unit.name for unit in scenario.units}
 
     def take(self, entry: Entry) -> None:
@@ -74,12 +77,15 @@ class Hindsight:
         except WireError:
             return
         match order:
+            case Stop(unit) if unit in self._told:
+                return  # given again, as a broker that died might not have passed it on
             case Stop(unit):
                 self._told.add(unit)
             case Finish():
                 self.finished = True
                 self._told |= self._units
-            case Start(unit):
+            case Start(unit, life=life) if life > self._begun[unit]:
+                self._begun[unit] = life
                 self._told.discard(unit)
         if lifecycle.over or not isinstance(order, Stop | Finish):
             return
@@ -109,13 +115,14 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     before = _result(folder)
     if before is None and scenario.check is not None:
         cut = (*cut, "the runner was gone before it could call the check: what that would have said is not known")
+    counted = before.evidence if before is not None else Evidence()
     result = intake.verifier.result(
         run=folder.run,
         duration_s=before.duration_s if before is not None else (hindsight.now_ns - started_ns) / 1e9,
         statuses=statuses_of(intake),
         findings=intake.lifecycle.findings(),
-        counted=replace(before.evidence if before is not None else Evidence(), recovered=intake.recovered),
-        notes=(*scenario.notes, *intake.notes(), *cut),
+        counted=replace(counted, recovered=intake.recovered),
+        notes=(*scenario.notes, *intake.notes(), *afterwards.restarts_note(counted.broker_restarts), *cut),
     )
     if scenario.legacy is not None:
         result = older.tolerant(result, scenario.legacy)

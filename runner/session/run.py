@@ -9,7 +9,7 @@ import time
 
 from probe.event import Event
 from probe.message import Finish, Sync
-from runner.errors import SupervisorFailed
+from runner.errors import BrokerFailed, SupervisorFailed
 from runner.history import record, replay
 from runner.history.folder import RunFolder
 from runner.launch import callback
@@ -34,6 +34,10 @@ SYNC_NS = 20_000_000
 LOOP_MS = 100
 END_NS = 10_000_000_000
 """How long the supervisor may take to publish what is in the journals after every unit has ended."""
+AWAY_NS = 90_000_000_000
+"""How long a broker that lives may be away; one that was started again has its log to read first."""
+RESUME_NS = 2_000_000_000
+"""How long units may take to find a broker that is back, and to say what happened while it was away."""
 LAST_WORDS_S = 1.0
 """How long a supervisor that has said FINAL may take until it is gone, when it should not have said it."""
 
@@ -49,12 +53,21 @@ def run(
     calm_collector()
     folder.scenario.write_bytes(save(scenario))
     with contextlib.ExitStack() as stack:
-        fabric.ready()
+        listener = stack.enter_context(contextlib.closing(_listener(fabric, folder.run)))
         folder.endpoint.write_text(fabric.endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
-        listener = stack.enter_context(contextlib.closing(Listener(fabric.endpoint, folder.run)))
         rest = stack.enter_context(older.rest_of(scenario, fabric.place))
         return _Live(scenario, folder, screen, listener, fabric, signals, verbose=verbose).run(rest)
+
+
+def _listener(fabric: Fabric, run: str) -> Listener:
+    while True:
+        fabric.ready()
+        try:
+            return Listener(fabric.endpoint, run)
+        except BrokerFailed:
+            if not fabric.revive():  # else it was killed in this very moment
+                raise
 
 
 class _Live:
@@ -75,7 +88,7 @@ class _Live:
         self._folder = folder
         self._screen = screen
         self._listener = listener
-        self._broker = fabric.broker
+        self._fabric = fabric
         self._supervisor = fabric.supervisor
         self._signals = signals
         self._place = fabric.place
@@ -85,12 +98,12 @@ class _Live:
         self._picture = Picture(scenario, self._intake, listener, self._started_ns)
         self._output = Output(scenario, folder.units) if verbose else None
         self._interrupted = False
+        self._finishing = False
+        self._published = False
+        self._clock = _Clock(self._started_ns)
         self._next_frame_ns = 0
         self._next_sync_ns = 0
         self._quiet_since_ns: int | None = None
-        self._woken_by = [signals.fileno(), fabric.broker.fileno(), fabric.supervisor.fileno()]
-        if (keys := screen.fileno()) is not None:
-            self._woken_by.append(keys)
 
     def run(self, rest: older.Rest | None) -> Outcome:
         """From `setup` to the verdict."""
@@ -118,14 +131,12 @@ class _Live:
 
     def _finish(self) -> None:
         """Let the supervisor publish what is left and say its last word."""
-        now_ns = time.monotonic_ns()
-        self._listener.command(Finish(grace_ms=0), (SUPERVISOR,), now_ns)
-        until_ns = now_ns + END_NS
+        self._order_to_finish()
+        until_ns = self._clock.now_ns + END_NS
         while SUPERVISOR not in self._intake.closed:
-            if time.monotonic_ns() > until_ns:
+            if self._clock.now_ns > until_ns:
                 raise SupervisorFailed(f"the supervisor did not come to its end; see {self._folder.path}")
             self._turn()
-        self._woken_by.remove(self._supervisor.fileno())  # it stays readable, and would keep the loop awake
         self._echo()
         self._intake.close()
 
@@ -139,7 +150,9 @@ class _Live:
         raise SupervisorFailed(f"the supervisor left before {missing}; see {self._folder.path}")
 
     def _judged(self, findings: tuple[Finding, ...]) -> Result:
-        counters = self._listener.ping()
+        if self._fabric.broker.code is None:
+            with contextlib.suppress(BrokerFailed):  # what counts is in the log
+                self._listener.ping()
         now_ns = time.monotonic_ns()
         self._show(now_ns, last=True)
         self._supervisor.wait(CLOSE_S)
@@ -151,10 +164,11 @@ class _Live:
             findings=(*findings, *self._intake.lifecycle.findings()),
             counted=Evidence(
                 recovered=self._intake.recovered,
-                duplicates_dropped=counters.get("duplicates", 0),
+                duplicates_dropped=self._listener.duplicates,
                 incidents=dict(self._listener.incidents.most_common()),
+                broker_restarts=self._fabric.restarts,
             ),
-            notes=(*self._scenario.notes, *self._intake.notes()),
+            notes=(*self._scenario.notes, *self._intake.notes(), *afterwards.restarts_note(self._fabric.restarts)),
         )
 
     # --- one turn of the loop -----------------------------------------------------------------------------------------
@@ -162,7 +176,7 @@ class _Live:
     def _turn(self) -> bool:
         """Do what is due, sleep until there is more. True when somebody wants the run to end (for whoever calls this
         while user code runs)."""
-        now_ns = time.monotonic_ns()
+        now_ns = self._time()
         if not self._intake.closed:
             self._send(self._intake.lifecycle.tick(now_ns), now_ns)
             self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)], now_ns)
@@ -171,20 +185,50 @@ class _Live:
             self._see_whether_settled(now_ns)
         self._echo()
         self._listener.ask()
-        self._show(now_ns)
-        self._listener.wait(self._woken_by, self._patience_ms(now_ns))
+        self._show(time.monotonic_ns())
+        self._listener.wait(self._woken_by(), self._patience_ms(now_ns))
         self._obey_people()
         if not self._digest() and not self._intake.closed:
-            self._broker.check()
-            self._supervisor.check()
+            self._see_to_processes()
         return self._interrupted
+
+    def _woken_by(self) -> list[int]:
+        """File descriptors that end a sleep. Those of processes stay readable once they have ended."""
+        processes = () if self._intake.closed else (self._fabric.broker, self._supervisor)
+        sources = [self._signals.fileno(), self._screen.fileno()]
+        sources += [process.fileno() for process in processes if process.code is None]
+        return [source for source in sources if source is not None]
+
+    def _see_to_processes(self) -> None:
+        """A broker that was killed is started again; a supervisor that came to grief ends the run."""
+        if self._fabric.revive():
+            self._listener.broker_died()
+        if self._clock.away_ns > AWAY_NS:
+            raise BrokerFailed(f"the broker does not answer any more; see {self._folder.path}")
+        self._supervisor.check()
+        if self._supervisor.code is not None and self._listener.current and not self._published:
+            self._published = True
+            self._fabric.publish()  # it has ended, and its last word is not in the log
+
+    def _time(self) -> int:
+        """What the clock says; when the broker is back, orders that it may have taken and not passed on are given
+        again."""
+        if self._clock.tell(time.monotonic_ns(), heard=self._listener.current):
+            self._send(self._intake.lifecycle.repeat(), self._clock.now_ns)
+            if self._finishing:
+                self._order_to_finish()
+        return self._clock.now_ns
+
+    def _order_to_finish(self) -> None:
+        self._finishing = True
+        self._listener.command(Finish(grace_ms=0), (SUPERVISOR,), self._clock.now_ns)
 
     def _digest(self) -> bool:
         """Log entries that have come, and what follows from them; whether there were any."""
         entries = self._listener.receive(BATCH)
         if not entries:
             return False
-        now_ns = time.monotonic_ns()
+        now_ns = self._time()
         for entry in entries:
             self._send(self._intake.take(entry, now_ns), now_ns)
         self._intake.verifier.settle()
@@ -217,7 +261,7 @@ class _Live:
         for _ in range(self._signals.taken() + actions.count(Action.QUIT)):
             self._intake.lifecycle.interrupt()
             if self._interrupted:  # asked twice: no more patience
-                self._listener.command(Finish(grace_ms=0), (SUPERVISOR,))
+                self._order_to_finish()
             self._interrupted = True
 
     def _show(self, now_ns: int, *, last: bool = False) -> None:
@@ -239,16 +283,16 @@ class _Live:
 
     def _patience_ms(self, now_ns: int) -> int:
         """How long the loop may sleep: until the next frame, deadline or sync."""
+        frame_ns = self._next_frame_ns - time.monotonic_ns()
         moments = [
-            self._next_frame_ns,
             self._intake.lifecycle.next_deadline_ns,
             self._intake.barriers.next_deadline_ns,
             self._intake.waits.next_deadline_ns,
         ]
         if (deadline_ns := self._intake.verifier.next_deadline_ns) is not None:
             moments.append(max(deadline_ns, self._next_sync_ns))
-        soonest = min(moment for moment in moments if moment is not None)
-        return max(0, min(LOOP_MS, -(-(soonest - now_ns) // 1_000_000)))
+        soonest_ns = min((moment - now_ns for moment in moments if moment is not None), default=frame_ns)
+        return max(0, min(LOOP_MS, -(-min(frame_ns, soonest_ns) // 1_000_000)))
 
     def _send(self, orders: list[Directed], now_ns: int) -> None:
         for directed in orders:
@@ -259,3 +303,27 @@ class _Live:
         if not self._intake.verifier.has_seen(unit, step):
             return None
         return replay.find(self._folder.log, unit, step, key, self._listener.offset)
+
+
+class _Clock:
+    """The time for whoever decides something. It stands still while the broker is away, and until units that were cut
+    off have had their say: nobody is late whom we could not hear."""
+
+    def __init__(self, now_ns: int) -> None:
+        self.now_ns = now_ns
+        self._heard = True
+        self._resume_ns = 0
+        self.away_ns = 0
+        """For how long the broker has been away; 0: it is there."""
+
+    def tell(self, now_ns: int, *, heard: bool) -> bool:
+        """It is `now_ns`; `heard` is whether all is read that was in the log a moment ago. Whether the broker has just
+        come back."""
+        back = heard and not self._heard
+        self._heard = heard
+        self.away_ns = 0 if heard else now_ns - self.now_ns
+        if back:
+            self._resume_ns = now_ns + RESUME_NS
+        if heard and now_ns >= self._resume_ns:
+            self.now_ns = now_ns
+        return back
