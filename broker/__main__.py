@@ -7,6 +7,7 @@ Prints one line, `listening on <endpoint>`, for each endpoint when peers may con
 line on standard error and exit code 4.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,8 +42,11 @@ def main(arguments: Sequence[str]) -> int:
     def announce(endpoint: str) -> None:
         nonlocal listening
         listening = True
-        sys.stdout.write(f"listening on {endpoint}\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(f"listening on {endpoint}\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # who started it is gone already; what units still have to say is taken all the same
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     try:
         serve(

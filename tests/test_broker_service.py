@@ -156,6 +156,20 @@ def test_after_the_lease_units_may_still_say_their_last_words(leased: BrokerProc
     assert [entry.message.__class__ for entry in log.scan(leased.log)] == [m.Hello, m.Events, m.Events, m.Final]
 
 
+def test_a_broker_whose_starter_is_gone_when_it_listens_serves_all_the_same(tmp_path: Path) -> None:
+    heard, said = os.pipe()
+    lease, holder = os.pipe()
+    argv = [sys.executable, "-m", "broker", "--listen", f"ipc://{tmp_path}/b/bus", "--folder", str(tmp_path)]
+    os.close(heard)
+    process = subprocess.Popen([*argv, "--run", RUN, "--lease-fd", str(lease)], stdout=said, pass_fds=(lease,))
+    for fd in (said, lease):
+        os.close(fd)
+    with Peer.unit(f"ipc://{tmp_path}/b/bus"):
+        pass
+    os.close(holder)
+    assert process.wait(10) == 0
+
+
 def test_a_unit_that_has_left_without_a_last_word_is_not_waited_for(leased: BrokerProcess) -> None:
     with Peer.unit(leased.endpoint):
         pass
