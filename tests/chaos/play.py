@@ -95,6 +95,8 @@ def _ended(plan: Plan, place: Place, tally: Tally, run: "_Run") -> Ended:
     runner_killed = run.code == -signal.SIGKILL
     poll(lambda: not place.processes(), LEAVING_S)
     kept = place.newest()
+    if runner_killed and run.struck[Victim.BROKER] and _listed(kept.journals):
+        place.run("recover", kept.path, expect=ExitCode.PASSED)  # nobody was left who could have started another broker
     left = [*place.left(), *(f"journal {path.name}" for path in _listed(kept.journals))]
     spoken, errors = _spoken(kept)
     errors += _cries(place.folder, kept)
@@ -146,7 +148,7 @@ class _Run:
         self._place = place
         self._tally = tally
         self._due = list(plan.strikes)
-        self._struck = struck
+        self.struck = struck
         self._seen_s: dict[int, float] = {}
         """Units that are starting -> when that was noticed."""
         self._dead: set[int] = set()
@@ -221,7 +223,7 @@ class _Run:
             return False
         finally:
             os.close(handle)
-        self._struck[strike.victim] += 1
+        self.struck[strike.victim] += 1
         return True
 
     def _find(self, strike: Strike) -> int:
