@@ -18,6 +18,7 @@ import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tests.chaos import report
 from tests.chaos.plan import EVENTS, plan_of
@@ -27,6 +28,7 @@ from tests.chaos.report import Played
 
 def main(argv: list[str]) -> int:
     words = arguments(argv)
+    figures: dict[str, Any] = {}
     campaign = report.Campaign(words.seed if words.replay is None else words.replay, words.events)
     for number in itertools.count() if words.runs is None else range(words.runs):
         seed = words.seed + number if words.replay is None else words.replay
@@ -38,13 +40,13 @@ def main(argv: list[str]) -> int:
         print(line(played, campaign.kills), flush=True)
         if not played.faults and words.replay is None:
             shutil.rmtree(played.folder)
-        if words.runs is None and campaign.kills >= words.kills:
-            break
-    figures = {**campaign.figures(), **_machine()}
+        figures = {**campaign.figures(), **_machine()}
+        if words.runs is None:  # after every run: a campaign that is cut off was one all the same
+            report.RESULTS.write_text(json.dumps(figures, indent=2) + "\n")
+            report.write(figures)
+            if campaign.kills >= words.kills:
+                break
     print(report.table(figures))
-    if words.runs is None:
-        report.RESULTS.write_text(json.dumps(figures, indent=2) + "\n")
-        report.write(figures)
     for bad in campaign.bad_seeds:
         print(f"again: python -m tests.chaos --replay {bad} --events {words.events}")
     return 1 if campaign.bad_seeds else 0
