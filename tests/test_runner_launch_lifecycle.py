@@ -461,6 +461,18 @@ def test_an_external_unit_that_does_not_join_did_not_get_ready() -> None:
     assert play.lifecycle.over
 
 
+def test_an_external_unit_that_fell_silent_may_still_have_said_something() -> None:
+    play = Play(Unit("lab", launcher="external"), Unit("phone", launcher="external"), timeout_ns=SECOND)
+    play.tick()
+    for name in ("lab", "phone"):
+        play.lifecycle.joined(name, 1)
+    play.tick(2)
+    assert (play.state("lab"), play.lifecycle.silent) == (State.STOPPED, ("lab", "phone"))
+    assert play.lifecycle.gone == frozenset()
+    play.lifecycle.final("lab", 1)
+    assert (play.lifecycle.gone, play.lifecycle.silent) == ({"lab"}, ("phone",))
+
+
 def test_events_of_a_unit_matter_until_it_is_ready() -> None:
     play = Play(python("a", ready="up", expect=("done",)), python("b"))
     assert play.lifecycle.wants == {"a", "b"}

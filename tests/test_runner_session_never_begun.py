@@ -175,6 +175,8 @@ def test_no_unit_is_started_where_setup_failed(cases: Bad, case: str) -> None:
 def test_an_external_unit_joins_speaks_and_is_judged(place: Place) -> None:
     place.write(
         """
+        [scenario]
+        settle = "30s"
         [units.visitor]
         launcher = "external"
         ready = "came"

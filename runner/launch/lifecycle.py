@@ -234,12 +234,21 @@ class Lifecycle:
 
     @property
     def gone(self) -> frozenset[str]:
-        """Units that came to their end and have no process left: they said all that they had to say."""
+        """Units that came to their end and said all they had to say: their process is gone, or, where somebody else
+        started it, each incarnation has said FINAL. Of one that only fell silent nobody knows."""
         return frozenset(
             life.name
             for life in self._lives.values()
-            if life.state.ended and not life.alive and not (self._interrupted and life.was_stopped)
+            if life.state.ended
+            and not life.alive
+            and not (life.external and life.talking)
+            and not (self._interrupted and life.was_stopped)
         )
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Units that somebody else started and that were stopped waiting for, without their last word."""
+        return tuple(life.name for life in self._lives.values() if life.external and life.talking and self._stopped_why)
 
     @property
     def waits_for(self) -> str:

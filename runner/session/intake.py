@@ -86,7 +86,13 @@ class Intake:
     def notes(self) -> tuple[str, ...]:
         """What is no finding and yet worth knowing."""
         again = Counter(unit for unit, _ in self.lifecycle.forgiven)
-        return tuple(f"{unit} failed and was started again {plural(n, 'time')}" for unit, n in sorted(again.items()))
+        return (
+            *(f"{unit} failed and was started again {plural(n, 'time')}" for unit, n in sorted(again.items())),
+            *(
+                f"{unit} never said its last word; what it emitted in the end is not known"
+                for unit in self.lifecycle.silent
+            ),
+        )
 
     def note_endings(self) -> list[Directed]:
         """Tells everybody which units have ended since the last call."""
