@@ -4,8 +4,10 @@ Belongs here: finding the journals whose owners are dead, and speaking for them.
 several at once, from threads or processes: the lock on its folder lets one of them do it.
 """
 
+import math
+import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +18,18 @@ import zmq
 from probe import message as m
 from probe import wire
 from probe.courier import SDK, open_socket
-from probe.errors import JournalError
+from probe.errors import JournalError, WireError
+from probe.handshake import DISCONNECTED, MONITORED, SUCCEEDED, Handshakes
 from probe.journal import Folder, clear, folders
 from probe.keys import Keys
 from probe.segment import Owner, Segment
 from probe.tail import Point, Tail
 
 TIMEOUT_S: Final = 5.0
-"""How long the broker may take to acknowledge one journal."""
+"""How long the broker may take to acknowledge more of a journal. One that is started again needs some tenths of a
+second, on a busy machine some seconds."""
+LOOK_S: Final = 0.2
+"""How often is asked whether there is still time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +55,22 @@ class Recovered:
 
 
 def recover(
-    folder: str | Path, broker: str, *, unit: str | None = None, keys: Keys | None = None, timeout_s: float = TIMEOUT_S
+    folder: str | Path,
+    broker: str,
+    *,
+    unit: str | None = None,
+    keys: Keys | None = None,
+    timeout_s: float | Callable[[], float] = TIMEOUT_S,
 ) -> list[Recovered]:
     """Publish and delete every journal in `folder` whose process is dead (of one `unit`, or of all), oldest first.
 
-    Journals of living processes are left alone. `timeout_s` is for each journal. A journal that cannot be read or
-    delivered stays where it is, and is in the answer with its `problem`. A broker that said nothing about one of them
-    is not waited for again.
+    Journals of living processes are left alone. `timeout_s` is how long the broker may take until it acknowledges more
+    of a journal; a function is asked again and again, as it may become shorter. A broker that is restarted meanwhile is
+    told anew what it does not have. A journal that cannot be read or delivered stays where it is, and is in the answer
+    with its `problem`. A broker that said nothing about one of them is not waited for again.
     """
     found = []
+    patience = timeout_s if callable(timeout_s) else lambda: timeout_s
     clear(Path(folder))
     for path in folders(Path(folder)):
         try:
@@ -65,16 +78,23 @@ def recover(
         except OSError:  # its process lives, or somebody else is at it or done with it
             continue
         try:
-            answer = _recover_one(place, broker, keys, unit, timeout_s)
+            answer = _recover_one(place, broker, keys, unit, patience)
         finally:
             place.close()
         if answer is not None:
             found.append(answer)
-            timeout_s = 0.0 if answer.unheard else timeout_s
+            if answer.unheard:
+                patience = _none
     return found
 
 
-def _recover_one(place: Folder, broker: str, keys: Keys | None, unit: str | None, timeout_s: float) -> Recovered | None:
+def _none() -> float:
+    return 0.0
+
+
+def _recover_one(
+    place: Folder, broker: str, keys: Keys | None, unit: str | None, patience: Callable[[], float]
+) -> Recovered | None:
     try:
         segments, owner = place.segments()
     except JournalError as error:
@@ -87,7 +107,7 @@ def _recover_one(place: Folder, broker: str, keys: Keys | None, unit: str | None
             return None
         if unit is not None and owner.unit != unit:
             return None
-        answer = _publish(segments, owner, broker, keys, time.monotonic() + timeout_s)
+        answer = _Publication(segments, owner, broker, keys, patience).deliver()
         if not answer.problem:
             with suppress(OSError):  # it will be published again, which is harmless
                 place.remove()
@@ -97,51 +117,141 @@ def _recover_one(place: Folder, broker: str, keys: Keys | None, unit: str | None
             segment.close()
 
 
-def _publish(segments: Sequence[Segment], owner: Owner, broker: str, keys: Keys | None, deadline: float) -> Recovered:
-    """Say what is left of one incarnation, in its name, and that there will be no more."""
-    last = segments[-1]
-    point = Point((last.last or 0) + last.lost, last.head, last.lost, 0)
-    tail = Tail(segments, recovered=True)
-    events, lost = 0, []
-    credit = 0
-    final_sent = False
-    context: zmq.Context[Any] = zmq.Context()
-    socket = open_socket(context, keys)
-    try:
-        socket.connect(broker)
-        socket.sndtimeo = max(0, int((deadline - time.monotonic()) * 1000))
-        hello = m.Hello(
-            m.VERSION, "unit", owner.run, owner.unit, owner.incarnation, owner.boot, owner.pid, f"{SDK} recovery"
-        )
-        socket.send_multipart(wire.encode(hello))
-        while True:
-            while credit > tail.bytes_under_way and (taken := tail.take(point)) is not None:
-                message, body = taken
-                with body:
-                    socket.send_multipart(wire.encode(message, body))
-                if isinstance(message, m.Gap):
-                    lost.append(Lost(message.first, message.last, message.why))
-                else:
-                    events += message.count
-            if credit and not final_sent and tail.next_seq > point.seq and tail.all_acked:
-                socket.send_multipart(wire.encode(m.Final(point.seq)))
-                final_sent = True
-            if not socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+class _Broken(Exception):
+    """The connection is gone, and with it whatever was under way."""
+
+
+class _Publication:
+    """One journal on its way to the broker, over as many connections as that takes."""
+
+    def __init__(
+        self, segments: Sequence[Segment], owner: Owner, broker: str, keys: Keys | None, patience: Callable[[], float]
+    ) -> None:
+        last = segments[-1]
+        self._point = Point((last.last or 0) + last.lost, last.head, last.lost, 0)
+        self._tail = Tail(segments, recovered=True)
+        self._owner = owner
+        self._broker = broker
+        self._keys = keys
+        self._patience = patience
+        self._handshakes = Handshakes(keys)
+        self._wanted = 0
+        """The first number that the broker did not have; 0: it has not said so yet."""
+        self._lost: dict[int, Lost] = {}
+        self._credit = 0
+        """What the broker allows on this connection; 0 until its WELCOME."""
+        self._final_sent = False
+        self._progress_s = time.monotonic()
+        """When the broker last said something new."""
+
+    def deliver(self) -> Recovered:
+        """Say what is left of one incarnation, in its name, and that there will be no more."""
+        context: zmq.Context[Any] = zmq.Context()
+        problem = f"the broker at {self._broker} did not acknowledge it in time"
+        try:
+            while self._left_s > 0:
+                with suppress(_Broken):
+                    problem = self._speak(context)
+                    break
+        except TimeoutError:
+            pass
+        except WireError as error:
+            problem = f"what listens at {self._broker} does not speak our protocol: {error}"
+        finally:
+            context.term()
+        lost = tuple(each for each in self._lost.values() if each.last < self._tail.acked)
+        events = self._tail.acked - self._wanted - sum(each.last - each.first + 1 for each in lost)
+        heard = self._wanted > 0
+        owner = self._owner
+        return Recovered(owner.unit, owner.incarnation, events if heard else 0, lost, problem, unheard=not heard)
+
+    @property
+    def _left_s(self) -> float:
+        return self._progress_s + self._patience() - time.monotonic()
+
+    def _speak(self, context: "zmq.Context[Any]") -> str:
+        """All of it, over one connection; what is in the way, "" if nothing is. Raises _Broken or TimeoutError."""
+        self._credit, self._final_sent = 0, False
+        poller = zmq.Poller()
+        with open_socket(context, self._keys) as socket, socket.get_monitor_socket(MONITORED) as monitor:
+            poller.register(socket, zmq.POLLIN)
+            poller.register(monitor, zmq.POLLIN)
+            socket.linger = 0
+            socket.ipv6 = "[" in self._broker
+            socket.connect(self._broker)
+            try:
+                while (left_s := self._left_s) > 0:
+                    ready = dict(poller.poll(math.ceil(min(left_s, LOOK_S) * 1000)))
+                    if monitor in ready and (why := self._watch(socket, *monitor.recv_multipart())):
+                        return why
+                    if socket in ready:
+                        answer, _ = wire.decode(socket.recv_multipart())
+                        if isinstance(answer, m.Ack) and self._final_sent:
+                            return ""
+                        if why := self._hear(answer, socket):
+                            return why
+                        self._say_more(socket)
                 raise TimeoutError
-            answer, _ = wire.decode(socket.recv_multipart())
-            match answer:
-                case m.Welcome():
-                    credit = max(answer.credit, 1)
-                    tail.rewind(answer.next_seq)
-                case m.Ack() if final_sent:
-                    return Recovered(owner.unit, owner.incarnation, events, tuple(lost))
-                case m.Ack(below):
-                    tail.ack(below)
-                case m.Refused(why):
-                    return Recovered(owner.unit, owner.incarnation, 0, problem=f"the broker refuses it: {why}")
-    except (zmq.Again, TimeoutError):
-        problem = f"the broker at {broker} did not acknowledge it in time"
-        return Recovered(owner.unit, owner.incarnation, events, tuple(lost), problem, unheard=not credit)
-    finally:
-        socket.close(linger=0)
-        context.term()
+            finally:
+                socket.disable_monitor()
+
+    def _watch(self, socket: "zmq.Socket[bytes]", event_and_value: bytes, _address: bytes) -> str:
+        """A connection is there, or gone (_Broken); why there will be none, if so."""
+        event, value = struct.unpack("=Hi", event_and_value)
+        if why := self._handshakes.judge(event, value):
+            return f"the broker at {self._broker} does not let us in: {why}"
+        if event == DISCONNECTED:
+            raise _Broken
+        if event == SUCCEEDED:
+            self._greet(socket)
+        return ""
+
+    def _hear(self, answer: m.Message, socket: "zmq.Socket[bytes]") -> str:
+        """What the broker says; why it wants no more, if so."""
+        acked = self._tail.acked
+        match answer:
+            case m.Welcome():
+                self._credit = max(answer.credit, 1)
+                self._tail.rewind(answer.next_seq)
+                if not self._wanted:
+                    self._wanted = self._tail.next_seq
+                    self._progress_s = time.monotonic()
+            case m.Ack(below):
+                self._tail.ack(below)
+            case m.Error(_, stranger=True):
+                self._greet(socket)
+            case m.Error(why):
+                return f"the broker did not understand it: {why}"
+            case m.Refused(why):
+                return f"the broker refuses it: {why}"
+        if self._tail.acked > acked:
+            self._progress_s = time.monotonic()
+        return ""
+
+    def _greet(self, socket: "zmq.Socket[bytes]") -> None:
+        owner = self._owner
+        self._credit, self._final_sent = 0, False
+        socket.get(zmq.EVENTS)  # makes it notice a connection that has just come
+        sdk = f"{SDK} recovery"
+        _send(
+            socket,
+            m.Hello(m.VERSION, "unit", owner.run, owner.unit, owner.incarnation, owner.boot, owner.pid, sdk),
+        )
+
+    def _say_more(self, socket: "zmq.Socket[bytes]") -> None:
+        while self._credit > self._tail.bytes_under_way and (taken := self._tail.take(self._point)) is not None:
+            message, body = taken
+            with body:
+                _send(socket, message, body)
+            if isinstance(message, m.Gap):
+                self._lost[message.first] = Lost(message.first, message.last, message.why)
+        if self._credit and not self._final_sent and self._tail.next_seq > self._point.seq and self._tail.all_acked:
+            _send(socket, m.Final(self._point.seq))
+            self._final_sent = True
+
+
+def _send(socket: "zmq.Socket[bytes]", message: m.Message, *body: memoryview) -> None:
+    try:
+        socket.send_multipart(wire.encode(message, *body), zmq.NOBLOCK)
+    except zmq.Again:  # there is no bound on what may wait, so there is no connection
+        raise _Broken from None

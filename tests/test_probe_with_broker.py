@@ -15,7 +15,8 @@ from probe import message as m
 from probe import wire
 from probe.emitter import Unit
 from probe.environment import Environment
-from probe.recovery import recover
+from probe.recovery import Recovered, recover
+from tests.scenarios import poll
 
 PATIENCE_S = 20.0
 
@@ -95,6 +96,41 @@ def test_a_unit_killed_in_the_middle_has_everything(broker: BrokerProcess, tmp_p
     (recovered,) = recover(tmp_path / "journal", broker.endpoint, timeout_s=PATIENCE_S)
     assert recovered.problem == ""
     assert [record[5]["n"] for record in logged(broker)] == list(range(count))
+
+
+def test_a_broker_that_is_killed_while_a_journal_is_published_gets_it_after_its_restart(
+    broker: BrokerProcess, tmp_path: Path
+) -> None:
+    count = 200_000
+    code = f"import os, probe\nfor number in range({count}): probe.emit('step', n=number)\nos._exit(0)"
+    settings = {"CIRCUIT_BROKER": broker.endpoint, "CIRCUIT_RUN": RUN, "CIRCUIT_UNIT": "unit"}
+    environ = {**os.environ, **settings, "CIRCUIT_JOURNAL": str(tmp_path / "journal")}
+    broker.process.send_signal(signal.SIGSTOP)
+    subprocess.run([sys.executable, "-c", code], env=environ, timeout=30, check=True)
+    found: list[Recovered] = []
+    thread = threading.Thread(
+        target=lambda: found.extend(recover(tmp_path / "journal", broker.endpoint, timeout_s=PATIENCE_S))
+    )
+    broker.process.send_signal(signal.SIGCONT)
+    thread.start()
+    assert poll(lambda: broker.log.stat().st_size > 100_000), "a part of it is in the log"
+    broker.kill()
+    broker.restart()
+    thread.join()
+    assert [(each.events, each.problem) for each in found] == [(count, "")]
+    assert [record[5]["n"] for record in logged(broker)] == list(range(count))
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+def test_patience_with_a_broker_may_run_out_while_a_journal_waits_for_it(tmp_path: Path) -> None:
+    settings = Environment(f"ipc://{tmp_path}/nobody", RUN, "unit", str(tmp_path / "journal"), "", disabled=False)
+    unit = Unit("unit", environment=settings)
+    unit.emit("step")
+    unit.close(0)
+    patience = iter([PATIENCE_S] * 5)
+    (kept,) = recover(tmp_path / "journal", settings.broker, timeout_s=lambda: next(patience, 0.0))
+    assert (kept.events, kept.unheard) == (0, True)
+    assert "did not acknowledge it in time" in kept.problem
 
 
 def test_a_refusal_says_what_to_do(broker: BrokerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
