@@ -103,5 +103,4 @@ if __name__ == "__main__":
 
     from tests.chaos import report  # not needed by who only wants the page of commands
 
-    if report.RESULTS.exists():
-        report.write(report.kept())
+    report.write(report.kept())
