@@ -81,6 +81,7 @@ class SmallBroker:
         context: zmq.Context[Any] = zmq.Context()
         socket = context.socket(zmq.ROUTER)
         try:
+            socket.linger = 0  # in `close` it may come too late for a connection, and `term` would wait (libzmq #3252)
             socket.bind(self.endpoint)
             listening.set()
             while self._running:

@@ -50,6 +50,7 @@ class FakeBroker:
     def __init__(self) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.linger = 0
         self.endpoint = f"tcp://127.0.0.1:{self._socket.bind_to_random_port('tcp://127.0.0.1')}"
         self._peer = b""
         self._doorman = threading.Thread(target=self._welcome)
