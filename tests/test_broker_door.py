@@ -91,7 +91,6 @@ def test_an_unknown_key_is_refused_at_the_door_and_counted_by_address(lab: Lab) 
     broker = lab.key("api", "unit", "api").broker
     public, secret = zmq.curve_keypair()
     with Peer(lab.endpoint, keys=Keys("mallory", broker, public.decode(), secret.decode())) as stranger:
-        stranger.say(hello())
         lab.counted("127.0.0.1: refused, unknown key")
         lab.serves()
         assert not stranger.socket.poll(0)
@@ -100,7 +99,6 @@ def test_an_unknown_key_is_refused_at_the_door_and_counted_by_address(lab: Lab) 
 def test_keys_for_another_broker_are_refused_and_counted_by_address(lab: Lab) -> None:
     other, _ = zmq.curve_keypair()
     with Peer(lab.endpoint, keys=replace(lab.key("api", "unit", "api"), broker=other.decode())) as lost:
-        lost.say(hello())
         lab.counted("127.0.0.1: refused, its keys are for another broker, or its traffic is a copy")
         lab.serves()
         assert not lost.socket.poll(0)
@@ -108,7 +106,6 @@ def test_keys_for_another_broker_are_refused_and_counted_by_address(lab: Lab) ->
 
 def test_a_peer_without_keys_and_one_that_speaks_gibberish_get_nowhere(lab: Lab) -> None:
     with Peer(lab.endpoint) as bare, RawPeer(lab.endpoint, greeted=False) as noise:
-        bare.say(hello())
         lab.serves()
         noise.send(b"GET / HTTP/1.1\r\n\r\n" * 9)
         assert noise.cut_off()
