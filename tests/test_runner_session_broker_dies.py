@@ -144,11 +144,13 @@ MOMENTS = {
         """,
         """
     def dies():
+        probe.wait("two: said")
         os.kill(brokers()[0], signal.SIGSTOP)
         say(50000)
         os._exit(0)
 
     def kills():
+        say(1)
         while "one-" not in "".join(os.listdir(os.environ["CIRCUIT_JOURNAL"])):
             time.sleep(0.001)
         while any(b"\\0CIRCUIT_UNIT=one\\0" in environment(pid) for pid in os.listdir("/proc") if pid.isdigit()):

@@ -10,8 +10,11 @@ groups of its units (`kin.Tie`), and the runner's audit finds what had left them
 
 import contextlib
 import json
+import os
 import signal
 import sys
+import threading
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
@@ -19,13 +22,13 @@ from runner.launch import charge, kin
 from runner.launch.charge import Charge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from probe.message import Start
     from probe.recovery import Recovered
 
-FLUSH_S: Final = 2.0
-"""How long its own last words may take."""
+FLUSH_S: Final = 10.0
+"""How long its own last words may take; the runner starts a broker again that was killed."""
 DESERTED_FLUSH_S: Final = 0.5
 """The same when the runner is gone, and may be the broker with it."""
 
@@ -43,19 +46,29 @@ def main(lease_fd: int | None) -> None:
 
     told = environment.read()
 
-    def recover(timeout_s: float) -> "Sequence[Recovered]":
+    def recover(answer_s: "Callable[[], float]") -> "Sequence[Recovered]":
         from probe import recovery  # nobody needs it before the first unit has ended
 
-        return recovery.recover(told.journal, told.broker, keys=keys.read(told.keys, told.broker), timeout_s=timeout_s)
+        return recovery.recover(told.journal, told.broker, keys=keys.read(told.keys, told.broker), timeout_s=answer_s)
 
     voice = Unit(SUPERVISOR)
     watch = Watch(voice, recover, lease_fd, begun)
     voice.on_order = watch.order
     watch.serve()
+    if lease_fd is not None and not watch.deserted:
+        threading.Thread(target=leave_with_the_runner, args=(lease_fd,), daemon=True).start()
     voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)
     watch.close()
     if watch.ended_by:
         sys.exit(f"somebody sent it {signal.Signals(watch.ended_by).name}, and it ended every unit")
+
+
+def leave_with_the_runner(lease_fd: int) -> None:
+    """What cannot be said soon after the lease is over stays in our journal."""
+    while os.read(lease_fd, 64):
+        pass
+    time.sleep(DESERTED_FLUSH_S)
+    os._exit(1)
 
 
 def start_first(orders: str) -> list[Charge]:

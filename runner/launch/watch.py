@@ -29,14 +29,15 @@ STEP_S: Final = 0.005
 SLEEP_S: Final = 3600.0
 """Longest sleep; selectors refuse what is over some weeks, and a unit may be given longer to end."""
 
-ANSWER_S: Final = 5.0
-"""How long the broker may take to acknowledge a journal."""
+ANSWER_S: Final = 15.0
+"""How long the broker may be silent about a journal. The runner starts one again that was killed, several times if need
+be, and on a busy machine each time takes some seconds."""
 DESERTED_ANSWER_S: Final = 1.0
 """The same when the runner is gone: nobody would start a broker again that was killed, too."""
 
-Recover = Callable[[float], "Sequence[Recovered]"]
-"""Publishes what processes that are dead wrote down and could not send any more; takes how long each may take, in
-seconds."""
+Recover = Callable[[Callable[[], float]], "Sequence[Recovered]"]
+"""Publishes what processes that are dead wrote down and could not send any more; asks how long, in seconds, the broker
+may be silent."""
 
 
 class Voice(Protocol):
@@ -172,8 +173,7 @@ class Watch:
         at all journals; and one at a time, so that none is done while another still publishes what belongs to it."""
         try:
             with self._one_at_a_time:
-                patience_s = DESERTED_ANSWER_S if self.deserted else ANSWER_S
-                journals = self._recover(0.0 if self._unheard else patience_s)
+                journals = self._recover(self._answer_s)
                 self._unheard = self.deserted and any(journal.unheard for journal in journals)
             events = sum(journal.events for journal in journals if journal.unit == unit)
             problems = [journal.problem for journal in journals if journal.problem]
@@ -181,6 +181,11 @@ class Watch:
             events, problems = 0, [f"journals were not read: {type(error).__name__}: {error}"]
         self._recovered.append((unit, events, problems))
         self._wake()
+
+    def _answer_s(self) -> float:
+        if self._unheard:
+            return 0.0
+        return DESERTED_ANSWER_S if self.deserted else ANSWER_S
 
     def _orphans(self, one: Charge) -> tuple[list[int], bool]:
         """Children of ours that no order started: those that `one` left, with its name or in its group; and whether

@@ -13,7 +13,6 @@ from runner.errors import BrokerFailed, SupervisorFailed
 from runner.history import record, replay
 from runner.history.folder import RunFolder
 from runner.launch import callback
-from runner.launch.daemon import CLOSE_S
 from runner.launch.fabric import Fabric
 from runner.launch.lifecycle import Lifecycle
 from runner.listen import Listener
@@ -32,8 +31,8 @@ from runner.view import Action, Screen
 SYNC_NS = 20_000_000
 """How often a unit is asked for its watermark at most, while a deadline waits for it."""
 LOOP_MS = 100
-END_NS = 10_000_000_000
-"""How long the supervisor may take to publish what is in the journals after every unit has ended."""
+END_NS = 15_000_000_000
+"""How long the supervisor may take to say its last word after every unit has ended."""
 AWAY_NS = 90_000_000_000
 """How long a broker that lives may be away; one that was started again has its log to read first."""
 RESUME_NS = 2_000_000_000
@@ -99,6 +98,8 @@ class _Live:
         self._output = Output(scenario, folder.units) if verbose else None
         self._interrupted = False
         self._finishing = False
+        self._needs_processes = True
+        """Broker and supervisor have not done their work yet."""
         self._published = False
         self._clock = _Clock(self._started_ns)
         self._next_frame_ns = 0
@@ -133,10 +134,11 @@ class _Live:
         """Let the supervisor publish what is left and say its last word."""
         self._order_to_finish()
         until_ns = self._clock.now_ns + END_NS
-        while SUPERVISOR not in self._intake.closed:
+        while SUPERVISOR not in self._intake.closed or self._supervisor.code is None:  # it lives until all is taken
             if self._clock.now_ns > until_ns:
                 raise SupervisorFailed(f"the supervisor did not come to its end; see {self._folder.path}")
             self._turn()
+        self._needs_processes = False
         self._echo()
         self._intake.close()
 
@@ -155,7 +157,6 @@ class _Live:
                 self._listener.ping()
         now_ns = time.monotonic_ns()
         self._show(now_ns, last=True)
-        self._supervisor.wait(CLOSE_S)
         self._supervisor.check()  # units that it ended on its own are no verdict
         return self._intake.verifier.result(
             run=self._folder.run,
@@ -188,13 +189,13 @@ class _Live:
         self._show(time.monotonic_ns())
         self._listener.wait(self._woken_by(), self._patience_ms(now_ns))
         self._obey_people()
-        if not self._digest() and not self._intake.closed:
+        if not self._digest() and self._needs_processes:
             self._see_to_processes()
         return self._interrupted
 
     def _woken_by(self) -> list[int]:
         """File descriptors that end a sleep. Those of processes stay readable once they have ended."""
-        processes = () if self._intake.closed else (self._fabric.broker, self._supervisor)
+        processes = (self._fabric.broker, self._supervisor) if self._needs_processes else ()
         sources = [self._signals.fileno(), self._screen.fileno()]
         sources += [process.fileno() for process in processes if process.code is None]
         return [source for source in sources if source is not None]
@@ -206,9 +207,10 @@ class _Live:
         if self._clock.away_ns > AWAY_NS:
             raise BrokerFailed(f"the broker does not answer any more; see {self._folder.path}")
         self._supervisor.check()
-        if self._supervisor.code is not None and self._listener.current and not self._published:
+        silent = self._supervisor.code is not None and SUPERVISOR not in self._intake.closed
+        if silent and self._listener.current and not self._published:
             self._published = True
-            self._fabric.publish()  # it has ended, and its last word is not in the log
+            self._fabric.publish()
 
     def _time(self) -> int:
         """What the clock says; when the broker is back, orders that it may have taken and not passed on are given
