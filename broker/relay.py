@@ -86,6 +86,8 @@ class Relay:
         """(run, unit) -> incarnation -> its newest connection."""
         self._due: dict[bytes, Reply] = {}
         """Who is told where the log stands as soon as the group is written, and how."""
+        self._ordered: list[tuple[Run, tuple[str, ...], Sequence[bytes]]] = []
+        """COMMANDs of this group, and for whom they are."""
         self._asked: list[tuple[Peer, int, int]] = []
         """PINGs of this group: of whom, their stamp, ours."""
         self._strangers: Counter[str] = Counter()
@@ -105,6 +107,7 @@ class Relay:
             run.flush()
         more, full = self._push_records()
         full |= self._tell_senders()
+        self._pass_on()
         self._answer_pings()
         if busy or more:
             return 0
@@ -196,7 +199,8 @@ class Relay:
             case m.Fetch():
                 self._fetch(peer, message)
             case m.Command():
-                self._command(peer.run, message, frames)
+                peer.run.ordered(frames)
+                self._ordered.append((peer.run, message.to, frames))
             case m.Ping(sent_ns):
                 self._asked.append((peer, sent_ns, time.monotonic_ns()))
 
@@ -234,15 +238,6 @@ class Relay:
             return
         peer.window = moved(peer.window, fetch)
         self._readers[peer.identity] = peer
-
-    def _command(self, run: Run, command: m.Command, frames: Sequence[bytes]) -> None:
-        run.ordered(frames)
-        passed_on = [frames[0], _NOBODY, *frames[2:]]  # a thousand receivers need not read a thousand names each
-        for name in command.to or [unit for run_name, unit in self._units if run_name == run.name]:
-            identities = list(self._units.get((run.name, name), {}).values())
-            reached = [self._send_frames(identity, passed_on) is Sent.YES for identity in identities]
-            if not any(reached) and not run.keep_for(name, passed_on):
-                run.counters["unroutable"] += 1
 
     def _statistics(self, run: Run) -> dict[str, int]:
         peers = sum(peer.run is run and peer.left_s is None for peer in self._peers.values())
@@ -288,6 +283,18 @@ class Relay:
                 still_due[identity] = reply
         self._due = still_due
         return bool(still_due)
+
+    def _pass_on(self) -> None:
+        """COMMANDs to whom they are for: once they are written, and behind what was held for a supervisor that has just
+        come."""
+        for run, to, frames in self._ordered:
+            passed_on = [frames[0], _NOBODY, *frames[2:]]  # a thousand receivers need not read a thousand names each
+            for name in to or [unit for run_name, unit in self._units if run_name == run.name]:
+                identities = list(self._units.get((run.name, name), {}).values())
+                reached = [self._send_frames(identity, passed_on) is Sent.YES for identity in identities]
+                if not any(reached) and not run.keep_for(name, passed_on):
+                    run.counters["unroutable"] += 1
+        self._ordered.clear()
 
     def _answer_pings(self) -> None:
         """At the end of the turn, so that a PONG also says: what you said before is written."""

@@ -1,6 +1,7 @@
 """The broker as its peers see it: a real process, spoken to frame by frame."""
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -313,6 +314,22 @@ def test_orders_for_a_supervisor_wait_until_it_comes(broker: BrokerProcess, runn
         supervisor.hear(m.Welcome)
         assert supervisor.hear_with_body(m.Command)[1] == order
         supervisor.hears_nothing_before_pong()
+
+
+def test_a_supervisor_gets_its_orders_in_order_though_some_waited_and_others_came_with_it(
+    broker: BrokerProcess, runner: Peer
+) -> None:
+    orders = [wire.encode_order(m.Stop("api", number)) for number in range(20)]
+    runner.say(m.Command(("@local",)), orders[0])
+    assert runner.hears_nothing_before_pong()["commands"] == 1
+    broker.process.send_signal(signal.SIGSTOP)  # so that the others and its HELLO are read in one turn
+    with Peer(broker.endpoint) as supervisor:
+        supervisor.say(m.Hello(m.VERSION, "agent", RUN, "@local", 1))
+        for order in orders[1:]:
+            runner.say(m.Command(("@local",)), order)
+        broker.process.send_signal(signal.SIGCONT)
+        supervisor.hear(m.Welcome)
+        assert [supervisor.hear_with_body(m.Command)[1] for _ in orders] == orders
 
 
 def test_orders_wait_for_a_supervisor_that_is_away_but_not_for_one_that_has_said_final(
