@@ -101,8 +101,8 @@ def test_a_unit_killed_in_the_middle_has_everything(broker: BrokerProcess, tmp_p
 def test_a_broker_that_is_killed_while_a_journal_is_published_gets_it_after_its_restart(
     broker: BrokerProcess, tmp_path: Path
 ) -> None:
-    count = 200_000
-    code = f"import os, probe\nfor number in range({count}): probe.emit('step', n=number)\nos._exit(0)"
+    count = 400
+    code = f"import os, probe\nfor number in range({count}): probe.emit('step', n=number, x='x' * 60_000)\nos._exit(0)"
     settings = {"CIRCUIT_BROKER": broker.endpoint, "CIRCUIT_RUN": RUN, "CIRCUIT_UNIT": "unit"}
     environ = {**os.environ, **settings, "CIRCUIT_JOURNAL": str(tmp_path / "journal")}
     broker.process.send_signal(signal.SIGSTOP)
@@ -113,7 +113,7 @@ def test_a_broker_that_is_killed_while_a_journal_is_published_gets_it_after_its_
     )
     broker.process.send_signal(signal.SIGCONT)
     thread.start()
-    assert poll(lambda: broker.log.stat().st_size > 100_000), "a part of it is in the log"
+    assert poll(lambda: broker.log.stat().st_size > 500_000), "a part of it is in the log"
     broker.kill()
     broker.restart()
     thread.join()

@@ -210,13 +210,11 @@ def test_an_order_that_comes_twice_starts_one_process(tmp_path: Path) -> None:
 def test_a_life_that_has_ended_is_not_begun_again_by_an_order_that_comes_late(tmp_path: Path) -> None:
     with stage(tmp_path, python("one"), code="def one(): ...") as s:
         s.play()  # it was started before there was a bus; the order for it comes on the bus, too
-        start = Start("one", ("true",), "/", {}, os.devnull, os.devnull)
+        start = Start("one", ("sh", "-c", "exit 7"), "/", {}, os.devnull, os.devnull)
         s.order(start)
-        s.order(replace(start, life=2))
+        s.order(replace(start, argv=("true",), life=2))
         s.until(lambda: [e.step for e in s.events if e.key == "one"].count("exited") == 2, lead=False)
-        s.order(replace(start, life=2))
-        s.order(start)
-    assert [e.step for e in s.events if e.key == "one"] == ["spawned", "exited"] * 2
+    assert [e.data["code"] for e in s.events if e.key == "one" and e.step == "exited"] == [0, 0]
 
 
 # --- the end of the supervisor ----------------------------------------------------------------------------------------

@@ -179,8 +179,9 @@ class Broker(Daemon):
         return self._endpoints[number]
 
     def check(self) -> None:
-        """Raises if it has ended with a code other than 0, or does not listen though it should by now. Never waits."""
-        super().check()
+        """Raises if it has given up with a message, or does not listen though it should by now. Never waits."""
+        if (self.code or 0) > 0:
+            super().check()
         if len(self._endpoints) == len(self._wanted):
             return
         with selectors.DefaultSelector() as selector, contextlib.suppress(BrokerFailed):  # its end is told next time

@@ -37,6 +37,9 @@ class Hindsight:
         self.intake = Intake(scenario, Lifecycle(scenario, _start, started_ns), _nothing)
         self.now_ns = started_ns
         """The latest moment that the log has spoken of."""
+        self._decided_ns = started_ns
+        """The latest moment at which the runner decided something. Time by others may be ahead of what the runner had
+        heard, as after a restart of the broker: nobody is late by that."""
         self.finished = False
         """The runner told the supervisor to finish, as it does at the end of every run that it lives to see."""
         self._began = False
@@ -51,8 +54,11 @@ class Hindsight:
     def take(self, entry: Entry) -> None:
         """Digest one entry."""
         match entry.message:
-            case Events(watermark_ns=ns) | Command(at_ns=ns):
+            case Events(watermark_ns=ns):
                 self.now_ns = max(self.now_ns, ns)
+            case Command(at_ns=ns):
+                self.now_ns = max(self.now_ns, ns)
+                self._decided_ns = max(self._decided_ns, ns)
         if isinstance(entry.message, Command) and not self._began:
             self._began = True
             self.intake.lifecycle.begin(entry.message.at_ns or self.now_ns)
@@ -66,7 +72,7 @@ class Hindsight:
             self.intake.take(entry, self.now_ns)
 
     def _tick(self) -> None:
-        orders = self.intake.lifecycle.tick(self.now_ns)
+        orders = self.intake.lifecycle.tick(self._decided_ns)
         self._to_stop.update(directed.order.unit for directed in orders if isinstance(directed.order, Stop))
         self.intake.note_endings()
 

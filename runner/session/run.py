@@ -35,7 +35,9 @@ END_NS = 15_000_000_000
 """How long the supervisor may take to say its last word after every unit has ended."""
 AWAY_NS = 90_000_000_000
 """How long a broker that lives may be away; one that was started again has its log to read first."""
-RESUME_NS = 2_000_000_000
+LAG_NS = 1_000_000_000
+"""How far the clock may stay behind while the log grows faster than it is read."""
+RESUME_NS = 3_000_000_000
 """How long units may take to find a broker that is back, and to say what happened while it was away."""
 LAST_WORDS_S = 1.0
 """How long a supervisor that has said FINAL may take until it is gone, when it should not have said it."""
@@ -177,7 +179,7 @@ class _Live:
     def _turn(self) -> bool:
         """Do what is due, sleep until there is more. True when somebody wants the run to end (for whoever calls this
         while user code runs)."""
-        now_ns = self._time()
+        now_ns = self._clock.now_ns
         if not self._intake.closed:
             self._send(self._intake.lifecycle.tick(now_ns), now_ns)
             self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)], now_ns)
@@ -212,14 +214,13 @@ class _Live:
             self._published = True
             self._fabric.publish()
 
-    def _time(self) -> int:
-        """What the clock says; when the broker is back, orders that it may have taken and not passed on are given
-        again."""
-        if self._clock.tell(time.monotonic_ns(), heard=self._listener.current):
+    def _tell_time(self, now_ns: int) -> None:
+        """All is read that the log had at `now_ns`. When the broker is back, orders that it may have taken and not
+        passed on are given again."""
+        if self._clock.tell(now_ns, heard=self._listener.current):
             self._send(self._intake.lifecycle.repeat(), self._clock.now_ns)
             if self._finishing:
                 self._order_to_finish()
-        return self._clock.now_ns
 
     def _order_to_finish(self) -> None:
         self._finishing = True
@@ -227,10 +228,13 @@ class _Live:
 
     def _digest(self) -> bool:
         """Log entries that have come, and what follows from them; whether there were any."""
+        now_ns = time.monotonic_ns()
         entries = self._listener.receive(BATCH)
+        if len(entries) < BATCH or now_ns - self._clock.now_ns > LAG_NS:
+            self._tell_time(now_ns)
         if not entries:
             return False
-        now_ns = self._time()
+        now_ns = self._clock.now_ns
         for entry in entries:
             self._send(self._intake.take(entry, now_ns), now_ns)
         self._intake.verifier.settle()
@@ -308,8 +312,8 @@ class _Live:
 
 
 class _Clock:
-    """The time for whoever decides something. It stands still while the broker is away, and until units that were cut
-    off have had their say: nobody is late whom we could not hear."""
+    """The time for whoever decides something: up to when everything has been heard. It stands still while the broker is
+    away, and until units that were cut off have had their say: nobody is late whom we could not hear."""
 
     def __init__(self, now_ns: int) -> None:
         self.now_ns = now_ns
