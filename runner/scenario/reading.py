@@ -47,9 +47,12 @@ class Spot:
 
     def at(self, key: str | int) -> "Spot":
         """The value below this one; None where there is none."""
+        value = None
         if isinstance(self.value, dict):
-            return Spot(self.value.get(key), (*self.path, key), self.source)
-        return Spot(self.value[key], (*self.path, key), self.source)
+            value = self.value.get(key)
+        elif isinstance(self.value, list) and isinstance(key, int):
+            value = self.value[key]
+        return Spot(value, (*self.path, key), self.source)
 
     def items(self) -> "Iterator[Spot]":
         """What stands in this array, or table, one by one; nothing for any other value."""

@@ -36,6 +36,8 @@ class Hunted:
 
     target: str
     inputs: int
+    rate: int
+    """Inputs a second."""
     branches: int
     """How many places of our code were reached, as the fuzzer counts them."""
     corpus: int
@@ -52,9 +54,8 @@ def main(argv: list[str]) -> int:
         hunted = list(pool.map(lambda target: hunt(target, seconds), argv or TARGETS))
     print(f"{'target':<16}{'inputs':>12}{'a second':>10}{'branches':>10}{'corpus':>8}")
     for each in hunted:
-        rate = each.inputs // seconds
         broken = "  broken" if each.broken else ""
-        print(f"{each.target:<16}{each.inputs:>12,}{rate:>10,}{each.branches:>10,}{each.corpus:>8,}{broken}")
+        print(f"{each.target:<16}{each.inputs:>12,}{each.rate:>10,}{each.branches:>10,}{each.corpus:>8,}{broken}")
     for each in hunted:
         if each.broken:
             print(f"\n--- {each.target}\n{each.broken}")
@@ -82,15 +83,22 @@ def hunt(target: str, seconds: int) -> Hunted:
             text=True,
             errors="replace",
         )
-        broken = done.stdout[-MAX_SAID:] if done.returncode else ""
+        said = done.stdout[-MAX_SAID:]
+        broken = said[max(said.find(" === "), 0) :] if done.returncode else ""
         for path in Path(temporary).glob("found-*"):
             kept = FOUND / target / path.name.removeprefix("found-")
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_bytes(path.read_bytes())
             broken += f"\nAgain: {sys.executable} -m tests.fuzz.hunt {target} {kept.relative_to(ROOT)}"
-    inputs = re.findall(r"number_of_executed_units: (\d+)", done.stdout) or re.findall(r"^#(\d+)", done.stdout, re.M)
-    branches = re.findall(r" cov: (\d+)", done.stdout)
-    return Hunted(target, int((inputs or [0])[-1]), int((branches or [0])[-1]), len(list(corpus.iterdir())), broken)
+    inputs, rate = (
+        _last(rf"stat::{name}: +(\d+)", done.stdout) for name in ("number_of_executed_units", "average_exec_per_sec")
+    )
+    return Hunted(target, inputs, rate, _last(r" cov: (\d+)", done.stdout), len(list(corpus.iterdir())), broken)
+
+
+def _last(pattern: str, text: str) -> int:
+    """The number that stands where the pattern fits last; 0 where it never does."""
+    return int((re.findall(pattern, text) or [0])[-1])
 
 
 if __name__ == "__main__":
