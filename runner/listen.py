@@ -56,6 +56,8 @@ class Listener:
         """Byte at which the log ended when the broker last said so."""
         self.pong: m.Pong | None = None
         """What the broker last said about itself and this run; see `ask`."""
+        self.connection = 0
+        """How often the broker has welcomed us."""
         self.heard_ns = time.monotonic_ns()
         """When the broker last said anything, on CLOCK_MONOTONIC."""
         self._hello = m.Hello(m.VERSION, role, run, sdk="circuit-run")
@@ -245,6 +247,7 @@ class Listener:
                 return self._records(message, body)
             case m.Welcome():
                 self._welcome = True
+                self.connection += 1
                 self._behind = UNKNOWN if self._unlogged or self.offset > log.START else None
                 self._fetch()
                 if self._asking:  # the PING has met nobody

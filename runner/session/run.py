@@ -20,6 +20,7 @@ from runner.orders import SUPERVISOR, Directed
 from runner.scenario import save
 from runner.scenario.model import Scenario
 from runner.session import afterwards, older
+from runner.session.clock import Clock
 from runner.session.intake import BATCH, Intake, calm_collector
 from runner.session.outcome import Outcome
 from runner.session.output import Output
@@ -37,8 +38,6 @@ AWAY_NS = 90_000_000_000
 """How long a broker that lives may be away; one that was started again has its log to read first."""
 LAG_NS = 1_000_000_000
 """How far the clock may stay behind while the log grows faster than it is read."""
-RESUME_NS = 3_000_000_000
-"""How long units may take to find a broker that is back, and to say what happened while it was away."""
 LAST_WORDS_S = 1.0
 """How long a supervisor that has said FINAL may take until it is gone, when it should not have said it."""
 
@@ -103,7 +102,7 @@ class _Live:
         self._needs_processes = True
         """Broker and supervisor have not done their work yet."""
         self._published = False
-        self._clock = _Clock(self._started_ns)
+        self._clock = Clock(self._started_ns)
         self._next_frame_ns = 0
         self._next_sync_ns = 0
         self._quiet_since_ns: int | None = None
@@ -217,7 +216,7 @@ class _Live:
     def _tell_time(self, now_ns: int) -> None:
         """All is read that the log had at `now_ns`. When the broker is back, orders that it may have taken and not
         passed on are given again."""
-        if self._clock.tell(now_ns, heard=self._listener.current):
+        if self._clock.tell(now_ns, heard=self._listener.current, connection=self._listener.connection):
             self._send(self._intake.lifecycle.repeat(), self._clock.now_ns)
             if self._finishing:
                 self._order_to_finish()
@@ -309,27 +308,3 @@ class _Live:
         if not self._intake.verifier.has_seen(unit, step):
             return None
         return replay.find(self._folder.log, unit, step, key, self._listener.offset)
-
-
-class _Clock:
-    """The time for whoever decides something: up to when everything has been heard. It stands still while the broker is
-    away, and until units that were cut off have had their say: nobody is late whom we could not hear."""
-
-    def __init__(self, now_ns: int) -> None:
-        self.now_ns = now_ns
-        self._heard = True
-        self._resume_ns = 0
-        self.away_ns = 0
-        """For how long the broker has been away; 0: it is there."""
-
-    def tell(self, now_ns: int, *, heard: bool) -> bool:
-        """It is `now_ns`; `heard` is whether all is read that was in the log a moment ago. Whether the broker has just
-        come back."""
-        back = heard and not self._heard
-        self._heard = heard
-        self.away_ns = 0 if heard else now_ns - self.now_ns
-        if back:
-            self._resume_ns = now_ns + RESUME_NS
-        if heard and now_ns >= self._resume_ns:
-            self.now_ns = now_ns
-        return back
