@@ -9,7 +9,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,9 +67,11 @@ def recover(
     Journals of living processes are left alone. `timeout_s` is how long the broker may take until it acknowledges more
     of a journal; a function is asked again and again, as it may become shorter. A broker that is restarted meanwhile is
     told anew what it does not have. A journal that cannot be read or delivered stays where it is, and is in the answer
-    with its `problem`. A broker that said nothing about one of them is not waited for again.
+    with its `problem`. A broker that said nothing about one of them is not waited for again, and what was in the way
+    then is the problem of all that follow.
     """
-    found = []
+    found: list[Recovered] = []
+    silence = ""
     patience = timeout_s if callable(timeout_s) else lambda: timeout_s
     clear(Path(folder))
     for path in folders(Path(folder)):
@@ -82,9 +84,10 @@ def recover(
         finally:
             place.close()
         if answer is not None:
-            found.append(answer)
             if answer.unheard:
-                patience = _none
+                patience, silence = _none, silence or answer.problem
+                answer = replace(answer, problem=silence)
+            found.append(answer)
     return found
 
 
@@ -137,6 +140,8 @@ class _Publication:
         self._handshakes = Handshakes(keys)
         self._wanted = 0
         """The first number that the broker did not have; 0: it has not said so yet."""
+        self._heard = False
+        """The broker has said something, were it a refusal."""
         self._lost: dict[int, Lost] = {}
         self._credit = 0
         """What the broker allows on this connection; 0 until its WELCOME."""
@@ -161,9 +166,10 @@ class _Publication:
             context.term()
         lost = tuple(each for each in self._lost.values() if each.last < self._tail.acked)
         events = self._tail.acked - self._wanted - sum(each.last - each.first + 1 for each in lost)
-        heard = self._wanted > 0
         owner = self._owner
-        return Recovered(owner.unit, owner.incarnation, events if heard else 0, lost, problem, unheard=not heard)
+        return Recovered(
+            owner.unit, owner.incarnation, events if self._wanted else 0, lost, problem, unheard=not self._heard
+        )
 
     @property
     def _left_s(self) -> float:
@@ -208,6 +214,7 @@ class _Publication:
 
     def _hear(self, answer: m.Message, socket: "zmq.Socket[bytes]") -> str:
         """What the broker says; why it wants no more, if so."""
+        self._heard = True
         acked = self._tail.acked
         match answer:
             case m.Welcome():

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from broker_process import RUN, BrokerProcess
 
 from broker import log
 from probe import message as m
-from probe import wire
+from probe import recovery, wire
 from probe.emitter import Unit
 from probe.environment import Environment
 from probe.recovery import Recovered, recover
@@ -131,6 +132,28 @@ def test_patience_with_a_broker_may_run_out_while_a_journal_waits_for_it(tmp_pat
     (kept,) = recover(tmp_path / "journal", settings.broker, timeout_s=lambda: next(patience, 0.0))
     assert (kept.events, kept.unheard) == (0, True)
     assert "did not acknowledge it in time" in kept.problem
+
+
+def test_a_journal_that_is_refused_keeps_nobody_else_back(broker: BrokerProcess, tmp_path: Path) -> None:
+    for run, name in (("no run's id", "first"), (RUN, "second")):
+        nobody = f"ipc://{tmp_path}/nobody"
+        unit = Unit(name, environment=Environment(nobody, run, name, str(tmp_path / "journal"), "", disabled=False))
+        unit.emit("step")
+        unit.close(0)
+    refused, delivered = recover(tmp_path / "journal", broker.endpoint, timeout_s=PATIENCE_S)
+    assert refused.problem.startswith("the broker refuses it: ")
+    assert (delivered.unit, delivered.events, delivered.problem) == ("second", 1, "")
+
+
+def test_what_shuts_out_one_journal_is_said_of_all(tmp_path: Path) -> None:
+    settings = Environment(f"ipc://{tmp_path}/nobody", RUN, "unit", str(tmp_path / "journal"), "", disabled=False)
+    for _ in range(2):
+        unit = Unit("unit", environment=settings)
+        unit.emit("step")
+        unit.close(0)
+    with patch.object(recovery._Publication, "_speak", side_effect=[why := "the broker does not let us in"]):
+        found = recover(tmp_path / "journal", settings.broker, timeout_s=PATIENCE_S)
+    assert [each.problem for each in found] == [why, why]
 
 
 def test_a_refusal_says_what_to_do(broker: BrokerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
