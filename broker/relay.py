@@ -107,7 +107,7 @@ class Relay:
             run.flush()
         more, full = self._push_records()
         full |= self._tell_senders()
-        self._pass_on()
+        full |= self._pass_on()
         self._answer_pings()
         if busy or more:
             return 0
@@ -277,24 +277,35 @@ class Relay:
                 sent = self._send(identity, m.Ack(next_seq))
             else:
                 sent = self._send(identity, m.Welcome(m.VERSION, next_seq, CREDIT_BYTES, time.monotonic_ns()))
-                for frames in peer.run.kept_for(peer.hello.unit) if sent is Sent.YES else ():
-                    self._send_frames(identity, frames)
             if sent is Sent.FULL:
                 still_due[identity] = reply
         self._due = still_due
         return bool(still_due)
 
-    def _pass_on(self) -> None:
-        """COMMANDs to whom they are for: once they are written, and behind what was held for a supervisor that has just
-        come."""
+    def _pass_on(self) -> bool:
+        """COMMANDs to whom they are for, once they are written. What a supervisor cannot take now waits, and whatever
+        comes after that waits behind it. Whether a queue is full."""
         for run, to, frames in self._ordered:
             passed_on = [frames[0], _NOBODY, *frames[2:]]  # a thousand receivers need not read a thousand names each
             for name in to or [unit for run_name, unit in self._units if run_name == run.name]:
-                identities = list(self._units.get((run.name, name), {}).values())
-                reached = [self._send_frames(identity, passed_on) is Sent.YES for identity in identities]
-                if not any(reached) and not run.keep_for(name, passed_on):
+                reached = name not in run.kept and self._reach(run, name, passed_on) is Sent.YES
+                if not reached and not run.keep_for(name, passed_on):
                     run.counters["unroutable"] += 1
         self._ordered.clear()
+        return True in {self._hand_over(run, name) for run in self._runs.all() for name in list(run.kept)}
+
+    def _hand_over(self, run: Run, name: str) -> bool:
+        """To a supervisor what waited for it. Whether its queue is full."""
+        while name in run.kept:
+            if (sent := self._reach(run, name, run.kept[name][0])) is not Sent.YES:
+                return sent is Sent.FULL
+            run.handed_over(name)
+        return False
+
+    def _reach(self, run: Run, name: str, frames: Sequence[bytes]) -> Sent:
+        """Send to every incarnation that is connected under `name`; what became of it at best."""
+        sent = {self._send_frames(each, frames) for each in list(self._units.get((run.name, name), {}).values())}
+        return next((best for best in (Sent.YES, Sent.FULL) if best in sent), Sent.GONE)
 
     def _answer_pings(self) -> None:
         """At the end of the turn, so that a PONG also says: what you said before is written."""

@@ -4,7 +4,7 @@ Belongs here: what becomes of a message that is evidence. Must not know sockets,
 """
 
 import typing
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
@@ -24,9 +24,9 @@ SMALLEST_RECORD: typing.Final = 7
 
 RUNNER: typing.Final = "@runner"
 """Who is named in the log as the sender of commands."""
-MAX_KEPT_COMMANDS: typing.Final = 1024
+MAX_KEPT_COMMANDS: typing.Final = 16_384
 MAX_KEPT_BYTES: typing.Final = 16 * 1024 * 1024
-"""Commands kept for supervisors that are not there: how many, and how much of them."""
+"""Commands kept for supervisors that cannot have them yet: how many, and how much of them."""
 
 
 class Reply(Enum):
@@ -57,7 +57,9 @@ class Run:
         self.owners: dict[str, str] = {}
         """Unit -> name of the key that spoke first as it; forgotten when the broker ends."""
         self._group: list[bytes] = []
-        self._kept: list[tuple[str, Sequence[bytes]]] = []
+        self.kept: dict[str, deque[Sequence[bytes]]] = {}
+        """Supervisor -> COMMANDs that it is still to get, in order; see `keep_for`."""
+        self._kept_commands = self._kept_bytes = 0
         self.log = log.Log(folder / log.FILE_NAME, self._remember, durable=durable)
         self.counters["torn_bytes"] = self.log.cut
 
@@ -121,20 +123,23 @@ class Run:
         self.counters["commands"] += 1
 
     def keep_for(self, unit: str, frames: Sequence[bytes]) -> bool:
-        """Hold a COMMAND for a supervisor that cannot be reached: it has not said HELLO yet, or its connection broke
-        and it will say HELLO again. Whether it is held; one that has said FINAL gets nothing."""
-        if not unit.startswith("@") or self.ledger.finished(unit) or len(self._kept) >= MAX_KEPT_COMMANDS:
+        """Hold a COMMAND for a supervisor that cannot have it yet: it has not said HELLO, its connection broke and it
+        will say HELLO again, or its queue is full. Whether it is held; one that has said FINAL gets nothing."""
+        if not unit.startswith("@") or self.ledger.finished(unit):
             return False
-        if sum(len(frame) for _, kept in self._kept for frame in kept) > MAX_KEPT_BYTES:
+        if self._kept_commands >= MAX_KEPT_COMMANDS or self._kept_bytes > MAX_KEPT_BYTES:
             return False
-        self._kept.append((unit, frames))
+        self.kept.setdefault(unit, deque()).append(frames)
+        self._kept_commands += 1
+        self._kept_bytes += sum(map(len, frames))
         return True
 
-    def kept_for(self, unit: str) -> list[Sequence[bytes]]:
-        """The COMMANDs held for `unit`, which are held no longer."""
-        mine = [frames for name, frames in self._kept if name == unit]
-        self._kept = [(name, frames) for name, frames in self._kept if name != unit]
-        return mine
+    def handed_over(self, unit: str) -> None:
+        """The first COMMAND that was held for `unit` is held no longer."""
+        self._kept_commands -= 1
+        self._kept_bytes -= sum(map(len, self.kept[unit].popleft()))
+        if not self.kept[unit]:
+            del self.kept[unit]
 
     def flush(self) -> None:
         """Write everything accepted since the last time. Raises LogError."""

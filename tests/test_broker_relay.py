@@ -332,6 +332,23 @@ def test_a_supervisor_gets_its_orders_in_order_though_some_waited_and_others_cam
         assert [supervisor.hear_with_body(m.Command)[1] for _ in orders] == orders
 
 
+@pytest.mark.parametrize("comes_first", [True, False], ids=["it is there", "it comes later"])
+def test_a_supervisor_gets_every_order_in_order_however_many_there_are_at_once(
+    broker: BrokerProcess, runner: Peer, comes_first: bool
+) -> None:
+    orders = [wire.encode_order(m.Start(f"unit-{number}", ("x" * 5000,), "/", {}, "o", "e")) for number in range(2000)]
+    with Peer(broker.endpoint) as supervisor:
+        if comes_first:
+            supervisor.say(m.Hello(m.VERSION, "agent", RUN, "@local", 1))
+        for order in orders:
+            runner.say(m.Command(("@local",)), order)
+        assert "unroutable" not in runner.hears_nothing_before_pong()
+        if not comes_first:
+            supervisor.say(m.Hello(m.VERSION, "agent", RUN, "@local", 1))
+        supervisor.hear(m.Welcome)
+        assert [supervisor.hear_with_body(m.Command)[1] for _ in orders] == orders
+
+
 def test_orders_wait_for_a_supervisor_that_is_away_but_not_for_one_that_has_said_final(
     broker: BrokerProcess, runner: Peer
 ) -> None:

@@ -44,7 +44,9 @@ def test_orders_that_wait_for_a_supervisor_are_bounded_in_number_and_size(
     monkeypatch.setattr(broker_run, "MAX_KEPT_BYTES", 100)
     assert run.keep_for("@a", [b"x" * 101])
     assert not run.keep_for("@a", [b"x"])
-    assert run.kept_for("@a") == [[b"x" * 101]]
+    assert list(run.kept["@a"]) == [[b"x" * 101]]
+    run.handed_over("@a")
+    assert not run.kept
     assert run.keep_for("@a", [b"x"])
 
 
