@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from scenarios import LEAVING_S, Place, place_in, poll
 
-from runner.history import replay
+from runner.history import origin, replay
 from runner.history.folder import RunFolder
+from runner.session.recorded import Hindsight
 
 UNITS = """
     import os, signal, sys
@@ -244,11 +245,16 @@ def test_a_run_whose_runner_was_killed_leaves_nothing_running_and_can_still_be_j
     place.write(SCENARIOS["out-of-time"].replace("400ms", "60s"), UNITS)
     with place.start(".", "--plain") as living:
         living.until("running")
-        living.signal(signal.SIGKILL)
+        with place.start("watch", "--plain") as watcher:
+            watcher.until("watching")
+            living.signal(signal.SIGKILL)
+            watched = watcher.end()
         run = living.end()
     assert run.code == -signal.SIGKILL
+    assert f"run {run.folder.run} has no runner any more; judge what it left: circuit-run verify" in watched.out
     assert poll(lambda: not place.processes(), LEAVING_S), place.processes()
     assert not run.folder.result.exists()
+    assert f"what came until then is kept: circuit-run verify {run.folder.run}" in place.run("watch", expect=3).err
     assert "verify" in place.run("show", expect=4).err
     again = judged_again(place, run.folder)
     assert {unit["name"]: unit["events"] for unit in again["units"]} == {"hangs": 1, "sender": 20}
@@ -293,6 +299,37 @@ def test_a_log_that_ends_before_its_run_did_is_never_a_pass(
     again = judged_again(shared, copy)
     assert again["verdict"] == "inconclusive"
     assert again["notes"] == ["the log ends before the run did: what came after is not judged"]
+
+
+def test_who_was_answered_from_the_past_is_not_seen_as_waiting_any_more(place: Place) -> None:
+    place.write(
+        """
+        [units.first]
+        entrypoint = "units:first"
+        ready = "up"
+        [units.second]
+        entrypoint = "units:second"
+        after = ["first"]
+        """,
+        """
+        import probe
+        def first():
+            probe.ready("up")
+            probe.wait("second: got", timeout=20)
+        def second():
+            probe.wait("first: up", timeout=20)
+            probe.emit("got")
+        """,
+    )
+    run = place.run(".", expect=0)
+    hindsight = Hindsight(origin.scenario_of(run.folder), 0)
+    blocked = []
+    for entry in replay.entries(run.folder.log):
+        hindsight.take(entry)
+        if hindsight.intake.verifier.has_seen("second", "got"):
+            blocked.append(hindsight.intake.waits.blocked())
+    assert blocked
+    assert "second" not in blocked[0]
 
 
 # --- watched ----------------------------------------------------------------------------------------------------------

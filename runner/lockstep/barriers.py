@@ -77,6 +77,11 @@ class Barriers:
         """`unit` connected anew and is still blocked on `asks`: repeat the answers that may have been lost."""
         return [Directed(self._answers[ask], (unit,)) for ask in asks if ask in self._answers]
 
+    def answered(self, answer: Release | Break) -> None:
+        """Whoever drives the run has answered, were it because a time ran out that nobody measures here."""
+        if self._standing.pop(answer.ask, None) is not None:
+            self._answers[answer.ask] = answer
+
     def tick(self, now_ns: int) -> list[Directed]:
         """Breaks what ran out of time."""
         late = [r for r in self._standing.values() if r.deadline_ns is not None and now_ns >= r.deadline_ns]

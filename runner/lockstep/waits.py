@@ -89,6 +89,10 @@ class Waits:
         """`unit` connected anew and is still blocked on `asks`: repeat the answers that may have been lost."""
         return [Directed(self._answers[unit, ask], (unit,)) for ask in asks if (unit, ask) in self._answers]
 
+    def answered(self, asker: str, ask: str) -> None:
+        """Whoever drives the run has answered, were it from a past that is not known here."""
+        self._standing = [wait for wait in self._standing if (wait.asker, wait.ask) != (asker, ask)]
+
     def tick(self, now_ns: int) -> list[Directed]:
         """Breaks what ran out of time."""
         late = [wait for wait in self._standing if wait.deadline_ns is not None and now_ns >= wait.deadline_ns]

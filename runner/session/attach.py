@@ -80,9 +80,7 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
     intake = hindsight.intake
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
-        listener = stack.enter_context(
-            contextlib.closing(Listener(target.endpoint, target.run, "watcher", keys=target.keys, timeout_s=ANSWER_S))
-        )
+        listener = stack.enter_context(contextlib.closing(_listener(target)))
         picture = Picture(scenario, intake, listener, started_ns)
         others = [signals.fileno(), *([fd] if (fd := screen.fileno()) is not None else [])]
         while not intake.closed:
@@ -103,9 +101,18 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
         screen.show(picture.take("done", time.monotonic_ns()))
     if target.folder is None:
         return f"run {target.run} is over"
-    if intake.closed:
+    if intake.closed and hindsight.finished:
         return f"run {target.run} is over; see it with: circuit-run show {target.run}"
     return f"run {target.run} has no runner any more; judge what it left: circuit-run verify {target.run}"
+
+
+def _listener(target: Target) -> Listener:
+    try:
+        return Listener(target.endpoint, target.run, "watcher", keys=target.keys, timeout_s=ANSWER_S)
+    except BrokerFailed as error:  # of a run of ours, perhaps one whose runner and broker were killed
+        if target.folder is None:
+            raise
+        raise BrokerFailed(f"{error}\nwhat came until then is kept: circuit-run verify {target.run}") from None
 
 
 def _see_whether_gone(listener: Listener, target: Target, now_ns: int) -> None:

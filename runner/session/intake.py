@@ -12,7 +12,7 @@ from broker.log import Entry
 from probe.barrier import START
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event, Kind
-from probe.message import Events, Final, Gap, Hello
+from probe.message import Break, Events, Final, Gap, Hello, Release
 from probe.wire import Record, event_of, unpack_records
 from runner.launch.lifecycle import Lifecycle
 from runner.lockstep.barriers import Barriers
@@ -77,6 +77,12 @@ class Intake:
                 self.lifecycle.final(unit, incarnation)
                 return self.note_endings()
         return []
+
+    def answered(self, to: Iterable[str], answer: Release | Break) -> None:
+        """Whoever drives the run has told `to` so."""
+        self.barriers.answered(answer)
+        for unit in to:
+            self.waits.answered(unit, answer.ask)
 
     def close(self) -> None:
         """The log is at its end: judge what is left."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from broker.log import Entry
 from probe.errors import WireError
 from probe.event import Event, Kind
-from probe.message import Command, Events, Finish, Start, Stop
+from probe.message import Break, Command, Events, Finish, Release, Start, Stop
 from probe.wire import decode_order, unpack_records
 from runner.errors import RecordingError
 from runner.history import origin, record, replay
@@ -64,7 +64,7 @@ class Hindsight:
             self.intake.lifecycle.begin(entry.message.at_ns or self.now_ns)
         self._tick()
         if isinstance(entry.message, Command):
-            self._obey(entry.body)
+            self._obey(entry.message.to, entry.body)
         else:
             if entry.unit == SUPERVISOR and not _stopped_in(entry) <= self._told:
                 self.intake.lifecycle.interrupt()
@@ -76,13 +76,15 @@ class Hindsight:
         self._to_stop.update(directed.order.unit for directed in orders if isinstance(directed.order, Stop))
         self.intake.note_endings()
 
-    def _obey(self, body: bytes) -> None:
+    def _obey(self, to: tuple[str, ...], body: bytes) -> None:
         lifecycle = self.intake.lifecycle
         try:
             order = decode_order(body)
         except WireError:
             return
         match order:
+            case Release() | Break():
+                self.intake.answered(to, order)
             case Stop(unit) if unit in self._told:
                 return  # given again, as a broker that died might not have passed it on
             case Stop(unit):
