@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from broker import keyring
 from runner.errors import BrokerFailed, ScenarioError, SupervisorFailed
 from runner.launch.daemon import Broker, Daemon, private_endpoint
+from runner.launch.fabric import Deaths
 from runner.launch.local import SHIM, Launcher, Place, user_environment
 from runner.scenario.model import Legacy, Scenario, Unit
 
@@ -103,13 +105,24 @@ def test_a_broker_that_does_not_come_up_says_why(tmp_path: Path) -> None:
         broker.endpoint()
 
 
-def test_a_broker_that_was_killed_is_noticed(tmp_path: Path) -> None:
-    with private_endpoint() as endpoint, contextlib.closing(Broker(endpoint, "r1", tmp_path)) as broker:
-        broker.endpoint()
+def test_a_broker_that_was_killed_can_be_started_again_on_every_address(tmp_path: Path) -> None:
+    keyring.for_run(tmp_path / "keys", ["camera"])
+    with private_endpoint() as endpoint, contextlib.ExitStack() as stack:
+        broker = Broker(endpoint, "r1", tmp_path, further=("tcp://127.0.0.1:0",), keys=tmp_path / "keys")
+        stack.callback(broker.close)
+        port = broker.endpoint(1)
         os.kill(broker.pid, signal.SIGKILL)
         assert broker.wait(10)
-        with pytest.raises(BrokerFailed, match=r"the broker ended with code -9 and said nothing \(.*broker.err\)"):
-            broker.check()
+        broker.check()  # it has not given up
+        assert broker.code == -signal.SIGKILL
+        again = broker.again()
+        stack.callback(again.close)
+        assert (again.endpoint(0), again.endpoint(1)) == (endpoint, port)
+
+
+def test_something_dies_too_often_when_it_dies_five_times_within_ten_seconds() -> None:
+    deaths = Deaths()
+    assert [deaths.too_many(at_s) for at_s in (0.0, 3.0, 6.0, 9.0, 10.1, 13.1, 13.5)] == [False] * 6 + [True]
 
 
 def test_a_process_that_says_nothing_in_time_has_failed(tmp_path: Path) -> None:
