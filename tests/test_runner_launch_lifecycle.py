@@ -413,8 +413,8 @@ def test_orders_are_repeated_until_the_supervisor_says_what_came_of_them() -> No
     assert [order.to for order in again] == [(SUPERVISOR,)] * 4
     assert [(type(o.order), o.order.unit, getattr(o.order, "life", 0)) for o in again] == [
         (Start, "a", 2),
-        (Start, "b", 1),
         (Stop, "a", 0),
+        (Start, "b", 1),
         (Stop, "b", 0),
     ]
     for name in ("a", "b"):

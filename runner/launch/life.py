@@ -74,6 +74,11 @@ class Life:
         return self.unit.launcher == "external"
 
     @property
+    def owes_a_word(self) -> bool:
+        """Whether somebody else started it, and one of its incarnations has not said FINAL."""
+        return self.external and bool(self.talking)
+
+    @property
     def was_stopped(self) -> bool:
         """Whether it was not left to its own end."""
         return self.state is State.STOPPED or self.stopping_ns is not None
@@ -107,6 +112,11 @@ class Life:
     def stop(self) -> Stop:
         """What ends it."""
         return Stop(self.name, self.unit.stop_timeout_ns // 1_000_000)
+
+    def unconfirmed(self, launch: Callable[[Unit], Start]) -> list[Start | Stop]:
+        """Those of them that were given, and whose effect was not reported."""
+        orders: list[Start | Stop] = [self.start(launch)] if self.alive and self.pid is None else []
+        return [*orders, self.stop()] if self.alive and self.stopping_ns is not None else orders
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 

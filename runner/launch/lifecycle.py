@@ -144,10 +144,7 @@ class Lifecycle:
 
     def repeat(self) -> list[Directed]:
         """Orders given whose effect the log does not show yet: they may be lost. Harmless when they are not."""
-        living = [life for life in self._lives.values() if life.alive]
-        orders: list[Order] = [life.start(self._launch) for life in living if life.pid is None]
-        orders += [life.stop() for life in living if life.stopping_ns is not None]
-        return [_to_supervisor(order) for order in orders]
+        return [_to_supervisor(order) for life in self._lives.values() for order in life.unconfirmed(self._launch)]
 
     def _let_begin(self) -> list[Directed]:
         orders = []
@@ -234,21 +231,14 @@ class Lifecycle:
 
     @property
     def gone(self) -> frozenset[str]:
-        """Units that came to their end and said all they had to say: their process is gone, or, where somebody else
-        started it, each incarnation has said FINAL. Of one that only fell silent nobody knows."""
-        return frozenset(
-            life.name
-            for life in self._lives.values()
-            if life.state.ended
-            and not life.alive
-            and not (life.external and life.talking)
-            and not (self._interrupted and life.was_stopped)
-        )
+        """Units that came to their end and said all they had to say. Of one that only fell silent nobody knows."""
+        gone = [life for life in self._lives.values() if life.state.ended and not life.alive and not life.owes_a_word]
+        return frozenset(life.name for life in gone if not (self._interrupted and life.was_stopped))
 
     @property
     def silent(self) -> tuple[str, ...]:
         """Units that somebody else started and that were stopped waiting for, without their last word."""
-        return tuple(life.name for life in self._lives.values() if life.external and life.talking and self._stopped_why)
+        return tuple(life.name for life in self._lives.values() if life.owes_a_word and self._stopped_why)
 
     @property
     def waits_for(self) -> str:
