@@ -203,6 +203,13 @@ def test_a_unit_that_dies_while_it_is_awaited_ends_the_run_at_once_and_says_why(
     assert play.lifecycle.over
 
 
+def test_output_is_named_where_there_is_some() -> None:
+    play = Play(python("worker"))
+    play.comes_up("worker")
+    play.exits("worker", -9)
+    assert play.lifecycle.findings()[0].details == ()
+
+
 def test_a_unit_whose_time_to_get_ready_is_over_tells_what_it_fired_instead() -> None:
     play = Play(python("worker", ready="worker-ready", ready_timeout_ns=2 * SECOND))
     play.comes_up("worker")

@@ -8,8 +8,10 @@ import pytest
 from broker_process import RUN, BrokerProcess, Peer
 from scenarios import Place, place_in
 
+from probe import message as m
 from runner.errors import BrokerFailed
 from runner.history.folder import RunFolder
+from runner.orders import SUPERVISOR
 from runner.scenario.model import Scenario
 from runner.session import attach
 from runner.session.attach import Target, watch
@@ -86,3 +88,16 @@ def test_a_run_that_its_runner_has_left_ends_the_watching(broker: BrokerProcess,
     said = watch(Target(broker.endpoint, RUN, NOTHING, folder), NOTHING, screen)
     assert said.startswith(f"run {RUN} has no runner any more")
     assert screen.boards[-1].phase == "done"
+
+
+def test_a_run_whose_supervisor_has_ended_without_its_runner_is_not_said_to_be_over(
+    broker: BrokerProcess, tmp_path: Path
+) -> None:
+    with Peer(broker.endpoint) as supervisor:
+        supervisor.say(m.Hello(m.VERSION, "agent", RUN, SUPERVISOR, 1))
+        supervisor.hear(m.Welcome)
+        supervisor.say(m.Final(0))
+        folder = RunFolder(tmp_path)
+        folder.endpoint.write_text(broker.endpoint)
+        said = watch(Target(broker.endpoint, RUN, NOTHING, folder), NOTHING, Shows(lambda _board: None))
+    assert said.startswith(f"run {RUN} has no runner any more; judge what it left: circuit-run verify")

@@ -154,7 +154,7 @@ class Life:
     def explained(self) -> list[Finding]:
         """Its findings; those about its end close with its last words and where to read all of them."""
         words = self.tail[-SHOWN_LINES:]
-        if self.err and self.exit_code is not None:
+        if self.err and self.tail and self.exit_code is not None:
             words = (*words, f"whole output: {self.err}")
         return [
             finding if finding.cls is FindingClass.LEFTOVER else replace(finding, details=(*finding.details, *words))

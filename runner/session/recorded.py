@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from broker.log import Entry
+from probe import journal
 from probe.errors import WireError
 from probe.event import Event, Kind
 from probe.message import Break, Command, Events, Finish, Release, Start, Stop
@@ -119,6 +120,8 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         hindsight.take(entry)
     intake = hindsight.intake
     cut = _cut(recording.torn, ended=SUPERVISOR in intake.closed and intake.lifecycle.over and hindsight.finished)
+    if cut and next(journal.folders(folder.journals), None) is not None:
+        cut = (*cut, f"what units wrote down last is not in the log; publish it with: circuit-run recover {folder.run}")
     intake.close()
     before = _result(folder)
     if before is None and scenario.check is not None:
