@@ -32,6 +32,8 @@ BROKEN_MS: Final = 100
 """How soon ZeroMQ says that a connection is gone on which nothing can be sent."""
 ASK_NS: Final = 1_000_000_000
 """How often `ask` asks at most."""
+SILENT_NS: Final = 1_000_000_000
+"""A broker that was asked and says nothing for so long stands still, however busy it is."""
 
 
 class Listener:
@@ -111,6 +113,11 @@ class Listener:
         """Whether everything has been read that was in the log when the present connection began. While it has not, a
         silence means nothing."""
         return self._welcome and self._behind is None
+
+    @property
+    def silent(self) -> bool:
+        """Whether the broker is there and stands still: it was asked (see `ask`), and has said nothing at all since."""
+        return self._asking and time.monotonic_ns() - max(self._asked_ns, self.heard_ns) > SILENT_NS
 
     @property
     def duplicates(self) -> int:

@@ -302,16 +302,20 @@ def test_an_order_from_a_watcher_is_refused(broker: BrokerProcess) -> None:
 
 
 def test_a_stopped_broker_is_an_error_for_who_asks_and_for_nobody_else(
-    broker: BrokerProcess, listener: Listener
+    broker: BrokerProcess, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker.process.send_signal(19)  # SIGSTOP
     try:
         with pytest.raises(BrokerFailed, match="no broker answers"):
             listener.ping(timeout_s=0.05)
+        assert not listener.silent, "it may only be busy"
         assert listener.receive() == []
+        monkeypatch.setattr(listen, "SILENT_NS", 0)
+        assert listener.silent
     finally:
         broker.process.send_signal(18)  # SIGCONT
     assert listener.ping()["peers"] == 1
+    assert not listener.silent
 
 
 def test_records_of_a_batch_are_for_whoever_wants_them(unit: Peer, listener: Listener) -> None:

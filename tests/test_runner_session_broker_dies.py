@@ -249,6 +249,22 @@ def test_a_killed_broker_is_started_again_and_nothing_is_lost(place: Place, mome
     assert json.loads(again.out) == run.result
 
 
+def test_nobody_is_late_because_the_broker_stands_still(place: Place) -> None:
+    code = """
+    def slow():
+        Path("broker").write_text(str(brokers()[0]))
+        os.kill(brokers()[0], signal.SIGSTOP)
+        say(1)
+    """
+    place.write('[units.slow]\nentrypoint = "units:slow"\nready = "said"\nready_timeout = "2600ms"\n', HELPERS + code)
+    with place.start(".", "--plain") as living:
+        living.until("no answer")  # said after three seconds
+        os.kill(int((place.folder / "broker").read_text()), signal.SIGCONT)
+        run = living.end()
+    assert (run.code, run.result["verdict"]) == (0, "passed")
+    assert json.loads(place.run("verify", "--json", "-", expect=0).out) == run.result
+
+
 def test_an_order_that_died_with_the_broker_before_the_supervisor_came_back_is_given_again(place: Place) -> None:
     code = """
     def serves():

@@ -30,3 +30,13 @@ def test_a_broker_that_was_away_between_two_looks_is_noticed_all_the_same() -> N
     assert clock.tell(2 * SECOND, heard=True, connection=3)
     assert not clock.tell(1 * SECOND + RESUME_NS, heard=True, connection=3)
     assert clock.now_ns == 0
+
+
+def test_a_broker_that_stood_still_is_back_though_the_connection_is_the_same() -> None:
+    clock = Clock(0)
+    clock.tell(1 * SECOND, heard=True, connection=1)
+    clock.tell(2 * SECOND, heard=False, connection=1)
+    assert clock.tell(9 * SECOND, heard=True, connection=1)
+    assert clock.now_ns == 1 * SECOND, "units are yet to say what happened meanwhile"
+    assert not clock.tell(9 * SECOND + RESUME_NS, heard=True, connection=1)
+    assert clock.now_ns == 9 * SECOND + RESUME_NS

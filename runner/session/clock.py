@@ -10,20 +10,23 @@ RESUME_NS: Final = 3_000_000_000
 
 
 class Clock:
-    """Says up to when everything has been heard, which is the time for whoever decides something. It stands still while
-    the broker is away, and until units that were cut off have had their say: nobody is late whom we could not hear."""
+    """Says up to when everything has been heard, which is the time for whoever decides something. It stops while the
+    broker is away or stands still, and until units that were cut off have had their say: nobody is late whom we could
+    not hear."""
 
     def __init__(self, now_ns: int) -> None:
         self.now_ns = now_ns
         self._connection = 1
+        self._heard = True
         self._resume_ns = 0
         self.away_ns = 0
         """For how long the broker has been away; 0: it is there."""
 
     def tell(self, now_ns: int, *, heard: bool, connection: int) -> bool:
-        """It is `now_ns`; `heard` is whether the broker is there and we know all that had happened before this
-        `connection` to it, which are counted from 1. Whether it has just come back."""
-        back = heard and connection != self._connection
+        """It is `now_ns`; `heard` is whether the broker is there and speaks, and we know all that had happened before
+        this `connection` to it, which are counted from 1. Whether it has just come back."""
+        back = heard and (connection != self._connection or not self._heard)
+        self._heard = heard
         self.away_ns = 0 if heard else now_ns - self.now_ns
         if back:
             self._connection = connection

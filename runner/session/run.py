@@ -216,7 +216,8 @@ class _Live:
     def _tell_time(self, now_ns: int) -> None:
         """All is read that the log had at `now_ns`. When the broker is back, orders that it may have taken and not
         passed on are given again."""
-        if self._clock.tell(now_ns, heard=self._listener.current, connection=self._listener.connection):
+        heard = self._listener.current and not self._listener.silent
+        if self._clock.tell(now_ns, heard=heard, connection=self._listener.connection):
             self._send(self._intake.lifecycle.repeat(), self._clock.now_ns)
             if self._finishing:
                 self._order_to_finish()
