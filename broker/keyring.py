@@ -18,6 +18,7 @@ import fcntl
 import glob
 import os
 import re
+import shlex
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -177,7 +178,7 @@ def _add(folder: Path, grants: Sequence[Grant]) -> list[Path]:
             if grant.name in taken:
                 raise KeyringError(
                     f"there is a key {grant.name!r} in {folder} already; choose another name, or make that one "
-                    f"worthless first: circuit-run keys revoke {grant.name}"
+                    f"worthless first: circuit-run keys revoke {grant.name}{_at(folder)}"
                 )
             if file.exists():
                 raise KeyringError(f"{file} is in the way and not on the list; remove it")
@@ -317,8 +318,13 @@ def _load(path: Path) -> Keys:
 
 def _check_keyring(folder: Path) -> None:
     if not (folder / BROKER).exists():
-        raise KeyringError(f"{folder} is no keyring; one is made by: {_NEW} --folder DIR")
+        raise KeyringError(f"{folder} is no keyring; one is made by: {_NEW}{_at(folder)}")
     _check_private(folder)
+
+
+def _at(folder: Path) -> str:
+    """What makes a command mean this keyring."""
+    return f" --folder {shlex.quote(str(folder))}"
 
 
 def _check_private(path: Path) -> None:

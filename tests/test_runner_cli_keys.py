@@ -71,10 +71,13 @@ def test_a_folder_with_blanks_can_be_copied_out_of_what_is_said(capsys: pytest.C
     ("words", "said"),
     [
         (("new", "a b"), "'a b' is no name for a key"),
-        (("new", "api"), "circuit-run keys revoke api"),
+        (("new", "api"), "circuit-run keys revoke api --folder .circuit/keys"),
         (("new", "x", "--role", "boss"), "unknown role 'boss'"),
         (("revoke", "nobody"), "there is api"),
-        (("list", "--folder", "nowhere"), "nowhere is no keyring"),
+        (
+            ("list", "--folder", "nowhere"),
+            "nowhere is no keyring; one is made by: circuit-run keys new NAME --folder nowhere",
+        ),
         (("new",), "NAME"),
     ],
 )

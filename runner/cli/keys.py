@@ -65,7 +65,8 @@ def list_(folder: Folder = FOLDER) -> int:
     with _as_usage():
         entries = keyring.listed(folder)
     if not entries:
-        typer.echo(f"there is no key in {folder} yet; make one with: circuit-run keys new NAME")
+        told = shlex.quote(str(folder))
+        typer.echo(f"there is no key in {folder} yet; make one with: circuit-run keys new NAME --folder {told}")
     rows = [("key", "roles", "units", "runs", "")] if entries else []
     for _, grant in entries:
         here = (folder / f"{grant.name}.keys").exists()
