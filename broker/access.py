@@ -48,7 +48,7 @@ class Grant:
     roles: tuple[str, ...]
     """Among `message.ROLES`. An `agent` may also speak as any unit that `units` means (it publishes their journals)."""
     units: tuple[str, ...] = ()
-    """Names or patterns of the units it may speak as."""
+    """Names or patterns of the units it may speak as; a supervisor (`@...`) only by one that begins with @."""
     runs: tuple[str, ...] = ("*",)
     """Ids or patterns of runs."""
     revoked: bool = False
@@ -92,7 +92,7 @@ def why_not_granted(hello: m.Hello, grant: Grant | None) -> str | None:
         return f"the key {grant.name!r} is for the role {_listed(grant.roles)}, not {hello.role!r}; use another key"
     if hello.role not in ("unit", "agent"):
         return None
-    if not _means(grant.units, hello.unit):
+    if not _may_speak_as(grant.units, hello.unit):
         return (
             f"the key {grant.name!r} may not speak as {hello.unit[:80]!r}, only as {_listed(grant.units)}; use that "
             "unit's own key"
@@ -111,6 +111,11 @@ def why_not_owner(hello: m.Hello, grant: Grant, owner: str | None) -> str | None
 def is_given(identity: bytes) -> bool:
     """Whether ZeroMQ made up this routing id. With one that it chose itself a peer could take the place of another."""
     return len(identity) == IDENTITY_BYTES and identity[0] == 0
+
+
+def _may_speak_as(patterns: Collection[str], unit: str) -> bool:
+    """A supervisor's word is believed about every unit, so `*` does not mean its name: that has to be said with its @."""
+    return _means([pattern for pattern in patterns if pattern.startswith("@") == unit.startswith("@")], unit)
 
 
 def _means(patterns: Collection[str], name: str) -> bool:

@@ -242,8 +242,9 @@ def _place(fd: int) -> str:
     found = "somebody who left at once"
     with _dup(fd) as connection:
         if connection is not None and connection.family == _socket.AF_UNIX:
-            credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
-            found = f"pid {struct.unpack('3i', credentials)[0]}"
+            found = place("")
+            if (credentials := getattr(_socket, "SO_PEERCRED", None)) is not None:  # Linux
+                found = f"pid {struct.unpack('3i', connection.getsockopt(_socket.SOL_SOCKET, credentials, 12))[0]}"
         elif connection is not None:
             found = str(connection.getpeername()[0])
     return found

@@ -27,6 +27,8 @@ GRANT = Grant("lab-2", ("unit", "watcher"), ("worker-*", "db"), ("run-*",))
         (HELLO, replace(GRANT, roles=("agent",)), None),  # it publishes the journals of its units
         (replace(HELLO, unit="api"), replace(GRANT, roles=("agent",)), "may not speak as 'api'"),
         (replace(HELLO, role="agent", unit="@lab-2"), replace(GRANT, units=("*",)), "not 'agent'"),
+        (replace(HELLO, unit="@local"), replace(GRANT, units=("*",)), "may not speak as '@local'"),
+        (replace(HELLO, unit="@lab-2"), replace(GRANT, roles=("agent",), units=("*", "@lab-*")), None),
     ],
 )
 def test_a_key_opens_what_its_grant_says(hello: m.Hello, grant: Grant | None, why: str | None) -> None:

@@ -215,3 +215,13 @@ def test_who_connects_and_never_says_hello_is_shown_out(monkeypatch: pytest.Monk
             assert poll(lambda: ours.answer() or not ours.callers, 10)
         assert ours.incidents.merged(door.Incidents()) == {f"pid {os.getpid()}: cut off, no HELLO within 10 s": 1}
         ours.close()
+
+
+def test_a_local_peer_is_let_in_where_the_system_does_not_say_which_process_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert door._place(ours.fileno()) == f"pid {os.getpid()}"
+        monkeypatch.delattr("_socket.SO_PEERCRED")  # macOS
+        assert door._place(ours.fileno()) == "somebody"
