@@ -297,8 +297,19 @@ def test_a_log_that_ends_before_its_run_did_is_never_a_pass(
     cut = "the log ends before the run did: what came after is not judged"
     assert again["notes"] == [cut]
     (copy.journals / "sender-1").mkdir(parents=True)
-    advice = f"what units wrote down last is not in the log; publish it with: circuit-run recover {copy.run}"
+    advice = f"what units wrote down last is not in the log; publish it with: circuit-run recover {copy.path}"
     assert judged_again(shared, copy)["notes"] == [cut, advice]
+
+
+def test_what_is_said_to_do_next_works_for_a_run_that_is_kept_elsewhere(place: Place, tmp_path: Path) -> None:
+    place.write(SCENARIOS["checked"], UNITS)
+    kept = place.run(".", expect=1).folder
+    moved = RunFolder(shutil.move(kept.path, tmp_path / "moved"))
+    moved.result.unlink()
+    assert place.run("show", moved.path, expect=4).err.endswith(f"Judge it: circuit-run verify {moved.path}\n")
+    moved.scenario.unlink()
+    said = place.run("verify", moved.path, expect=4).err
+    assert said.endswith(f"circuit-run verify {moved.path} --scenario PATH\n")
 
 
 def test_who_was_answered_from_the_past_is_not_seen_as_waiting_any_more(place: Place) -> None:

@@ -51,7 +51,7 @@ def command(
         kept = folder.find(name or folder.LATEST, runs.resolve() if runs else folder.home())
         rescue = session.recover_run(kept, unit=unit, told_keys=told.keys, timeout_s=timeout, end=end)
         _say(rescue, f"run {kept.run}", "it can be ended with --end")
-        typer.echo(f"judge the run: circuit-run verify {kept.run if runs is None else kept.path}")
+        typer.echo(f"judge the run: circuit-run verify {kept.told}")
     else:
         if name is not None or end:
             raise UsageError(f"{name or '--end'} is about a run; --journals and --broker are about units without one")

@@ -26,7 +26,7 @@ def command(
         return 0
     if not kept.result.exists():
         raise RecordingError(
-            f"{kept.path} has no result: the run did not come to its end. Judge it: circuit-run verify {kept.run}"
+            f"{kept.path} has no result: the run did not come to its end. Judge it: circuit-run verify {kept.told}"
         )
     result = record.load(kept.result.read_text(errors="replace"), str(kept.result))
     view.print_summary(result, origin.scenario_of(kept), kept.path)

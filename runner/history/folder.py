@@ -11,6 +11,7 @@ Belongs here: names of files and how a folder is made and found again. Must not 
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,11 @@ class RunFolder:
     def run(self) -> str:
         """The id of the run, unique among all runs of all hosts."""
         return self.path.name
+
+    @property
+    def told(self) -> str:
+        """What a command line calls it from here: its id, or its path if it is not kept where runs are looked for."""
+        return self.run if self.path.parent == home() / "runs" else shlex.quote(str(self.path))
 
     @property
     def log(self) -> Path:

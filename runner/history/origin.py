@@ -17,5 +17,5 @@ def scenario_of(folder: RunFolder) -> Scenario:
         why = error.strerror if isinstance(error, OSError) else error
         raise RecordingError(
             f"{folder.scenario}: {why}; judge the run by a scenario that you have: "
-            f"circuit-run verify {folder.run} --scenario PATH"
+            f"circuit-run verify {folder.told} --scenario PATH"
         ) from None

@@ -65,7 +65,7 @@ def attachable(endpoint: str | None, run: str | None, told_keys: Path | None, ro
         raise UsageError(f"which run on {endpoint}? Give --run ID or set {environment.RUN}")
     newest = folder.find(run or folder.LATEST, root)
     if not newest.endpoint.exists():
-        raise UsageError(f"run {newest.run} is over; see it with: circuit-run show {newest.run}")
+        raise UsageError(f"run {newest.run} is over; see it with: circuit-run show {newest.told}")
     return Target(newest.endpoint.read_text().strip(), newest.run, origin.scenario_of(newest), newest)
 
 
@@ -102,8 +102,8 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
     if target.folder is None:
         return f"run {target.run} is over"
     if intake.closed and hindsight.finished:
-        return f"run {target.run} is over; see it with: circuit-run show {target.run}"
-    return f"run {target.run} has no runner any more; judge what it left: circuit-run verify {target.run}"
+        return f"run {target.run} is over; see it with: circuit-run show {target.folder.told}"
+    return f"run {target.run} has no runner any more; judge what it left: circuit-run verify {target.folder.told}"
 
 
 def _listener(target: Target) -> Listener:
@@ -112,11 +112,13 @@ def _listener(target: Target) -> Listener:
     except BrokerFailed as error:  # of a run of ours, perhaps one whose runner and broker were killed
         if target.folder is None:
             raise
-        raise BrokerFailed(f"{error}\nwhat came until then is kept: circuit-run verify {target.run}") from None
+        raise BrokerFailed(f"{error}\nwhat came until then is kept: circuit-run verify {target.folder.told}") from None
 
 
 def _see_whether_gone(listener: Listener, target: Target, now_ns: int) -> None:
     if now_ns - listener.heard_ns < GONE_NS:
         return
-    kept = f"; what came until then is kept: circuit-run verify {target.run}" if target.folder is not None else ""
+    kept = (
+        f"; what came until then is kept: circuit-run verify {target.folder.told}" if target.folder is not None else ""
+    )
     raise BrokerFailed(f"the broker at {target.endpoint} has been away for {GONE_NS // 1_000_000_000} s{kept}")
