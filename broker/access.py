@@ -114,7 +114,7 @@ def is_given(identity: bytes) -> bool:
 
 
 def _may_speak_as(patterns: Collection[str], unit: str) -> bool:
-    """A supervisor's word is believed about every unit, so `*` does not mean its name: that has to be said with its @."""
+    """A supervisor is believed about every unit, so `*` does not mean one: its name has to be said with the @."""
     return _means([pattern for pattern in patterns if pattern.startswith("@") == unit.startswith("@")], unit)
 
 
