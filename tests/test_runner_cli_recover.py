@@ -1,5 +1,6 @@
 """`circuit-run recover`: what units wrote down and nobody published comes into the log after all."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -100,6 +101,17 @@ def test_a_run_that_lost_everybody_gets_its_evidence_and_can_be_judged(place: Pl
     judged = place.run("verify", expect=6)
     assert "100 recovered from journals, none lost" in judged.out
     assert "the log ends before the run did" in judged.out
+
+
+def test_who_comes_while_somebody_else_recovers_the_run_is_told_to_wait(place: Place) -> None:
+    lose_everybody(place, "worker")
+    kept = place.newest()
+    kept.endpoint.unlink()
+    with kept.log.open("rb") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)  # as the broker does that was opened for the recovery
+        run = place.run("recover", expect=4)
+    assert f"somebody recovers run {kept.run} already" in run.text
+    assert "): 100 events recovered\n" in place.run("recover", expect=0).out
 
 
 def test_what_still_lives_of_a_run_is_named_and_ended_only_when_asked(place: Place) -> None:

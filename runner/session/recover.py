@@ -43,7 +43,7 @@ def recover_run(kept: RunFolder, *, unit: str | None, told_keys: str, timeout_s:
     """Publish the journals of a run into its log; with `end`, end the processes of the run that still live first.
 
     The run's own broker takes them if it still lives, else one that is opened for it. `timeout_s` is for each journal.
-    Raises BrokerFailed when there can be no broker, UsageError for keys that are none.
+    Raises BrokerFailed when there can be no broker, UsageError for keys that are none and while somebody else does it.
     """
     ended = _end(kept) if end else ()
     journals: list[Recovered] = []
@@ -69,15 +69,18 @@ def recover_folder(folder: Path | None, broker: str, *, unit: str | None, told_k
 
 @contextlib.contextmanager
 def _broker_of(kept: RunFolder, told_keys: str) -> Iterator[tuple[str, Keys | None]]:
-    """Where the broker of the run listens, and the keys for it; one is opened if its own is gone."""
-    if _is_written(kept.log) and kept.endpoint.exists():
+    """Where the broker of the run listens, and the keys for it; one is opened if its own is gone. Raises UsageError if
+    somebody else has opened one."""
+    if _is_written(kept.log):
+        if not kept.endpoint.exists():
+            raise UsageError(f"somebody recovers run {kept.run} already; look again when that is done")
         endpoint = kept.endpoint.read_text().strip()
         yield endpoint, _keys(told_keys, endpoint)
         return
+    kept.endpoint.unlink(missing_ok=True)  # nobody is there any more
     with private_endpoint(make=False) as endpoint:
         with contextlib.closing(Broker(endpoint, kept.run, kept.path)) as broker:
             broker.endpoint()
-            kept.endpoint.unlink(missing_ok=True)  # nobody is there any more
             yield endpoint, None
 
 
