@@ -44,7 +44,7 @@ def parse(text: str) -> Endpoint:
         return Endpoint(transport, address)
     host, _, port = address.rpartition(":")
     port = "0" if port == "*" else port
-    if not host or not port.isdigit() or int(port) > 65_535:
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         raise EndpointError(f"{text}: expected a host and a port, as in tcp://127.0.0.1:0")
     return Endpoint(transport, f"{'127.0.0.1' if host == 'localhost' else host}:{port}")
 

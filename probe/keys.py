@@ -23,6 +23,8 @@ from probe.errors import KeysError
 MAGIC: Final = "circuit-keys"
 VERSION: Final = "1"
 _NAMES: Final = ("name", "broker", "public", "secret")
+MAX_FILE_BYTES: Final = 4096
+"""Largest file that can be one of keys; a larger one is not read."""
 _KEY_CHARS: Final = 40
 _Z85: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 _Z85_GROUP: Final = 5
@@ -75,7 +77,10 @@ def _is_text(told: str) -> bool:
 def load(path: Path) -> Keys:
     """The keys in a file. Raises KeysError, also for a file that others may read."""
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
+            raise _no_keys(str(path))
+        if stat.S_IMODE(found.st_mode) & 0o077:
             raise KeysError(f"{path} can be read by others, and has a secret in it: chmod 600 {path}")
         return parse(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError:

@@ -84,6 +84,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         ("udp://127.0.0.1:1", "not an endpoint"),
         ("tcp://127.0.0.1", "expected a host and a port"),
         ("tcp://127.0.0.1:99999", "expected a host and a port"),
+        ("tcp://127.0.0.1:²", "expected a host and a port"),
         ("tcp://127.0.0.1:0", "anybody who reaches the port could join; make keys with `circuit-run keys new NAME`"),
         ("tcp://*:0", "and say --keys DIR, or say --insecure to let everybody in"),
         ("ipc://relative/bus", "starts with /"),

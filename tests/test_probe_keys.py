@@ -129,3 +129,18 @@ def test_a_connection_that_breaks_now_and_then_keeps_nobody_out() -> None:
         assert of_one.judge(handshake.SUCCEEDED, 0) == ""
     without = Handshakes(None)
     assert [without.judge(handshake.FAILED_NO_DETAIL, 32) for _ in range(10)] == [""] * 10
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("kind", ["folder", "pipe", "huge"])
+def test_what_cannot_be_a_file_of_keys_is_not_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "odd.keys"
+    if kind == "folder":
+        path.mkdir(0o755)
+    elif kind == "pipe":
+        os.mkfifo(path, 0o600)
+    else:
+        path.touch(0o600)
+        os.truncate(path, 1 << 30)
+    with pytest.raises(KeysError, match="is no file of keys"):
+        keys.load(path)
