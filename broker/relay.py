@@ -232,7 +232,8 @@ class Relay:
         self._send(peer.identity, m.Refused("this connection has said HELLO for another peer; open one for each"))
 
     def _fetch(self, peer: Peer, fetch: m.Fetch) -> None:
-        if peer.identity not in self._readers and len(self._readers) >= access.MAX_READERS:
+        crowded = peer.hello.role != "runner" and len(self._readers) >= access.MAX_READERS
+        if peer.identity not in self._readers and crowded:
             self._blame(peer, None, FULL_HOUSE)
             self._send(peer.identity, m.Error(f"{access.MAX_READERS} readers fetch already; come back later"))
             return

@@ -8,7 +8,7 @@ import math
 import struct
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -58,11 +58,12 @@ def recover(
     folder: str | Path,
     broker: str,
     *,
+    run: str | None = None,
     unit: str | None = None,
     keys: Keys | None = None,
     timeout_s: float | Callable[[], float] = TIMEOUT_S,
 ) -> list[Recovered]:
-    """Publish and delete every journal in `folder` whose process is dead (of one `unit`, or of all), oldest first.
+    """Publish and delete every journal in `folder` whose process is dead (of `run`, of `unit`, or all), oldest first.
 
     Journals of living processes are left alone. `timeout_s` is how long the broker may take until it acknowledges more
     of a journal; a function is asked again and again, as it may become shorter. A broker that is restarted meanwhile is
@@ -80,7 +81,7 @@ def recover(
         except OSError:  # its process lives, or somebody else is at it or done with it
             continue
         try:
-            answer = _recover_one(place, broker, keys, unit, patience)
+            answer = _recover_one(place, broker, keys, (run, unit), patience)
         finally:
             place.close()
         if answer is not None:
@@ -91,12 +92,25 @@ def recover(
     return found
 
 
+def runs(folder: str | Path) -> list[str]:
+    """The runs to which the journals in `folder` belong whose processes are dead."""
+    found = set()
+    for path in folders(Path(folder)):
+        with suppress(OSError, JournalError), closing(Folder(path)) as place:
+            segments, owner = place.segments()
+            for segment in segments:
+                segment.close()
+            if owner is not None and segments:
+                found.add(owner.run)
+    return sorted(found)
+
+
 def _none() -> float:
     return 0.0
 
 
 def _recover_one(
-    place: Folder, broker: str, keys: Keys | None, unit: str | None, patience: Callable[[], float]
+    place: Folder, broker: str, keys: Keys | None, wanted: tuple[str | None, str | None], patience: Callable[[], float]
 ) -> Recovered | None:
     try:
         segments, owner = place.segments()
@@ -108,7 +122,7 @@ def _recover_one(
             with suppress(OSError):
                 place.remove()
             return None
-        if unit is not None and owner.unit != unit:
+        if any(want not in (None, has) for want, has in zip(wanted, (owner.run, owner.unit), strict=True)):
             return None
         answer = _Publication(segments, owner, broker, keys, patience).deliver()
         if not answer.problem:

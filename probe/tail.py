@@ -16,6 +16,8 @@ from probe.wire import record_bounds
 MAX_BODY_BYTES: Final = 256 * 1024
 """Largest body of one EVENTS message; a quarter of the largest frame."""
 
+DROPPED: Final = "dropped: the journal was full, or the broker had refused the unit"
+
 
 class Point(NamedTuple):
     """How far a journal, or one segment of it, goes at one moment."""
@@ -93,7 +95,7 @@ class Tail:
             if self.next_seq <= now.seq - now.dropped:
                 return self._piece(at, now)
             if self.next_seq <= now.seq:
-                why = "the journal is damaged" if at.is_damaged else "dropped: the journal was full"
+                why = "the journal is damaged" if at.is_damaged else DROPPED
                 return self._hole(now.seq, why)
             self._at = None
         return None

@@ -159,6 +159,18 @@ def test_journals_of_units_that_nobody_supervised_go_where_they_are_told(place: 
     assert _steps(broker.folder / "long" / "events.log") == ["step"] * 3
 
 
+def test_journals_of_another_run_are_not_mixed_into_this_one(place: Place, broker: BrokerProcess) -> None:
+    journals = str(place.folder / "journals")
+    for run in ("mine", "other"):
+        die(place, "one", 1, CIRCUIT_BROKER="ipc:///nowhere", CIRCUIT_RUN=run, CIRCUIT_JOURNAL=journals)
+    words = ("recover", "--journals", journals, "--broker", broker.endpoint)
+    asked = place.run(*words, expect=4)
+    assert "has journals of 2 runs: mine, other; say which one with --run ID" in asked.err
+    assert "): 1 event recovered\n" in place.run(*words, "--run", "mine", expect=0).out
+    assert not (broker.folder / "other").exists()
+    assert "): 1 event recovered\n" in place.run(*words, expect=0, env={"CIRCUIT_RUN": "other"}).out
+
+
 def test_a_journal_that_cannot_be_published_stays_and_says_why(place: Place) -> None:
     journals = place.folder / "journals"
     die(place, "one", 1, CIRCUIT_BROKER="ipc:///nowhere", CIRCUIT_RUN="long", CIRCUIT_JOURNAL=str(journals))

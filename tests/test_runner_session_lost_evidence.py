@@ -114,7 +114,7 @@ def test_what_a_stalled_broker_makes_a_unit_lose_is_named_exactly_and_leaves_the
     result = json.loads(place.newest().result.read_text())
     (finding,) = result["findings"]
     assert (finding["class"], finding["unit"]) == ("lost-evidence", "worker")
-    assert f"lost events {first:,} to {last:,}: dropped: the journal was full" in finding["message"]
+    assert f"lost events {first:,} to {last:,}: dropped: the journal was full, or" in finding["message"]
     assert result["verdict"] == "inconclusive"
     assert result["evidence"]["emitted"] == result["evidence"]["received"] + last - first + 1
     place.run("verify", expect=6)
@@ -201,6 +201,10 @@ def test_a_full_disk_neither_blocks_nor_harms_a_unit_and_what_is_lost_is_known(t
             assert unit.wait(PATIENCE_S) == 0
             assert unit.stderr is not None
             assert unit.stderr.read() == ""
-        the_hole(kept(broker.log))
+        found = kept(broker.log)  # there may be several holes: an acknowledgement that was on its way makes room
+        lost = {seq for first, last in found.gaps for seq in range(first, last + 1)}
+        first = found.steps.index("step") + 1
+        assert lost
+        assert [first + number for number in found.numbers] == sorted(set(range(first, first + TOO_MANY)) - lost)
     finally:
         broker.stop()

@@ -43,10 +43,11 @@ def command(
         "ready": speaker.ready,
     }[kind](step, key=key, **fields)
     if not speaker.close(timeout):
+        whose = f"--unit {shlex.quote(name)} --run {shlex.quote(settings.run)}"
         raise UsageError(
             f"the broker at {settings.broker} did not confirm {step!r} within {timeout:g} s; "
             "the event is kept in the journal; the unit's supervisor publishes it, or you do:\n"
-            f"  circuit-run recover --unit {shlex.quote(name)} --broker {settings.broker}"
+            f"  circuit-run recover {whose} --broker {settings.broker}"
             + (f" --journals {shlex.quote(settings.journal)}" if settings.journal else "")
         )
     return 0

@@ -36,6 +36,10 @@ def command(
             help="Into a broker that runs, not into the log of a run. With --journals the default is $CIRCUIT_BROKER.",
         ),
     ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="ID", help="With --broker or --journals: of which run. Default: $CIRCUIT_RUN."),
+    ] = None,
     timeout: Annotated[
         float, typer.Option("--timeout", help="Seconds that the broker may take over a journal.")
     ] = 10.0,
@@ -58,7 +62,9 @@ def command(
         if not (broker := endpoint or told.broker):
             raise UsageError(f"which broker takes the journals? Give --broker ENDPOINT or set {environment.BROKER}")
         place = journals or (Path(told.journal) if told.journal else None)
-        rescue = session.recover_folder(place, broker, unit=unit, told_keys=told.keys, timeout_s=timeout)
+        rescue = session.recover_folder(
+            place, broker, run=run or told.run, unit=unit, told_keys=told.keys, timeout_s=timeout
+        )
         _say(rescue, str(place or "the journals of this user"), "recover it when its process has ended")
     return int(ExitCode.FAILED if any(one.problem for one in rescue.journals) else ExitCode.PASSED)
 

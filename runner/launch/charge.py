@@ -24,6 +24,8 @@ ALONE_S: Final = 0.1
 """How long what a unit leaves behind may take to go by itself; helpers of `multiprocessing` do."""
 GRACE_S: Final = 1.0
 """How long it then has between SIGTERM and SIGKILL."""
+GIVE_UP_S: Final = 3.0
+"""How long is tried to end what does not end by SIGKILL."""
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -96,6 +98,8 @@ class Charge:
             number = signal.SIGKILL if self.warned else signal.SIGTERM
             self.kill_s = now_s + (0.0 if self.warned else GRACE_S)
         elif self.kill_s is not None and now_s >= self.kill_s:
+            if now_s >= self.kill_s + GIVE_UP_S:
+                return True  # it may not be ended, as of another user: the audit names it
             number = signal.SIGKILL
         else:
             return False

@@ -196,11 +196,14 @@ class Watch:
         return own, any(not unit for unit in orphans.values())
 
     def _end_the_rest(self) -> None:
-        """Whatever belongs to no unit and still lives."""
-        while left := kin.descendants(os.getpid()):
+        """Whatever belongs to no unit and still lives; what may not be ended (another user's) is left to the audit."""
+        deadline_s = time.monotonic() + charge.GIVE_UP_S
+        while (left := kin.descendants(os.getpid())) and time.monotonic() < deadline_s:
             kin.signal_all(left, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(-1, 0)
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            time.sleep(STEP_S)
 
     # --- waking up ----------------------------------------------------------------------------------------------------
 

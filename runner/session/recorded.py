@@ -121,7 +121,10 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     intake = hindsight.intake
     cut = _cut(recording.torn, ended=SUPERVISOR in intake.closed and intake.lifecycle.over and hindsight.finished)
     if cut and next(journal.folders(folder.journals), None) is not None:
-        cut = (*cut, f"what units wrote down last is not in the log; publish it with: circuit-run recover {folder.told}")
+        cut = (
+            *cut,
+            f"what units wrote down last is not in the log; publish it with: circuit-run recover {folder.told}",
+        )
     intake.close()
     before = _result(folder)
     if before is None and scenario.check is not None:

@@ -22,6 +22,8 @@ from runner.history.folder import RunFolder
 from runner.launch import kin
 from runner.launch.daemon import Broker, private_endpoint
 
+SUPERVISOR: Final = "runner.launch.supervisor"
+"""While it lives, so may the runner, who starts a broker that was killed again."""
 GRACE_S: Final = 2.0
 """How long what is to be ended has between SIGTERM and SIGKILL, and after it."""
 STEP_S: Final = 0.005
@@ -53,9 +55,13 @@ def recover_run(kept: RunFolder, *, unit: str | None, told_keys: str, timeout_s:
     return Rescue(tuple(journals), tuple(map(kin.title, _living(kept))), ended)
 
 
-def recover_folder(folder: Path | None, broker: str, *, unit: str | None, told_keys: str, timeout_s: float) -> Rescue:
-    """Publish the journals in `folder` (None: where units of this user keep theirs) through `broker`, which has
-    `timeout_s` for each. Raises UsageError for a folder or keys that are none.
+def recover_folder(
+    folder: Path | None, broker: str, *, run: str, unit: str | None, told_keys: str, timeout_s: float
+) -> Rescue:
+    """Publish the journals of `run` in `folder` (None: where units of this user keep theirs) through `broker`.
+
+    It has `timeout_s` for each. Raises UsageError for a folder or keys that are none, and without a run where there are
+    journals of several: each belongs into the log of its own, which another broker may keep.
     """
     try:
         journals = journal.home("") if folder is None else folder
@@ -63,7 +69,10 @@ def recover_folder(folder: Path | None, broker: str, *, unit: str | None, told_k
         raise UsageError(f"{error}; name the folder of the journals with --journals") from None
     if not journals.is_dir():
         raise UsageError(f"{journals} is no folder; journals are in the folder that CIRCUIT_JOURNAL names for the unit")
-    found = recovery.recover(journals, broker, unit=unit, keys=_keys(told_keys, broker), timeout_s=timeout_s)
+    if not run and len(runs := recovery.runs(journals)) > 1:
+        raise UsageError(f"{journals} has journals of {len(runs)} runs: {', '.join(runs)}; say which one with --run ID")
+    its_keys = _keys(told_keys, broker)
+    found = recovery.recover(journals, broker, run=run or None, unit=unit, keys=its_keys, timeout_s=timeout_s)
     return Rescue(tuple(found), tuple(_locked(journals)))
 
 
@@ -77,6 +86,8 @@ def _broker_of(kept: RunFolder, told_keys: str) -> Iterator[tuple[str, Keys | No
         endpoint = kept.endpoint.read_text().strip()
         yield endpoint, _keys(told_keys, endpoint)
         return
+    if lives := [title for title in map(kin.title, _living(kept)) if SUPERVISOR in title]:
+        raise UsageError(f"run {kept.run} has its supervisor still: {lives[0]}; wait for its end, or end it with --end")
     kept.endpoint.unlink(missing_ok=True)  # nobody is there any more
     with private_endpoint(make=False) as endpoint:
         with contextlib.closing(Broker(endpoint, kept.run, kept.path)) as broker:
