@@ -12,7 +12,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from enum import Enum
 from typing import Final
 
 import zmq
@@ -34,6 +33,7 @@ from broker.admission import (
 )
 from broker.door import Door
 from broker.errors import BrokerError, LogError
+from broker.frames import MAX_FRAMES, Sent, received, send
 from broker.peer import Peer, moved, next_slice
 from broker.pressure import Pressure
 from broker.run import Nonsense, Reply, Run, Runs
@@ -48,23 +48,10 @@ GROUP_BYTES: Final = 4 * 1024 * 1024
 """A group is what is written at once, so these bound how long an acknowledgement takes."""
 RETRY_MS: Final = 10
 """A peer whose queue is full is tried again after this time; ZeroMQ does not say when a ROUTER may send again."""
-_NOBLOCK: Final = int(zmq.NOBLOCK)
-_NOBLOCK_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
-"""As numbers, because combining the names takes longer than sending a frame."""
 KNOCK_S: Final = 1.0
 """How often at most a crowded broker looks who has left, and how often whose key was revoked."""
 LAST_WORDS_S: Final = 5.0
 """How long what a peer said before it left may lie unread."""
-MAX_FRAMES: Final = 3
-"""Frames of a message; what comes after them is not kept."""
-
-
-class Sent(Enum):
-    """What became of a message to a peer."""
-
-    YES = "yes"
-    FULL = "full"
-    GONE = "gone"
 
 
 _NOBODY: Final = bytes(wire.encode(m.Command())[1])
@@ -147,7 +134,7 @@ class Relay:
         size = 0
         for count in range(limit):
             try:
-                identity, frames, last = _received(self._socket)
+                identity, frames, last = received(self._socket)
             except zmq.Again:
                 return count > 0
             self._receive(identity, frames, last)
@@ -322,23 +309,14 @@ class Relay:
         return self._send_frames(identity, wire.encode(message, *body))
 
     def _send_frames(self, identity: bytes, frames: Sequence[bytes | memoryview]) -> Sent:
-        try:
-            send, *rest, last = self._socket.send, identity, *frames
-            for frame in rest:
-                send(frame, _NOBLOCK_MORE)
-            send(last, _NOBLOCK)
-        except zmq.Again:
-            if identity in self._peers:
-                self._full.setdefault(identity, time.monotonic())
-            return Sent.FULL
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
+        sent = send(self._socket, identity, frames)
+        if sent is Sent.GONE:
             self._hang_up(identity)
-            return Sent.GONE
-        if self._full:
+        elif sent is Sent.FULL and identity in self._peers:
+            self._full.setdefault(identity, time.monotonic())
+        elif sent is Sent.YES and self._full:
             self._full.pop(identity, None)
-        return Sent.YES
+        return sent
 
     def _knock(self, peer: Peer) -> Sent:
         """ZeroMQ does not say that a peer has left until one writes to it; so write something it knows already."""
@@ -389,17 +367,3 @@ class Relay:
                     self._forget(peer.identity)
         if len(self._peers) >= access.MAX_PEERS:
             raise Refusal(FULL_HOUSE, f"this broker has {access.MAX_PEERS} connections already; start another one")
-
-
-def _received(socket: zmq.Socket[bytes]) -> tuple[bytes, list[bytes], zmq.Frame]:
-    """One message: who sent it, its frames (at most one too many), and the last one as it knows where it came from.
-    Raises zmq.Again if there is none. Like `recv_multipart`, which takes twice as long because it asks the socket after
-    every frame whether there is another."""
-    frame = socket.recv(_NOBLOCK, copy=False)
-    identity = frame.bytes
-    frames: list[bytes] = []
-    while frame.more:
-        frame = socket.recv(_NOBLOCK, copy=False)
-        if len(frames) <= MAX_FRAMES:
-            frames.append(frame.bytes)
-    return identity, frames, frame

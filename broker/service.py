@@ -22,6 +22,7 @@ from broker.errors import EndpointError
 from broker.relay import Relay
 from broker.run import Runs
 from probe import wire
+from probe.courier import keep_alive
 
 QUEUED_IN: Final = 32
 """Messages of a peer that may wait for us; each may be three frames of 1 MiB."""
@@ -34,6 +35,7 @@ DESERTED_MS: Final = 50
 """How often a broker whose lease is over looks whether anybody is left."""
 LINGER_MS: Final = 500
 """How long the last words may take at the end."""
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LEASE_LINGER_S: Final = 5.0
 """After the lease ended: how long units and supervisors may still bring their last words."""
 
@@ -49,7 +51,7 @@ def serve(
     durable: bool = False,
     announce: Callable[[str], None] = lambda _endpoint: None,
 ) -> None:
-    """Listen on the endpoints `listen` until SIGTERM or SIGINT, or until the lease is over.
+    """Listen on the endpoints `listen` until SIGTERM, SIGINT or SIGHUP, or until the lease is over.
 
     `announce` gets each real endpoint, in that order, once peers may connect. With `run`, that run alone is served and
     `folder` is its folder; else every run gets a folder in it. `lease_fd` is the read end of a pipe; when nobody holds
@@ -77,12 +79,15 @@ def serve(
             stop_fd = stack.enter_context(_stop_pipe())
             for endpoint in parsed:
                 announce(bound[endpoint])
-            _loop(Relay(socket, runs, door), socket, door, stop_fd, lease_fd)
+            over = _loop(Relay(socket, runs, door), socket, door, stop_fd, lease_fd)
+        if over and keys is not None and keys.parent == folder:
+            _remove(keys)
     finally:
         runs.close()
 
 
-def _loop(relay: Relay, socket: zmq.Socket[bytes], door: Door, stop_fd: int, lease_fd: int | None) -> None:
+def _loop(relay: Relay, socket: zmq.Socket[bytes], door: Door, stop_fd: int, lease_fd: int | None) -> bool:
+    """Until there is a reason to end; whether that is the end of the lease."""
     poller = zmq.Poller()
     for source in (socket, *door.sockets, stop_fd, lease_fd):
         if source is not None:
@@ -96,7 +101,7 @@ def _loop(relay: Relay, socket: zmq.Socket[bytes], door: Door, stop_fd: int, lea
         slept = wait_ms != 0
         if deadline is not None:
             if time.monotonic() > deadline or (slept and relay.deserted()):
-                return
+                return True
             wait_ms = DESERTED_MS if wait_ms is None else wait_ms
         now = time.monotonic()
         if now >= look_at:
@@ -107,7 +112,7 @@ def _loop(relay: Relay, socket: zmq.Socket[bytes], door: Door, stop_fd: int, lea
         ready = dict(poller.poll(wait_ms))
         if stop_fd in ready:
             relay.step()
-            return
+            return deadline is not None
         if len(ready) > (socket in ready):
             door.answer()
         if lease_fd is not None and lease_fd in ready and not os.read(lease_fd, 64):
@@ -145,8 +150,7 @@ def _bind(
     for where in sorted(wanted, key=lambda endpoint: endpoint.transport):  # ipc before tcp
         if where.transport == "tcp":
             socket.ipv6 = where.address.startswith("[")
-            socket.tcp_keepalive = 1
-            socket.heartbeat_ivl, socket.heartbeat_timeout = 5_000, 15_000
+            keep_alive(socket)
             if secret:
                 socket.curve_server, socket.curve_secretkey, socket.zap_domain = True, secret, b"circuit"
         try:
@@ -160,9 +164,16 @@ def _bind(
     return bound
 
 
+def _remove(keyring: Path) -> None:
+    """A keyring in the folder of the run was made for it, and opens nothing any more. Its runner may be dead."""
+    import shutil  # slow to load, and every run waits for its broker
+
+    shutil.rmtree(keyring, ignore_errors=True)
+
+
 @contextmanager
 def _stop_pipe() -> Iterator[int]:
-    """A file descriptor that becomes readable on SIGTERM and SIGINT (where signals can be had: in the main thread).
+    """A file descriptor that becomes readable on SIGTERM, SIGINT and SIGHUP (in the main thread, which has them).
 
     The interpreter itself writes to it, at once; a handler in Python would wait for the poll that it is to end.
     """
@@ -172,7 +183,7 @@ def _stop_pipe() -> Iterator[int]:
     main = threading.current_thread() is threading.main_thread()
     if main:
         wakeup_fd = signal.set_wakeup_fd(write_fd)
-        before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, lambda *_: None) for number in _ENDING}
     try:
         yield read_fd
     finally:

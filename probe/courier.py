@@ -29,6 +29,17 @@ import_guard = threading.Lock()
 """Held while pyzmq is imported: a fork in the middle of that would leave the child with half a module."""
 
 
+def keep_alive(socket: "zmq.Socket[Any]") -> None:
+    """Have the system notice within half a minute that the host at the other end of a TCP connection is gone.
+
+    ZeroMQ's own heartbeats would be quicker and are off: in 4.3 their timer aborts the whole process (an assertion in
+    stream_engine_base.cpp) when a peer resets a connection that was not being read.
+    """
+    socket.tcp_keepalive = 1
+    socket.tcp_keepalive_idle, socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 10, 5, 3
+    socket.tcp_maxrt = 30_000
+
+
 def open_socket(context: "zmq.Context[Any]", keys: Keys | None = None) -> "zmq.Socket[bytes]":
     """A DEALER set up for whoever speaks for a unit, ready to connect to the broker."""
     import zmq
@@ -40,11 +51,7 @@ def open_socket(context: "zmq.Context[Any]", keys: Keys | None = None) -> "zmq.S
     socket.maxmsgsize = wire.MAX_FRAME_BYTES
     socket.reconnect_ivl = 20
     socket.reconnect_ivl_max = 1000
-    socket.heartbeat_ivl = 5_000
-    socket.heartbeat_timeout = 30_000
-    socket.heartbeat_ttl = 60_000
-    socket.tcp_keepalive = 1
-    socket.tcp_keepalive_idle = 30
+    keep_alive(socket)
     if keys is not None:
         keys.secure(socket)
     return socket

@@ -5,7 +5,8 @@ CircuitRunError            3   root; raised itself only for "this should never h
 ├── UsageError             4   a command line, path or address that makes no sense
 │   └── NothingToRun       5   the paths hold no scenario, or --less left none
 ├── BrokerFailed           3   the broker did not start, refused us or went away for good
-├── SupervisorFailed       3   the supervisor did not start or went away
+├── SupervisorFailed       3   the supervisor did not start, went away or stands still
+│   └── Abandoned          2   somebody interrupted the run twice and it did not end
 └── RecordingError         4   a run folder that is missing, incomplete or damaged
 """
 
@@ -75,6 +76,12 @@ class BrokerFailed(CircuitRunError):
 
 class SupervisorFailed(CircuitRunError):
     """The supervisor did not come up or died."""
+
+
+class Abandoned(SupervisorFailed):
+    """A run that did not end though somebody insisted."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 class RecordingError(CircuitRunError):

@@ -18,6 +18,7 @@ from broker.errors import LogError
 from broker.log import Entry
 from probe import message as m
 from probe import wire
+from probe.courier import keep_alive
 from probe.errors import WireError
 from probe.handshake import MONITORED, SUCCEEDED, Handshakes
 from probe.keys import Keys
@@ -90,8 +91,7 @@ class Listener:
             keys.secure(self.socket)
         if endpoint.startswith("tcp:"):
             self.socket.ipv6 = "[" in endpoint
-            self.socket.tcp_keepalive = 1
-            self.socket.heartbeat_ivl, self.socket.heartbeat_timeout, self.socket.heartbeat_ttl = 5_000, 30_000, 60_000
+            keep_alive(self.socket)
         self._handshakes = Handshakes(keys)
         self._monitor = self.socket.get_monitor_socket(MONITORED)
         self._poller = zmq.Poller()

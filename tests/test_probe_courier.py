@@ -6,10 +6,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import zmq
 from small_broker import PATIENCE_S, SmallBroker
 
 from probe import emitter, journal
 from probe import message as m
+from probe.courier import open_socket
 from probe.emitter import Unit
 from probe.environment import Environment
 from probe.errors import BarrierBroken
@@ -248,3 +250,8 @@ def test_a_journal_that_cannot_be_made_is_kept_in_memory_and_said_so(
     assert unit.close(PATIENCE_S)
     assert broker.steps() == ["a", "b"]
     assert "in memory only" in capsys.readouterr().err
+
+
+def test_sockets_have_no_heartbeats_of_zeromq_whose_timer_can_abort_the_process() -> None:
+    with zmq.Context() as context, open_socket(context) as socket:
+        assert (socket.heartbeat_ivl, socket.tcp_keepalive) == (0, 1)

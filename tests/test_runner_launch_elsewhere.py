@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -76,6 +77,18 @@ def test_a_unit_from_elsewhere_joins_with_what_the_run_says_and_nobody_else_does
     assert not keys.exists()
     result = place.newest()
     assert '"verdict": "passed"' in result.result.read_text()
+
+
+def test_keys_of_a_run_whose_runner_was_killed_are_gone_with_its_broker(place: Place) -> None:
+    place.write(FAR, CODE)
+    with place.start("run", ".", "--plain", "--listen", "tcp://127.0.0.1:0") as run:
+        env = dict(word.split("=", 1) for word in said(run, "far away joins with: "))
+        keys = Path(env["CIRCUIT_KEYS"]).parent
+        assert keys.exists()
+        run.signal(signal.SIGKILL)
+        run.end()
+        assert poll(lambda: not place.processes())
+    assert not keys.exists()
 
 
 @pytest.mark.parametrize("listen", ["nonsense", "ipc:///tmp/x/bus", "tcp://nowhere"])

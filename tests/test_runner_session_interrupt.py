@@ -2,11 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scenarios import Living, Place, Run, place_in
+from scenarios import COMMAND, PATIENCE_S, Living, Place, Run, place_in
+
+from runner.launch import kin
 
 SCENARIO = """
     [scenario]
@@ -176,3 +180,46 @@ def test_a_supervisor_that_dies_ends_the_run_with_an_error(place: Place) -> None
     assert place.processes() == {}
     assert f"what came until then is kept: circuit-run verify {run.folder.run}\n" in run.text
     assert place.run("verify", run.folder.run).code != 0
+
+
+@pytest.mark.parametrize("who", [" -m broker ", "runner.launch.supervisor"])
+def test_who_insists_is_obeyed_though_a_part_of_the_fabric_stands_still(place: Place, who: str) -> None:
+    with place.start(".", "--plain") as living:
+        has_begun(place, living)
+        (part,) = (pid for pid in kin.children(living.process.pid) if who in kin.title(pid))
+        os.kill(part, signal.SIGSTOP)
+        living.signal(signal.SIGINT)
+        living.until("stopping")
+        living.signal(signal.SIGINT)
+        run = living.end()
+    assert run.code == 2, run.text
+    assert "had ended 3 s after the second interruption" in run.text
+    assert "circuit-run verify" in run.text
+    assert place.processes() == {}
+
+
+def test_a_supervisor_that_somebody_ended_is_no_success_of_the_run(place: Place) -> None:
+    with place.start(".", "--plain") as living:
+        has_begun(place, living)
+        (supervisor,) = (pid for pid in kin.children(living.process.pid) if ".supervisor" in kin.title(pid))
+        os.kill(supervisor, signal.SIGTERM)
+        run = living.end()
+    assert run.code == 3, run.text
+    judged = place.run("verify")
+    assert judged.code != 0, judged.text
+    assert "the log ends before the run did" in judged.text
+
+
+def test_an_interruption_while_the_command_is_still_loading_is_one(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import signal\nprint('loading', flush=True)\nsignal.pause()\n")
+    with subprocess.Popen(
+        [sys.executable, str(COMMAND)],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"loading\n"
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(PATIENCE_S), process.stderr.read()) == (2, b"")

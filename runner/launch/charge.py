@@ -27,6 +27,9 @@ GRACE_S: Final = 1.0
 GIVE_UP_S: Final = 3.0
 """How long is tried to end what does not end by SIGKILL."""
 
+SHOWN: Final = 10
+"""How many of the processes that a unit left behind are named."""
+
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -94,7 +97,8 @@ class Charge:
         if alone:
             return True
         if not self.leftover:
-            self.leftover = tuple(kin.title(pid) for pid in left) or (f"processes of group {self.pid}",)
+            named = [kin.title(pid) for pid in left[:SHOWN]] or [f"processes of group {self.pid}"]
+            self.leftover = (*named, *([f"{len(left) - SHOWN} more"] if len(left) > SHOWN else []))
             number = signal.SIGKILL if self.warned else signal.SIGTERM
             self.kill_s = now_s + (0.0 if self.warned else GRACE_S)
         elif self.kill_s is not None and now_s >= self.kill_s:

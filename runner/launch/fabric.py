@@ -94,10 +94,11 @@ class Fabric:
     def publish(self) -> None:
         """Bring into the log what processes that are dead wrote down and could not say any more, the last words of the
         supervisor too. What that does not succeed with stays; the audit names it."""
-        if self.broker.code is None and any(self.place.journals.iterdir()):
+        journals = self.place.journals
+        if self.broker.code is None and journals.is_dir() and any(journals.iterdir()):
             from probe import recovery  # seldom needed
 
-            recovery.recover(self.place.journals, self.endpoint)
+            recovery.recover(journals, self.endpoint)
 
     def _close_broker(self) -> None:
         self.broker.close()

@@ -83,6 +83,11 @@ class Life:
         """Whether it was not left to its own end."""
         return self.state is State.STOPPED or self.stopping_ns is not None
 
+    def unended(self, now_ns: int, patience_ns: int) -> bool:
+        """Whether the supervisor should have said long ago that it has ended."""
+        told_ns = self.stopping_ns
+        return self.alive and told_ns is not None and now_ns > told_ns + self.unit.stop_timeout_ns + patience_ns
+
     @property
     def supports(self) -> bool:
         """Whether those that come after it may begin."""

@@ -240,6 +240,10 @@ class Lifecycle:
         """Units that somebody else started and that were stopped waiting for, without their last word."""
         return tuple(life.name for life in self._lives.values() if life.owes_a_word and self._stopped_why)
 
+    def unended(self, patience_ns: int) -> tuple[str, ...]:
+        """Units that were to end and of whose end nobody has told, `patience_ns` after their time was over."""
+        return tuple(life.name for life in self._lives.values() if life.unended(self._now_ns, patience_ns))
+
     @property
     def waits_for(self) -> str:
         """What keeps the run from being over: "the end of api, worker"; "" when it is."""

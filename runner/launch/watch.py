@@ -224,10 +224,10 @@ class Watch:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGCHLD wakes the loop; SIGTERM and SIGINT say what the end of the lease says."""
+        """SIGCHLD wakes the loop; SIGTERM, SIGINT and SIGHUP say what the end of the lease says."""
         before = signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
         handlers = {signal.SIGCHLD: signal.signal(signal.SIGCHLD, lambda *_: None)}
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             handlers[number] = signal.signal(number, self._end_by)
         try:
             yield

@@ -43,6 +43,8 @@ class Hindsight:
         heard, as after a restart of the broker: nobody is late by that."""
         self.finished = False
         """The runner told the supervisor to finish, as it does at the end of every run that it lives to see."""
+        self.deserted = False
+        """The supervisor ended units that nobody had told it to end: its runner was gone, or somebody ended it."""
         self._began = False
         self._to_stop: set[str] = set()
         """Units that are told to stop for reasons that are known here."""
@@ -68,6 +70,7 @@ class Hindsight:
             self._obey(entry.message.to, entry.body)
         else:
             if entry.unit == SUPERVISOR and not _stopped_in(entry) <= self._told:
+                self.deserted = True
                 self.intake.lifecycle.interrupt()
                 self._tick()
             self.intake.take(entry, self.now_ns)
@@ -119,7 +122,8 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     for entry in recording:
         hindsight.take(entry)
     intake = hindsight.intake
-    cut = _cut(recording.torn, ended=SUPERVISOR in intake.closed and intake.lifecycle.over and hindsight.finished)
+    whole = hindsight.finished and not hindsight.deserted
+    cut = _cut(recording.torn, ended=SUPERVISOR in intake.closed and intake.lifecycle.over and whole)
     if cut and next(journal.folders(folder.journals), None) is not None:
         cut = (
             *cut,

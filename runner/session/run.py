@@ -9,7 +9,7 @@ import time
 
 from probe.event import Event
 from probe.message import Finish, Sync
-from runner.errors import BrokerFailed, SupervisorFailed
+from runner.errors import Abandoned, BrokerFailed, SupervisorFailed
 from runner.history import record, replay
 from runner.history.folder import RunFolder
 from runner.launch import callback
@@ -38,6 +38,10 @@ AWAY_NS = 90_000_000_000
 """How long a broker that lives may be away; one that was started again has its log to read first."""
 LAG_NS = 1_000_000_000
 """How far the clock may stay behind while the log grows faster than it is read."""
+STOP_NS = 15_000_000_000
+"""How long the supervisor may take to end what it was told to end, beyond the time that the units themselves have."""
+INSIST_S = 3.0
+"""How long everything may take to end after a person has asked twice."""
 LAST_WORDS_S = 1.0
 """How long a supervisor that has said FINAL may take until it is gone, when it should not have said it."""
 
@@ -98,6 +102,8 @@ class _Live:
         self._picture = Picture(scenario, self._intake, listener, self._started_ns)
         self._output = Output(scenario, folder.units) if verbose else None
         self._interrupted = False
+        self._insisted_s: float | None = None
+        """When somebody asked for the second time to end it. The run's own time may stand still, people do not."""
         self._finishing = False
         self._needs_processes = True
         """Broker and supervisor have not done their work yet."""
@@ -145,6 +151,8 @@ class _Live:
 
     def _see_whether_supervised(self) -> None:
         """A supervisor has the last word, unless it came to grief: then its units will never be told of again."""
+        if left := self._intake.lifecycle.unended(STOP_NS):
+            raise SupervisorFailed(f"the supervisor does not end {', '.join(left)}; does it stand still?")
         if SUPERVISOR not in self._intake.closed or self._intake.lifecycle.over:
             return
         self._supervisor.wait(LAST_WORDS_S)
@@ -203,6 +211,8 @@ class _Live:
 
     def _see_to_processes(self) -> None:
         """A broker that was killed is started again; a supervisor that came to grief ends the run."""
+        if self._insisted_s is not None and time.monotonic() - self._insisted_s > INSIST_S:
+            raise Abandoned(f"not everything had ended {INSIST_S:g} s after the second interruption, and was killed")
         if self._fabric.revive():
             self._listener.broker_died()
         if self._clock.away_ns > AWAY_NS:
@@ -268,6 +278,7 @@ class _Live:
             self._intake.lifecycle.interrupt()
             if self._interrupted:  # asked twice: no more patience
                 self._order_to_finish()
+                self._insisted_s = self._insisted_s or time.monotonic()
             self._interrupted = True
 
     def _show(self, now_ns: int, *, last: bool = False) -> None:
