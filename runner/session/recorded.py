@@ -76,6 +76,8 @@ class Hindsight:
             self.intake.take(entry, self.now_ns)
 
     def _tick(self) -> None:
+        if not self._began:  # nobody decided anything yet, and no unit was asked for
+            return
         orders = self.intake.lifecycle.tick(self._decided_ns)
         self._to_stop.update(directed.order.unit for directed in orders if isinstance(directed.order, Stop))
         self.intake.note_endings()
