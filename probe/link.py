@@ -249,7 +249,7 @@ class Link:
             case m.Refused(why):
                 self._credit = 0
                 self._unwanted = not self._keyed  # with another key its events may be welcome
-                warn(f"the broker refuses unit {self._journal.owner.unit!r}: {why}")
+                warn(f"the broker refuses unit {self._journal.owner.unit!r}: {why}; what it emits from now on is lost")
                 self._unit.refuse(f"was refused by the broker: {why}")
             case m.Error(stranger=True):
                 self._said_hello, self._credit = False, 0
