@@ -66,7 +66,7 @@ def prepared(endpoint: Endpoint) -> Iterator[None]:
         yield
         return
     path = Path(endpoint.address)
-    with _held(path.parent):
+    with held(path.parent):
         _check_folder(endpoint, path.parent.stat().st_mode)
         _check_free(path)
         try:
@@ -91,7 +91,7 @@ def clear(folder: Path) -> None:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     """`folder`, made and removed again if it is not there; locked meanwhile, so that nobody clears it away."""
     made = _make_folder(folder)
     while (lock := _lock(folder)) is None:  # somebody has just cleared it away, as it seemed to be nobody's

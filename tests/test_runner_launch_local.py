@@ -137,3 +137,9 @@ def test_a_process_that_says_nothing_in_time_has_failed(tmp_path: Path) -> None:
 def test_a_program_that_is_not_there_has_failed(tmp_path: Path) -> None:
     with pytest.raises(SupervisorFailed, match=r"the ghost could not be started: .*no-such-program"):
         Daemon("ghost", ("no-such-program",), os.environ, tmp_path, SupervisorFailed)
+
+
+def test_a_private_folder_is_not_cleared_away_while_it_is_in_use() -> None:
+    with private_endpoint() as first, private_endpoint():
+        assert Path(first.removeprefix("ipc://")).parent.is_dir()
+    assert not Path(first.removeprefix("ipc://")).parent.exists()

@@ -240,10 +240,9 @@ def private_endpoint(*, make: bool = True) -> Iterator[str]:
             if old.lstat().st_uid == os.getuid():
                 endpoints.clear(old)
     folder = os.path.join(base, name)
-    if make:
-        os.mkdir(folder, 0o700)
     try:
-        yield f"ipc://{folder}/bus"
+        with endpoints.held(Path(folder)) if make else contextlib.nullcontext():
+            yield f"ipc://{folder}/bus"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
