@@ -72,7 +72,8 @@ class SmallBroker:
         )
 
     def all_records(self) -> list[wire.Record]:
-        return [record for records in self.records.values() for record in records]
+        with self._changed:
+            return [record for records in self.records.values() for record in records]
 
     def steps(self) -> list[str]:
         return [record[2] for record in self.all_records()]
