@@ -228,8 +228,9 @@ class Relay:
         self._readers[peer.identity] = peer
 
     def _statistics(self, run: Run) -> dict[str, int]:
-        peers = sum(peer.run is run and peer.left_s is None for peer in self._peers.values())
-        return {**(Counter(run.statistics()) + self._strangers), "peers": peers}
+        present = [peer.hello.role for peer in self._peers.values() if peer.run is run and peer.left_s is None]
+        runners = present.count("runner")
+        return {**(Counter(run.statistics()) + self._strangers), "peers": len(present), "runners": runners}
 
     # --- out ---
 

@@ -16,7 +16,8 @@ ROLES: typing.Final = ("unit", "agent", "runner", "watcher")
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First message of every connection and again after every reconnect: who the peer is."""
+    """First message of every connection and again after every reconnect: who the peer is. An agent that leaves `run`
+    empty takes part in none: it is there to be invited (`Invite`)."""
 
     version: int
     role: str
@@ -42,6 +43,10 @@ class Welcome:
     next_seq: int
     credit: int
     clock_ns: int
+    host: str = ""
+    """Boot id of the broker's host: its clock is the timeline of every run that the broker keeps."""
+    measure: bool = False
+    """The peer's host has another clock, which nobody in this run measures yet: PING, and say what comes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,13 @@ class Refused:
     """The broker will not talk to this peer; `why` says it in words that name the remedy. Final."""
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """To an agent that takes part in no run: `run` has orders for a supervisor of its name, and a runner that waits."""
+
+    run: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +156,7 @@ class Error:
 
 
 Message: TypeAlias = (
-    Hello | Welcome | Refused | Events | Gap | Ack | Final | Fetch | Records | Command | Ping | Pong | Error
+    Hello | Welcome | Refused | Invite | Events | Gap | Ack | Final | Fetch | Records | Command | Ping | Pong | Error
 )
 
 
@@ -162,6 +174,8 @@ class Release:
     key: str | None = None
     stamp_ns: int = 0
     data: dict[str, object] | None = None
+    at_ns: int = 0
+    """Go on at this moment of the receiver's own CLOCK_MONOTONIC, not before; 0: at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +195,29 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """To every supervisor, and the first command of a run: the run begins, on the clock of `host` (a boot id)."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ship:
+    """To supervisors on other hosts: bytes `offset` and following of the scenario's folder, packed as tar and gzip;
+    the whole has `size` bytes. A piece that is known already is ignored, so it may be repeated."""
+
+    offset: int
+    size: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
-    """To a supervisor: start this unit. `argv` is the whole command line; `env` is added to the supervisor's own."""
+    """To a supervisor: start this unit. `argv` is the whole command line; `env` is added to the supervisor's own.
+
+    A supervisor on another host completes what only it can know: with `entrypoint` it makes the command line, with its
+    own Python; a relative `cwd` is below the folder it was shipped, relative `out` and `err` below its work folder.
+    """
 
     unit: str
     argv: tuple[str, ...]
@@ -195,6 +230,8 @@ class Start:
     life: int = 1
     """Which life of the unit in this run: 1, then 2 for the first restart. A supervisor that has begun this life, or a
     later one, ignores the order, so it may be repeated."""
+    entrypoint: str = ""
+    """`module:function` of a Python unit on another host; then `argv` is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,5 +249,29 @@ class Finish:
     grace_ms: int
 
 
-Order: TypeAlias = Release | Break | Sync | Start | Stop | Finish
+@dataclass(frozen=True, slots=True)
+class Away:
+    """To the log, by way of the supervisor it is about: the runner has not heard of `host` for too long, or knows that
+    it cannot; `why` completes the sentence "lab-2 ..."."""
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """The same: `host` is heard again."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The same: the lease of `host` is over, so nothing that was started there lives any more."""
+
+    host: str
+    why: str
+
+
+Order: TypeAlias = Release | Break | Sync | Begin | Ship | Start | Stop | Finish | Away | Back | Gone
 """Any command."""

@@ -23,6 +23,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     int: integers,
     str: text,
     bool: st.booleans(),
+    bytes: st.binary(max_size=30),
     str | None: st.none() | text,
     tuple[str, ...]: st.lists(text, max_size=4).map(tuple),
     dict[str, int]: st.dictionaries(text, integers, max_size=4),

@@ -23,6 +23,7 @@ TYPES: dict[Any, str] = {
     int: "uint",
     str: "str",
     bool: "bool",
+    bytes: "bin",
     str | None: "str or nil",
     tuple[str, ...]: "list of str",
     dict[str, int]: "map of uint",
@@ -98,7 +99,7 @@ def test_every_counter_is_described(tmp_path: Path) -> None:
     sources = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in (relay, run))
     counted = set(re.findall(r'(?:counters|_strangers)\["(\w+)"\]', sources))
     opened = run.Run("r", tmp_path)
-    counted |= opened.statistics().keys() | {"peers"}
+    counted |= opened.statistics().keys() | {"peers", "runners"}
     opened.log.close()
     assert described == counted
 
