@@ -173,9 +173,9 @@ class Release:
     step: str = ""
     key: str | None = None
     stamp_ns: int = 0
-    data: dict[str, object] | None = None
     at_ns: int = 0
     """Go on at this moment of the receiver's own CLOCK_MONOTONIC, not before; 0: at once."""
+    data: dict[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ def test_wait_gives_the_event(broker: SmallBroker, unit: Unit, apart: Any) -> No
     } | {"step": "row-written"}
     broker.order(
         "unit",
-        m.Release(broker.all_records()[-1][5]["ask"], "worker", "row-written", "17", 123, {"ok": True}),
+        m.Release(broker.all_records()[-1][5]["ask"], "worker", "row-written", "17", 123, data={"ok": True}),
     )
     found = event.result(PATIENCE_S)
     assert (found.unit, found.step, found.key, found.stamp_ns, found.data) == (

@@ -30,7 +30,7 @@ def test_a_probe_that_fires_later_answers_when_it_does() -> None:
     assert waits.blocked() == {"a": "b: done"}
     assert waits.saw("b", [[1, 5, "other", 0, None, None]]) == []
     (directed,) = waits.saw("b", [[2, 6, "done", 1, "k", {"x": 1}], [3, 7, "done", 1, "k", None]])
-    assert directed == Directed(Release("wait/1", "b", "done", "k", 6, {"x": 1}), ("a",))
+    assert directed == Directed(Release("wait/1", "b", "done", "k", 6, data={"x": 1}), ("a",))
     assert not waits.standing
 
 
