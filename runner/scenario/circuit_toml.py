@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from runner.errors import ScenarioError
+from runner.scenario import hosts
 from runner.scenario.elements import PathReader
-from runner.scenario.model import Barrier, Budget, Callback, Circuit, Element, Probe, Scenario, Unit
+from runner.scenario.model import LOCAL, Barrier, Budget, Callback, Circuit, Element, Probe, Scenario, Unit
 from runner.scenario.names import entrypoint, is_entrypoint, matching, means_units, name_of, step, unit_and_step
 from runner.scenario.order import cycles
 from runner.scenario.quantity import duration, instances
@@ -35,29 +36,32 @@ def read(path: Path) -> Scenario:
     """The scenario that the file declares. Raises ScenarioError with every mistake in it."""
     root = open_toml(path, str(path))
     folder = path.absolute().parent
-    fields = table(root, root_keys(_unit_names(root)), needed=("units",))
+    fields = table(root, root_keys(_names_in(root, "units"), _names_in(root, "hosts")), needed=("units",))
     if root.source.mistakes:
         raise ScenarioError(root.source.in_order())
+    fields["units"] = hosts.spread(fields["units"], fields.get("hosts", ()))
     name = folder.name if path.name == "circuit.toml" else path.stem
     own: dict[str, Any] = {"name": name, **fields.pop("scenario", {})}
     return Scenario(**own, **fields, folder=str(folder), file=path.name)
 
 
-def _unit_names(root: Spot) -> list[str]:
-    units = root.value.get("units")
-    return list(units) if isinstance(units, dict) else []
+def _names_in(root: Spot, key: str) -> list[str]:
+    """The names of the tables below `key`."""
+    found = root.value.get(key)
+    return list(found) if isinstance(found, dict) else []
 
 
 # --- the keys ---------------------------------------------------------------------------------------------------------
 
 
-def root_keys(units: Sequence[str]) -> Keys:
-    """The tables of a file whose units are `units`."""
+def root_keys(units: Sequence[str], known: Sequence[str] = ()) -> Keys:
+    """The tables of a file whose units are `units` and whose hosts are `known`."""
     return {
         "scenario": ("scenario", lambda spot: table(spot, scenario_keys())),
-        "units": ("units", lambda spot: _units(spot, units)),
+        "units": ("units", lambda spot: _units(spot, units, known)),
         "circuits": ("circuits", lambda spot: _named(spot, lambda item: _circuit(item, units))),
         "barriers": ("barriers", lambda spot: _named(spot, lambda item: _barrier(item, units))),
+        "hosts": ("hosts", hosts.hosts),
     }
 
 
@@ -73,7 +77,7 @@ def scenario_keys() -> Keys:
     }
 
 
-def unit_keys(units: Sequence[str]) -> Keys:
+def unit_keys(units: Sequence[str], known: Sequence[str] = ()) -> Keys:
     return {
         "entrypoint": ("entrypoint", entrypoint),
         "command": ("command", command),
@@ -88,8 +92,9 @@ def unit_keys(units: Sequence[str]) -> Keys:
         "exit_codes": ("exit_codes", _exit_codes),
         "restart": ("restart", one_of("never", "on-failure")),
         "service": ("service", boolean),
-        "host": ("host", _host),
+        "host": ("host", lambda spot: hosts.host_of(spot, known)),
         "launcher": ("launcher", _launcher),
+        "expect_within": ("expect_within_ns", duration()),
     }
 
 
@@ -109,6 +114,7 @@ def barrier_keys(units: Sequence[str]) -> Keys:
     return {
         "parties": ("parties", array_of(lambda spot: _party(spot, units))),
         "timeout": ("timeout_ns", duration()),
+        "at": ("at_ns", duration()),
     }
 
 
@@ -118,10 +124,10 @@ BUDGET_KEYS: Final[Keys] = {quantile: (f"{quantile}_ns", duration()) for quantil
 # --- units ------------------------------------------------------------------------------------------------------------
 
 
-def _units(spot: Spot, names: Sequence[str]) -> tuple[Unit, ...]:
+def _units(spot: Spot, names: Sequence[str], known: Sequence[str]) -> tuple[Unit, ...]:
     if isinstance(spot.value, dict) and not spot.value:
         spot.mistake("declares nobody; a scenario has at least one unit")
-    units = [(item, _unit(item, names)) for item in tables(spot)]
+    units = [(item, _unit(item, names, known)) for item in tables(spot)]
     after = {unit.name: unit.after for _, unit in units if unit}
     for cycle in cycles(after):
         arrows = " -> ".join((*cycle, cycle[0]))
@@ -129,9 +135,9 @@ def _units(spot: Spot, names: Sequence[str]) -> tuple[Unit, ...]:
     return tuple(unit for _, unit in units if unit)
 
 
-def _unit(spot: Spot, names: Sequence[str]) -> Unit | None:
+def _unit(spot: Spot, names: Sequence[str], known: Sequence[str]) -> Unit | None:
     name = name_of(spot)
-    fields = table(spot, unit_keys(names))
+    fields = table(spot, unit_keys(names, known))
     if not isinstance(spot.value, dict):
         return None
     ways = [key for key in ("entrypoint", "command") if key in spot.value]
@@ -140,10 +146,14 @@ def _unit(spot: Spot, names: Sequence[str]) -> Unit | None:
             spot.at(ways[0]).mistake(
                 "is of no use to an external unit, which someone else starts; leave one of them out"
             )
+        if fields.get("host", LOCAL) != LOCAL:
+            hosts.external_is_nowhere(spot)
     elif not ways and "launcher" not in spot.value:
         spot.mistake('has neither entrypoint nor command; write entrypoint = "module:function" or command = [...]')
     elif len(ways) == 2:
         spot.at("command").mistake("stands beside entrypoint; a unit is started in one way, keep one of them")
+    if "expect_within" in spot.value and fields.get("launcher") != "external":
+        spot.at("expect_within").mistake('is for units with launcher = "external"; say ready_timeout for others')
     return Unit(name, **fields) if name else None
 
 
@@ -181,23 +191,12 @@ def _exit_codes(spot: Spot) -> tuple[int, ...] | None:
     return None
 
 
-def _host(spot: Spot) -> str | None:
-    host = string(spot)
-    if host in (None, "local"):
-        return host
-    spot.mistake(f'is "{host}", and this version starts units on this host only; {_ELSEWHERE}')
-    return None
-
-
 def _launcher(spot: Spot) -> str | None:
     if spot.value == "ssh":
-        spot.mistake(f"is ssh, and this version starts units on this host only; {_ELSEWHERE}")
+        spot.mistake("is ssh; say how the host is reached in [hosts.NAME], and host = NAME here")
         return None
     chosen: str | None = one_of("local", "external")(spot)
     return chosen
-
-
-_ELSEWHERE: Final = 'leave it out, or say launcher = "external" and start the unit there yourself: it joins'
 
 
 def _unit_name(spot: Spot, units: Sequence[str]) -> str | None:

@@ -10,6 +10,10 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 Restart = Literal["never", "on-failure"]
+LOCAL: Final = "local"
+"""The host where the runner is."""
+ANY: Final = "any"
+"""Whichever host has the fewest units; a scenario that was read names no such unit any more (see `hosts.spread`)."""
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
@@ -108,8 +112,29 @@ class Unit(msgspec.Struct, frozen=True):
     restart: Restart = "never"
     service: bool | None = None
     """Stopped by the runner when the others are done. None: it is one if another unit has it in `after`."""
-    host: str = "local"
+    host: str = LOCAL
+    """Where it runs: `LOCAL`, or the name of a `Host`."""
     launcher: Literal["local", "external"] = "local"
+    expect_within_ns: int | None = None
+    """External: longest until it has joined; None: `ready_timeout_ns`."""
+
+
+class Host(msgspec.Struct, frozen=True):
+    """A machine on which units are started. It is reached over `ssh`, or an agent is there already."""
+
+    name: str
+    ssh: str | None = None
+    """What the system's ssh takes: `lab-2`, `user@lab-2`, a name of the user's ~/.ssh/config."""
+    agent: bool = False
+    """Somebody runs `circuit-run agent` there."""
+    python: str = "python3"
+    """With ssh: the Python there that has circuit-run installed; a command of the remote shell."""
+    env: dict[str, str] = {}
+    """Added to the scenario's; a unit's own is stronger."""
+    cwd: str | None = None
+    """Working directory of its units; None: the folder that is shipped there."""
+    lease_ns: int = 15_000_000_000
+    """How long units live there without a runner that is heard."""
 
 
 class Barrier(msgspec.Struct, frozen=True):
@@ -118,6 +143,8 @@ class Barrier(msgspec.Struct, frozen=True):
     name: str
     parties: tuple[str, ...] = ()
     timeout_ns: int | None = None
+    at_ns: int | None = None
+    """Everybody goes on at one moment, so long after the last arrival; None: as soon as each is told."""
 
 
 class Callback(msgspec.Struct, frozen=True):
@@ -192,6 +219,8 @@ class Scenario(msgspec.Struct, frozen=True):
     units: tuple[Unit, ...]
     circuits: tuple[Circuit, ...] = ()
     barriers: tuple[Barrier, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    """Those that a unit may name beside `LOCAL`."""
     timeout_ns: int = 60_000_000_000
     settle_ns: int = 2_000_000_000
     """How long services may still work after the last other unit ended, while journeys without a deadline are open."""

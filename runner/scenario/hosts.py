@@ -1,0 +1,91 @@
+"""The hosts of a scenario: their keys, which one a unit means, and where a unit goes that may run anywhere.
+
+Belongs here: what `[hosts.NAME]` may say and how units refer to it. Must not know how a host is reached.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Final
+
+import msgspec
+
+from runner.scenario.model import ANY, LOCAL, Host, Unit
+from runner.scenario.names import name_of
+from runner.scenario.quantity import duration
+from runner.scenario.reading import Keys, Spot, boolean, string, strings_by_name, table, tables
+from runner.scenario.words import did_you_mean
+
+_RESERVED: Final = {LOCAL: "it means the host where circuit-run runs", ANY: "it means whichever host is free"}
+
+
+def host_keys() -> Keys:
+    return {
+        "ssh": ("ssh", _destination),
+        "agent": ("agent", boolean),
+        "python": ("python", string),
+        "env": ("env", strings_by_name),
+        "cwd": ("cwd", string),
+        "lease": ("lease_ns", duration()),
+    }
+
+
+def hosts(spot: Spot) -> tuple[Host, ...]:
+    """All `[hosts.*]`."""
+    return tuple(host for item in tables(spot) if (host := _host(item)) is not None)
+
+
+def host_of(spot: Spot, known: Collection[str]) -> str | None:
+    """The host that a unit names."""
+    name = string(spot)
+    if name is None or name in (LOCAL, ANY) or name in known:
+        return name
+    hint = did_you_mean(name, known)
+    declared = hint if known else f"; declare it: [hosts.{name}] with ssh = ... or agent = true"
+    spot.mistake(f'names host "{name}", which is not declared{declared}')
+    return None
+
+
+def external_is_nowhere(spot: Spot) -> None:
+    """Records that a unit which somebody else starts runs wherever that is."""
+    spot.at("host").mistake("is of no use to an external unit, which runs wherever someone starts it; leave it out")
+
+
+def spread(units: Sequence[Unit], declared: Sequence[Host]) -> tuple[Unit, ...]:
+    """`units` with a place for those that may run anywhere: on the declared host that has the fewest units so far, the
+    first of several; here if no host is declared."""
+    load = Counter({host.name: 0 for host in declared})
+    load.update(unit.host for unit in units if unit.host in load)
+    placed = []
+    for unit in units:
+        if unit.host == ANY:
+            chosen = min(load, key=load.__getitem__) if load else LOCAL
+            load[chosen] += 1
+            unit = msgspec.structs.replace(unit, host=chosen)
+        placed.append(unit)
+    return tuple(placed)
+
+
+def _host(spot: Spot) -> Host | None:
+    name = name_of(spot)
+    fields = table(spot, host_keys())
+    if not isinstance(spot.value, dict):
+        return None
+    if name in _RESERVED:
+        spot.mistake(f'may not be called "{name}"; {_RESERVED[name]}')
+        return None
+    if fields.get("agent") and "ssh" in spot.value:
+        spot.at("agent").mistake("stands beside ssh; a host is reached in one way, keep one of them")
+    elif not fields.get("agent") and "ssh" not in spot.value:
+        spot.mistake('does not say how it is reached; write ssh = "user@host", or agent = true')
+    if fields.get("agent") and "python" in spot.value:
+        spot.at("python").mistake("is of no use where an agent runs, which has its own Python; leave it out")
+    return Host(name, **fields) if name else None
+
+
+def _destination(spot: Spot) -> str | None:
+    """What ssh takes for a host. One that begins with a dash would be an option."""
+    text = string(spot)
+    if text is not None and (text.startswith("-") or len(text.split()) != 1):
+        spot.mistake(f'is no destination of ssh: "{text}"; expected host, user@host or a name of your ~/.ssh/config')
+        return None
+    return text
