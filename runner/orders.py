@@ -12,6 +12,8 @@ from probe.message import Order
 
 SUPERVISOR: Final = "@local"
 """Unit name of this host's supervisor."""
+RUNNER: Final = "@runner"
+"""Who is named in the log as the sender of orders."""
 KEPT_ANSWERS: Final = 10_000
 """How many answers are remembered so that one lost in a broken connection can be given again."""
 
@@ -22,6 +24,16 @@ class Directed:
 
     order: Order
     to: tuple[str, ...]
+
+
+def supervisor_of(host: str) -> str:
+    """Unit name of the supervisor of `host`."""
+    return f"@{host}"
+
+
+def host_of(unit: str) -> str | None:
+    """The host whose supervisor `unit` is; None: it is none."""
+    return unit[1:] if unit.startswith("@") and unit != RUNNER else None
 
 
 def is_pattern(name: str) -> bool:

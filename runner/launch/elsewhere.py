@@ -1,4 +1,4 @@
-"""The door that a run opens for units that are started elsewhere: an address on TCP, and a keyring of its own.
+"""The door that a run opens for other hosts: addresses on TCP, and a keyring of its own.
 
 Belongs here: making the keyring and removing it, and saying what is needed there. Must not know how a broker is
 started.
@@ -6,8 +6,7 @@ started.
 
 import shlex
 import shutil
-import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,8 +15,8 @@ from broker import endpoints, keyring
 from broker.errors import BrokerError
 from probe import environment
 from runner.errors import UsageError
-
-_ANY_HOST: Final = ("0.0.0.0", "*", "[::]")
+from runner.launch.reach import seen_from
+from runner.orders import host_of, supervisor_of
 
 
 def check(listen: str) -> None:
@@ -32,25 +31,38 @@ def check(listen: str) -> None:
 
 class Elsewhere:
     """The door of one run, from its making to the end of `with`. `folder` is the run folder, `units` are the names of
-    those who are to come. Raises UsageError if it cannot be made."""
+    those who are to come, `agents` the units of each host whose supervisor the run starts. `lasting` is a keyring whose keys
+    are good here, too. Raises UsageError if it cannot be made."""
 
-    def __init__(self, listen: str, folder: Path, run: str, units: Sequence[str]) -> None:
-        self.listen: Final = listen
+    def __init__(
+        self,
+        listen: Sequence[str],
+        folder: Path,
+        run: str,
+        units: Sequence[str],
+        agents: Mapping[str, Sequence[str]],
+        lasting: Path | None = None,
+    ) -> None:
+        self.listen: Final = tuple(listen)
         """Where the broker is to listen."""
         self.keys: Final = folder / "keys"
         """Its keyring."""
+        self.keyrings: Final = (self.keys,) if lasting is None else (self.keys, lasting)
+        """All keyrings whose keys are good."""
         self._run = run
         try:
-            self._files = keyring.for_run(self.keys, units)
+            self._files = keyring.for_run(self.keys, units, agents=agents, like=lasting)
         except BrokerError as error:
             raise UsageError(str(error)) from None
 
     def invitations(self, endpoint: str) -> list[str]:
         """For each unit, and for whoever wants to look on, a line that says what is needed to join the broker that
         listens on `endpoint`."""
-        broker = reachable(endpoint)
+        broker = seen_from(endpoint, "")
         lines = []
         for unit, file in self._files.items():
+            if host_of(unit) is not None and unit != keyring.WATCHER:
+                continue  # a supervisor is told by whoever starts it
             if unit == keyring.WATCHER:
                 words = ["circuit-run", "watch", broker, "--run", self._run, "--keys", str(file)]
                 lines.append(f"to look on: {shlex.join(words)}")
@@ -61,6 +73,10 @@ class Elsewhere:
             lines.append(f"{unit} joins with: {pairs}")
         return lines
 
+    def keys_of(self, host: str) -> str:
+        """The text of the file of keys for the supervisor of `host`."""
+        return self._files[supervisor_of(host)].read_text(encoding="utf-8")
+
     def __enter__(self) -> Self:
         return self
 
@@ -68,10 +84,3 @@ class Elsewhere:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         shutil.rmtree(self.keys, ignore_errors=True)
-
-
-def reachable(endpoint: str) -> str:
-    """`endpoint` as others write it: who listens on every address is reached by the name of this host."""
-    transport, _, address = endpoint.partition("://")
-    host, _, port = address.rpartition(":")
-    return f"{transport}://{socket.gethostname()}:{port}" if host in _ANY_HOST else endpoint

@@ -43,6 +43,10 @@ class Life:
     """It is stopped only to be started again."""
     killed: bool = False
     """It did not end in its time and got SIGKILL."""
+    away: tuple[State, str] | None = None
+    """State and `why` that it had when its host was lost sight of; None: its host is there."""
+    lost: bool = False
+    """Its host is gone, so nobody knows what it emitted last."""
     restarts: int = 0
     pid: int | None = None
     exit_code: int | None = None
@@ -86,7 +90,8 @@ class Life:
     def unended(self, now_ns: int, patience_ns: int) -> bool:
         """Whether the supervisor should have said long ago that it has ended."""
         told_ns = self.stopping_ns
-        return self.alive and told_ns is not None and now_ns > told_ns + self.unit.stop_timeout_ns + patience_ns
+        here = self.alive and self.away is None
+        return here and told_ns is not None and now_ns > told_ns + self.unit.stop_timeout_ns + patience_ns
 
     @property
     def supports(self) -> bool:
@@ -107,6 +112,19 @@ class Life:
         self.tail, self.steps, self.talking, self.incarnations = (), [], set(), set()
         if self.unit.ready is not None:
             self.missing.add(self.unit.ready)
+
+    # --- its host -----------------------------------------------------------------------------------------------------
+
+    def lose_sight(self, why: str, now_ns: int) -> None:
+        """Its host is away; `why` completes "<unit> ..."."""
+        self.away = self.state, self.why
+        self.state, self.why, self.ended_ns = State.FAILED, why, now_ns
+
+    def find_again(self) -> None:
+        """Its host is back, and it as it was."""
+        assert self.away is not None
+        self.state, self.why = self.away
+        self.away = self.ended_ns = None
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
@@ -131,7 +149,14 @@ class Life:
         waits_at_gate = self.state is State.CREATED and (self.at_gate or not self.alive)
         if self.up or waits_at_gate or self.asked_ns is None:
             return None
-        return self.asked_ns + self.unit.ready_timeout_ns
+        return self.asked_ns + self.patience_ns
+
+    @property
+    def patience_ns(self) -> int:
+        """Longest until it is ready, or has joined."""
+        if self.external and not self.incarnations and self.unit.expect_within_ns is not None:
+            return self.unit.expect_within_ns
+        return self.unit.ready_timeout_ns
 
     @property
     def head_start_end_ns(self) -> int | None:
@@ -199,7 +224,7 @@ class Life:
 
     def overdue(self) -> str:
         """How its time to get ready ran out."""
-        patience = f"within {span(self.unit.ready_timeout_ns)}"
+        patience = f"within {span(self.patience_ns)}"
         if self.external and not self.incarnations:
             return f"did not join {patience}; it is started by someone else"
         if self.gated and self.state is State.CREATED:

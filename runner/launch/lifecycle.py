@@ -19,8 +19,8 @@ from probe.message import Order, Release, Start
 from runner.duration import span
 from runner.launch.life import REMEMBERED_STEPS, Life
 from runner.launch.older.rules import Linger, head_start_ns
-from runner.orders import SUPERVISOR, Directed
-from runner.scenario.model import Scenario, Unit
+from runner.orders import Directed, host_of, supervisor_of
+from runner.scenario.model import LOCAL, Scenario, Unit
 from runner.scenario.state import State, UnitStatus
 from runner.verifier.verdict import Finding, FindingClass
 
@@ -41,7 +41,9 @@ class Lifecycle:
         self._now_ns = now_ns or 0
         self._deadline_ns: int | None = None
         self._linger = Linger(legacy) if legacy is not None else None
-        self._served = self._complete = self._dismissed = self._settled = False
+        self._served: dict[str, int] = {}
+        """Host -> the incarnation of its supervisor."""
+        self._complete = self._dismissed = self._settled = False
         self._stopped_why = ""
         self._interrupted = False
         self._forgiven: set[tuple[str, int]] = set()
@@ -68,10 +70,8 @@ class Lifecycle:
 
     def event(self, event: Event) -> None:
         """An event from the log. Those of kind ARRIVE and STATE all matter, others only from units in `wants`."""
-        if event.unit == SUPERVISOR:
-            self._served = True
-            if event.kind is Kind.STATE and event.key in self._lives:
-                self._reported(self._lives[event.key], event)
+        if (host := host_of(event.unit)) is not None:
+            self._heard(host, event)
             return
         life = self._lives.get(event.unit)
         if life is None:
@@ -97,6 +97,8 @@ class Lifecycle:
         life = self._lives.get(unit)
         if life is None:
             return
+        if life.external and not life.incarnations and life.asked_ns is not None:
+            life.asked_ns = self._now_ns  # its time to join is over, and that to get ready begins
         life.talking.add(incarnation)
         life.incarnations.add(incarnation)
         if START in waiting:
@@ -127,6 +129,51 @@ class Lifecycle:
         self._interrupted = True
         self.stop("the run was interrupted")
 
+    # --- hosts --------------------------------------------------------------------------------------------------------
+
+    def host_away(self, host: str, why: str) -> None:
+        """Nothing is heard of `host`; `why` completes "lab-2 ..."."""
+        for life in self._on(host):
+            if not life.state.ended and life.away is None:
+                life.lose_sight(f"failed: host {host} {why}", self._now_ns)
+
+    def host_back(self, host: str) -> None:
+        """`host` is heard again, within its lease: its units are what they were."""
+        for life in self._on(host):
+            if life.away is not None:
+                life.find_again()
+
+    def host_gone(self, host: str, why: str) -> None:
+        """`host` will not come back, and nothing that was started there lives any more."""
+        sentence = f"{'failed' if host in self._served else 'did not start'}: host {host} {why}"
+        for life in self._on(host):
+            if life.away is not None:
+                life.find_again()
+            life.lost = life.lost or (life.alive and bool(life.incarnations or life.pid is not None))
+            life.alive = False
+            if not life.state.ended and life.up:
+                self._fail(life, sentence)
+            elif not life.state.ended:
+                self._came_to_nothing(life, sentence)
+
+    def _on(self, host: str) -> list[Life]:
+        return [life for life in self._lives.values() if life.unit.host == host and not life.external]
+
+    def _heard(self, host: str, event: Event) -> None:
+        """Its supervisor says something."""
+        if (
+            event.step == "serving"
+            and event.key is None
+            and self._served.get(host, event.incarnation) != event.incarnation
+        ):
+            for life in self._on(host):  # the one before was killed, its units with it; what they wrote is in the log
+                if life.alive and life.pid is not None:
+                    life.alive, life.exit_code, life.ended_ns = False, -9, event.stamp_ns
+                    self._exited(life)
+        self._served[host] = event.incarnation
+        if event.kind is Kind.STATE and event.key in self._lives:
+            self._reported(self._lives[event.key], event)
+
     # --- what to do ---------------------------------------------------------------------------------------------------
 
     def tick(self, now_ns: int) -> list[Directed]:
@@ -139,22 +186,25 @@ class Lifecycle:
             self._check_the_run()
         if self._stopped_why:
             return self._stop_all()
-        may_start = self._served and self._deadline_ns is not None
+        may_start = LOCAL in self._served and self._deadline_ns is not None
         return [*self._let_begin(), *self._stop_some()] if may_start else []
 
     def repeat(self) -> list[Directed]:
         """Orders given whose effect the log does not show yet: they may be lost. Harmless when they are not."""
-        return [_to_supervisor(order) for life in self._lives.values() for order in life.unconfirmed(self._launch)]
+        return [
+            _to_supervisor(life, order) for life in self._lives.values() for order in life.unconfirmed(self._launch)
+        ]
 
     def _let_begin(self) -> list[Directed]:
         orders = []
         for life in self._lives.values():
             free = life.state is not State.CREATED or all(self._lives[name].supports for name in life.unit.after)
-            if life.state is State.CREATED and not life.alive and not life.external and (free or life.gated):
+            served = life.unit.host in self._served and life.away is None
+            if life.state is State.CREATED and not life.alive and not life.external and served and (free or life.gated):
                 start = life.start(self._launch)
                 life.alive, life.err, life.asked_ns = True, start.err, self._now_ns
-                orders.append(_to_supervisor(start))
-            if not free or (life.gated and not life.at_gate):
+                orders.append(_to_supervisor(life, start))
+            if not free or (life.gated and not life.at_gate) or not (served or life.external):
                 continue
             if life.at_gate:  # once, or again when the answer was lost on its way
                 life.at_gate = False
@@ -200,7 +250,7 @@ class Lifecycle:
         life.stopping_ns = self._now_ns
         if not life.state.ended:
             life.why = why
-        return _to_supervisor(life.stop())
+        return _to_supervisor(life, life.stop())
 
     # --- what is known ------------------------------------------------------------------------------------------------
 
@@ -233,12 +283,13 @@ class Lifecycle:
     def gone(self) -> frozenset[str]:
         """Units that came to their end and said all they had to say. Of one that only fell silent nobody knows."""
         gone = [life for life in self._lives.values() if life.state.ended and not life.alive and not life.owes_a_word]
-        return frozenset(life.name for life in gone if not (self._interrupted and life.was_stopped))
+        return frozenset(life.name for life in gone if not life.lost and not (self._interrupted and life.was_stopped))
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """Units that somebody else started and that were stopped waiting for, without their last word."""
-        return tuple(life.name for life in self._lives.values() if life.owes_a_word and self._stopped_why)
+        """Units whose last word nobody waits for any more: started by somebody else, or on a host that is gone."""
+        lives = self._lives.values()
+        return tuple(life.name for life in lives if (life.owes_a_word and self._stopped_why) or life.lost)
 
     def unended(self, patience_ns: int) -> tuple[str, ...]:
         """Units that were to end and of whose end nobody has told, `patience_ns` after their time was over."""
@@ -400,5 +451,5 @@ class Lifecycle:
         return time_ns is not None and self._now_ns >= time_ns
 
 
-def _to_supervisor(order: Order) -> Directed:
-    return Directed(order, (SUPERVISOR,))
+def _to_supervisor(life: Life, order: Order) -> Directed:
+    return Directed(order, (supervisor_of(life.unit.host),))

@@ -5,7 +5,7 @@ Belongs here: command lines, environments and the places of files. Must not star
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 from probe import environment
 from probe.message import Start
 from runner.errors import Mistake, ScenarioError
-from runner.scenario.model import Scenario, Unit
+from runner.scenario.model import LOCAL, Scenario, Unit
 
 MAX_ENV_BYTES: Final = 48 * 1024
 """Largest `env` of one unit; the order that carries it has to fit into a message."""
@@ -29,6 +29,8 @@ class Place:
     """Endpoint."""
     run: str
     folder: Path
+    keys: str = ""
+    """File of keys for a broker on TCP; "": there are none."""
 
     @property
     def journals(self) -> Path:
@@ -42,6 +44,7 @@ class Place:
             environment.RUN: self.run,
             environment.UNIT: unit,
             environment.JOURNAL: str(self.journals),
+            **({environment.KEYS: self.keys} if self.keys else {}),
         }
 
 
@@ -64,11 +67,14 @@ class Launcher:
         while a `setup` has to run before. That they are given again later does no harm."""
         if self.scenario.setup is not None:
             return []
-        return [self(unit) for unit in self.scenario.units if unit.entrypoint and unit.launcher == "local"]
+        here = [unit for unit in self.scenario.units if unit.launcher == "local" and unit.host == LOCAL]
+        return [self(unit) for unit in here if unit.entrypoint]
 
     def __call__(self, unit: Unit) -> Start:
         """The order for `unit`, which has an entrypoint or a command."""
         scenario, place = self.scenario, self._place
+        if unit.host != LOCAL:
+            return _elsewhere(scenario, unit)
         return Start(
             unit=unit.name,
             argv=python_argv(unit.entrypoint, scenario.folder) if unit.entrypoint else unit.command or (),
@@ -77,6 +83,20 @@ class Launcher:
             out=str(place.folder / "units" / f"{unit.name}.out"),
             err=str(place.folder / "units" / f"{unit.name}.err"),
         )
+
+
+def _elsewhere(scenario: Scenario, unit: Unit) -> Start:
+    """The order for a unit on another host, whose supervisor completes it (see `Here.complete`)."""
+    host = next(host for host in scenario.hosts if host.name == unit.host)
+    return Start(
+        unit=unit.name,
+        argv=() if unit.entrypoint else unit.command or (),
+        entrypoint=unit.entrypoint or "",
+        cwd=os.path.join(host.cwd or "", unit.cwd or ""),
+        env={**scenario.env, **host.env, **unit.env},
+        out=f"units/{unit.name}.out",
+        err=f"units/{unit.name}.err",
+    )
 
 
 def python_argv(entrypoint: str, folder: str) -> tuple[str, ...]:
@@ -89,11 +109,17 @@ def user_environment(scenario: Scenario, base: Mapping[str, str], unit: Unit | N
     scripts (`circuit-run emit`) on PATH, output unbuffered, and for programs the scenario's folder on the import path.
     """
     declared = {**scenario.env, **(unit.env if unit is not None else {})}
-    scripts = os.path.dirname(sys.executable)
-    paths = declared.get("PATH", base.get("PATH", os.defpath)).split(os.pathsep)
     imports = [scenario.folder] if unit is not None and unit.command is not None else []
     imports += [str(SHIM)] if scenario.legacy is not None else []
-    imports += filter(None, [declared.get("PYTHONPATH", base.get("PYTHONPATH", ""))])
+    return with_own_python(declared, base, imports)
+
+
+def with_own_python(declared: Mapping[str, str], base: Mapping[str, str], imports: Sequence[str]) -> dict[str, str]:
+    """`declared` variables and, beyond `base`, this Python and its scripts on PATH, `imports` first on the import path,
+    output unbuffered."""
+    scripts = os.path.dirname(sys.executable)
+    paths = declared.get("PATH", base.get("PATH", os.defpath)).split(os.pathsep)
+    imports = [*imports, *filter(None, [declared.get("PYTHONPATH", base.get("PYTHONPATH", ""))])]
     return {
         "PYTHONUNBUFFERED": "1",
         **declared,

@@ -1,7 +1,8 @@
 """The process that starts, watches and ends the units of one host: `python -P -m runner.launch.supervisor`.
 
-Belongs here: how it comes up and goes; `watch` is what it does. Units that are to be started at once come on standard
-input, and are started before anything is imported that they do not need: they come up while we do.
+Belongs here: how it comes up and goes; `watch` is what it does. Beside the runner (`--lease-fd`) units that are to be
+started at once come on standard input, and are started before anything is imported that they do not need: they come up
+while we do. On another host (`--charter`) what comes there is the line of `charter`.
 
 Nothing it started outlives it. It adopts orphans, so a daemon that left its group is found too; when its lease ends
 (the runner is gone, however it went) it ends everything. When it is killed by SIGKILL itself, the kernel kills the
@@ -31,6 +32,8 @@ FLUSH_S: Final = 10.0
 """How long its own last words may take; the runner starts a broker again that was killed."""
 DESERTED_FLUSH_S: Final = 0.5
 """The same when the runner is gone, and may be the broker with it."""
+OCCUPIED: Final = 75
+"""Exit code when another supervisor of that run lives on that host."""
 
 
 def main(lease_fd: int | None) -> None:
@@ -39,17 +42,9 @@ def main(lease_fd: int | None) -> None:
     begun = start_first(sys.stdin.read())
     kin.adopt_orphans()
 
-    from probe import environment, keys
     from probe.emitter import Unit
     from runner.launch.watch import Watch
     from runner.orders import SUPERVISOR
-
-    told = environment.read()
-
-    def recover(answer_s: "Callable[[], float]") -> "Sequence[Recovered]":
-        from probe import recovery  # nobody needs it before the first unit has ended
-
-        return recovery.recover(told.journal, told.broker, keys=keys.read(told.keys, told.broker), timeout_s=answer_s)
 
     voice = Unit(SUPERVISOR)
     watch = Watch(voice, recover, lease_fd, begun)
@@ -61,6 +56,48 @@ def main(lease_fd: int | None) -> None:
     watch.close()
     if watch.ended_by:
         sys.exit(f"somebody sent it {signal.Signals(watch.ended_by).name}, and it ended every unit")
+
+
+def main_elsewhere(line: str) -> None:
+    """Serve the run that the charter `line` names, on another host than the runner's. A supervisor that was killed here
+    has left evidence: that is published before anything else is said."""
+    from probe.emitter import Unit
+    from runner.launch.charter import Charter
+    from runner.launch.here import Here, Occupied
+    from runner.launch.lease import Lease
+    from runner.launch.outlet import Outlet
+    from runner.launch.watch import Abroad, Watch
+    from runner.orders import supervisor_of
+
+    charter = Charter.parse(line)
+    try:
+        here = Here(charter.broker, charter.run, charter.host, charter.keys)
+    except Occupied as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(OCCUPIED)
+    kin.adopt_orphans()
+    os.environ.update(here.variables())
+    lease = Lease(charter.lease_s)
+    recover(lambda: min(FLUSH_S, lease.left_s))
+    voice = Unit(supervisor_of(charter.host), on_pong=lease.heard)
+    watch = Watch(voice, recover, None, abroad=Abroad(here, lease, Outlet(voice)))
+    voice.on_order = watch.order
+    watch.serve()
+    voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)
+    watch.close()
+    if here.close():
+        sys.stderr.write(
+            f"run {charter.run}: nobody has got the evidence in {here.root}; it is published when an agent or "
+            f"a run comes to this host again, or by: circuit-run recover --journals {here.place.journals}\n"
+        )
+
+
+def recover(answer_s: "Callable[[], float]") -> "Sequence[Recovered]":
+    """Publish what processes that are dead wrote down."""
+    from probe import environment, keys, recovery  # nobody needs it before the first unit has ended
+
+    told = environment.read()
+    return recovery.recover(told.journal, told.broker, keys=keys.read(told.keys, told.broker), timeout_s=answer_s)
 
 
 def leave_with_the_runner(lease_fd: int) -> None:
@@ -82,4 +119,7 @@ def start_first(orders: str) -> list[Charge]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[sys.argv.index("--lease-fd") + 1]) if "--lease-fd" in sys.argv else None)
+    if "--charter" in sys.argv:
+        main_elsewhere(sys.stdin.readline())
+    else:
+        main(int(sys.argv[sys.argv.index("--lease-fd") + 1]) if "--lease-fd" in sys.argv else None)

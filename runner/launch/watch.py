@@ -1,5 +1,5 @@
-"""The supervisor at work: one loop that takes orders (Start, Stop, Finish), reaps children and reports what became of
-them as events of kind `state` (docs/design.md).
+"""The supervisor at work: one loop that takes orders (Start, Stop, Finish; Ship on another host), reaps children and
+reports what became of them as events of kind `state` (docs/design.md).
 
 Belongs here: that loop. Must not decide anything about a scenario, and never judges a unit by its silence.
 """
@@ -12,15 +12,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from probe import environment
-from probe.message import Finish, Order, Start, Stop
+from probe.message import Finish, Order, Ship, Start, Stop
 from runner.launch import charge, kin
 from runner.launch.charge import Charge
 
 if TYPE_CHECKING:
     from probe.recovery import Recovered
+    from runner.launch.here import Here
+    from runner.launch.lease import Lease
+    from runner.launch.outlet import Outlet
 
 LEASE_GRACE_S: Final = 1.0
 """How long units have to end by themselves when the runner is gone."""
@@ -35,6 +38,9 @@ be, and on a busy machine each time takes some seconds."""
 DESERTED_ANSWER_S: Final = 1.0
 """The same when the runner is gone: nobody would start a broker again that was killed, too."""
 
+TEND_S: Final = 0.2
+"""On another host: how often is looked what units have written, and whether the lease is over."""
+
 Recover = Callable[[Callable[[], float]], "Sequence[Recovered]"]
 """Publishes what processes that are dead wrote down and could not send any more; asks how long, in seconds, the broker
 may be silent."""
@@ -46,11 +52,28 @@ class Voice(Protocol):
     def state(self, step: str, /, key: object = None, **data: object) -> None: ...
 
 
+class Abroad(NamedTuple):
+    """What a supervisor on another host has beside its orders."""
+
+    here: "Here"
+    lease: "Lease"
+    outlet: "Outlet"
+
+
 class Watch:
     """Everything in its care. `order` may be called from any thread, all else belongs to the thread of `serve`."""
 
-    def __init__(self, voice: Voice, recover: Recover, lease_fd: int | None, begun: Sequence[Charge] = ()) -> None:
-        """`begun` are processes that were started before; reading from `lease_fd` ends when the runner is gone."""
+    def __init__(
+        self,
+        voice: Voice,
+        recover: Recover,
+        lease_fd: int | None,
+        begun: Sequence[Charge] = (),
+        abroad: Abroad | None = None,
+    ) -> None:
+        """`begun` are processes that were started before; reading from `lease_fd` ends when the runner is gone.
+        `abroad` is for another host than the runner's."""
+        self._abroad = abroad
         self._voice = voice
         self._recover = recover
         self._lease_fd = lease_fd
@@ -98,6 +121,8 @@ class Watch:
                         self._inbox.append(Finish(int(LEASE_GRACE_S * 1000)))
                 while self._inbox:
                     self._obey(self._inbox.popleft())
+                if self._abroad is not None:
+                    self._tend(self._abroad)
                 self._reap()
                 for one in list(self._charges.values()):
                     self._attend(one)
@@ -109,6 +134,13 @@ class Watch:
         os.close(self._wake_in)
         os.close(self._wake_out)
 
+    def _tend(self, abroad: Abroad) -> None:
+        """Tell what units have written; see whether there is a runner yet."""
+        abroad.outlet.tell()
+        if not self.deserted and abroad.lease.left_s <= 0:
+            self.deserted = True
+            self._obey(Finish(int(LEASE_GRACE_S * 1000)))
+
     # --- orders -------------------------------------------------------------------------------------------------------
 
     def _obey(self, order: Order) -> None:
@@ -118,11 +150,17 @@ class Watch:
                 try:
                     if self._finishing:
                         raise charge.NotStarted("the run is ending")
+                    if self._abroad is not None:
+                        order = self._abroad.here.complete(order, os.environ)
+                        self._abroad.outlet.follow(unit, order.out, order.err)
                     one = self._charges[unit] = charge.start(order)
                 except charge.NotStarted as error:
                     self._voice.state("not-started", key=unit, why=str(error))
                 else:
                     self._voice.state("spawned", key=unit, pid=one.pid)
+            case Ship() if self._abroad is not None:
+                if why := self._abroad.here.ship(order):
+                    self._voice.state("trouble", why=why)
             case Stop(unit=unit, grace_ms=grace_ms) if unit in self._charges:
                 self._stop(self._charges[unit], grace_ms)
             case Finish(grace_ms=grace_ms):
@@ -163,6 +201,8 @@ class Watch:
             unit, recovered, problems = self._recovered.popleft()
             gone = self._charges.pop(unit)
             gone.tie.close()
+            if self._abroad is not None:
+                self._abroad.outlet.tell(unit)
             more = {name: list(words) for name, words in (("leftover", gone.leftover), ("problems", problems)) if words}
             self._voice.state(
                 "exited", key=unit, pid=gone.pid, code=gone.code, tail=gone.tail(), recovered=recovered, **more
@@ -212,7 +252,9 @@ class Watch:
         if any(one.code is not None and not one.recovering for one in self._charges.values()):
             return STEP_S
         kills = [one.kill_s for one in self._charges.values() if one.kill_s is not None and not one.killed]
-        return max(0.0, min(min(kills) - time.monotonic(), SLEEP_S)) if kills else None
+        looks_s = [TEND_S] if self._abroad is not None else []
+        due_s = [kill_s - time.monotonic() for kill_s in kills] + looks_s
+        return max(0.0, min(*due_s, SLEEP_S)) if due_s else None
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -1,0 +1,207 @@
+"""The agent: sits on a host, waits on a broker to be invited to runs, and starts a supervisor for each.
+
+Belongs here: the idle connection, and the supervisors as processes. What a supervisor does is `watch`'s business; what
+a run is about is not known here.
+"""
+
+import contextlib
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import zmq
+
+from probe import clock, keys, recovery, wire
+from probe import message as m
+from probe.courier import SDK, open_socket
+from probe.errors import KeysError, WireError
+from probe.handshake import MONITORED, SUCCEEDED, Handshakes
+from probe.link import KNOCK_S
+from runner.errors import BrokerFailed, UsageError
+from runner.launch import here
+from runner.launch.charter import Charter
+from runner.orders import supervisor_of
+from runner.signals import Signals, signal_name
+
+AGAIN: Final = 3
+"""How often the supervisor of one run is started again after it was killed."""
+LOOK_MS: Final = 500
+"""How often is looked which supervisors have ended."""
+END_S: Final = 15.0
+"""How long supervisors may take to end when the agent is told to."""
+PUBLISH_S: Final = 10.0
+"""How long the broker may be silent about evidence of an earlier run."""
+
+
+class Agent:
+    """One host's agent, from its making to the end of `serve`. `say` takes lines for people.
+
+    Raises UsageError for keys that are of no use.
+    """
+
+    def __init__(
+        self, endpoint: str, name: str, key_file: Path | None, lease_s: float, say: Callable[[str], None]
+    ) -> None:
+        """`name` "" is the name of the key, without an "@"."""
+        try:
+            ours = (
+                keys.load(key_file) if key_file is not None else keys.read(os.environ.get("CIRCUIT_KEYS", ""), endpoint)
+            )
+        except KeysError as error:
+            raise UsageError(str(error)) from None
+        self._name = (name or (ours.name if ours else "") or os.uname().nodename).removeprefix("@")
+        self._endpoint = endpoint
+        self._keys = ours
+        self._lease_s = lease_s
+        self._say = say
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        """Run -> its supervisor."""
+        self._killed: dict[str, int] = {}
+        """Run -> how often its supervisor was killed."""
+        self._joined = False
+        self._complained = ""
+
+    def serve(self) -> None:
+        """Until a signal. Raises BrokerFailed if the broker refuses us for good."""
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            with Signals() as signals, open_socket(context, self._keys) as socket:
+                monitor = socket.get_monitor_socket(MONITORED)
+                try:
+                    self._serve(socket, monitor, signals)
+                finally:
+                    socket.disable_monitor()
+                    monitor.close(0)
+        finally:
+            self._end()
+            context.term()
+
+    def _serve(self, socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]", signals: Signals) -> None:
+        handshakes = Handshakes(self._keys)
+        knock_s = 0.0
+        poller = zmq.Poller()
+        for source in (socket, monitor, signals.fileno()):
+            poller.register(source, zmq.POLLIN)
+        socket.ipv6 = "[" in self._endpoint
+        try:
+            socket.connect(self._endpoint)
+        except zmq.ZMQError as error:
+            raise UsageError(f"--join {self._endpoint}: {error.strerror}; expected tcp://HOST:PORT") from None
+        while True:
+            ready = dict(poller.poll(LOOK_MS))
+            if signals.taken():
+                return
+            if monitor in ready:
+                event, value = struct.unpack("=Hi", monitor.recv_multipart()[0])
+                if event == SUCCEEDED:
+                    socket.get(zmq.EVENTS)  # makes it notice the connection that has just come
+                    _send(socket, self._hello())
+                elif why := handshakes.judge(event, value):
+                    self._is_away(f"is not let in by {self._endpoint}: {why}")
+                    socket.disconnect(self._endpoint)
+                    knock_s = time.monotonic() + KNOCK_S
+                elif self._joined:
+                    self._is_away(f"has lost {self._endpoint}, and goes on trying")
+            if knock_s and time.monotonic() >= knock_s:
+                knock_s = 0.0
+                socket.connect(self._endpoint)
+            if socket in ready:
+                self._hear(socket.recv_multipart(), socket)
+            self._look_after()
+
+    def _hello(self) -> m.Hello:
+        incarnation = clock.new_incarnation()
+        unit = supervisor_of(self._name)
+        return m.Hello(m.VERSION, "agent", "", unit, incarnation, clock.boot_id(), os.getpid(), f"{SDK} agent")
+
+    def _is_away(self, why: str) -> None:
+        self._joined = False
+        if why != self._complained:
+            self._complained = why
+            self._say(f"agent {self._name} {why}")
+
+    # --- what the broker says ---
+
+    def _hear(self, frames: list[bytes], socket: "zmq.Socket[bytes]") -> None:
+        try:
+            message, _ = wire.decode(frames)
+        except WireError as error:
+            raise BrokerFailed(f"{self._endpoint} does not speak our protocol: {error}") from None
+        match message:
+            case m.Welcome():
+                self._joined, self._complained = True, ""
+                self._say(f"agent {self._name} waits for runs on {self._endpoint}")
+                threading.Thread(target=self._publish, name="publishes what is left", daemon=True).start()
+            case m.Invite(run) if run not in self._running:
+                self._start(run)
+            case m.Refused(why):
+                raise BrokerFailed(f"the broker at {self._endpoint} refuses agent {self._name}: {why}")
+            case m.Error(_, stranger=True):
+                _send(socket, self._hello())
+
+    # --- supervisors ---
+
+    def _start(self, run: str) -> None:
+        charter = Charter(self._endpoint, run, self._name, self._keys.text() if self._keys else "", self._lease_s)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "runner.launch.supervisor", "--charter"],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+            stdin.write(charter.text().encode())
+        self._running[run] = process
+        self._say(f"run {run}: supervised (pid {process.pid})")
+
+    def _look_after(self) -> None:
+        """A supervisor that was killed is started again: what its units had written down is published by the next."""
+        for run, process in list(self._running.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self._running[run]
+            self._killed[run] = self._killed.get(run, 0) + (code < 0)
+            if code < 0 and self._killed[run] <= AGAIN:
+                self._say(f"run {run}: its supervisor was killed by {signal_name(-code)}, and is started again")
+                self._start(run)
+            else:
+                self._killed.pop(run, None)
+                self._say(f"run {run}: over" + (f"; its supervisor ended with code {code}" if code else ""))
+
+    def _end(self) -> None:
+        """End every supervisor: politely, and then not."""
+        deadline_s = time.monotonic() + END_S
+        for process in self._running.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self._running.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline_s - time.monotonic()))
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    # --- evidence of earlier runs ---
+
+    def _publish(self) -> None:
+        """What units on this host wrote down in earlier runs, and nobody has got."""
+        for folder in here.unpublished():
+            found = recovery.recover(folder / "journals", self._endpoint, keys=self._keys, timeout_s=PUBLISH_S)
+            events = sum(one.events for one in found)
+            if problem := next((one.problem for one in found if one.problem), ""):
+                self._say(f"{folder.name}: evidence of an earlier run is not published: {problem}")
+                continue
+            here.discard(folder)
+            self._say(f"{folder.name}: evidence of an earlier run is published ({events:,} events)")
+
+
+def _send(socket: "zmq.Socket[bytes]", message: m.Message) -> None:
+    with contextlib.suppress(zmq.Again):  # the connection is gone again; the next one begins with HELLO
+        socket.send_multipart(wire.encode(message), zmq.NOBLOCK)

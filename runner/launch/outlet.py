@@ -1,0 +1,52 @@
+"""What units on another host write, on its way to the runner: their output files as events of the supervisor.
+
+Belongs here: how far each file was told. Must not know what becomes of it (`session.fetched`).
+"""
+
+import contextlib
+from typing import Final, Protocol
+
+PIECE_BYTES: Final = 32 * 1024
+MOST_BYTES: Final = 16 * 1024 * 1024
+"""Of each file; what comes after that stays on its host and is removed with the run."""
+AT_ONCE: Final = 32
+"""Pieces of one file that are told in one go."""
+
+
+class Voice(Protocol):
+    """Who tells it; `probe.emitter.Unit` is one."""
+
+    def state(self, step: str, /, key: object = None, **data: object) -> None: ...
+
+
+class Outlet:
+    """Follows the files of every unit that it was told of."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+        self._files: dict[tuple[str, str], str] = {}
+        self._told: dict[tuple[str, str], int] = {}
+
+    def follow(self, unit: str, out: str, err: str) -> None:
+        """From now on what is written to the files of `unit` is told."""
+        self._files[unit, "out"], self._files[unit, "err"] = out, err
+
+    def tell(self, unit: str | None = None) -> None:
+        """Tell what was written since; with `unit`, all that is left of its files."""
+        for (name, stream), path in self._files.items():
+            if unit is None or name == unit:
+                self._tell(name, stream, path, AT_ONCE if unit is None else MOST_BYTES // PIECE_BYTES + 1)
+
+    def _tell(self, unit: str, stream: str, path: str, pieces: int) -> None:
+        told = self._told.get((unit, stream), 0)
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            file.seek(told)
+            for _ in range(pieces):
+                piece = file.read(min(PIECE_BYTES, MOST_BYTES - told))
+                if not piece:
+                    break
+                if told + len(piece) >= MOST_BYTES:
+                    piece += f"\n--- cut here: {MOST_BYTES >> 20} MiB are fetched at most ---\n".encode()
+                self._voice.state("output", key=unit, stream=stream, at=told, bytes=piece)
+                told = min(told + len(piece), MOST_BYTES)
+            self._told[unit, stream] = told

@@ -1,0 +1,133 @@
+"""Which hosts of a run are there: heartbeats and the time in, what has changed out.
+
+Belongs here: when a host counts as away, as back, as gone for good. Must not know processes, sockets or clocks: times are
+arguments, in nanoseconds of the run's own time (`session.clock`), which stands still while nobody can be heard.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from probe.message import Away, Back, Gone
+from runner.duration import span
+from runner.scenario.model import Host
+
+SILENT_NS: Final = 2_500_000_000
+"""A supervisor that says nothing for so long is away; it reports its clock four times a second."""
+COME_NS: Final = 30_000_000_000
+"""How long a host may take until its supervisor serves."""
+MARGIN_NS: Final = 3_000_000_000
+"""How much longer than the lease is waited: for units that take their time to end, and for clocks that differ."""
+
+Change: TypeAlias = Away | Back | Gone
+
+
+class _Standing(Enum):
+    AWAITED = "awaited"
+    HERE = "here"
+    AWAY = "away"
+    OVER = "over"
+    """Gone, or done with the run: nothing more is expected."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    host: Host
+    heard_ns: int
+    standing: _Standing = _Standing.AWAITED
+    trouble: str = ""
+    """What is known to be wrong with it, in words that complete "lab-2 ..."."""
+    hopeless: bool = False
+    """It will not come by itself."""
+    since_ns: int = 0
+    away_ns: int = 0
+    """For how long it was away, all together."""
+
+    @property
+    def patience_ns(self) -> int:
+        """How long it may be silent until something is decided."""
+        if self.standing is _Standing.AWAITED:
+            return COME_NS
+        return SILENT_NS if self.standing is _Standing.HERE else self.host.lease_ns + MARGIN_NS
+
+
+class Roster:
+    """The hosts of one run, which are awaited from `now_ns` on."""
+
+    def __init__(self, hosts: Sequence[Host], now_ns: int) -> None:
+        self._seen = {host.name: _Seen(host, now_ns) for host in hosts}
+
+    def begin(self, now_ns: int) -> None:
+        """Their time to come counts from now on."""
+        for seen in self._seen.values():
+            seen.heard_ns = max(seen.heard_ns, now_ns)
+
+    def heard(self, host: str, now_ns: int) -> list[Change]:
+        """Its supervisor has said something."""
+        seen = self._seen.get(host)
+        if seen is None or seen.standing is _Standing.OVER:
+            return []
+        seen.heard_ns, seen.trouble = now_ns, ""
+        before, seen.standing = seen.standing, _Standing.HERE
+        if before is not _Standing.AWAY:
+            return []
+        seen.away_ns += now_ns - seen.since_ns
+        return [Back(host)]
+
+    def closed(self, host: str) -> None:
+        """Its supervisor has said its last word."""
+        if host in self._seen:
+            self._seen[host].standing = _Standing.OVER
+
+    def troubled(self, host: str, why: str, *, hopeless: bool = False) -> None:
+        """Something is wrong with it; `hopeless`: and it will not come (again) by itself."""
+        seen = self._seen[host]
+        seen.trouble, seen.hopeless = why, hopeless
+
+    def tick(self, now_ns: int, *, current: bool) -> list[Change]:
+        """What is different now. `current`: everything that has been said up to now was heard; else nobody is blamed
+        for silence."""
+        changes: list[Change] = []
+        for name, seen in self._seen.items():
+            silent_ns = now_ns - seen.heard_ns
+            over = silent_ns > seen.patience_ns
+            if seen.standing is _Standing.AWAITED and (seen.hopeless or over):
+                seen.standing = _Standing.OVER
+                changes.append(Gone(name, seen.trouble or _never_came(seen.host)))
+            elif seen.standing is _Standing.HERE and current and (over or seen.hopeless):
+                seen.standing, seen.since_ns = _Standing.AWAY, now_ns
+                changes.append(Away(name, seen.trouble or f"has not been heard for {span(SILENT_NS)}"))
+            elif seen.standing is _Standing.AWAY and over:
+                seen.standing = _Standing.OVER
+                seen.away_ns += now_ns - seen.since_ns
+                changes.append(Gone(name, _away_too_long(seen)))
+        return changes
+
+    @property
+    def next_deadline_ns(self) -> int | None:
+        """When `tick` has something to do though nothing happens."""
+        live = [seen for seen in self._seen.values() if seen.standing is not _Standing.OVER]
+        return min((seen.heard_ns + seen.patience_ns + 1 for seen in live), default=None)
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Hosts whose supervisor has yet to say its last word."""
+        return tuple(name for name, seen in self._seen.items() if seen.standing is not _Standing.OVER)
+
+    def away_s(self, host: str) -> float:
+        """For how long it was away, in seconds."""
+        return self._seen[host].away_ns / 1e9
+
+
+def _never_came(host: Host) -> str:
+    if host.agent:
+        return (
+            f"has no agent that came within {span(COME_NS)}; start one there: circuit-run agent --join ENDPOINT "
+            f"--keys FILE --name {host.name}"
+        )
+    return f"did not come within {span(COME_NS)}"
+
+
+def _away_too_long(seen: _Seen) -> str:
+    return seen.trouble or f"has not been heard since, and its lease of {span(seen.host.lease_ns)} is over"
