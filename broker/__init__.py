@@ -10,7 +10,9 @@
     run         one run: its log, its ledger, its counters
     door        connections: who knocks, with which key, who leaves
     peer        who has said HELLO, and what a reader may be sent
+    census      who is there, counted by run and by name
     admission   a HELLO becomes a peer, or a reason why not
+    idle        agents that take part in no run and wait to be invited
     pressure    who has to hang up when memory is short
     relay       what is sent to whom: one turn of the loop
     service     the process: ports, signals, lease, the loop itself

@@ -1,7 +1,7 @@
 """One broker, until it is told to stop:
 
     python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--run ID] [--lease-fd N]
-                     [--keys DIR | --insecure] [--durable]
+                     [--keys DIR [--keys DIR ...] | --insecure] [--durable]
 
 Prints one line, `listening on <endpoint>`, for each endpoint when peers may connect. What keeps it from starting is one
 line on standard error and exit code 4.
@@ -18,7 +18,7 @@ from broker.service import serve
 
 USAGE: Final = (
     "usage: python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--run ID] [--lease-fd N] "
-    "[--keys DIR | --insecure] [--durable]"
+    "[--keys DIR [--keys DIR ...] | --insecure] [--durable]"
 )
 OPTIONS: Final = ("--listen", "--folder", "--run", "--lease-fd", "--keys")
 SWITCHES: Final = ("--insecure", "--durable")
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
             folder,
             run=given["--run"][-1] if "--run" in given else None,
             lease_fd=lease_fd or None,
-            keys=Path(given["--keys"][-1]) if "--keys" in given else None,
+            keys=[Path(folder) for folder in given.get("--keys", [])],
             insecure="--insecure" in switches,
             durable="--durable" in switches,
             announce=announce,

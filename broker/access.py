@@ -60,12 +60,8 @@ def why_not_admitted(hello: m.Hello, only_run: str | None) -> str | None:
         return f"this broker speaks version {m.VERSION} of the protocol, you {hello.version}; install the same release"
     if hello.role not in m.ROLES:
         return f"unknown role {hello.role[:40]!r}; expected one of: {', '.join(m.ROLES)}"
-    if only_run is not None and hello.run != only_run:
-        return f"this broker serves run {only_run!r}, not {hello.run[:80]!r}; look at CIRCUIT_RUN and CIRCUIT_BROKER"
-    if not is_run_id(hello.run):
-        return (
-            f"{hello.run[:80]!r} is no id of a run; use letters, digits, '.', '_' and '-', and a letter or digit first"
-        )
+    if not is_idle(hello) and (why := _why_not_that_run(hello, only_run)):
+        return why
     if hello.role in ("unit", "agent"):
         if not hello.unit:
             return f"a peer with role {hello.role!r} needs the name of its unit; set CIRCUIT_UNIT"
@@ -73,17 +69,34 @@ def why_not_admitted(hello: m.Hello, only_run: str | None) -> str | None:
             return f"the name of the unit has more than {MAX_NAME_BYTES} bytes; shorten it"
         if hello.incarnation == 0:
             return f"unit {hello.unit!r} does not say which incarnation it is; expected a number above 0"
+        if is_idle(hello) and not hello.unit.startswith("@"):
+            return f"an agent is called like the supervisors that it starts, which begin with @, not {hello.unit!r}"
+    return None
+
+
+def is_idle(hello: m.Hello) -> bool:
+    """Whether this is an agent that takes part in no run, and waits to be invited."""
+    return hello.role == "agent" and not hello.run
+
+
+def _why_not_that_run(hello: m.Hello, only_run: str | None) -> str | None:
+    if only_run is not None and hello.run != only_run:
+        return f"this broker serves run {only_run!r}, not {hello.run[:80]!r}; look at CIRCUIT_RUN and CIRCUIT_BROKER"
+    if not is_run_id(hello.run):
+        return (
+            f"{hello.run[:80]!r} is no id of a run; use letters, digits, '.', '_' and '-', and a letter or digit first"
+        )
     return None
 
 
 def why_not_granted(hello: m.Hello, grant: Grant | None) -> str | None:
     """Why whoever proved to own a key is refused all the same; None: it may come in. `grant` is what the key is for,
-    None if it is not on the list any more."""
+    None if it is not on the list any more. For which runs an idle agent has it is asked when it joins one."""
     if grant is None:
         return "your key is not on this broker's list any more; ask for a new one: circuit-run keys new NAME"
     if grant.revoked:
         return f"the key {grant.name!r} was revoked; ask for a new one: circuit-run keys new NAME"
-    if not _means(grant.runs, hello.run):
+    if not is_idle(hello) and not is_for_run(grant, hello.run):
         return (
             f"the key {grant.name!r} is for runs {_listed(grant.runs)}, not {hello.run[:80]!r}; make one for this run"
         )
@@ -98,6 +111,11 @@ def why_not_granted(hello: m.Hello, grant: Grant | None) -> str | None:
             "unit's own key"
         )
     return None
+
+
+def is_for_run(grant: Grant, run: str) -> bool:
+    """Whether the key is for this run."""
+    return _means(grant.runs, run)
 
 
 def why_not_owner(hello: m.Hello, grant: Grant, owner: str | None) -> str | None:

@@ -17,6 +17,8 @@ from broker.peer import Peer
 from broker.run import Runs
 from probe import message as m
 
+MAX_HOST: Final = 80
+"""How much is kept of what a peer says its host is, in characters; a boot id has 36."""
 DEAF_S: Final = 2.0
 """How long a peer's queue may stay full before that is worth a word."""
 
@@ -28,6 +30,7 @@ WRONG_HELLO: Final = "refused, its HELLO does not fit"
 TWO_HELLOS: Final = "said HELLO for two on one connection"
 NOT_ITS_KEY: Final = "refused, its key is not for that"
 NOT_ITS_NAME: Final = "refused, that unit belongs to another key"
+SAME_NAME: Final = "refused, an agent of that name is here"
 CHOSEN_ID: Final = "refused, it chose its own routing id"
 REVOKED: Final = "cut off, its key was revoked"
 FULL_HOUSE: Final = "refused, there are too many"
@@ -48,8 +51,7 @@ def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Fr
 
     Raises BrokerError with the reason for REFUSED; Refusal if it is the peer's fault.
     """
-    if not access.is_given(identity):
-        raise Refusal(CHOSEN_ID, "this broker gives routing ids itself; do not set ZMQ_ROUTING_ID")
+    check_identity(identity)
     newest = runs.find("")
     if hello.role == "watcher" and not hello.run and newest is not None:
         hello = replace(hello, run=newest.name)
@@ -68,8 +70,15 @@ def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Fr
         raise Refusal(NOT_ITS_NAME, why)
     account = run.join(hello, frames, grant) if speaks else None
     name = name_of(last, door, hello.unit or hello.role)
+    host = hello.host[:MAX_HOST]
     hello = replace(hello, host="", sdk="", waiting=())  # of no use any more, and as large as the peer likes
-    return Peer(identity, hello, run, account, door.greeted(last, identity), public, name)
+    return Peer(identity, hello, run, account, door.greeted(last, identity), public, name, host)
+
+
+def check_identity(identity: bytes) -> None:
+    """Raises Refusal for a routing id that the peer has chosen."""
+    if not access.is_given(identity):
+        raise Refusal(CHOSEN_ID, "this broker gives routing ids itself; do not set ZMQ_ROUTING_ID")
 
 
 def name_of(frame: zmq.Frame, door: Door, unit: str = "") -> str:

@@ -21,7 +21,7 @@ import re
 import shlex
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -85,13 +85,36 @@ class Keyring:
         return self._grants.get(public)
 
 
-def create(folder: Path) -> None:
-    """Make the keyring `folder` with the broker's own keys, if it is not there. Raises KeyringError."""
+def any_of(folders: Sequence[Path]) -> tuple[Keys, Callable[[str], Grant | None]]:
+    """Several keyrings as one: the broker's own keys, which are those of the first, and what the owner of a public key
+    may do, as the first keyring says that knows it. Raises KeyringError."""
+    rings = [Keyring(folder) for folder in folders]
+    if strange := [
+        folder for folder, ring in zip(folders, rings, strict=True) if ring.broker.public != rings[0].broker.public
+    ]:
+        raise KeyringError(
+            f"{strange[0]} is for another broker than {folders[0]}, so its keys open nothing here; make it anew beside "
+            "that one, or start a broker of its own"
+        )
+
+    def grant(public: str) -> Grant | None:
+        return next((found for ring in rings if (found := ring.grant(public)) is not None), None)
+
+    return rings[0].broker, grant
+
+
+def create(folder: Path, like: Path | None = None) -> None:
+    """Make the keyring `folder` with the broker's own keys, if it is not there: new ones, or those of the keyring
+    `like`, so that one broker can use both. Raises KeyringError."""
+    if like is not None:
+        _check_keyring(like)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(folder):
             if (folder / BROKER).exists():
                 _check_private(folder)
+                if like is not None and _load(folder / BROKER).public != _load(like / BROKER).public:
+                    raise KeyringError(f"{folder} is there already, for another broker than {like}; name a new folder")
                 return
             if stat.S_IMODE(folder.stat().st_mode) & 0o077 or any(
                 path.name not in _HALF_MADE for path in folder.iterdir()
@@ -99,10 +122,9 @@ def create(folder: Path) -> None:
                 raise KeyringError(
                     f"{folder} is no keyring, and used for other things; name one that does not exist yet"
                 )
-            public, secret = _pair()
             (folder / _IGNORE).write_text("*\n")  # secrets are not for version control
             _save(folder, [])
-            keys.write(folder / BROKER, Keys(BROKER, public, public, secret))
+            keys.write(folder / BROKER, _load(like / BROKER) if like is not None else _new_broker())
     except OSError as error:
         raise _unusable(folder, error) from None
 
@@ -118,12 +140,26 @@ def add(
     return _add(folder, [Grant(name, tuple(roles), tuple(units), tuple(runs))])[0]
 
 
-def for_run(folder: Path, units: Sequence[str]) -> dict[str, Path]:
-    """Make the keyring of one run: a key for each of `units`, which may speak as that unit only, and one for watchers.
-    Gives the file of each, by the unit's name or WATCHER. Raises KeyringError."""
-    create(folder)
-    grants = [Grant(unit, ("unit",), (glob.escape(unit),)) for unit in units] + [Grant(WATCHER, ("watcher",))]
-    return dict(zip([*units, WATCHER], _add(folder, grants), strict=True))
+def for_run(
+    folder: Path, units: Sequence[str], *, agents: Mapping[str, Sequence[str]] | None = None, like: Path | None = None
+) -> dict[str, Path]:
+    """Make the keyring of one run: a key for each of `units`, which may speak as that unit only, one for the supervisor
+    of each host in `agents`, which may also speak as the units that the names or patterns there mean, and one for
+    watchers. Its broker's own keys are new, or those of the keyring `like`.
+
+    Gives the file of each key, by the unit's name, "@HOST" or WATCHER. Raises KeyringError.
+    """
+    grants = [Grant(unit, ("unit",), (glob.escape(unit),)) for unit in units]
+    grants += [
+        Grant(f"@{host}", ("agent", "unit"), (glob.escape(f"@{host}"), *its_units))
+        for host, its_units in (agents or {}).items()
+    ]
+    grants.append(Grant(WATCHER, ("watcher",)))
+    names = [grant.name for grant in grants]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise KeyringError(f"two keys of one run would be called {twice[0]!r}; rename that unit or host")
+    create(folder, like)
+    return dict(zip(names, _add(folder, grants), strict=True))
 
 
 def revoke(folder: Path, name: str) -> None:
@@ -190,6 +226,11 @@ def _add(folder: Path, grants: Sequence[Grant]) -> list[Path]:
     return files
 
 
+def _new_broker() -> Keys:
+    public, secret = _pair()
+    return Keys(BROKER, public, public, secret)
+
+
 def _pair() -> tuple[str, str]:
     """A new pair: public, secret."""
     import zmq  # takes longer to load than all the rest, and only new keys need it
@@ -229,6 +270,10 @@ def _check_grant(grant: Grant) -> None:
         raise KeyringError(f"the key {grant.name!r} may not speak as any unit; name units or patterns, such as '*'")
     if bad := _nameless(grant):
         raise KeyringError(f"{bad[0]!r} is no name and no pattern; it has to be printable, and not empty")
+    if "/" in grant.name:
+        raise KeyringError(
+            f"{grant.name!r} is no name for a key, because its file cannot be called so; leave out the /"
+        )
 
 
 def _nameless(grant: Grant) -> list[str]:

@@ -75,6 +75,10 @@ class Ledger:
     def __init__(self) -> None:
         self._accounts: dict[tuple[str, int], Account] = {}
         self._lives: Counter[str] = Counter()
+        self._talking: Counter[str] = Counter()
+        """Unit -> how many of its incarnations have not said FINAL."""
+        self.unfinished = 0
+        """How many incarnations have not said FINAL."""
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -92,7 +96,17 @@ class Ledger:
         if account is None:
             account = self._accounts[unit, incarnation] = Account()
             self._lives[unit] += 1
+            self._talking[unit] += 1
+            self.unfinished += 1
         return account
+
+    def finish(self, unit: str, incarnation: int) -> None:
+        """What is in the log of this incarnation is all that it will ever have said."""
+        account = self.open(unit, incarnation)
+        if account.final is None:
+            self._talking[unit] -= 1
+            self.unfinished -= 1
+        account.finish()
 
     def lives(self, unit: str) -> int:
         """How many incarnations the unit has had."""
@@ -100,10 +114,4 @@ class Ledger:
 
     def finished(self, unit: str) -> bool:
         """Whether the unit has had incarnations, and all of them have said FINAL."""
-        finals = [account.final is not None for (name, _), account in self._accounts.items() if name == unit]
-        return bool(finals) and all(finals)
-
-    @property
-    def unfinished(self) -> int:
-        """How many incarnations have not said FINAL."""
-        return sum(account.final is None for account in self._accounts.values())
+        return bool(self._lives[unit]) and not self._talking[unit]

@@ -44,6 +44,8 @@ class Peer:
     """The public key it came in with."""
     name: str = ""
     """See `incidents.who`."""
+    host: str = ""
+    """Boot id of its host, as it says."""
     window: Window | None = None
     left_s: float | None = None
     """When it was seen to have left; what it said before that may still come."""

@@ -31,14 +31,17 @@ from broker.admission import (
     admit,
     name_of,
 )
+from broker.census import Census
 from broker.door import Door
 from broker.errors import BrokerError, LogError
 from broker.frames import MAX_FRAMES, Sent, received, send
+from broker.idle import Agent, Idle, welcome
 from broker.peer import Peer, moved, next_slice
 from broker.pressure import Pressure
 from broker.run import Nonsense, Reply, Run, Runs
 from probe import message as m
 from probe import wire
+from probe.clock import boot_id
 from probe.errors import WireError
 
 CREDIT_BYTES: Final = 8 * 1024 * 1024
@@ -66,11 +69,10 @@ class Relay:
         self._runs = runs
         self._door = door
         self._pressure = Pressure()
-        self._peers: dict[bytes, Peer] = {}
+        self._peers = Census()
+        self._idle = Idle(door)
         self._readers: dict[bytes, Peer] = {}
         """Those that have a window."""
-        self._units: dict[tuple[str, str], dict[int, bytes]] = {}
-        """(run, unit) -> incarnation -> its newest connection."""
         self._due: dict[bytes, Reply] = {}
         """Who is told where the log stands as soon as the group is written, and how."""
         self._ordered: list[tuple[Run, tuple[str, ...], Sequence[bytes]]] = []
@@ -95,6 +97,7 @@ class Relay:
         more, full = self._push_records()
         full |= self._tell_senders()
         full |= self._pass_on()
+        full |= self._invite()
         self._answer_pings()
         if busy or more:
             return 0
@@ -103,7 +106,7 @@ class Relay:
     def deserted(self) -> bool:
         """Whether no unit or supervisor is connected. One that has said FINAL leaves when it has read the ACK, which
         it might never do if we left first."""
-        present = [peer for peer in self._peers.values() if peer.left_s is None]
+        present = [peer for peer in self._peers if peer.left_s is None]
         speakers = [peer for peer in present if peer.account is not None]
         return not [peer for peer in speakers if self._knock(peer) is not Sent.GONE]
 
@@ -114,17 +117,18 @@ class Relay:
         self._door.tidy()
         for identity in self._door.hung_up():
             self._hang_up(identity)
-        for peer in [peer for peer in self._peers.values() if peer.left_s and now - peer.left_s > LAST_WORDS_S]:
-            self._forget(peer.identity)
+        for peer in [peer for peer in self._peers if peer.left_s and now - peer.left_s > LAST_WORDS_S]:
+            self._forget(peer)
         for identity in [identity for identity, since_s in self._full.items() if now - since_s > DEAF_S]:
-            if self._knock(self._peers[identity]) is Sent.FULL:
-                self._blame(self._peers[identity], None, DEAF)
+            deaf = self._peers.find(identity)
+            if deaf is not None and self._knock(deaf) is Sent.FULL:
+                self._blame(deaf, None, DEAF)
                 self._full[identity] = math.inf
         if now - self._checked_s > KNOCK_S:
             self._checked_s = now
             self._check_keys()
         for caller in self._pressure.whom(self._door.callers):
-            found = self._peers.get(caller.identity or b"")
+            found = self._peers.find(caller.identity or b"")
             (found.run if found else self._door).incidents.count(found.name if found else caller.place, TOO_MUCH)
             self._door.cut(caller)
 
@@ -144,14 +148,17 @@ class Relay:
         return True
 
     def _receive(self, identity: bytes, frames: Sequence[bytes], last: zmq.Frame) -> None:
-        peer = self._peers.get(identity)
-        if peer is not None:
-            peer.caller.heard += 1
+        peer = self._peers.find(identity)
+        known = peer or self._idle.find(identity)
+        if known is not None:
+            known.caller.heard += 1
         try:
             if len(frames) > MAX_FRAMES:
                 raise Nonsense(f"a message has at most {MAX_FRAMES} frames, this one more")
             message, _ = wire.decode(frames)
-            if isinstance(message, m.Hello):
+            if isinstance(known, Agent):
+                self._answer_agent(known, message, last)
+            elif isinstance(message, m.Hello):
                 self._hello(identity, message, frames, last)
             elif peer is None:
                 self._blame(None, last, NO_HELLO)
@@ -163,7 +170,7 @@ class Relay:
                 self._handle(peer, message, frames)
         except (WireError, Nonsense) as error:
             self._blame(peer, last, MALFORMED)
-            self._send(identity, m.Error(str(error), stranger=peer is None))
+            self._send(identity, m.Error(str(error), stranger=known is None))
 
     def _blame(self, peer: Peer | None, frame: zmq.Frame | None, what: str) -> None:
         """Count it: for the peer, or for a stranger who is known by `frame` alone."""
@@ -192,19 +199,23 @@ class Relay:
                 self._asked.append((peer, sent_ns, time.monotonic_ns()))
 
     def _hello(self, identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame) -> None:
-        if peer := self._peers.get(identity):
+        if peer := self._peers.find(identity):
             self._hello_again(peer, hello)
             return
         try:
             self._make_room()
+            if access.is_idle(hello):
+                if first := self._idle.called(hello.unit):
+                    self._send(first.identity, welcome())  # has it left? see `_knock`
+                self._idle.admit(identity, hello, last)
+                self._send(identity, welcome())
+                return
             peer = admit(identity, hello, frames, last, self._runs, self._door)
         except BrokerError as error:
             self._blame(None, last, error.what if isinstance(error, Refusal) else FULL_HOUSE)
             self._send(identity, m.Refused(str(error)))
             return
-        self._peers[identity] = peer
-        if peer.account is not None:
-            self._units.setdefault((peer.run.name, hello.unit), {})[hello.incarnation] = identity
+        self._peers.enter(peer)
         self._due[identity] = Reply.WELCOME
 
     def _hello_again(self, peer: Peer, hello: m.Hello) -> None:
@@ -228,9 +239,8 @@ class Relay:
         self._readers[peer.identity] = peer
 
     def _statistics(self, run: Run) -> dict[str, int]:
-        present = [peer.hello.role for peer in self._peers.values() if peer.run is run and peer.left_s is None]
-        runners = present.count("runner")
-        return {**(Counter(run.statistics()) + self._strangers), "peers": len(present), "runners": runners}
+        who = self._peers.of(run.name)
+        return {**(Counter(run.statistics()) + self._strangers), "peers": who.present, "runners": who.runners}
 
     # --- out ---
 
@@ -260,12 +270,14 @@ class Relay:
         """WELCOME and ACK to whom they are due. Whether a queue is full."""
         still_due = {}
         for identity, reply in list(self._due.items()):
-            peer = self._peers[identity]
+            peer = self._peers.find(identity)
+            assert peer is not None, "who has left is due nothing"
             next_seq = peer.account.next_seq if peer.account else 1
             if reply is Reply.ACK:
                 sent = self._send(identity, m.Ack(next_seq))
             else:
-                sent = self._send(identity, m.Welcome(m.VERSION, next_seq, CREDIT_BYTES, time.monotonic_ns()))
+                clock = time.monotonic_ns(), boot_id(), self._peers.to_measure(peer)
+                sent = self._send(identity, m.Welcome(m.VERSION, next_seq, CREDIT_BYTES, *clock))
             if sent is Sent.FULL:
                 still_due[identity] = reply
         self._due = still_due
@@ -276,7 +288,7 @@ class Relay:
         comes after that waits behind it. Whether a queue is full."""
         for run, to, frames in self._ordered:
             passed_on = [frames[0], _NOBODY, *frames[2:]]  # a thousand receivers need not read a thousand names each
-            for name in to or [unit for run_name, unit in self._units if run_name == run.name]:
+            for name in to or list(self._peers.of(run.name).units):
                 reached = name not in run.kept and self._reach(run, name, passed_on) is Sent.YES
                 if not reached and not run.keep_for(name, passed_on):
                     run.counters["unroutable"] += 1
@@ -293,8 +305,27 @@ class Relay:
 
     def _reach(self, run: Run, name: str, frames: Sequence[bytes]) -> Sent:
         """Send to every incarnation that is connected under `name`; what became of it at best."""
-        sent = {self._send_frames(each, frames) for each in list(self._units.get((run.name, name), {}).values())}
+        sent = {self._send_frames(each, frames) for each in self._peers.connections(run.name, name)}
         return next((best for best in (Sent.YES, Sent.FULL) if best in sent), Sent.GONE)
+
+    def _invite(self) -> bool:
+        """Agents to runs that want them. Whether a queue is full."""
+        full = False
+        if self._idle:
+            ready = [run for run in self._runs.all() if run.kept and self._peers.of(run.name).runners]
+            for agent, run_name in list(self._idle.wanted(ready)):
+                sent = self._send(agent.identity, m.Invite(run_name))
+                full |= sent is Sent.FULL
+                if sent is Sent.YES:
+                    agent.invited.add(run_name)
+        return full
+
+    def _answer_agent(self, agent: Agent, message: m.Message, last: zmq.Frame) -> None:
+        answer = self._idle.answer(agent, message)
+        if answer is None:
+            self._blame(None, last, NOT_ITS_ROLE)
+            answer = m.Error("an agent that waits for an invitation says HELLO and PING, and nothing else")
+        self._send(agent.identity, answer)
 
     def _answer_pings(self) -> None:
         """At the end of the turn, so that a PONG also says: what you said before is written."""
@@ -313,7 +344,7 @@ class Relay:
         sent = send(self._socket, identity, frames)
         if sent is Sent.GONE:
             self._hang_up(identity)
-        elif sent is Sent.FULL and identity in self._peers:
+        elif sent is Sent.FULL and self._peers.find(identity):
             self._full.setdefault(identity, time.monotonic())
         elif sent is Sent.YES and self._full:
             self._full.pop(identity, None)
@@ -328,43 +359,42 @@ class Relay:
 
     def _hang_up(self, identity: bytes) -> None:
         """It has left: nothing is sent to it any more. What it said before may still come."""
-        peer = self._peers.get(identity)
-        if peer is None:
-            return
-        if peer.left_s is None:
-            peer.left_s = time.monotonic()
+        self._idle.leave(identity)
         self._readers.pop(identity, None)
         self._due.pop(identity, None)
         self._full.pop(identity, None)
-        who = (peer.run.name, peer.hello.unit)
-        connections = self._units.get(who, {})
-        if connections.get(peer.hello.incarnation) == identity:
-            del connections[peer.hello.incarnation]
-            if not connections:
-                del self._units[who]
+        if peer := self._peers.find(identity):
+            self._peers.leave(peer, time.monotonic())
 
-    def _forget(self, identity: bytes) -> None:
-        self._hang_up(identity)
-        self._peers.pop(identity, None)
+    def _forget(self, peer: Peer) -> None:
+        self._hang_up(peer.identity)
+        self._peers.forget(peer)
 
     def _check_keys(self) -> None:
         """Show out whose key is not valid any more."""
-        for peer in [peer for peer in self._peers.values() if peer.key is not None and peer.left_s is None]:
-            grant = self._door.grant(peer.key or "")
-            if grant is None or grant.revoked:
-                self._blame(peer, None, REVOKED)
-                self._send(peer.identity, m.Refused(access.why_not_granted(peer.hello, grant) or ""))
-                self._forget(peer.identity)
-                self._door.dismiss(peer.caller)
+        for who in (*self._peers, *self._idle):
+            if who.key is None or (isinstance(who, Peer) and who.left_s is not None):
+                continue
+            grant = self._door.grant(who.key)
+            if grant is not None and not grant.revoked:
+                continue
+            self._send(who.identity, m.Refused(access.why_not_granted(who.hello, grant) or ""))
+            self._door.dismiss(who.caller)
+            if isinstance(who, Peer):
+                self._blame(who, None, REVOKED)
+                self._forget(who)
+            else:
+                self._door.incidents.count(who.name, REVOKED)
+                self._idle.leave(who.identity)
 
     def _make_room(self) -> None:
         """Before anybody is turned away, see who has left. Raises BrokerError if they are all there."""
-        if len(self._peers) < access.MAX_PEERS:
+        if len(self._peers) + len(self._idle) < access.MAX_PEERS:
             return
         if time.monotonic() - self._knocked_s > KNOCK_S:
             self._knocked_s = time.monotonic()
-            for peer in list(self._peers.values()):
+            for peer in self._peers:
                 if peer.left_s is not None or self._knock(peer) is Sent.GONE:
-                    self._forget(peer.identity)
-        if len(self._peers) >= access.MAX_PEERS:
+                    self._forget(peer)
+        if len(self._peers) + len(self._idle) >= access.MAX_PEERS:
             raise Refusal(FULL_HOUSE, f"this broker has {access.MAX_PEERS} connections already; start another one")

@@ -106,7 +106,7 @@ class Run:
                 self.counters["duplicates"] += known
             case Outcome.APPEND:
                 if isinstance(message, Final):
-                    account.finish()
+                    self.ledger.finish(unit, incarnation)
                 else:
                     if known:
                         message, frames = _trimmed(message, frames, known)
@@ -180,7 +180,7 @@ class Run:
                 account.advance(last + 1)
                 self._count(entry.message)
             case Final():
-                account.finish()
+                self.ledger.finish(entry.unit, entry.incarnation)
 
 
 class Runs:

@@ -46,7 +46,7 @@ def serve(
     *,
     run: str | None = None,
     lease_fd: int | None = None,
-    keys: Path | None = None,
+    keys: Sequence[Path] = (),
     insecure: bool = False,
     durable: bool = False,
     announce: Callable[[str], None] = lambda _endpoint: None,
@@ -56,16 +56,17 @@ def serve(
     `announce` gets each real endpoint, in that order, once peers may connect. With `run`, that run alone is served and
     `folder` is its folder; else every run gets a folder in it. `lease_fd` is the read end of a pipe; when nobody holds
     the other end any more, the broker ends as soon as every unit and supervisor has left, at the latest after 5 s.
-    `keys` is the keyring (see `keyring`) that says who may come in over TCP; `insecure` lets everybody in;
-    without either, TCP is refused. With `durable` what is acknowledged survives the machine, not only this process.
+    `keys` are the keyrings (see `keyring`) that say who may come in over TCP; the first one's broker keys are ours.
+    `insecure` lets everybody in; without either, TCP is refused. With `durable` what is acknowledged survives the
+    machine, not only this process.
 
     Raises BrokerError if it cannot start, or LogError when the disk refuses.
     """
     parsed = [endpoints.parse(text) for text in listen]
-    guarded = insecure or keys is not None
+    guarded = insecure or bool(keys)
     for endpoint in parsed:
         endpoints.check(endpoint, guarded=guarded)
-    secret, grant = _keyring(keys)
+    secret, grant = _keyrings(keys)
     _allow_many_files()
     runs = Runs(folder, run, durable=durable)
     try:
@@ -80,8 +81,9 @@ def serve(
             for endpoint in parsed:
                 announce(bound[endpoint])
             over = _loop(Relay(socket, runs, door), socket, door, stop_fd, lease_fd)
-        if over and keys is not None and keys.parent == folder:
-            _remove(keys)
+        for keyring in keys:
+            if over and keyring.parent == folder:
+                _remove(keyring)
     finally:
         runs.close()
 
@@ -120,14 +122,14 @@ def _loop(relay: Relay, socket: zmq.Socket[bytes], door: Door, stop_fd: int, lea
             deadline = time.monotonic() + LEASE_LINGER_S
 
 
-def _keyring(folder: Path | None) -> tuple[bytes, Callable[[str], Grant | None]]:
+def _keyrings(folders: Sequence[Path]) -> tuple[bytes, Callable[[str], Grant | None]]:
     """The broker's own secret key (b"": there are no keys), and who may do what."""
-    if folder is None:
+    if not folders:
         return b"", lambda _public: None
-    from broker.keyring import Keyring  # a run without keys need not wait for it
+    from broker import keyring  # a run without keys need not wait for it
 
-    keyring = Keyring(folder)
-    return keyring.broker.secret.encode(), keyring.grant
+    ours, grant = keyring.any_of(folders)
+    return ours.secret.encode(), grant
 
 
 @contextmanager

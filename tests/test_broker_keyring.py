@@ -160,6 +160,51 @@ def test_a_run_has_a_key_for_each_unit_that_is_good_for_that_unit_alone(tmp_path
     assert grants[keyring.WATCHER] == Grant(keyring.WATCHER, ("watcher",))
 
 
+def test_a_run_has_a_key_for_the_supervisor_of_each_host(tmp_path: Path) -> None:
+    files = keyring.for_run(tmp_path / "keys", ["camera"], agents={"lab-2": ["worker-*"], "lab[3]": []})
+    ring = Keyring(tmp_path / "keys")
+    assert list(files) == ["camera", "@lab-2", "@lab[3]", keyring.WATCHER]
+    assert files["@lab-2"].name == "@lab-2.keys"
+    grants = {name: ring.grant(keys.load(path).public) for name, path in files.items()}
+    assert grants["@lab-2"] == Grant("@lab-2", ("agent", "unit"), ("@lab-2", "worker-*"))
+    assert grants["@lab[3]"] == Grant("@lab[3]", ("agent", "unit"), ("@lab[[]3]",))
+
+
+@pytest.mark.parametrize(
+    ("units", "hosts", "why"),
+    [
+        (["@lab"], ["lab"], "two keys of one run would be called '@lab'"),
+        ([], ["watcher"], "two keys of one run would be called '@watcher'"),
+        ([], ["../../up"], "'@../../up' is no name for a key"),
+        (["a/b"], [], "'a/b' is no name for a key"),
+    ],
+)
+def test_a_run_has_no_key_that_could_be_mistaken(tmp_path: Path, units: list[str], hosts: list[str], why: str) -> None:
+    with pytest.raises(KeyringError, match=why):
+        keyring.for_run(tmp_path / "keys", units, agents={host: [] for host in hosts})
+
+
+def test_a_keyring_like_another_one_is_for_the_same_broker_and_both_open_it(folder: Path, tmp_path: Path) -> None:
+    lasting = keys.load(keyring.add(folder, "anna", roles=["watcher"]))
+    passing = keys.load(keyring.for_run(tmp_path / "run", ["camera"], like=folder)["camera"])
+    assert passing.broker == lasting.broker
+    ours, grant = keyring.any_of([tmp_path / "run", folder])
+    assert ours == Keyring(folder).broker
+    assert grant(lasting.public) == Grant("anna", ("watcher",))
+    assert grant(passing.public) == Grant("camera", ("unit",), ("camera",))
+    assert grant(ours.public) is None
+
+
+def test_keyrings_of_two_brokers_do_not_go_together(folder: Path, tmp_path: Path) -> None:
+    keyring.create(tmp_path / "other")
+    with pytest.raises(KeyringError, match="other is for another broker than"):
+        keyring.any_of([folder, tmp_path / "other"])
+    with pytest.raises(KeyringError, match="is there already, for another broker than"):
+        keyring.for_run(tmp_path / "other", [], like=folder)
+    with pytest.raises(KeyringError, match="is no keyring"):
+        keyring.for_run(tmp_path / "third", [], like=tmp_path)
+
+
 words = st.text(st.characters(categories=("L", "M", "N", "P", "S", "Zs"), codec="utf-8"), min_size=1).filter(
     lambda text: text.isprintable()
 )

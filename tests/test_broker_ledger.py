@@ -78,5 +78,11 @@ def test_the_ledger_keeps_incarnations_apart_and_knows_who_may_say_more() -> Non
     ledger.open("api", 1).advance(4)
     assert ledger.open("api", 2).next_seq == 1
     assert ledger.find("api", 3) is None
-    ledger.open("api", 1).finish()
+    ledger.finish("api", 1)
+    ledger.finish("api", 1)
+    assert not ledger.finished("api")
     assert (len(ledger), ledger.unfinished, list(ledger)) == (2, 1, [("api", 1), ("api", 2)])
+    ledger.finish("api", 2)
+    assert ledger.finished("api")
+    assert ledger.unfinished == 0
+    assert not ledger.finished("db")

@@ -15,8 +15,12 @@ def command(
         ".circuit/broker"
     ),
     keys: Annotated[
-        Path | None,
-        typer.Option("--keys", metavar="DIR", help="Who may join over TCP: a folder made by `circuit-run keys new`."),
+        list[Path] | None,
+        typer.Option(
+            "--keys",
+            metavar="DIR",
+            help="Who may join over TCP: a folder made by `circuit-run keys new`; may be repeated.",
+        ),
     ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let everybody join who reaches the TCP port.")] = False,
     durable: Annotated[
@@ -31,7 +35,7 @@ def command(
 
     words = [word for endpoint in listen for word in ("--listen", endpoint)]
     words += ["--folder", str(keep)]
-    words += ["--keys", str(keys)] if keys else []
+    words += [word for folder in keys or () for word in ("--keys", str(folder))]
     words += ["--insecure"] if insecure else []
     words += ["--durable"] if durable else []
     return main(words)

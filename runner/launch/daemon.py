@@ -158,14 +158,15 @@ class Broker(Daemon):
         *,
         durable: bool = False,
         further: Sequence[str] = (),
-        keys: Path | None = None,
+        keys: Path | Sequence[Path] | None = None,
     ) -> None:
         """Start it on the endpoints `listen` and `further`; it comes up while the runner goes on. `keys` is its
-        keyring. Raises BrokerFailed, as everything here."""
+        keyring, or are its keyrings. Raises BrokerFailed, as everything here."""
         argv = [sys.executable, "-P", "-m", "broker", "--folder", str(folder), "--run", run]
         argv += [word for endpoint in (listen, *further) for word in ("--listen", endpoint)]
         argv += ["--durable"] if durable else []
-        argv += ["--keys", str(keys)] if keys is not None else []
+        keyrings = [keys] if isinstance(keys, Path) else keys or ()
+        argv += [word for keyring in keyrings for word in ("--keys", str(keyring))]
         super().__init__("broker", argv, _plain(os.environ), folder, BrokerFailed)
         self._again = partial(Broker, run=run, folder=folder, durable=durable, keys=keys)
         self._wanted = (listen, *further)

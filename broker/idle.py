@@ -1,0 +1,118 @@
+"""Idle agents: those whose HELLO named no run. They take part in none, and are there to be invited.
+
+Belongs here: who they are, what they may say, and who is invited to what. Must not know sockets. Whoever follows an
+invitation opens a connection of its own, and is a peer like any other.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import zmq
+
+from broker import access
+from broker.admission import NOT_ITS_KEY, SAME_NAME, WRONG_HELLO, Refusal, check_identity, name_of
+from broker.door import Caller, Door, public_key, where
+from broker.run import Run
+from probe import message as m
+
+MAX_IDLE: Final = 1024
+"""Most idle agents at a time."""
+
+
+@dataclass(slots=True)
+class Agent:
+    """One idle agent."""
+
+    identity: bytes
+    hello: m.Hello
+    caller: Caller
+    key: str | None
+    """The public key it came in with."""
+    name: str
+    """See `incidents.who`."""
+    place: str
+    """See `incidents.place`."""
+    invited: set[str] = field(default_factory=set)
+    """Runs that it was invited to on this connection."""
+
+
+class Idle:
+    """All idle agents: one of a name."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._agents: dict[bytes, Agent] = {}
+        self._called: dict[str, Agent] = {}
+
+    def __len__(self) -> int:
+        return len(self._agents)
+
+    def __iter__(self) -> Iterator[Agent]:
+        return iter(list(self._agents.values()))
+
+    def find(self, identity: bytes) -> Agent | None:
+        """The agent with this routing id."""
+        return self._agents.get(identity)
+
+    def called(self, unit: str) -> Agent | None:
+        """The agent of this name."""
+        return self._called.get(unit)
+
+    def admit(self, identity: bytes, hello: m.Hello, last: zmq.Frame) -> Agent:
+        """The agent that says HELLO with a message whose last frame is `last`. One that comes back while its old
+        connection seems to be there takes its own place. Raises Refusal."""
+        check_identity(identity)
+        if why := access.why_not_admitted(hello, None):
+            raise Refusal(WRONG_HELLO, why)
+        public = public_key(last)
+        if public and (why := access.why_not_granted(hello, self._door.grant(public))):
+            raise Refusal(NOT_ITS_KEY, why)
+        first = self._called.get(hello.unit)
+        if first is not None:
+            if (first.hello.incarnation, first.key) != (hello.incarnation, public):
+                raise Refusal(SAME_NAME, f"an agent called {hello.unit} is here already, from {first.place}")
+            self._door.dismiss(first.caller)
+            self.leave(first.identity)
+        if len(self._agents) >= MAX_IDLE:
+            raise Refusal(WRONG_HELLO, f"{MAX_IDLE} agents wait here already; start another broker")
+        caller = self._door.greeted(last, identity)
+        name = name_of(last, self._door, hello.unit)
+        agent = Agent(identity, replace(hello, host="", sdk="", waiting=()), caller, public, name, where(last))
+        self._agents[identity] = self._called[hello.unit] = agent
+        return agent
+
+    def leave(self, identity: bytes) -> None:
+        """Its connection has ended. Harmless for others."""
+        agent = self._agents.pop(identity, None)
+        if agent is not None:
+            del self._called[agent.hello.unit]
+
+    def answer(self, agent: Agent, message: m.Message) -> m.Message | None:
+        """What the broker answers to what an agent says; None: it may not say that."""
+        now_ns = time.monotonic_ns()
+        match message:
+            case m.Ping(sent_ns):
+                return m.Pong(sent_ns, now_ns, now_ns, {})
+            case m.Hello(unit=unit, incarnation=incarnation) if access.is_idle(message):
+                known = agent.hello
+                return welcome() if (unit, incarnation) == (known.unit, known.incarnation) else None
+        return None
+
+    def wanted(self, runs: Iterable[Run]) -> Iterator[tuple[Agent, str]]:
+        """Who is to be invited to which of `runs`, all of which have a runner: whom orders wait for, who may join that
+        run, and who has not been invited to it yet."""
+        for run in runs:
+            for unit in run.kept:
+                agent = self._called.get(unit)
+                if agent is None or run.name in agent.invited:
+                    continue
+                grant = self._door.grant(agent.key) if agent.key else None
+                if agent.key is None or (grant is not None and access.is_for_run(grant, run.name)):
+                    yield agent, run.name
+
+
+def welcome() -> m.Welcome:
+    """What an idle agent is answered: there is nothing to go on with."""
+    return m.Welcome(m.VERSION, 1, 0, time.monotonic_ns())
