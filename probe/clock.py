@@ -1,4 +1,4 @@
-"""Time and identity of one life of a process: the host's boot id and incarnation numbers.
+"""Time and identity of one life of a process: the host's boot id, incarnation numbers, and how far clocks drift.
 
 Must not know events, files or sockets. Stamps themselves are `time.monotonic_ns()`, called where they are taken.
 """
@@ -7,13 +7,41 @@ import functools
 import os
 import sys
 import time
+from typing import Final
+
+MAX_DRIFT_PPM: Final = 500
+"""How fast two clocks may drift apart, in millionths. A quartz is off by 100 at most; 500 is what a system's time
+discipline (NTP, PTP) may slew CLOCK_MONOTONIC by."""
+
+_FIRST_TIME_NAMESPACE: Final = "time:[4026531834]"
+"""The kernel's name of the one that every process is in unless somebody made another."""
 
 _last_incarnation = 0
 
 
 @functools.cache
 def boot_id() -> str:
-    """Id of this boot of this host: monotonic stamps of processes with the same one can be compared."""
+    """Id of the clock of this process: monotonic stamps of processes with the same one can be compared.
+
+    It is the boot id of the host; in a time namespace of its own, where CLOCK_MONOTONIC may be set off, with its name.
+    """
+    return _boot() + _time_namespace()
+
+
+def drift_ns(elapsed_ns: int, ppm: int = MAX_DRIFT_PPM) -> int:
+    """How far two clocks can drift apart in so long a time (of which the sign does not matter), rounded up."""
+    return -(-abs(elapsed_ns) * ppm // 1_000_000)
+
+
+def _time_namespace() -> str:
+    try:
+        name = os.readlink("/proc/self/ns/time")
+    except OSError:
+        return ""
+    return "" if name == _FIRST_TIME_NAMESPACE else f"/{name}"
+
+
+def _boot() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()

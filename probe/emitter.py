@@ -18,7 +18,7 @@ from probe.environment import Environment
 from probe.errors import JournalError, warn
 from probe.event import Event, Kind
 from probe.journal import Folder, Journal, bound, home
-from probe.message import Break, Order
+from probe.message import Break, Order, Pong
 from probe.recorder import Collector, Recorder, closed
 from probe.segment import Owner
 from probe.tail import NOTHING
@@ -41,7 +41,8 @@ class Unit(Recorder):
 
     `name` "" is the unit that CIRCUIT_UNIT names. `environment` says where the broker is (default: the variables of
     this process, read when the first probe fires). A unit with `on_order` is an agent: it gets
-    every order that is not the answer to something the unit asked, in the courier's thread.
+    every order that is not the answer to something the unit asked, in the courier's thread. One with `on_pong` measures
+    its clock, whether the broker wants it or not, and gets every answer of the broker, in that thread too.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Unit(Recorder):
         *,
         environment: Environment | None = None,
         on_order: Callable[[Order], None] | None = None,
+        on_pong: Callable[[Pong], None] | None = None,
     ) -> None:
         self._given_name = name
         self._given_environment = environment
         self.on_order = on_order
+        self.on_pong = on_pong
         super().__init__()
         _units.add(self)
         if _collector is not None:
@@ -123,6 +126,8 @@ class Unit(Recorder):
     def close(self, timeout_s: float = EXIT_TIMEOUT_S) -> bool:
         """End this incarnation: what it emitted is sent and acknowledged, and its journal deleted. True if that was
         possible within `timeout_s`; otherwise the journal stays for a supervisor. The next probe begins a new one."""
+        if (link := self._link) is not None:
+            link.say_last()
         with self.lock:
             link, point = self._link, self._journal and self.point(self._journal)
             if link is None or point is None:

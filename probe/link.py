@@ -15,6 +15,7 @@ from probe import message as m
 from probe.courier import LINGER_MS, SDK, Courier, open_socket
 from probe.errors import KeysError, WireError, warn
 from probe.journal import Journal
+from probe.measuring import Measuring
 from probe.tail import Point, Tail
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Speaker(Protocol):
     def last_seq(self) -> int: ...
 
     on_order: Callable[[m.Order], None] | None
+    on_pong: Callable[[m.Pong], None] | None
     waiting: dict[str, Callable[[m.Order], None]]
     refused: str
     lock: threading.RLock
@@ -42,6 +44,7 @@ class Speaker(Protocol):
     def point(self, journal: Journal) -> Point | None: ...
     def doze(self, journal: Journal, next_seq: int) -> bool: ...
     def refuse(self, why: str) -> None: ...
+    def state(self, step: str, /, key: object = None, **data: object) -> None: ...
 
 
 class Link:
@@ -69,6 +72,8 @@ class Link:
         self._credit = 0
         """What the broker allows; 0 until its WELCOME."""
         self._sync = False
+        self._measuring = Measuring(self._say_clock) if unit.on_pong is not None else None
+        """None: nobody wants to know about our clock, and it costs nothing."""
         self._final_point: Point | None = None
         self._final_sent = False
         self._final_acked = False
@@ -90,6 +95,11 @@ class Link:
         """Have the courier look at this link."""
         if self._courier is not None:
             self._courier.call(self)
+
+    def say_last(self) -> None:
+        """Record what only we know; `seal` comes next. The unit's lock is not held."""
+        if self._measuring is not None:
+            self._measuring.last_report()
 
     def seal(self, point: Point, timeout_s: float) -> None:
         """There will be nothing after `point`. The unit's lock is held."""
@@ -180,9 +190,12 @@ class Link:
         """When something has to be done though nobody rings, on the monotonic clock."""
         if self._final_point is not None:
             return self._deadline_s
+        due = [self._knock_s] if self._knock_s else []
         if self._journal.why_full:
-            return time.monotonic() + RETRY_S
-        return self._knock_s or None
+            due = [time.monotonic() + RETRY_S]
+        if self._measuring is not None and not self._unit.refused:
+            due.append(self._measuring.due_s)
+        return min(due, default=None)
 
     def doze(self) -> bool:
         """Let the next event ring the alarm, if it could be sent at all. False: there is something to do already."""
@@ -197,6 +210,7 @@ class Link:
         if self._socket in ready:
             self._listen()
         self._knock()
+        self._measure()
         spoke = self._speak()
         self._prepare()
         return spoke
@@ -228,15 +242,17 @@ class Link:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            now_ns = time.monotonic_ns() if self._measuring is not None else 0
             try:
                 message, body = wire.decode(frames)
-                self._heard(message, body)
+                self._heard(message, body, now_ns)
             except WireError as error:
                 warn(f"unit {self._journal.owner.unit!r} got something that is no message: {error}")
 
-    def _heard(self, message: m.Message, body: bytes) -> None:
+    def _heard(self, message: m.Message, body: bytes, now_ns: int) -> None:
         match message:
             case m.Welcome():
+                self._measure_from(message)
                 self._credit = max(message.credit, 1)
                 self._tail.rewind(message.next_seq)
                 self._free()
@@ -244,6 +260,9 @@ class Link:
                 self._tail.ack(below)
                 self._final_acked = self._final_sent
                 self._free()
+            case m.Pong() if self._measuring is not None:
+                self._measuring.answered(message, now_ns)
+                self._answer(self._unit.on_pong, message)
             case m.Command():
                 self._obey(wire.decode_order(body))
             case m.Refused(why):
@@ -260,14 +279,38 @@ class Link:
         if isinstance(order, m.Sync):
             self._sync = True
             return
-        answer: Callable[[m.Order], None] | None = self._unit.on_order
         if isinstance(order, m.Release | m.Break):
-            answer = self._unit.waiting.get(order.ask)
-        if answer is not None:
+            self._answer(self._unit.waiting.get(order.ask), order)
+        else:
+            self._answer(self._unit.on_order, order)
+
+    def _answer(self, take: Callable[[Any], None] | None, said: m.Order | m.Pong) -> None:
+        """Have the unit take what was said to it."""
+        if take is not None:
             try:
-                answer(order)
+                take(said)
             except Exception as error:
-                warn(f"unit {self._journal.owner.unit!r} failed over {order}: {type(error).__name__}: {error}")
+                warn(f"unit {self._journal.owner.unit!r} failed over {said}: {type(error).__name__}: {error}")
+
+    def _measure_from(self, welcome: m.Welcome) -> None:
+        begins = not self._credit  # else it only tells us to go back
+        if welcome.measure and self._measuring is None:
+            self._measuring, begins = Measuring(self._say_clock), True
+        if self._measuring is not None and begins:
+            self._measuring.begin()
+
+    def _measure(self) -> None:
+        if self._measuring is None or self._final_point is not None or self._unit.refused:
+            return
+        if not self._credit:
+            self._measuring.pause()
+        self._measuring.turn(self._send)
+
+    def _say_clock(self, report: dict[str, object]) -> None:
+        """Record it, unless the incarnation has ended meanwhile: that would begin the next one."""
+        with self._unit.lock:
+            if self._final_point is None and not self._unit.refused:
+                self._unit.state("clock", **report)
 
     def _free(self) -> None:
         with self._unit.lock:

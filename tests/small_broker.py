@@ -4,8 +4,9 @@ The real one is used wherever it can do what a test needs; this one refuses, wit
 """
 
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ PATIENCE_S = 10.0
 """How long a test waits for something that must happen; nothing waits that long when all is well."""
 
 
+def pong(ping: m.Ping) -> list[m.Pong]:
+    """The answer of a broker whose clock is this host's."""
+    now_ns = time.monotonic_ns()
+    return [m.Pong(ping.sent_ns, now_ns, now_ns, {"runners": 1})]
+
+
 class SmallBroker:
     def __init__(self, home: Path) -> None:
         self.endpoint = f"ipc://{home}/bus"
@@ -26,6 +33,9 @@ class SmallBroker:
         self.refuses = ""
         self.credit = 1 << 20
         self.acks = True
+        self.measure = False
+        """What WELCOME says."""
+        self.answer_pings: Callable[[m.Ping], Iterable[m.Pong]] = pong
         self.said: list[m.Message] = []
         self.records: dict[tuple[str, int], list[wire.Record]] = defaultdict(list)
         self.next_seq: dict[tuple[str, int], int] = defaultdict(lambda: 1)
@@ -71,6 +81,10 @@ class SmallBroker:
             lambda: len(found := [said for said in self.said if isinstance(said, kind)]) >= count and found
         )
 
+    def count(self, kind: type) -> int:
+        """How many messages of this type have been heard; for answers, which are thought out under the lock."""
+        return sum(isinstance(said, kind) for said in self.said)
+
     def all_records(self) -> list[wire.Record]:
         with self._changed:
             return [record for records in self.records.values() for record in records]
@@ -110,10 +124,12 @@ class SmallBroker:
             if self.refuses:
                 yield m.Refused(self.refuses)
             else:
-                yield m.Welcome(m.VERSION, self.next_seq[who], self.credit, 0)
+                yield m.Welcome(m.VERSION, self.next_seq[who], self.credit, 0, measure=self.measure)
             return
         who = self._peers[peer]
         match message:
+            case m.Ping():
+                yield from self.answer_pings(message)
             case m.Events(first, count):
                 records = wire.unpack_records(body)
                 assert len(records) == count, message
