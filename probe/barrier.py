@@ -39,6 +39,8 @@ class Asker(Protocol):
 
 START: Final = "start"
 """Step and ask of the start gate."""
+PASSED: Final = "passed"
+"""Step by which a unit says that it went on at the moment that its release had named."""
 LOOK_UP_S: Final = 0.2
 """A signal that comes in the instant before a thread blocks on a lock does not wake it; so often it looks for one."""
 ANSWER_GRACE_S: Final = 1.0
@@ -49,14 +51,24 @@ def pass_barrier(unit: Asker, name: str, timeout_s: float | None, parties: Seque
     """See `Unit.barrier`."""
     if unit.enabled:
         ask, data = _arrival(unit, name, timeout_s, parties)
-        _let_through(name, _ask(unit, ask, Kind.ARRIVE, name, None, data, timeout_s), timeout_s)
+        answer = _ask(unit, ask, Kind.ARRIVE, name, None, data, timeout_s)
+        if (wait_s := _early_s(answer)) is not None:
+            time.sleep(wait_s)
+            _tell_passed(unit, name, ask)
+        _let_through(name, answer, timeout_s)
 
 
 async def pass_barrier_async(unit: Asker, name: str, timeout_s: float | None, parties: Sequence[str] | None) -> None:
     """See `Unit.barrier_async`."""
     if unit.enabled:
         ask, data = _arrival(unit, name, timeout_s, parties)
-        _let_through(name, await _ask_async(unit, ask, Kind.ARRIVE, name, None, data, timeout_s), timeout_s)
+        answer = await _ask_async(unit, ask, Kind.ARRIVE, name, None, data, timeout_s)
+        if (wait_s := _early_s(answer)) is not None:
+            import asyncio
+
+            await asyncio.sleep(wait_s)
+            _tell_passed(unit, name, ask)
+        _let_through(name, answer, timeout_s)
 
 
 def wait_for(unit: Asker, what: str, key: str | None, timeout_s: float | None) -> Event | None:
@@ -205,6 +217,21 @@ class _Inbox:
 
 
 _inboxes: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Inbox]" = WeakKeyDictionary()
+
+
+# --- a release that names its moment ---
+
+
+def _early_s(answer: Order | None) -> float | None:
+    """How long the moment is ahead at which everybody goes on, in seconds; None: the answer names none."""
+    if not isinstance(answer, Release) or not answer.at_ns:
+        return None
+    return max(0.0, (answer.at_ns - time.monotonic_ns()) / 1e9)
+
+
+def _tell_passed(unit: Asker, name: str, ask: str) -> None:
+    """Say when it went on, so that how far everybody was apart is measured and not assumed."""
+    unit.record(Kind.STATE, PASSED, name, {"ask": ask, "went_ns": time.monotonic_ns()})
 
 
 # --- what the answer means ---

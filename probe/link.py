@@ -15,7 +15,7 @@ from probe import message as m
 from probe.courier import LINGER_MS, SDK, Courier, open_socket
 from probe.errors import KeysError, WireError, warn
 from probe.journal import Journal
-from probe.measuring import Measuring
+from probe.measuring import CLOCK, Measuring
 from probe.tail import Point, Tail
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ class Link:
         """Record it, unless the incarnation has ended meanwhile: that would begin the next one."""
         with self._unit.lock:
             if self._final_point is None and not self._unit.refused:
-                self._unit.state("clock", **report)
+                self._unit.state(CLOCK, **report)
 
     def _free(self) -> None:
         with self._unit.lock:

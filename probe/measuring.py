@@ -14,6 +14,8 @@ from typing import Final
 from probe import message as m
 from probe.sampling import Sampler
 
+CLOCK: Final = "clock"
+"""Step of a report."""
 PING_S: Final = 0.05
 """How often the broker is asked."""
 REPORT_S: Final = 0.25

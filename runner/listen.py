@@ -16,13 +16,14 @@ import zmq
 from broker import log
 from broker.errors import LogError
 from broker.log import Entry
+from probe import clock, wire
 from probe import message as m
-from probe import wire
 from probe.courier import keep_alive
 from probe.errors import WireError
 from probe.handshake import MONITORED, SUCCEEDED, Handshakes
 from probe.keys import Keys
 from runner.errors import BrokerFailed
+from runner.lead import Lead
 
 CREDIT_BYTES: Final = 8 * 1024 * 1024
 """How far the broker may send ahead; what a listener that is never asked holds at most."""
@@ -35,6 +36,8 @@ ASK_NS: Final = 1_000_000_000
 """How often `ask` asks at most."""
 SILENT_NS: Final = 1_000_000_000
 """A broker that was asked and says nothing for so long stands still, however busy it is."""
+MEASURED: Final = 8
+"""How often a broker on another host is asked for its clock at the beginning."""
 
 
 class Listener:
@@ -45,9 +48,17 @@ class Listener:
     """
 
     def __init__(
-        self, endpoint: str, run: str, role: str = "runner", *, keys: Keys | None = None, timeout_s: float = 10.0
+        self,
+        endpoint: str,
+        run: str,
+        role: str = "runner",
+        *,
+        keys: Keys | None = None,
+        timeout_s: float = 10.0,
+        copy: Callable[[bytes], None] | None = None,
     ) -> None:
         """Connect and wait for the broker's WELCOME. `role` is "runner", or "watcher" for one that sends no orders.
+        `copy` gets the log as it comes, in whole entries, where the broker keeps it elsewhere.
 
         Raises BrokerFailed if nobody answers within `timeout_s`, and at once if the broker refuses or does not know
         our keys.
@@ -63,6 +74,10 @@ class Listener:
         """How often the broker has welcomed us."""
         self.heard_ns = time.monotonic_ns()
         """When the broker last said anything, on CLOCK_MONOTONIC."""
+        self.host = ""
+        """Boot id of the broker's host, whose clock is the run's."""
+        self._lead = Lead()
+        self._copy = copy
         self._hello = m.Hello(m.VERSION, role, run, sdk="circuit-run")
         self._limit = 0
         self._asked_ns = 0
@@ -99,6 +114,8 @@ class Listener:
         self._poller.register(self._monitor, zmq.POLLIN)
         try:
             self._connect(timeout_s)
+            for _ in range(MEASURED if self.host not in ("", clock.boot_id()) else 0):
+                self.ping(timeout_s)
         except BaseException:
             self.close()
             raise
@@ -118,6 +135,15 @@ class Listener:
     def silent(self) -> bool:
         """Whether the broker is there and stands still: it was asked (see `ask`), and has said nothing at all since."""
         return self._asking and time.monotonic_ns() - max(self._asked_ns, self.heard_ns) > SILENT_NS
+
+    def now_ns(self) -> int:
+        """This moment on the run's timeline, the broker's CLOCK_MONOTONIC."""
+        return time.monotonic_ns() - self._lead.ns
+
+    @property
+    def behind(self) -> bool:
+        """Whether the log has more than was read."""
+        return self.offset < self.log_end
 
     @property
     def duplicates(self) -> int:
@@ -255,6 +281,7 @@ class Listener:
             case m.Welcome():
                 self._welcome = True
                 self.connection += 1
+                self.host = message.host
                 self._behind = UNKNOWN if self._unlogged or self.offset > log.START else None
                 self._fetch()
                 if self._asking:  # the PING has met nobody
@@ -275,6 +302,8 @@ class Listener:
             self._incidents_before += Counter(self.pong.incidents)
         self.pong = pong
         self._asking &= pong.sent_ns != self._asked_ns
+        if self.host not in ("", clock.boot_id()):
+            self._lead.add(pong.sent_ns, pong.received_ns, pong.answered_ns, self.heard_ns)
 
     def _records(self, records: m.Records, body: bytes) -> list[Entry]:
         self.log_end = records.end
@@ -291,6 +320,8 @@ class Listener:
             except LogError as error:
                 raise BrokerFailed(f"{self.endpoint} sent what is not a log: {error}") from None
             self.offset = records.offset + len(body)
+            if self._copy is not None:
+                self._copy(body[known:] if known else body)
             if self._unlogged:
                 self._strike_off(entries)
             if self._limit - self.offset < CREDIT_BYTES // 2:

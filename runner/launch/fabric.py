@@ -1,6 +1,6 @@
-"""What one run stands on: its broker, and its supervisor with the first units already started.
+"""What one run stands on: its broker, its supervisor with the first units already started, and those on other hosts.
 
-Belongs here: bringing both up side by side, starting a broker again that was killed, and ending both. Must not know
+Belongs here: bringing them up side by side, starting a broker again that was killed, and ending them. Must not know
 what the run is about. They come up in the background, so that whoever starts them can go on loading what it needs until
 `ready`.
 """
@@ -8,15 +8,20 @@ what the run is about. They come up in the background, so that whoever starts th
 import contextlib
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from runner.errors import BrokerFailed
-from runner.launch.daemon import Broker, Supervisor, private_endpoint
+from runner.errors import BrokerFailed, UsageError
+from runner.launch.charter import Charter
+from runner.launch.daemon import Broker, Daemon, Supervisor, private_endpoint
 from runner.launch.elsewhere import Elsewhere
+from runner.launch.hosts import Hosts
+from runner.launch.lent import Lent
 from runner.launch.local import Launcher, Place
-from runner.scenario.model import Scenario
+from runner.launch.reach import address_towards, seen_from
+from runner.scenario.model import Host, Scenario
 from runner.signals import signal_name
 
 DEATHS: Final = 5
@@ -38,37 +43,74 @@ class Deaths:
 
 class Fabric:
     """The processes of one run beside its units, from its making to the end of `with`. `folder` is the run folder; a
-    `durable` broker acknowledges what is on the disk; `listen` is an address on TCP where units that are started
-    elsewhere may join.
+    `durable` broker acknowledges what is on the disk; `listen` is an address on TCP where other hosts and units that
+    are started elsewhere may join, `keyring` a folder of keys that are good there beside those made for the run. With
+    `lent` there is no broker of its own.
 
-    Raises BrokerFailed or SupervisorFailed, and ScenarioError for a unit that cannot be started at all.
+    Raises BrokerFailed or SupervisorFailed, ScenarioError for a unit that cannot be started at all, and UsageError for
+    hosts that cannot be reached so.
     """
 
-    def __init__(self, scenario: Scenario, folder: Path, run: str, *, durable: bool = False, listen: str = "") -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        folder: Path,
+        run: str,
+        *,
+        durable: bool = False,
+        listen: str = "",
+        keyring: Path | None = None,
+        lent: Lent | None = None,
+    ) -> None:
+        self._run = run
+        self._folder = folder
+        self._used = used(scenario)
+        self._hosts: Hosts | None = None
+        self.lent = lent
+        """The broker of somebody else that it stands on, if so."""
         with contextlib.ExitStack() as stack:
-            external = [unit.name for unit in scenario.units if unit.launcher == "external"]
-            self.elsewhere = stack.enter_context(Elsewhere(listen, folder, run, external)) if listen else None
-            """The door for units that are started elsewhere; None: there is none."""
-            self.endpoint = stack.enter_context(private_endpoint(make=False))
-            """Where the broker listens: a place that only this user can reach."""
-            self.place = Place(self.endpoint, run, folder)
+            self._listen = {} if lent is not None else _listen(self._used, listen)
+            addresses = list(dict.fromkeys([*([listen] if listen else []), *self._listen.values()]))
+            self.elsewhere = stack.enter_context(self._door(scenario, addresses, keyring)) if addresses else None
+            """The door for other hosts and for units that are started elsewhere; None: there is none."""
+            self.endpoint = lent.endpoint() if lent else stack.enter_context(private_endpoint(make=False))
+            """Where the broker listens: a place that only this user can reach, unless it is lent."""
+            self.place = Place(self.endpoint, run, folder, lent.key_file if lent else "")
             self.launcher = Launcher(scenario, self.place)
-            further = (self.elsewhere.listen,) if self.elsewhere else ()
-            its_keys = self.elsewhere.keys if self.elsewhere else None
-            self.broker = Broker(self.endpoint, run, folder, durable=durable, further=further, keys=its_keys)
+            self.broker: Broker | Lent = lent or Broker(
+                self.endpoint,
+                run,
+                folder,
+                durable=durable,
+                further=self.elsewhere.listen if self.elsewhere else (),
+                keys=self.elsewhere.keyrings if self.elsewhere else None,
+            )
             stack.callback(self._close_broker)
             stack.callback(self.publish)
+            stack.callback(self._close_hosts)
             self.supervisor = stack.enter_context(contextlib.closing(Supervisor(self.place, self.launcher.first())))
             self._ending = stack.pop_all()
         self.restarts = 0
         """How often the broker was started again."""
         self._deaths = Deaths()
 
+    @property
+    def processes(self) -> tuple[Daemon, ...]:
+        """Those that are ours and on this host."""
+        return (self.supervisor,) if isinstance(self.broker, Lent) else (self.broker, self.supervisor)
+
+    @property
+    def hosts(self) -> Hosts:
+        """The supervisors on other hosts that are reached over ssh; started by the first call, after `ready`."""
+        if self._hosts is None:
+            self._hosts = Hosts(self._used, self._charter, self._folder)
+        return self._hosts
+
     def ready(self) -> None:
         """Wait until the broker listens. Raises BrokerFailed."""
         while True:
             try:
-                self.broker.endpoint()
+                self.broker.endpoint(len(self.elsewhere.listen) if self.elsewhere else 0)
                 return
             except BrokerFailed:
                 if not self.revive():
@@ -79,7 +121,7 @@ class Fabric:
         that was so; never waits. Raises BrokerFailed if it gave up by itself, was killed too often, or does not listen.
         """
         code = self.broker.code
-        if code is None or code > 0:
+        if code is None or code > 0 or isinstance(self.broker, Lent):
             self.broker.check()
             return False
         if self._deaths.too_many(time.monotonic()):
@@ -98,7 +140,28 @@ class Fabric:
         if self.broker.code is None and journals.is_dir() and any(journals.iterdir()):
             from probe import recovery  # seldom needed
 
-            recovery.recover(journals, self.endpoint)
+            recovery.recover(journals, self.endpoint, keys=self.lent.keys if self.lent else None)
+
+    def _door(self, scenario: Scenario, addresses: Sequence[str], keyring: Path | None) -> Elsewhere:
+        external = [unit.name for unit in scenario.units if unit.launcher == "external"]
+        agents = {host.name: ("*",) for host in self._used if host.ssh is not None}
+        return Elsewhere(addresses, self._folder, self._run, external, agents, keyring)
+
+    def _charter(self, host: Host) -> Charter:
+        """What the supervisor of `host` is told."""
+        assert host.ssh is not None
+        lease_s = host.lease_ns / 1e9
+        if self.lent is not None:
+            its_keys = self.lent.keys.text() if self.lent.keys else ""
+            return Charter(self.endpoint, self._run, host.name, its_keys, lease_s)
+        assert self.elsewhere is not None
+        number = 1 + self.elsewhere.listen.index(self._listen[host.name])
+        broker = seen_from(self.broker.endpoint(number), host.ssh)
+        return Charter(broker, self._run, host.name, self.elsewhere.keys_of(host.name), lease_s)
+
+    def _close_hosts(self) -> None:
+        if self._hosts is not None:
+            self._hosts.close()
 
     def _close_broker(self) -> None:
         self.broker.close()
@@ -115,3 +178,30 @@ class Fabric:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ending.close()
+
+
+def used(scenario: Scenario) -> tuple[Host, ...]:
+    """The hosts of `scenario` on which a unit runs."""
+    named = {unit.host for unit in scenario.units if unit.launcher == "local"}
+    return tuple(host for host in scenario.hosts if host.name in named)
+
+
+def _listen(hosts: Sequence[Host], listen: str) -> dict[str, str]:
+    """Host -> the address on which the broker listens for it: `listen`, else the one of ours that is towards it."""
+    found = {}
+    for host in hosts:
+        if listen:
+            found[host.name] = listen
+        elif host.ssh is None:
+            raise UsageError(
+                f"host {host.name} has an agent, which needs to know where to join: say --listen tcp://HOST:PORT with "
+                "--keys DIR, or --broker ENDPOINT"
+            )
+        elif address := address_towards(host.ssh):
+            found[host.name] = f"tcp://{address}:0"
+        else:
+            raise UsageError(
+                f"cannot tell by which address host {host.name} (ssh {host.ssh}) reaches this one, as it is not known "
+                "here or behind a jump host: say --listen tcp://HOST:PORT"
+            )
+    return found

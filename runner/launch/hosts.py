@@ -1,7 +1,7 @@
 """The supervisors of a run on other hosts that are reached over ssh: started there, started again, let go.
 
-Belongs here: the ssh processes, and what their ends mean. Everything else that is said to those supervisors goes over the
-bus. Must not know units.
+Belongs here: the ssh processes, and what their ends mean. Everything else that is said to those supervisors goes over
+the bus. Must not know units.
 """
 
 import contextlib

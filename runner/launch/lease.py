@@ -1,24 +1,33 @@
-"""The lease of a supervisor on another host: how long it goes on without a runner that is heard.
+"""The lease of a supervisor on another host: how long it goes on without a runner.
 
 Belongs here: that one clock. Local supervisors have a pipe instead (see `daemon`).
 """
 
 import time
+from typing import Final
 
 from probe.message import Pong
 
+RUNNERLESS_S: Final = 3.0
+"""How long the broker may say that it knows no runner of the run: one that lost its broker is back sooner."""
+
 
 class Lease:
-    """Runs out `seconds` after it was last renewed. May be renewed from any thread."""
+    """Over `seconds` after the broker was last heard to know a runner; sooner if it says that there is none. May be
+    told from any thread."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._until_s = time.monotonic() + seconds
+        self._runnerless = False
 
     def heard(self, pong: Pong) -> None:
-        """The broker has answered: if it knows a runner of the run, the lease begins anew."""
+        """The broker has answered a PING."""
+        now_s = time.monotonic()
         if pong.counters.get("runners", 0):
-            self._until_s = time.monotonic() + self._seconds
+            self._until_s, self._runnerless = now_s + self._seconds, False
+        elif not self._runnerless:
+            self._until_s, self._runnerless = min(self._until_s, now_s + RUNNERLESS_S), True
 
     @property
     def left_s(self) -> float:

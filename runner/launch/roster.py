@@ -1,7 +1,7 @@
 """Which hosts of a run are there: heartbeats and the time in, what has changed out.
 
-Belongs here: when a host counts as away, as back, as gone for good. Must not know processes, sockets or clocks: times are
-arguments, in nanoseconds of the run's own time (`session.clock`), which stands still while nobody can be heard.
+Belongs here: when a host counts as away, as back, as gone for good. Must not know processes, sockets or clocks: times
+are arguments, in nanoseconds of the run's own time (`session.clock`), which stands still while nobody can be heard.
 """
 
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ clock; the time is an argument, in nanoseconds on the clock of the runner's host
 A barrier may be used again and again: a unit's n-th arrival belongs to round n. A round opens when every party has
 arrived. It breaks, for all who stand there, as soon as a party has ended without being let through, or at the first
 deadline of anybody who stands there. A unit that was restarted begins with round 1 again and is let through the rounds
-that opened without it.
+that opened without it. A barrier with `at` opens at a moment of the run's timeline, a while after the last arrival.
 """
 
 from collections.abc import Sequence
@@ -62,12 +62,12 @@ class Barriers:
             return self._break(standing, (unit,), f"names other parties than {next(iter(standing.arrived))}")
         if unit not in parties:
             return self._break(standing, (unit,), f"arrived but is no party; parties are {', '.join(parties)}")
-        return self._judge(standing)
+        return self._judge(standing, now_ns)
 
     def ended(self, unit: str, why: str) -> list[Directed]:
         """`unit` will do nothing more; `why` completes the sentence "<unit> ..."."""
         self._ended[unit] = why
-        return [order for standing in list(self._standing.values()) for order in self._judge(standing)]
+        return [order for standing in list(self._standing.values()) for order in self._break_if_dead(standing)]
 
     def restarted(self, unit: str) -> None:
         """`unit` lives again."""
@@ -113,15 +113,20 @@ class Barriers:
             timeout = declared.timeout_ns / 1e9 if declared and declared.timeout_ns is not None else None
         return parties, timeout
 
-    def _judge(self, standing: _Round) -> list[Directed]:
-        dead = [party for party in standing.parties if party in self._ended]
-        if dead:
-            return self._break(standing, tuple(dead), self._ended[dead[0]])
+    def _judge(self, standing: _Round, now_ns: int) -> list[Directed]:
+        if broken := self._break_if_dead(standing):
+            return broken
         if len(standing.arrived) < len(standing.parties):
             return []
         name, _, number = standing.ask.removeprefix("barrier/").rpartition("/")
         self._opened[name] = max(self._opened.get(name, 0), int(number) if number.isdecimal() else 0)
-        return self._answer(standing, Release(standing.ask))
+        declared = self._declared.get(name)
+        at_ns = now_ns + declared.at_ns if declared is not None and declared.at_ns is not None else 0
+        return self._answer(standing, Release(standing.ask, at_ns=at_ns))
+
+    def _break_if_dead(self, standing: _Round) -> list[Directed]:
+        dead = [party for party in standing.parties if party in self._ended]
+        return self._break(standing, tuple(dead), self._ended[dead[0]]) if dead else []
 
     def _break(self, standing: _Round, who: tuple[str, ...], why: str, *, timeout: bool = False) -> list[Directed]:
         return self._answer(standing, Break(standing.ask, who, why, timeout))

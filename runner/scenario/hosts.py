@@ -15,7 +15,12 @@ from runner.scenario.quantity import duration
 from runner.scenario.reading import Keys, Spot, boolean, string, strings_by_name, table, tables
 from runner.scenario.words import did_you_mean
 
-_RESERVED: Final = {LOCAL: "it means the host where circuit-run runs", ANY: "it means whichever host is free"}
+_RESERVED: Final = {
+    LOCAL: "it means the host where circuit-run runs",
+    ANY: "it means whichever host is free",
+    "runner": "the fabric needs this name",
+    "watcher": "the fabric needs this name",
+}
 
 
 def host_keys() -> Keys:

@@ -6,19 +6,22 @@ file) or how orders travel; reads no clock.
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from broker.log import Entry
-from probe.barrier import START
+from probe.barrier import PASSED, START
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event, Kind
 from probe.message import Break, Events, Final, Gap, Hello, Release
 from probe.wire import Record, event_of, unpack_records
+from runner.clocks import Timeline
 from runner.launch.lifecycle import Lifecycle
 from runner.lockstep.barriers import Barriers
+from runner.lockstep.skews import Skews
 from runner.lockstep.waits import Past, Waits
-from runner.orders import Directed
+from runner.orders import Directed, host_of
 from runner.scenario.model import Scenario
+from runner.session.translation import Translation
 from runner.verifier import Verifier
 from runner.view.quantity import plural
 
@@ -38,12 +41,23 @@ def calm_collector() -> None:
 
 
 class Intake:
-    """Everything that is decided from the log of one run. `past` looks up what the log already holds."""
+    """Everything that is decided from the log of one run. `past` looks up what the log already holds; `supervised` is
+    told what supervisors say, with the name of their host."""
 
-    def __init__(self, scenario: Scenario, lifecycle: Lifecycle, past: Past) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        lifecycle: Lifecycle,
+        past: Past,
+        supervised: Callable[[str, Event], None] = lambda _host, _event: None,
+    ) -> None:
         names = tuple(unit.name for unit in scenario.units)
-        self.verifier = Verifier(scenario)
+        self.timeline = Timeline()
+        self.skews = Skews()
+        self.verifier = Verifier(scenario, self.timeline)
         self.lifecycle = lifecycle
+        self._evidence = Translation(self.verifier, self.timeline, self.skews)
+        self._supervised = supervised
         self.barriers = Barriers(scenario.barriers, names)
         self.waits = Waits(names, past)
         self.recovered = 0
@@ -63,17 +77,17 @@ class Intake:
         if isinstance(message, Events):
             return self._events(entry, message, fabric, now_ns)
         if isinstance(message, Hello):
+            self._evidence.join(unit, incarnation, message.host)
             if not fabric:
-                self.verifier.join(unit, incarnation)
                 self.lifecycle.joined(unit, incarnation, message.waiting)
             return [*self.barriers.again(unit, message.waiting), *self.waits.again(unit, message.waiting)]
         if isinstance(message, Gap) and not fabric:
-            self.verifier.lose(unit, incarnation, message.first, message.last, message.why)
+            self._evidence.lose(unit, incarnation, message.first, message.last, message.why)
         elif isinstance(message, Final):
             if fabric:
                 self.closed.add(unit)
             else:
-                self.verifier.final(unit, incarnation, message.last)
+                self._evidence.final(unit, incarnation, message.last)
                 self.lifecycle.final(unit, incarnation)
                 return self.note_endings()
         return []
@@ -86,6 +100,7 @@ class Intake:
 
     def close(self) -> None:
         """The log is at its end: judge what is left."""
+        self._evidence.close()
         self.verifier.forgive(self.lifecycle.forgiven)
         self.verifier.close()
 
@@ -115,7 +130,7 @@ class Intake:
                 self.waits.restarted(name)
         gone = self.lifecycle.gone
         for name in gone - self._gone:  # one that is judged to have failed may still speak until its process is gone
-            self.verifier.end_unit(name)
+            self._evidence.end_unit(name)
         self._gone = gone
         return orders
 
@@ -128,19 +143,26 @@ class Intake:
             return []
         if fabric:
             for event in _events_of(entry, records):
-                self.lifecycle.event(event)
+                self._evidence.clock(event)
+                self.lifecycle.event(self._evidence.at_once(event))
+                self._supervised(host_of(unit) or "", event)
             self._wanted = self.lifecycle.wants
             return self.note_endings()
         if message.recovered:
             self.recovered += sum(record[3] in USER_KINDS for record in records if len(record) == 6)
-        self.verifier.batch(unit, entry.incarnation, records, message.watermark_ns)
+        asking = list(_events_of(entry, _asking(records)))
         if unit in self._wanted:
             for event in _events_of(entry, records):
-                self.lifecycle.event(event)
+                self.lifecycle.event(self._evidence.at_once(event))
             self._wanted = self.lifecycle.wants
+        self._evidence.batch(unit, entry.incarnation, records, message.watermark_ns)  # its stamps change here
         orders: list[Directed] = []
-        for event in _events_of(entry, _asking(records)):
-            if event.kind is Kind.ARRIVE and event.data.get("ask") != START:
+        for event in asking:
+            if event.kind is Kind.STATE:
+                self._evidence.clock(event)
+            if event.kind is Kind.STATE and event.step == PASSED:
+                self._evidence.passed(event)
+            elif event.kind is Kind.ARRIVE and event.data.get("ask") != START:
                 orders += self.barriers.arrive(event, now_ns)
             elif event.kind is Kind.WAIT:
                 orders += self.waits.asked(event, now_ns)

@@ -11,6 +11,7 @@ from probe.event import Event
 from probe.message import Finish, Sync
 from runner.errors import Abandoned, BrokerFailed, SupervisorFailed
 from runner.history import record, replay
+from runner.history.copy import Copy
 from runner.history.folder import RunFolder
 from runner.launch import callback
 from runner.launch.fabric import Fabric
@@ -20,6 +21,7 @@ from runner.orders import SUPERVISOR, Directed
 from runner.scenario import save
 from runner.scenario.model import Scenario
 from runner.session import afterwards, older
+from runner.session.abroad import Abroad
 from runner.session.clock import Clock
 from runner.session.intake import BATCH, Intake, calm_collector
 from runner.session.outcome import Outcome
@@ -57,18 +59,21 @@ def run(
     calm_collector()
     folder.scenario.write_bytes(save(scenario))
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(contextlib.closing(_listener(fabric, folder.run)))
+        listener = stack.enter_context(contextlib.closing(_listener(fabric, folder, stack)))
         folder.endpoint.write_text(fabric.endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
         rest = stack.enter_context(older.rest_of(scenario, fabric.place))
         return _Live(scenario, folder, screen, listener, fabric, signals, verbose=verbose).run(rest)
 
 
-def _listener(fabric: Fabric, run: str) -> Listener:
+def _listener(fabric: Fabric, folder: RunFolder, stack: contextlib.ExitStack) -> Listener:
+    copy = None
+    if fabric.lent is not None:
+        copy = stack.enter_context(contextlib.closing(Copy(folder.log))).append
     while True:
         fabric.ready()
         try:
-            return Listener(fabric.endpoint, run)
+            return Listener(fabric.endpoint, folder.run, keys=fabric.lent.keys if fabric.lent else None, copy=copy)
         except BrokerFailed:
             if not fabric.revive():  # else it was killed in this very moment
                 raise
@@ -96,9 +101,11 @@ class _Live:
         self._supervisor = fabric.supervisor
         self._signals = signals
         self._place = fabric.place
-        self._started_ns = time.monotonic_ns()
+        self._started_ns = listener.now_ns()
         lifecycle = Lifecycle(scenario, fabric.launcher)
-        self._intake = Intake(scenario, lifecycle, self._past)
+        self._intake = Intake(scenario, lifecycle, self._past, self._supervised)
+        self._intake.timeline.reference = listener.host
+        self._abroad = Abroad(scenario, fabric, listener, self._intake, folder.units)
         self._picture = Picture(scenario, self._intake, listener, self._started_ns)
         self._output = Output(scenario, folder.units) if verbose else None
         self._interrupted = False
@@ -120,9 +127,9 @@ class _Live:
         findings = afterwards.finding("setup", self._scenario.setup, prepared)
         if findings:
             lifecycle.stop(f"setup {prepared.why}")
-        now_ns = time.monotonic_ns()
+        now_ns = self._listener.now_ns()
         lifecycle.begin(now_ns)
-        self._listener.command(Sync(), (SUPERVISOR,), now_ns)  # the first command: it tells the log when the run began
+        self._abroad.begin(now_ns)  # the first command: it tells the log when the run began
         while not lifecycle.over:
             self._turn()
             self._see_whether_supervised()
@@ -145,6 +152,8 @@ class _Live:
             if self._clock.now_ns > until_ns:
                 raise SupervisorFailed(f"the supervisor did not come to its end; see {self._folder.path}")
             self._turn()
+        while self._abroad.expected and self._insisted_s is None:  # each is heard, or its lease is over
+            self._turn()
         self._needs_processes = False
         self._echo()
         self._intake.close()
@@ -164,10 +173,10 @@ class _Live:
         if self._fabric.broker.code is None:
             with contextlib.suppress(BrokerFailed):  # what counts is in the log
                 self._listener.ping()
-        now_ns = time.monotonic_ns()
+        now_ns = self._listener.now_ns()
         self._show(now_ns, last=True)
         self._supervisor.check()  # units that it ended on its own are no verdict
-        return self._intake.verifier.result(
+        result = self._intake.verifier.result(
             run=self._folder.run,
             duration_s=(now_ns - self._started_ns) / 1e9,
             statuses=statuses_of(self._intake),
@@ -180,6 +189,7 @@ class _Live:
             ),
             notes=(*self._scenario.notes, *self._intake.notes(), *afterwards.restarts_note(self._fabric.restarts)),
         )
+        return afterwards.with_hosts(result, self._scenario, self._intake, now_ns)
 
     # --- one turn of the loop -----------------------------------------------------------------------------------------
 
@@ -190,12 +200,13 @@ class _Live:
         if not self._intake.closed:
             self._send(self._intake.lifecycle.tick(now_ns), now_ns)
             self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)], now_ns)
+            self._abroad.tick(now_ns)
             self._send(self._intake.note_endings(), now_ns)
             self._ask_for_watermarks(now_ns)
             self._see_whether_settled(now_ns)
         self._echo()
         self._listener.ask()
-        self._show(time.monotonic_ns())
+        self._show(self._listener.now_ns())
         self._listener.wait(self._woken_by(), self._patience_ms(now_ns))
         self._obey_people()
         if not self._digest() and self._needs_processes:
@@ -204,7 +215,7 @@ class _Live:
 
     def _woken_by(self) -> list[int]:
         """File descriptors that end a sleep. Those of processes stay readable once they have ended."""
-        processes = (self._fabric.broker, self._supervisor) if self._needs_processes else ()
+        processes = self._fabric.processes if self._needs_processes else ()
         sources = [self._signals.fileno(), self._screen.fileno()]
         sources += [process.fileno() for process in processes if process.code is None]
         return [source for source in sources if source is not None]
@@ -232,13 +243,16 @@ class _Live:
             if self._finishing:
                 self._order_to_finish()
 
+    def _supervised(self, host: str, event: Event) -> None:
+        self._abroad.heard(host, event, self._clock.now_ns)
+
     def _order_to_finish(self) -> None:
         self._finishing = True
-        self._listener.command(Finish(grace_ms=0), (SUPERVISOR,), self._clock.now_ns)
+        self._listener.command(Finish(grace_ms=0), (SUPERVISOR, *self._abroad.supervisors), self._clock.now_ns)
 
     def _digest(self) -> bool:
         """Log entries that have come, and what follows from them; whether there were any."""
-        now_ns = time.monotonic_ns()
+        now_ns = self._listener.now_ns()
         entries = self._listener.receive(BATCH)
         if len(entries) < BATCH or now_ns - self._clock.now_ns > LAG_NS:
             self._tell_time(now_ns)
@@ -285,7 +299,7 @@ class _Live:
         if now_ns < self._next_frame_ns and not last:
             return
         self._screen.show(self._picture.take("done" if last else self._phase(), now_ns))
-        self._next_frame_ns = time.monotonic_ns() + FRAME_NS
+        self._next_frame_ns = self._listener.now_ns() + FRAME_NS
 
     def _phase(self) -> str:
         lifecycle = self._intake.lifecycle
@@ -300,8 +314,9 @@ class _Live:
 
     def _patience_ms(self, now_ns: int) -> int:
         """How long the loop may sleep: until the next frame, deadline or sync."""
-        frame_ns = self._next_frame_ns - time.monotonic_ns()
+        frame_ns = self._next_frame_ns - self._listener.now_ns()
         moments = [
+            self._abroad.next_deadline_ns,
             self._intake.lifecycle.next_deadline_ns,
             self._intake.barriers.next_deadline_ns,
             self._intake.waits.next_deadline_ns,
@@ -313,7 +328,8 @@ class _Live:
 
     def _send(self, orders: list[Directed], now_ns: int) -> None:
         for directed in orders:
-            self._listener.command(directed.order, directed.to, now_ns)
+            for order, to in self._abroad.in_their_time(directed):
+                self._listener.command(order, to, now_ns)
 
     def _past(self, unit: str, step: str, key: str | None) -> Event | None:
         """The first such event in the log so far, for somebody who waits for it."""

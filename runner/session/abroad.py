@@ -1,0 +1,110 @@
+"""The other hosts of a live run: called, heard, given up, and spoken to in their own time.
+
+Belongs here: joining the roster, the ssh processes, what is shipped, what is fetched, and the timeline with the run.
+Decides nothing itself: `launch.roster` says who is there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from probe.event import Event
+from probe.message import Away, Back, Begin, Gone, Order, Release
+from runner.launch.fabric import Fabric, used
+from runner.launch.lifecycle import Lifecycle
+from runner.launch.roster import Change, Roster
+from runner.listen import Listener
+from runner.orders import SUPERVISOR, Directed, supervisor_of
+from runner.scenario.model import Scenario
+from runner.session import parcel
+from runner.session.fetched import OUTPUT, Fetched
+from runner.session.intake import Intake
+
+
+class Abroad:
+    """The hosts of one run beside the runner's own."""
+
+    def __init__(self, scenario: Scenario, fabric: Fabric, listener: Listener, intake: Intake, units: Path) -> None:
+        """`units` is where the output of units is kept. Raises UsageError for a scenario that cannot be shipped."""
+        hosts = used(scenario)
+        self.supervisors = tuple(supervisor_of(host.name) for host in hosts)
+        """Their unit names."""
+        self._listener = listener
+        self._intake = intake
+        self._fabric = fabric
+        self._parcel = parcel.pieces(Path(scenario.folder)) if hosts else []
+        self._roster = Roster(hosts, listener.now_ns())
+        self._fetched = Fetched(units, [unit.name for unit in scenario.units if unit.host != "local"])
+
+    def begin(self, now_ns: int) -> None:
+        """The run begins: call everybody. What supervisors are told waits for them at the broker."""
+        host = self._listener.host
+        self._listener.command(Begin(host), (SUPERVISOR, *self.supervisors), now_ns)
+        for piece in self._parcel:
+            self._listener.command(piece, self.supervisors, now_ns)
+        self._parcel = []
+        self._roster.begin(now_ns)
+        if self.supervisors:
+            self._fabric.hosts.look(())
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Hosts whose supervisor has yet to say its last word, and that are not given up."""
+        return self._roster.expected
+
+    @property
+    def next_deadline_ns(self) -> int | None:
+        """When `tick` has something to do."""
+        return self._roster.next_deadline_ns
+
+    def heard(self, host: str, event: Event, now_ns: int) -> None:
+        """The supervisor of `host` says something."""
+        if supervisor_of(host) not in self.supervisors:
+            return
+        if event.step == OUTPUT:
+            self._fetched.take(event)
+        self._fabric.hosts.heard(host)
+        self._decide(self._roster.heard(host, now_ns), now_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Look who is there. Nobody is blamed for silence while the log has more than was read."""
+        if not self.supervisors:
+            return
+        for host in self._roster.expected:
+            if supervisor_of(host) in self._intake.closed:
+                self._roster.closed(host)
+        for host, why, hopeless in self._fabric.hosts.look(self._roster.expected):
+            self._roster.troubled(host, why, hopeless=hopeless)
+        self._decide(self._roster.tick(now_ns, current=not self._listener.behind), now_ns)
+
+    def in_their_time(self, directed: Directed) -> Iterator[tuple[Order, tuple[str, ...]]]:
+        """An order and whom it is for; one that names a moment goes to each clock with the moment it has there."""
+        order, timeline = directed.order, self._intake.timeline
+        if not isinstance(order, Release) or not order.at_ns or timeline.one_clock:
+            yield order, directed.to
+            return
+        by_clock: dict[str, list[str]] = {}
+        for unit in directed.to:
+            by_clock.setdefault(timeline.newest_boot(unit), []).append(unit)
+        for boot, units in by_clock.items():
+            yield replace(order, at_ns=timeline.to_host(boot, order.at_ns)), tuple(units)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._fetched.close()
+
+    def _decide(self, changes: list[Change], now_ns: int) -> None:
+        for change in changes:
+            apply(change, self._intake.lifecycle)
+            self._listener.command(change, (supervisor_of(change.host),), now_ns)
+
+
+def apply(change: Change, lifecycle: Lifecycle) -> None:
+    """What became of a host, told to the rules of units."""
+    match change:
+        case Away(host, why):
+            lifecycle.host_away(host, why)
+        case Back(host):
+            lifecycle.host_back(host)
+        case Gone(host, why):
+            lifecycle.host_gone(host, why)

@@ -1,0 +1,139 @@
+"""What units emitted, on its way to the verifier, put on the run's timeline where another clock has stamped it.
+
+Belongs here: which evidence waits until its clock is known, and in which order it goes on. How clocks are related is
+the business of `clocks`; must not know how anything is judged.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from probe.event import Event, Kind
+from probe.measuring import CLOCK
+from probe.wire import Record
+from runner.clocks import Timeline
+from runner.lockstep.skews import Skews
+from runner.verifier import Verifier
+
+_SEND, _RECEIVE = int(Kind.SEND), int(Kind.RECEIVE)
+_EVER = -(1 << 63)
+"""Needs no clock, and yet its turn."""
+
+
+class Translation:
+    """Takes what `Verifier` takes of units. What a foreign clock has stamped waits for that clock, and whatever else
+    the same clock's units have said waits behind it."""
+
+    def __init__(self, verifier: Verifier, timeline: Timeline, skews: Skews) -> None:
+        self._verifier = verifier
+        self._timeline = timeline
+        self._skews = skews
+        self._held: dict[str, deque[tuple[int, Callable[[], None]]]] = {}
+        """Boot id -> what waits: up to which of its stamps the clock has to be known, and what is to be done then."""
+        self._boots: dict[str, set[str]] = {}
+        """Unit -> foreign clocks that have stamped for it."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is held back."""
+        return any(self._held.values())
+
+    def join(self, unit: str, incarnation: int, boot: str) -> None:
+        """A HELLO."""
+        self._timeline.join(unit, incarnation, boot)
+        if not unit.startswith("@"):
+            self._verifier.join(unit, incarnation)
+            if self._timeline.is_foreign(unit, incarnation):
+                self._boots.setdefault(unit, set()).add(boot)
+
+    def batch(self, unit: str, incarnation: int, records: list[Record], watermark_ns: int) -> None:
+        """Records of one incarnation, with its own stamps."""
+        timeline = self._timeline
+        if not timeline.one_clock:
+            self._take_hints(unit, incarnation, records)
+        if not timeline.is_foreign(unit, incarnation):
+            self._verifier.batch(unit, incarnation, records, watermark_ns)
+            return
+        stamps = [record[1] for record in records if _has_stamp(record)]
+        until_ns = max([watermark_ns, *stamps])
+        self._when_known(unit, incarnation, until_ns, lambda: self._translate(unit, incarnation, records, watermark_ns))
+
+    def _translate(self, unit: str, incarnation: int, records: list[Record], watermark_ns: int) -> None:
+        stamped = [record for record in records if _has_stamp(record)]
+        *moments, watermark_ns = self._timeline.to_common_all(
+            unit, incarnation, [*(record[1] for record in stamped), watermark_ns]
+        )
+        for record, moment in zip(stamped, moments, strict=True):
+            record[1] = moment
+        self._verifier.batch(unit, incarnation, records, watermark_ns)
+
+    def _take_hints(self, unit: str, incarnation: int, records: list[Record]) -> None:
+        """Messages of the application tell about clocks, too."""
+        for record in records:
+            if len(record) == 6 and record[3] in (_SEND, _RECEIVE) and type(record[4]) is str and _has_stamp(record):
+                self._timeline.hint(unit, incarnation, Kind(record[3]), record[4], record[1])
+
+    def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
+        """A GAP; it says nothing about time."""
+        self._verifier.lose(unit, incarnation, first, last, why)
+
+    def final(self, unit: str, incarnation: int, last: int) -> None:
+        """A FINAL."""
+        self._when_known(unit, incarnation, _EVER, lambda: self._verifier.final(unit, incarnation, last))
+
+    def end_unit(self, unit: str) -> None:
+        """The unit's process is gone, and all it said has been taken here."""
+        boots = [boot for boot in self._boots.get(unit, ()) if self._held.get(boot)]
+        if boots:
+            self._held[boots[-1]].append((_EVER, lambda: self.end_unit(unit)))
+        else:
+            self._verifier.end_unit(unit)
+
+    def clock(self, event: Event) -> None:
+        """A unit or supervisor reports what it has measured."""
+        if event.step == CLOCK and self._timeline.report(event.unit, event.incarnation, event.stamp_ns, event.data):
+            self.release()
+
+    def passed(self, event: Event) -> None:
+        """A unit went on at the moment that its release had named."""
+        went_ns, ask = event.data.get("went_ns"), event.data.get("ask")
+        if type(went_ns) is not int or type(ask) is not str:
+            return
+        unit, incarnation = event.unit, event.incarnation
+
+        def take() -> None:
+            (moment,) = self._timeline.to_common_all(unit, incarnation, [went_ns])
+            self._skews.passed(event.key or "", ask, unit, moment)
+
+        self._when_known(unit, incarnation, went_ns, take)
+
+    def at_once(self, event: Event) -> Event:
+        """The same event with its stamp on the timeline, as well as that is known now: for whoever cannot wait."""
+        if not self._timeline.is_foreign(event.unit, event.incarnation):
+            return event
+        return replace(event, stamp_ns=self._timeline.to_common(event.unit, event.incarnation, event.stamp_ns))
+
+    def release(self) -> None:
+        """Let go on what needs to wait no longer."""
+        for boot, held in self._held.items():
+            known_ns = self._timeline.known_ns(boot)
+            while held and held[0][0] < known_ns:
+                held.popleft()[1]()
+
+    def close(self) -> None:
+        """No clock will be known any better."""
+        self._timeline.close()
+        while self.waiting:
+            self.release()
+
+    def _when_known(self, unit: str, incarnation: int, until_ns: int, do: Callable[[], None]) -> None:
+        boot = self._timeline.boot_of(unit, incarnation)
+        held = self._held.setdefault(boot, deque()) if self._timeline.is_foreign(unit, incarnation) else None
+        if held is None or (not held and until_ns < self._timeline.known_ns(boot)):
+            do()
+        else:
+            held.append((until_ns, do))
+
+
+def _has_stamp(record: Record) -> bool:
+    return len(record) == 6 and type(record[1]) is int
