@@ -25,15 +25,15 @@ class Happened:
 
 @dataclass
 class Said:
-    """What the oracle says of one circuit. Findings are (class, key, unit, step); latencies are lists of values."""
+    """What the oracle says of one circuit. Findings are (class, key, unit, step), latencies (value, error)."""
 
     started: int = 0
     complete: int = 0
     failed: int = 0
     inconclusive: int = 0
     findings: list[tuple[str, str | None, str | None, str | None]] = field(default_factory=list)
-    hops: list[list[int]] = field(default_factory=list)
-    total: list[int] = field(default_factory=list)
+    hops: list[list[tuple[int, int]]] = field(default_factory=list)
+    total: list[tuple[int, int]] = field(default_factory=list)
 
 
 NOT_SATISFIED = "not satisfied"
@@ -42,17 +42,21 @@ PASSED_OVER = "passed over"
 
 @dataclass
 class Satisfied:
-    """An element that is satisfied: its moment, the unit and probe of the event that made it so, the needed events."""
+    """An element that is satisfied: its moment, the event and probe that made it so, the needed events."""
 
     moment: int
-    by: tuple[str, Probe]
+    by: tuple[Happened, Probe]
     needed: list[tuple[Happened, Probe]]
 
 
 class Oracle:
-    def __init__(self, scenario: Scenario, error: Callable[[str, str], int] = lambda _a, _b: 0) -> None:
+    def __init__(self, scenario: Scenario, error: Callable[[str, int, str, int], int] = lambda *_: 0) -> None:
         self.units = [unit.name for unit in scenario.units]
-        self.error = error
+        self.error_of = error
+
+    def error(self, one: Happened, other: Happened) -> int:
+        """How exactly the time between two events is known."""
+        return self.error_of(one.unit, one.stamp, other.unit, other.stamp)
 
     def judge(self, circuit: Circuit, events: Sequence[Happened]) -> Said:
         said = Said(hops=[[] for _ in circuit.path])
@@ -129,11 +133,11 @@ class Oracle:
                 continue
             if before is not None:
                 latency = state.moment - before.moment
-                said.hops[number].append(latency)
+                said.hops[number].append((latency, self.error(before.by[0], state.by[0])))
                 early = [
                     (event.stamp, self.place(path, probe, event.unit), event.unit, probe.step)
                     for event, probe in state.needed
-                    if event.stamp + self.error(before.by[0], event.unit) < before.moment
+                    if event.stamp + self.error(before.by[0], event) < before.moment
                 ]
                 if early:
                     findings.append(("acausal", key, min(early)[2], min(early)[3]))
@@ -145,8 +149,8 @@ class Oracle:
         if own[0] and isinstance(ends[-1], Satisfied):
             start = min(own[0], key=lambda e: (e.stamp, self.place_of(path, e), e.unit))
             latency = ends[-1].moment - start.stamp
-            said.total.append(latency)
-            self.late(key, latency, circuit.within_ns, start.unit, ends[-1].by, findings, unclear)
+            said.total.append((latency, self.error(start, ends[-1].by[0])))
+            self.late(key, latency, circuit.within_ns, start, ends[-1].by, findings, unclear)
 
         if states[0] == NOT_SATISFIED:
             first = min((e for events in own for e in events), key=lambda e: (e.stamp, self.place_of(path, e), e.unit))
@@ -177,8 +181,8 @@ class Oracle:
         key: str | None,
         latency: int,
         within: int | None,
-        start: str,
-        end: tuple[str, Probe],
+        start: Happened,
+        end: tuple[Happened, Probe],
         findings: list[tuple[str, str | None, str | None, str | None]],
         unclear: list[tuple[str, str | None, str | None, str | None]],
     ) -> None:
@@ -186,9 +190,9 @@ class Oracle:
             return
         error = self.error(start, end[0])
         if latency - error > within:
-            findings.append(("late", key, end[0], end[1].step))
+            findings.append(("late", key, end[0].unit, end[1].step))
         elif latency + error > within:
-            unclear.append(("late", key, end[0], end[1].step))
+            unclear.append(("late", key, end[0].unit, end[1].step))
 
     def by_place(self, probe: Probe, events: Sequence[Happened]) -> Iterator[tuple[str, list[Happened]]]:
         """The events of a probe, earliest first: of all units together, or for `each` of every unit asked for."""
@@ -213,7 +217,7 @@ class Oracle:
                 if not needed:
                     return PASSED_OVER
                 last = max(needed, key=lambda e: (e.stamp, e.unit))
-                return Satisfied(last.stamp, (last.unit, element), [(event, element) for event in needed])
+                return Satisfied(last.stamp, (last, element), [(event, element) for event in needed])
             case All():
                 states = [self.satisfaction(member, events) for member in element.members]
                 if NOT_SATISFIED in states:

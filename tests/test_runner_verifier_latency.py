@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.verifier.latency import EXACT, Distribution
+from runner.verifier.latency import Distribution
+from runner.verifier.quantiles import EXACT
 from runner.verifier.verdict import Latency
 
 

@@ -15,8 +15,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from runner.scenario.model import All, Circuit, Element, Instances, Optional, Probe, Quorum, Scenario, Unit
+from runner.scenario.model import All, Budget, Circuit, Element, Instances, Optional, Probe, Quorum, Scenario, Unit
 from runner.verifier import Verifier
+from runner.verifier.verdict import UNKNOWN
+from tests.clocks import Several
 from tests.oracle import Happened, Oracle, Said, probes
 
 EXAMPLES = 300
@@ -182,12 +184,26 @@ def compare(verifier: Verifier, said: Said) -> None:
     )
     found = [(f.cls.value, f.key, f.unit, f.step) for f in verifier.findings({})]
     assert Counter(found) == Counter(said.findings)
-    for hop, values in zip((*circuit.hops, None), (*said.hops[1:], said.total), strict=True):
+    for hop, times in zip((*circuit.hops, None), (*said.hops[1:], said.total), strict=True):
         latency = hop.latency if hop is not None else circuit.latency
-        positive = sorted(value for value in values if value >= 0)
-        quantiles = [positive[ceil(len(positive) * q / 100) - 1] if positive else 0 for q in (50, 90, 99, 100)]
-        assert [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.max_ns] == quantiles
-        assert (latency.count, latency.negative) == (len(positive), len(values) - len(positive))
+        known = [(value, error) for value, error in times if error < UNKNOWN and value + error >= 0]
+        unknown = sum(error >= UNKNOWN for _, error in times)
+        assert (latency.count, latency.unknown) == (len(known), unknown)
+        assert latency.negative == len(times) - len(known) - unknown
+        found = [latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.max_ns]
+        assert found == quantiles([value for value, _ in known])
+        assert latency.error_ns == max((error for _, error in known), default=0)
+        if latency.error_ns or latency.unknown:
+            bounds = [latency.between(name) for name in ("p50", "p90", "p99", "max")]
+            lows = quantiles([value - error for value, error in known] + [-UNKNOWN] * unknown)
+            highs = quantiles([value + error for value, error in known] + [UNKNOWN] * unknown)
+            assert bounds == list(zip(lows, highs, strict=True))
+        else:
+            assert (latency.low, latency.high) == (None, None)
+
+
+def quantiles(values: Sequence[int]) -> list[int]:
+    return [sorted(values)[ceil(len(values) * q / 100) - 1] if values else 0 for q in (50, 90, 99, 100)]
 
 
 def scenario(circuit: Circuit) -> Scenario:
@@ -211,18 +227,69 @@ def test_it_agrees_with_the_oracle_in_every_order_of_arrival(data: st.DataObject
 @given(st.data())
 @thorough
 def test_it_agrees_with_the_oracle_where_clocks_are_not_exact(data: st.DataObject) -> None:
-    errors = data.draw(st.fixed_dictionaries({unit: st.integers(0, 6) for unit in ON_THE_BUS}))
-
-    def error(one: str, other: str) -> int:
-        return 0 if one == other else errors[one] + errors[other]
-
+    clocks = data.draw(several_clocks())
     circuit = data.draw(circuits())
     events = data.draw(traces(circuit))
     seed = data.draw(st.integers(0, 2**32))
-    verifier = Verifier(scenario(circuit), error)
+    verifier = Verifier(scenario(circuit), clocks)
     feed(verifier, events, seed)
     verifier.close()
-    compare(verifier, Oracle(scenario(circuit), error).judge(circuit, events))
+    said = Oracle(scenario(circuit), clocks.error).judge(circuit, events)
+    note(str(said))
+    compare(verifier, said)
+
+
+@given(st.data())
+@thorough
+def test_it_agrees_with_the_oracle_where_clocks_are_not_exact_and_every_slot_takes_one_event(
+    data: st.DataObject,
+) -> None:
+    """The fast way, with more journeys than one."""
+    clocks = data.draw(several_clocks())
+    withins = st.none() | st.integers(1, 30)
+    units = data.draw(st.lists(st.sampled_from(("a", "w1", "w2", "w*")), min_size=1, max_size=4))
+    path = tuple(Probe(unit, f"s{n}", within_ns=data.draw(withins) if n else None) for n, unit in enumerate(units))
+    circuit = Circuit("c", path, data.draw(st.none() | st.integers(1, 60)))
+    within_a_few = st.integers(0, 15)
+    events = [
+        Happened(unit.replace("*", data.draw(st.sampled_from("129"))), 10 * n + data.draw(within_a_few), f"s{n}", key)
+        for key in "klmnop"[: data.draw(st.integers(1, 6))]
+        for n, unit in enumerate(units)
+        if data.draw(st.integers(0, 9))
+    ]
+    verifier = Verifier(scenario(circuit), clocks)
+    feed(verifier, events, data.draw(st.integers(0, 2**32)))
+    verifier.close()
+    compare(verifier, Oracle(scenario(circuit), clocks.error).judge(circuit, events))
+
+
+@given(st.data())
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+def test_budgets_and_words_do_not_depend_on_the_order_of_arrival_where_clocks_are_not_exact(
+    data: st.DataObject,
+) -> None:
+    clocks = data.draw(several_clocks())
+    limits = st.none() | st.integers(1, 20)
+    path = (Probe("a", "one"), Probe("w*", "two", within_ns=data.draw(limits)), Probe("w*", "three"))
+    budget = Budget(p50_ns=data.draw(limits), p99_ns=data.draw(limits))
+    circuit = Circuit("c", path, data.draw(limits), budget=budget, hop_budgets={str(path[2]): budget})
+    events = data.draw(traces(circuit))
+    told = []
+    for seed in range(3):
+        verifier = Verifier(scenario(circuit), clocks)
+        feed(verifier, events, seed)
+        verifier.close()
+        told.append(verifier.result(run="r", duration_s=1.0, statuses=()))
+    assert told[0] == told[1] == told[2]
+    assert [f.details for f in told[0].findings] == [f.details for f in told[1].findings]
+
+
+@st.composite
+def several_clocks(draw: st.DrawFn) -> Several:
+    hosts = {unit: draw(st.sampled_from(("", "lab-1", "lab-2"))) for unit in ON_THE_BUS}
+    start = st.integers(0, 6) | st.just(UNKNOWN)
+    errors = {host: (draw(start), draw(st.sampled_from((3, 10, 1000)))) for host in ("lab-1", "lab-2")}
+    return Several(hosts, errors)
 
 
 @given(st.data())

@@ -10,6 +10,7 @@ from runner.scenario.model import Circuit, Probe, Scenario, Unit
 from runner.verifier import Verifier, memory, pairs
 from runner.verifier.latency import Distribution
 from runner.verifier.verdict import Finding, FindingClass, Latency, Pairs
+from tests.clocks import Apart
 
 SEND, RECEIVE = int(Kind.SEND), int(Kind.RECEIVE)
 UNITS = ("api", "worker-1", "worker-2")
@@ -52,7 +53,7 @@ def test_a_receive_before_its_send_is_a_finding_and_no_latency() -> None:
 
 
 def test_a_receive_before_its_send_within_the_clock_error_is_no_finding() -> None:
-    verifier = Verifier(Scenario("s", "/", "c", tuple(Unit(name) for name in UNITS)), lambda *_: 5)
+    verifier = Verifier(Scenario("s", "/", "c", tuple(Unit(name) for name in UNITS)), Apart(lambda _: 5))
     verifier.batch("worker-1", 1, [[1, 0, "in", RECEIVE, "k", {}]], 0)
     verifier.batch("api", 1, [[1, 1, "out", SEND, "k", {}]], 1)
     verifier.close()

@@ -23,6 +23,7 @@ from runner.scenario.model import (
 from runner.scenario.state import State, UnitStatus
 from runner.verifier import Verifier
 from runner.verifier.verdict import FindingClass, Verdict
+from tests.clocks import Apart
 
 MS = 1_000_000
 PATH = (Probe("api", "sent"), Probe("worker-*", "received", within_ns=50 * MS), Probe("api", "answered"))
@@ -379,7 +380,7 @@ def test_lost_evidence_of_a_unit_outside_the_circuit_leaves_its_findings_alone()
 
 
 def test_a_clock_error_makes_a_close_call_inconclusive_and_order_lenient() -> None:
-    run = Run(order(), clock_error=lambda one, other: 2 * MS if one != other else 0)
+    run = Run(order(), clocks=Apart(lambda _: 2 * MS))
     run.fire("api", "sent", "close", 10)
     run.fire("worker-1", "received", "close", 61)
     run.fire("api", "answered", "close", 60)
@@ -390,7 +391,7 @@ def test_a_clock_error_makes_a_close_call_inconclusive_and_order_lenient() -> No
     assert [(f.key, f.inconclusive) for f in result.findings] == [("late", False), ("close", True)]
     assert run.counts() == (2, 0, 1, 0, 1)
     hop = result.circuits[0].hops[1].latency
-    assert (hop.count, hop.negative, hop.error_ns) == (1, 1, 2 * MS)
+    assert (hop.count, hop.negative, hop.error_ns, hop.p50_ns) == (2, 0, 2 * MS, -MS)
 
 
 def test_fabric_names_and_kinds_are_neither_matched_nor_counted() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from runner.duration import span
 from runner.scenario.state import State, UnitStatus
+from runner.verifier.clocks import ONE_CLOCK, Clocks
 from runner.verifier.judge import Fault, Mark
 from runner.verifier.losses import Losses
 from runner.verifier.member import Recent
@@ -42,6 +43,7 @@ class Context:
     losses: Losses
     statuses: Mapping[str, UnitStatus]
     faults: Iterable[Fault]
+    clocks: Clocks = ONE_CLOCK
 
     @cached_property
     def odd_keys(self) -> dict[tuple[str | None, int | None], list[Fault]]:

@@ -5,7 +5,8 @@ every slot takes one event; fast) and `journeys` (all others); how it is judged 
 
 A satisfied instance is judged when the watermarks of all units of the circuit have passed its latest event: no event
 that would change it can come any more. An unsatisfied one is judged when the watermarks of the units that could
-satisfy it have passed its deadline; should more come after all (a forked child that joins late), it is judged again.
+satisfy it have passed its deadline by more than the clock error; should more come after all (a forked child that joins
+late), it is judged again.
 
 Memory is bounded in instances that are judged. How far back the verifier knows:
 - Of each circuit the last 32,768 verdicts that more events could change (something missing, or a slot that may take
@@ -21,12 +22,13 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Final, Generic, TypeVar
 
+from runner.verifier.clocks import Clocks
 from runner.verifier.deadlines import Deadlines
-from runner.verifier.judge import ClockError, Fault, Judgement, Mark, Standing
+from runner.verifier.judge import Fault, Judgement, Mark, Standing
 from runner.verifier.memory import Memory
 from runner.verifier.pattern import Plan
 from runner.verifier.score import Score
-from runner.verifier.verdict import FindingClass
+from runner.verifier.verdict import UNKNOWN, FindingClass
 from runner.verifier.watermarks import Watermarks
 
 Instance = TypeVar("Instance")
@@ -34,27 +36,24 @@ Instance = TypeVar("Instance")
 REVISABLE: Final = 32_768
 """Instances of a circuit that were judged and may still be judged again; beyond that the oldest verdict stands."""
 
+_SLACK_LASTS: Final = 100
+"""How often the slack is used before it is looked up anew."""
+
 UNFINISHED: Final = 7
 """Mark of a key whose instance was given up while something was missing: more events for it change nothing."""
-
-
-def no_clock_error(_one: str, _other: str) -> int:
-    """Stamps of all units are from one clock."""
-    return 0
 
 
 class Gathering(ABC, Generic[Instance]):
     """The instances of one circuit, from first event to verdict."""
 
-    def __init__(self, plan: Plan, score: Score, watermarks: Watermarks, clock_error: ClockError) -> None:
+    def __init__(self, plan: Plan, score: Score, watermarks: Watermarks, clocks: Clocks) -> None:
         self.plan = plan
         self.score = score
         self.units: list[set[str]] = [set() for _ in plan.places]
         """For each place the units that could satisfy it, as far as they are known."""
         self.everybody: set[str] = set()
         self._watermarks = watermarks
-        self._clock_error = clock_error
-        self._one_clock = clock_error is no_clock_error
+        self._clocks = clocks
         self._slack_ns = 0
         self._slack_age = 0
         self._deadlines: Deadlines[Instance] = Deadlines(len(plan.places), self._is_open)
@@ -87,15 +86,26 @@ class Gathering(ABC, Generic[Instance]):
         return [self._watermarks.low(units) - slack if units or not closing else inf for units in self.units]
 
     def _slack(self) -> int:
-        """The largest clock error between two units of the circuit; looked up anew now and then, it changes slowly."""
-        if not self._one_clock:
+        """What is surely after a deadline is so much later: at least the largest clock error between two units of the
+        circuit. Looked up anew now and then, it changes slowly."""
+        if not self._clocks.one_clock:
             self._slack_age -= 1
             if self._slack_age < 0:
-                self._slack_age = 100
-                error = self._clock_error
-                pairs = ((a, b) for a in self.everybody for b in self.everybody if a != b)
-                self._slack_ns = max((error(a, b) for a, b in pairs), default=0)
+                self._slack_ns = self._widest()
+                self._slack_age = _SLACK_LASTS if self._slack_ns < UNKNOWN else 0
         return self._slack_ns
+
+    def _widest(self) -> int:
+        """An error that no two units of the circuit exceed at present. Each is compared with one of them, because there
+        may be a thousand: two others are no further apart than both are from that one."""
+        marks = self._watermarks.marks
+        known = [unit for unit in self.everybody if marks.get(unit, -inf) > -inf]
+        now = [int(marks[unit]) for unit in known if marks[unit] < inf]
+        if not now:
+            return 0
+        worst, one = self._clocks.worst, known[0]
+        errors = sorted(worst(one, unit, min(now), max(now)) for unit in known[1:])
+        return min(sum(errors[-2:]), UNKNOWN)
 
     # --- judging ----------------------------------------------------------------------------------------------------
 
@@ -103,7 +113,7 @@ class Gathering(ABC, Generic[Instance]):
         """Judge what the watermarks now decide."""
         self._gather()
         if self._satisfied:
-            low = self._watermarks.low(self.everybody) - self._slack()
+            low = self._watermarks.low(self.everybody)
             while self._satisfied and self._satisfied[0][0] <= low:
                 self._conclude(heappop(self._satisfied)[2])
         if self._deadlines:
@@ -195,8 +205,8 @@ class Gathering(ABC, Generic[Instance]):
         found: set[str] = set()
         if self._satisfied and self._satisfied[0][0] <= until_ns:
             latest = max(entry[0] for entry in self._satisfied if entry[0] <= until_ns)
-            found |= {unit for unit in self.everybody if marks.get(unit, -inf) < latest + slack}
-        for due, place in self._deadlines.waiting(until_ns):
+            found |= {unit for unit in self.everybody if marks.get(unit, -inf) < latest}
+        for due, place in self._deadlines.waiting(until_ns) if slack < UNKNOWN else ():
             found |= {unit for unit in self.units[place] if marks.get(unit, -inf) < due + slack}
         return found
 

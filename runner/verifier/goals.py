@@ -8,7 +8,7 @@ unit it means fired a name one slip away that the scenario does not know: most l
 for ever.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from math import inf
 from typing import Any
@@ -21,7 +21,7 @@ from runner.verifier.names import slip
 from runner.verifier.pairs import ACAUSAL, SENT, TWICE, PairBook
 from runner.verifier.pattern import fires
 from runner.verifier.score import is_inconclusive
-from runner.verifier.verdict import CircuitResult, FindingClass, Hop, Latency, Required, UnitResult, Verdict
+from runner.verifier.verdict import CircuitResult, Finding, FindingClass, Hop, Latency, Required, UnitResult, Verdict
 
 
 def judge_circuit(
@@ -47,8 +47,9 @@ def judge_circuit(
         score.accuse(Fault(FindingClass.MISSING, slot=first, unclear=not final))
     for place, distribution in ((None, score.total), *((p.index, score.hops[p.index]) for p in plan.places)):
         budget = plan.circuit.budget if place is None else plan.circuit.hop_budgets.get(plan.places[place].name)
-        if budget is not None and distribution.summary().count:
-            for fault in _broken(budget, distribution.summary(), place, lost_evidence=lost_evidence):
+        latency = distribution.summary()
+        if budget is not None and (latency.count or latency.unknown):
+            for fault in _broken(budget, latency, place, lost_evidence=lost_evidence):
                 score.accuse(fault)
 
     def never_fired(unit: str, step: str, means: Callable[[str], bool], cls: FindingClass) -> None:
@@ -71,23 +72,24 @@ def _asked(at_least: int, at_most: int | None) -> str:
 
 
 def _broken(budget: Budget, latency: Latency, place: int | None, *, lost_evidence: bool) -> Iterator[Fault]:
-    """The limits of `budget` that `latency` breaks. Lost evidence leaves a quantile undecided, but no maximum gets
-    smaller."""
-    for name, limit, value in (
-        ("p50", budget.p50_ns, latency.p50_ns),
-        ("p90", budget.p90_ns, latency.p90_ns),
-        ("p99", budget.p99_ns, latency.p99_ns),
-        ("max", budget.max_ns, latency.max_ns),
+    """The limits of `budget` that `latency` breaks, surely or perhaps. Lost evidence leaves a quantile undecided, but
+    no maximum gets smaller."""
+    for name, limit, value, error in (
+        ("p50", budget.p50_ns, latency.p50_ns, latency.p50_error_ns),
+        ("p90", budget.p90_ns, latency.p90_ns, latency.p90_error_ns),
+        ("p99", budget.p99_ns, latency.p99_ns, latency.p99_error_ns),
+        ("max", budget.max_ns, latency.max_ns, latency.max_error_ns),
     ):
-        if limit is not None and value + latency.error_ns > limit:
+        least, most = latency.between(name)
+        if limit is not None and most > limit:
             yield Fault(
                 FindingClass.BUDGET,
                 place=place,
                 value=value,
                 limit=limit,
-                error=latency.error_ns,
+                error=error,
                 note=name,
-                unclear=value - latency.error_ns <= limit or (lost_evidence and name != "max"),
+                unclear=least <= limit or (lost_evidence and name != "max"),
             )
 
 
@@ -108,10 +110,38 @@ def unpaired(pairs: PairBook, *, final: bool) -> Iterator[Fault]:
         if lone.state & TWICE:
             yield Fault(FindingClass.DUPLICATE, key=lone.key, unit=unit, step=step, too_many=True)
         elif lone.state & ACAUSAL:
-            yield Fault(FindingClass.ACAUSAL, key=lone.key, unit=unit, step=step, value=lone.lead_ns)
+            yield Fault(
+                FindingClass.ACAUSAL, key=lone.key, unit=unit, step=step, value=lone.lead_ns, error=lone.error_ns
+            )
         else:
             note = "received" if lone.state & SENT else "sent"
             yield Fault(FindingClass.ORPHAN, key=lone.key, unit=unit, step=step, note=note, unclear=not final)
+
+
+def verdict_of(findings: Iterable[Finding], circuits: Iterable[CircuitResult]) -> Verdict:
+    """What the whole run comes to."""
+    clear = [not finding.inconclusive for finding in findings]
+    if any(clear):
+        return Verdict.FAILED
+    if clear or any(circuit.verdict is not Verdict.PASSED for circuit in circuits):
+        return Verdict.INCONCLUSIVE
+    return Verdict.PASSED
+
+
+def notes(
+    circuits: Iterable[CircuitResult], dropped: Mapping[FindingClass, int], malformed: Mapping[str, int]
+) -> Iterator[str]:
+    """What a reader of the result should know beside the findings. `dropped` has how many findings of a class were
+    counted but not kept, `malformed` how many records of a unit were none."""
+    for circuit in circuits:
+        if still := circuit.instances.open:
+            were = "instance was" if still == 1 else "instances were"
+            yield f"{circuit.name}: {still:,} {were} still in time when the run ended"
+    for cls, count in dropped.items():
+        were = "finding was" if count == 1 else "findings were"
+        yield f"of class {cls}, {count:,} more {were} counted but not kept"
+    for unit, count in malformed.items():
+        yield f"{unit} sent rubbish in place of {count:,} of its records; it was ignored"
 
 
 def circuit_result(gatherer: Gathering[Any], *, lost_evidence: bool) -> CircuitResult:

@@ -18,8 +18,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from probe.event import MAX_KEY_BYTES
+from runner.verifier.clocks import Clocks
 from runner.verifier.gathering import REVISABLE, Gathering
-from runner.verifier.judge import ClockError, Filled, Judgement, Mark, judge
+from runner.verifier.judge import Filled, Judgement, Mark, judge
 from runner.verifier.pattern import Plan, Slot
 from runner.verifier.score import Score
 from runner.verifier.verdict import FindingClass
@@ -136,8 +137,8 @@ class Journey:
 class Journeys(Gathering[Journey]):
     """The instances of one circuit."""
 
-    def __init__(self, plan: Plan, score: Score, watermarks: Watermarks, clock_error: ClockError) -> None:
-        super().__init__(plan, score, watermarks, clock_error)
+    def __init__(self, plan: Plan, score: Score, watermarks: Watermarks, clocks: Clocks) -> None:
+        super().__init__(plan, score, watermarks, clocks)
         self._parts: list[dict[str | None, Part]] = [{} for _ in range(plan.segments)]
         self._claims: list[dict[str | None, set[str | None]]] = [{} for _ in range(plan.segments)]
         """For each segment: key -> keys of the segment before whose parts are linked to it."""
@@ -280,7 +281,7 @@ class Journeys(Gathering[Journey]):
         return None
 
     def _conclude(self, instances: list[Journey]) -> None:
-        low = self._watermarks.low(self.everybody) - self._slack()
+        low = self._watermarks.low(self.everybody)
         for journey in instances:
             # One that was stirred again since is held a second time, until its latest event is passed.
             if journey.pending is not None and not journey.gone and (journey.pending.latest_ns <= low or self._closing):
@@ -299,7 +300,7 @@ class Journeys(Gathering[Journey]):
                     unlinked = self.plan.slots[index]
         if not found:
             return None
-        judgement = judge(self.plan, filled, horizons, self._clock_error)
+        judgement = judge(self.plan, filled, horizons, self._clocks)
         if unlinked is not None:
             for fault in judgement.faults:
                 if fault.cls is FindingClass.MISSING and fault.place is not None and fault.place > unlinked.place:

@@ -15,22 +15,20 @@ What the law leaves open is decided so:
   The circuit's own `within` is one more `late`.
 - A deadline is the sooner of the element's (its `within` after the element before, once that is satisfied) and the
   circuit's `within` after the first event. The first element has none: it is absent when its units are final.
-- Order is kept if the stamps are within the clock error of it; a `late` that the clock error cannot decide is
-  inconclusive.
+- A clock error is that of the two events at hand. Order is kept if their stamps are within it; a `late` that it
+  cannot decide is inconclusive: neither surely over the limit nor surely within.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import takewhile
 from math import inf
 from typing import Final, NamedTuple, TypeAlias
 
+from runner.verifier.clocks import Clocks
 from runner.verifier.pattern import Enough, Every, Leaf, Maybe, Node, Plan
 from runner.verifier.verdict import FindingClass
-
-ClockError: TypeAlias = Callable[[str, str], int]
-"""How far the stamps of two units may be apart at one moment, in nanoseconds."""
 
 
 class Mark(NamedTuple):
@@ -140,7 +138,7 @@ class Judgement:
         return Standing.UNCLEAR if self.faults else Standing.COMPLETE
 
 
-def judge(plan: Plan, slots: Slots, horizons: Sequence[float], clock_error: ClockError) -> Judgement:
+def judge(plan: Plan, slots: Slots, horizons: Sequence[float], clocks: Clocks) -> Judgement:
     """Judge the instance whose events are in `slots` (one entry per slot of the plan; at least one is filled).
 
     `horizons` says for each place up to which stamp every event is known that could satisfy it; infinity: the units
@@ -152,7 +150,7 @@ def judge(plan: Plan, slots: Slots, horizons: Sequence[float], clock_error: Cloc
     reached = [reach(place.node, slots, plan) for place in plan.places]
     begun = min((filled.first for slot in plan.places[0].slots if (filled := slots[slot])), default=None)
     verdict.started = begun is not None
-    _measure(plan, slots, reached, begun, verdict, clock_error)
+    _measure(plan, slots, reached, begun, verdict, clocks)
     if reached[0] is None:
         verdict.satisfied = False
         verdict.faults.clear()
@@ -238,7 +236,7 @@ def _measure(
     reached: Sequence[Reach | Passed | None],
     begun: Mark | None,
     verdict: Judgement,
-    clock_error: ClockError,
+    clocks: Clocks,
 ) -> None:
     """Latencies, and what is late or too early."""
     before: Mark | None = None
@@ -246,9 +244,9 @@ def _measure(
         if not isinstance(here, Reach):
             continue
         if before is not None:
-            latency, error = here.moment.stamp_ns - before.stamp_ns, clock_error(before.unit, here.moment.unit)
+            latency, error = _between(before, here.moment, clocks)
             verdict.hops.append((place.index, latency, error))
-            if early := _too_early(here, before, slots, clock_error):
+            if early := _too_early(here, before, slots, clocks):
                 early.place = place.index
                 verdict.faults.append(early)
             if late := _late(latency, error, place.within_ns, here.moment, before):
@@ -257,14 +255,19 @@ def _measure(
         before = here.moment
     end = next((here for here in reversed(reached) if here is not PASSED), None)
     if begun is not None and isinstance(end, Reach):
-        latency, error = end.moment.stamp_ns - begun.stamp_ns, clock_error(begun.unit, end.moment.unit)
+        latency, error = _between(begun, end.moment, clocks)
         verdict.total = latency, error
         if late := _late(latency, error, plan.circuit.within_ns, end.moment, begun):
             verdict.faults.append(late)
 
 
-def _too_early(here: Reach, before: Mark, slots: Slots, clock_error: ClockError) -> Fault | None:
-    """The earliest needed event of `here` that is, beyond the clock error, before the moment `before`."""
+def _between(one: Mark, other: Mark, clocks: Clocks) -> tuple[int, int]:
+    """The time from one event to another, and its error."""
+    return other.stamp_ns - one.stamp_ns, clocks.error(one.unit, one.stamp_ns, other.unit, other.stamp_ns)
+
+
+def _too_early(here: Reach, before: Mark, slots: Slots, clocks: Clocks) -> Fault | None:
+    """The earliest needed event of `here` that is, beyond its clock error, before the moment `before`."""
     if all(filled.early[0].stamp_ns >= before.stamp_ns for slot in here.slots if (filled := slots[slot])):
         return None
     too_early = [
@@ -272,13 +275,12 @@ def _too_early(here: Reach, before: Mark, slots: Slots, clock_error: ClockError)
         for slot in here.slots
         if (filled := slots[slot])
         for mark in takewhile(lambda mark: mark.stamp_ns < before.stamp_ns, filled.early)
-        if mark.stamp_ns + clock_error(before.unit, mark.unit) < before.stamp_ns
+        if mark.stamp_ns + clocks.error(before.unit, before.stamp_ns, mark.unit, mark.stamp_ns) < before.stamp_ns
     ]
     if not too_early:
         return None
     mark = min(too_early)
-    error = clock_error(before.unit, mark.unit)
-    lead = before.stamp_ns - mark.stamp_ns
+    lead, error = _between(mark, before, clocks)
     return Fault(FindingClass.ACAUSAL, slot=mark.slot, mark=mark, after=before, value=lead, error=error)
 
 

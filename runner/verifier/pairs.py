@@ -14,10 +14,11 @@ Memory is bounded in paired keys: the last 65,536 to 131,072 are kept with all t
 `memory`. Keys that wait for their other half are all kept.
 """
 
-from collections.abc import Callable, Iterator
-from itertools import chain, product
+from collections.abc import Iterator
+from itertools import chain
 from typing import Final, NamedTuple
 
+from runner.verifier.clocks import Clocks
 from runner.verifier.latency import Distribution
 from runner.verifier.memory import RECENT, Memory
 from runner.verifier.verdict import Latency, Pairs
@@ -37,16 +38,16 @@ LISTED: Final = 10_000
 
 
 class Pair:
-    """What is known of one key: the flags above with a bit per site, its earliest send, its earliest receive and where
-    that was."""
+    """What is known of one key: the flags above with a bit per site, its earliest send, its earliest receive and whose
+    they were."""
 
-    __slots__ = ("known", "received_at", "received_ns", "sent_ns")
+    __slots__ = ("known", "received_by", "received_ns", "sent_by", "sent_ns")
 
     def __init__(self, known: int = 0) -> None:
         self.known = known
         self.sent_ns: int | None = None
         self.received_ns: int | None = None
-        self.received_at = 0
+        self.sent_by = self.received_by = ""
 
 
 class Lone(NamedTuple):
@@ -56,14 +57,15 @@ class Lone(NamedTuple):
     state: int
     sites: tuple[tuple[str, str], ...]
     lead_ns: int = 0
-    """By how much it was received too early."""
+    """By how much it was received too early, and how exactly that is known."""
+    error_ns: int = 0
 
 
 class PairBook:
-    """All keys that were sent or received. `clock_error` is as for the verifier."""
+    """All keys that were sent or received."""
 
-    def __init__(self, clock_error: Callable[[str, str], int]) -> None:
-        self._clock_error = clock_error
+    def __init__(self, clocks: Clocks) -> None:
+        self._clocks = clocks
         self._young: dict[str, Pair] = {}
         self._old: dict[str, Pair] = {}
         self._waiting: dict[str, Pair] = {}
@@ -82,8 +84,8 @@ class PairBook:
         self._sites.append((unit, step, flags))
         return flags | 1 << (_SITE_BITS + len(self._sites) - 1)
 
-    def add(self, key: str, site: int, stamp_ns: int) -> None:
-        """An event with `key` at a place, as `site` returned it."""
+    def add(self, key: str, site: int, stamp_ns: int, unit: str) -> None:
+        """An event of `unit` with `key` at a place, as `site` returned it."""
         pair = self._young.get(key)
         if pair is None:
             if len(self._young) >= RECENT:
@@ -94,10 +96,10 @@ class PairBook:
             known |= TWICE
         pair.known = known | site
         if site & SENT:
-            if pair.sent_ns is None or stamp_ns < pair.sent_ns:
-                pair.sent_ns = stamp_ns
-        elif pair.received_ns is None or stamp_ns < pair.received_ns:
-            pair.received_ns, pair.received_at = stamp_ns, site
+            if pair.sent_ns is None or (stamp_ns, unit) < (pair.sent_ns, pair.sent_by):
+                pair.sent_ns, pair.sent_by = stamp_ns, unit
+        elif pair.received_ns is None or (stamp_ns, unit) < (pair.received_ns, pair.received_by):
+            pair.received_ns, pair.received_by = stamp_ns, unit
 
     def _recall(self, key: str) -> Pair:
         for older in (self._old, self._waiting):
@@ -117,39 +119,44 @@ class PairBook:
                 self._forgotten_pairs += 1
                 if known & TWICE and len(self._forgotten_twice) < LISTED:
                     self._forgotten_twice.append(key)
-                if (latency_ns := self._latency_ns(pair)) is not None:
-                    self._forgotten_times.add(latency_ns)
+                if (time := self._time(pair)) is not None:
+                    self._forgotten_times.add(*time)
                 if self._is_acausal(pair) and len(self._forgotten_acausal) < LISTED:
-                    self._forgotten_acausal.append(self._lone(key, pair, ACAUSAL))
+                    self._forgotten_acausal.append(self._acausal(key, pair))
             else:
                 self._waiting[key] = pair
         self._old, self._young = self._young, {}
 
-    def _latency_ns(self, pair: Pair) -> int | None:
-        """None: one half is missing or was forgotten, or it is the middle of a longer journey."""
+    def _time(self, pair: Pair) -> tuple[int, int] | None:
+        """The latency and its error. None: one half is missing or was forgotten, or it is the middle of a longer
+        journey."""
         if pair.received_ns is None or pair.sent_ns is None:
             return None
-        if pair.received_ns < pair.sent_ns:
-            receivers = {unit for unit, _, _ in self._places(pair.received_at)}
-            if any(unit in receivers and state & SENT for unit, _, state in self._places(pair.known)):
-                return None
-        return pair.received_ns - pair.sent_ns
+        if pair.received_ns < pair.sent_ns and any(
+            unit == pair.received_by and state & SENT for unit, _, state in self._places(pair.known)
+        ):
+            return None
+        error_ns = self._clocks.error(pair.sent_by, pair.sent_ns, pair.received_by, pair.received_ns)
+        return pair.received_ns - pair.sent_ns, error_ns
 
     def _is_acausal(self, pair: Pair) -> bool:
-        """Received before it was sent, by more than the clocks of any two of its places may differ."""
-        latency_ns = self._latency_ns(pair)
-        if latency_ns is None or latency_ns >= 0 or pair.known & EXPLAINED:
+        """Received before it was sent, by more than the clocks of the two events may differ."""
+        if pair.known & EXPLAINED or (time := self._time(pair)) is None:
             return False
-        units = {unit for unit, _, _ in self._places(pair.known)}
-        return latency_ns < -max((self._clock_error(*two) for two in product(units, units)), default=0)
+        latency_ns, error_ns = time
+        return latency_ns + error_ns < 0
 
     def _places(self, known: int) -> tuple[tuple[str, str, int], ...]:
         bits = known >> _SITE_BITS
         return tuple(site for i, site in enumerate(self._sites) if bits >> i & 1)
 
-    def _lone(self, key: str, pair: Pair, also: int = 0) -> Lone:
-        sites = tuple((unit, step) for unit, step, _ in self._places(pair.known))
-        return Lone(key, pair.known | also, sites, -(self._latency_ns(pair) or 0))
+    def _lone(self, key: str, pair: Pair) -> Lone:
+        return Lone(key, pair.known, tuple((unit, step) for unit, step, _ in self._places(pair.known)))
+
+    def _acausal(self, key: str, pair: Pair) -> Lone:
+        latency_ns, error_ns = self._time(pair) or (0, 0)
+        lone = self._lone(key, pair)
+        return lone._replace(state=lone.state | ACAUSAL, lead_ns=-latency_ns, error_ns=error_ns)
 
     def _all(self) -> Iterator[tuple[str, Pair]]:
         return chain(self._young.items(), self._old.items(), self._waiting.items())
@@ -171,8 +178,8 @@ class PairBook:
     def _latency(self) -> Latency:
         times = self._forgotten_times.copy()
         for _, pair in self._all():
-            if (latency_ns := self._latency_ns(pair)) is not None:
-                times.add(latency_ns)
+            if (time := self._time(pair)) is not None:
+                times.add(*time)
         return times.summary()
 
     def unexplained(self) -> Iterator[Lone]:
@@ -184,4 +191,4 @@ class PairBook:
             if (lone or pair.known & TWICE) and not pair.known & EXPLAINED:
                 yield self._lone(key, pair)
             elif self._is_acausal(pair):
-                yield self._lone(key, pair, ACAUSAL)
+                yield self._acausal(key, pair)

@@ -10,13 +10,14 @@ instances are checked as columns, at C speed. Whatever is not flawless goes to `
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, compress
-from operator import itemgetter, sub
+from operator import add, itemgetter, sub
 from typing import Any, Final, TypeAlias
 
+from runner.verifier.clocks import Clocks
 from runner.verifier.gathering import REVISABLE, Gathering
-from runner.verifier.judge import ClockError, Filled, Judgement, Mark, Standing, judge
+from runner.verifier.judge import Filled, Judgement, Mark, Standing, judge
 from runner.verifier.pattern import Plan, Slot
-from runner.verifier.score import Score
+from runner.verifier.score import Score, Times
 from runner.verifier.watermarks import Watermarks
 
 Row: TypeAlias = list[Any]
@@ -27,8 +28,8 @@ KEY: Final = -1
 class Rigid(Gathering[Row]):
     """The instances of one rigid circuit."""
 
-    def __init__(self, plan: Plan, score: Score, watermarks: Watermarks, clock_error: ClockError) -> None:
-        super().__init__(plan, score, watermarks, clock_error)
+    def __init__(self, plan: Plan, score: Score, watermarks: Watermarks, clocks: Clocks) -> None:
+        super().__init__(plan, score, watermarks, clocks)
         self._width = len(plan.slots)
         self.rows: dict[str | None, Row] = {}
         """Every instance that is not over, those in `_parked` excepted."""
@@ -140,9 +141,7 @@ class Rigid(Gathering[Row]):
 
     def _conclude(self, instances: list[Row]) -> None:
         flawed: list[Row]
-        if self._composite and not self._one_clock:
-            flawed = instances
-        elif self._extras or self._failing:
+        if self._extras or self._failing:
             flawed = [row for row in instances if row[KEY] in self._extras or row[KEY] in self._failing]
             known = {row[KEY] for row in flawed}
             flawed += self._conclude_flawless([row for row in instances if row[KEY] not in known])
@@ -153,18 +152,16 @@ class Rigid(Gathering[Row]):
             for row in flawed:
                 self._finish(row, self._judge(row, horizons))
 
-    @property
-    def _composite(self) -> bool:
-        return len(self.plan.places) < self._width
-
     def _conclude_flawless(self, rows: list[Row]) -> list[Row]:
         """Counts those of `rows` that are plainly complete; returns the others."""
         if not rows:
             return []
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-        width, one_clock = self._width, self._one_clock
+        exact = self._clocks.one_clock or self._agree(columns)
+        if not exact and len(self.plan.places) < self._width:
+            return rows  # whose stamp is the moment of an element differs from row to row
         flawed: set[int] = set()
-        hops: list[list[int]] = []
+        hops: list[Times] = []
         first = self.plan.places[0].slots
         begun = columns[first[0] + 1] if len(first) == 1 else list(map(min, *(columns[slot + 1] for slot in first)))
         before: Sequence[int] = ()
@@ -175,40 +172,45 @@ class Rigid(Gathering[Row]):
             if before:
                 latencies = list(map(sub, moments, before))
                 soonest = latencies if len(stamps) == 1 else list(map(sub, map(min, *stamps), before))
-                error = 0
-                if not one_clock:
-                    error = self._error_between(columns, before_slot + 1 + width, place.slots[0] + 1 + width)
-                    self.score.hops[place.index].error_ns = max(self.score.hops[place.index].error_ns, error)
                 if min(soonest) < 0:
                     flawed.update(i for i, latency in enumerate(soonest) if latency < 0)
-                if place.within_ns is not None and max(latencies) + error > place.within_ns:
-                    flawed.update(i for i, latency in enumerate(latencies) if latency + error > place.within_ns)
-                hops.append(latencies)
+                errors = None if exact else self._errors(columns, before_slot, place.slots[0])
+                _find_late(latencies, errors, place.within_ns, flawed)
+                hops.append((latencies, errors))
             before, before_slot = moments, place.slots[0]
         totals = list(map(sub, before, begun))
-        error = 0
-        if not one_clock:
-            error = self._error_between(columns, first[0] + 1 + width, before_slot + 1 + width)
-            self.score.total.error_ns = max(self.score.total.error_ns, error)
-        within = self.plan.circuit.within_ns
-        if within is not None and max(totals) + error > within:
-            flawed.update(i for i, latency in enumerate(totals) if latency + error > within)
+        errors = None if exact else self._errors(columns, first[0], before_slot)
+        _find_late(totals, errors, self.plan.circuit.within_ns, flawed)
+        total: Times = totals, errors
         keys: Sequence[str | None] = columns[KEY]
         rest = [rows[i] for i in sorted(flawed)]
         if flawed:
             fine = [i not in flawed for i in range(len(rows))]
-            keys, totals = list(compress(keys, fine)), list(compress(totals, fine))
-            hops = [list(compress(latencies, fine)) for latencies in hops]
-        self.score.apply_flawless(len(keys), hops, totals)
+            keys, total = list(compress(keys, fine)), _only(total, fine)
+            hops = [_only(times, fine) for times in hops]
+        self.score.apply_flawless(len(keys), hops, total)
         for key in keys:
             del self.rows[key]
         self._over[0].add_all(keys, Standing.COMPLETE)
         return rest
 
-    def _error_between(self, columns: Sequence[Sequence[Any]], one: int, other: int) -> int:
-        """The largest clock error between the units in two columns."""
-        pairs = set(zip(columns[one], columns[other], strict=True))
-        return max(self._clock_error(unit, another) for unit, another in pairs)
+    def _agree(self, columns: Sequence[Sequence[Any]]) -> bool:
+        """Whether all stamps in `columns` are of one clock, though the run has several."""
+        stamps, units = columns[1 : self._width + 1], columns[self._width + 1 : KEY]
+        one, *others = {unit for column in units for unit in column}
+        first_ns, last_ns = min(map(min, stamps)), max(map(max, stamps))
+        return not any(self._clocks.worst(one, other, first_ns, last_ns) for other in others)
+
+    def _errors(self, columns: Sequence[Sequence[Any]], one: int, other: int) -> Sequence[int] | None:
+        """The clock errors between the events of two slots; None: there are none."""
+        places = (self.places_of(one), self.places_of(other))
+        (ones, one_units), (others, other_units) = ((columns[stamp], columns[unit]) for stamp, unit in places)
+        stamps = (*ones, *others)
+        first_ns, last_ns = min(stamps), max(stamps)
+        pairs = set(zip(one_units, other_units, strict=True))
+        if not any(self._clocks.worst(*pair, first_ns, last_ns) for pair in pairs):
+            return None
+        return list(map(self._clocks.error, one_units, ones, other_units, others))
 
     def _judge(self, row: Row, horizons: Sequence[float]) -> Judgement:
         extras = self._extras.get(row[KEY], {})
@@ -218,7 +220,7 @@ class Rigid(Gathering[Row]):
                 mark = Mark(row[slot + 1], slot, row[slot + 1 + self._width])
                 count, extra = extras.get(slot, (0, None))
                 filled[slot] = Filled(1 + count, mark, extra, (mark,))
-        return judge(self.plan, filled, horizons, self._clock_error)
+        return judge(self.plan, filled, horizons, self._clocks)
 
     def _look(self, instance: Row, horizons: Sequence[float]) -> tuple[int, int] | None:
         judgement = self._judge(instance, horizons)
@@ -264,3 +266,16 @@ class Rigid(Gathering[Row]):
         if self._least_within is not None:
             return len(self.rows) - len(self._failing) - self._beginless
         return len(self.satisfied) + sum(len(instances) for _, _, instances in self._satisfied)
+
+
+def _find_late(latencies: Sequence[int], errors: Sequence[int] | None, within_ns: int | None, found: set[int]) -> None:
+    """Adds the rows whose latency may be over the limit to `found`."""
+    if within_ns is not None:
+        most = latencies if errors is None else list(map(add, latencies, errors))
+        if max(most) > within_ns:
+            found.update(i for i, latency in enumerate(most) if latency > within_ns)
+
+
+def _only(times: Times, wanted: Sequence[bool]) -> Times:
+    latencies, errors = times
+    return list(compress(latencies, wanted)), None if errors is None else list(compress(errors, wanted))

@@ -6,7 +6,7 @@ Belongs here: counters, distributions, bounded lists of faults. Must not know ho
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from runner.verifier.judge import Fault, Judgement, Standing
 from runner.verifier.latency import Distribution
@@ -26,6 +26,10 @@ def is_inconclusive(fault: Fault, *, lost_evidence: bool) -> bool:
     """Whether the finding might go away: by clock error, or because a unit that matters to it lost evidence. What was
     seen once too often stays seen."""
     return fault.unclear or (lost_evidence and fault.cls in _MORE_WOULD_HELP and not fault.too_many)
+
+
+Times: TypeAlias = tuple[Sequence[int], Sequence[int] | None]
+"""Latencies and the error of each; None: every one is exact."""
 
 
 class Book:
@@ -95,19 +99,19 @@ class Score:
     def withdraw(self, judgement: Judgement) -> None:
         """Undo `apply`: more has come to light."""
         self.judged[judgement.standing] -= 1
-        for place, latency, _ in judgement.hops:
-            self.hops[place].take_back(latency)
+        for place, latency, error in judgement.hops:
+            self.hops[place].take_back(latency, error)
         if judgement.total is not None:
-            self.total.take_back(judgement.total[0])
+            self.total.take_back(*judgement.total)
         for fault in judgement.faults:
             self.book.remove(fault)
 
-    def apply_flawless(self, count: int, hops: Sequence[Sequence[int]], totals: Sequence[int]) -> None:
+    def apply_flawless(self, count: int, hops: Sequence[Times], totals: Times) -> None:
         """Count many complete instances at once; `hops` has the latencies for each place but the first."""
         self.judged[Standing.COMPLETE] += count
-        for distribution, latencies in zip(self.hops[1:], hops, strict=True):
-            distribution.add_all(latencies)
-        self.total.add_all(totals)
+        for distribution, times in zip(self.hops[1:], hops, strict=True):
+            distribution.add_all(*times)
+        self.total.add_all(*totals)
 
     def instances(self, still_open: int, *, lost_evidence: bool) -> Instances:
         """The counts; `lost_evidence`: a unit that matters to the circuit lost some."""

@@ -6,6 +6,10 @@ All times are integers in nanoseconds.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+UNKNOWN: Final = 1 << 62
+"""An error in nanoseconds, meaning that nothing is known of how two clocks relate: the time between is anything."""
 
 
 class Verdict(StrEnum):
@@ -51,9 +55,23 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Quantiles:
+    """The four numbers by which a distribution is known, in nanoseconds."""
+
+    p50_ns: int
+    p90_ns: int
+    p99_ns: int
+    max_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
     """A distribution. Quantiles are exact up to 4,096 values, beyond that within 0.8 %. `max_ns` is exact, unless
-    the largest of so many values was taken back when its instance was judged again."""
+    the largest of so many values was taken back when its instance was judged again.
+
+    Where the clocks of several hosts are involved each value is known within an error. A value that may be zero or
+    more counts as it was measured, also if that is below zero.
+    """
 
     count: int = 0
     p50_ns: int = 0
@@ -61,11 +79,49 @@ class Latency:
     p99_ns: int = 0
     max_ns: int = 0
     error_ns: int = 0
-    """Largest clock error in any of the values; 0 when all units share one host."""
+    """Largest clock error in any of the values; 0 when they are all of one clock."""
     bars: tuple[int, ...] = ()
     """Counts in a few logarithmic buckets from fast to slow, for a small picture; not part of result.json."""
     negative: int = 0
-    """Values below zero (within the clock error, or an effect before its cause); they are in no other field."""
+    """Values below zero beyond their error: an effect before its cause. They are in no other field."""
+    unknown: int = 0
+    """Values of two clocks of which nothing is known; they are in no quantile, and in `low` and `high` as what
+    they may be: anything."""
+    low: Quantiles | None = None
+    """The quantiles if every value were as small as its error lets it be; None: every value is exact."""
+    high: Quantiles | None = None
+    """The same, as large; the truth is between `low` and `high`."""
+
+    @property
+    def p50_error_ns(self) -> int:
+        """`p50_ns` give or take this is all between `low` and `high`; `UNKNOWN` or more: it may be anything."""
+        return self._error("p50")
+
+    @property
+    def p90_error_ns(self) -> int:
+        """As `p50_error_ns`."""
+        return self._error("p90")
+
+    @property
+    def p99_error_ns(self) -> int:
+        """As `p50_error_ns`."""
+        return self._error("p99")
+
+    @property
+    def max_error_ns(self) -> int:
+        """As `p50_error_ns`."""
+        return self._error("max")
+
+    def between(self, name: str) -> tuple[int, int]:
+        """The least and the most that the quantile `name` ("p50", "p90", "p99", "max") may truly be, in nanoseconds."""
+        field_name = f"{name}_ns"
+        least, most = self.low or self, self.high or self
+        return getattr(least, field_name), getattr(most, field_name)
+
+    def _error(self, name: str) -> int:
+        least, most = self.between(name)
+        value: int = getattr(self, f"{name}_ns")
+        return max(value - least, most - value) if least > -UNKNOWN and most < UNKNOWN else UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +214,38 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class HostResult:
+    """One host of a run on several, and how well its clock is known against the run's timeline."""
+
+    name: str
+    state: str
+    """"here", "away", "gone" or what else became of it, in a word."""
+    clock_error_ns: int = 0
+    """Largest error of its stamps; 0: its clock is the timeline's own; `UNKNOWN` or more: it was never known."""
+    offset_ns: int = 0
+    """What was last to be added to its stamps."""
+    drift_ppm: float = 0.0
+    """By how much its clock runs faster (or slower, below zero) than the timeline, in millionths."""
+    rtt_ns: int = 0
+    """The best round trip of a clock measurement; 0: there was none."""
+    away_s: float = 0.0
+    """How long it was away, altogether."""
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierResult:
+    """How closely together the parties of one barrier went on. `skew` is from the first to the last of a round."""
+
+    name: str
+    rounds: int
+    skew_p50_ns: int = 0
+    skew_p99_ns: int = 0
+    skew_max_ns: int = 0
+    error_ns: int = 0
+    """The largest error of these, where the parties were on several hosts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """One run, judged. Becomes `result.json`."""
 
@@ -172,3 +260,7 @@ class Result:
     findings: tuple[Finding, ...] = ()
     evidence: Evidence = Evidence()
     notes: tuple[str, ...] = field(default=())
+    hosts: tuple[HostResult, ...] = ()
+    """Empty for a run on one host."""
+    barriers: tuple[BarrierResult, ...] = ()
+    """Those whose skew was measured."""

@@ -7,7 +7,7 @@ Nothing here decides by the order of arrival. Arrival only says *when* something
 passed it (see `gathering`).
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from math import inf
 from typing import Any, Final
@@ -17,9 +17,9 @@ from probe.wire import Record
 from runner.scenario.model import Scenario
 from runner.scenario.state import UnitStatus
 from runner.verifier import goals
-from runner.verifier.explain import Context, exception_in_words
+from runner.verifier.clocks import ONE_CLOCK, Clocks
+from runner.verifier.explain import Context
 from runner.verifier.findings import findings, in_order
-from runner.verifier.gathering import no_clock_error
 from runner.verifier.journeys import Journeys
 from runner.verifier.judge import Fault, Mark
 from runner.verifier.losses import Losses
@@ -27,18 +27,20 @@ from runner.verifier.member import Activity, Member, Recent
 from runner.verifier.names import named_steps
 from runner.verifier.pairs import EXPLAINED, RECEIVED, SENT, PairBook
 from runner.verifier.pattern import compile_circuit, fires, holds
+from runner.verifier.reported import Reported
 from runner.verifier.rigid import Rigid
 from runner.verifier.route import Gatherer, Route
 from runner.verifier.score import Book, Score
 from runner.verifier.verdict import (
+    BarrierResult,
     CircuitResult,
     Evidence,
     Finding,
     FindingClass,
+    HostResult,
     Pairs,
     Required,
     Result,
-    Verdict,
 )
 from runner.verifier.watermarks import Watermarks
 
@@ -52,28 +54,28 @@ _PAIRED: Final = {int(Kind.SEND): SENT, int(Kind.RECEIVE): RECEIVED}
 
 
 class Verifier:
-    """Judges one run of `scenario`. `clock_error` says how far the stamps of two units may be apart, in nanoseconds.
+    """Judges one run of `scenario`, whose stamps are on one timeline as exactly as `clocks` says.
 
     Feed it with `join`, `batch`, `lose`, `final` and `end_unit` as the log has them, in any order that keeps each
     incarnation's own; call `settle` now and then, and `close` at the end. Names that begin with "@" are the fabric's
     and are ignored; so is everything after `close`. A record that is none is counted and ignored.
     """
 
-    def __init__(self, scenario: Scenario, clock_error: Callable[[str, str], int] = no_clock_error) -> None:
+    def __init__(self, scenario: Scenario, clocks: Clocks = ONE_CLOCK) -> None:
         self._scenario = scenario
         self._book = Book()
-        self._exceptions: dict[tuple[str, int], list[Fault]] = {}
-        """(unit, incarnation) -> what it reported."""
+        self._reported = Reported(self._book)
+        self._clocks = clocks
         names = [unit.name for unit in scenario.units]
         self._watermarks = Watermarks(names)
-        self._pair_book = PairBook(clock_error)
+        self._pair_book = PairBook(clocks)
         self._members: dict[str, Member[Route]] = {}
         self._strays: Recent[tuple[str, str]] = Recent()
         self._gatherers: list[Gatherer] = []
         for circuit in scenario.circuits:
             plan = compile_circuit(circuit, names)
             kind = Rigid if plan.rigid else Journeys
-            self._gatherers.append(kind(plan, Score(plan, self._book), self._watermarks, clock_error))
+            self._gatherers.append(kind(plan, Score(plan, self._book), self._watermarks, clocks))
         self._nevers = [(g.score, probe) for g in self._gatherers for probe in g.plan.circuit.never]
         self._named = named_steps(scenario)
         self._losses = Losses()
@@ -127,9 +129,9 @@ class Verifier:
                 if kind in _PAIRED:
                     if key is not None:
                         site = route.sites.get(kind) or self._site(member, step, kind, route)
-                        self._pair_book.add(key, site, stamp_ns)
+                        self._pair_book.add(key, site, stamp_ns, unit)
                 elif kind == _EXCEPTION:
-                    self._exception(unit, incarnation, stamp_ns, step, key, data or {})
+                    self._reported.add(incarnation, Mark(stamp_ns, -1, unit), step, key, data or {})
             rows = route.rows
             if rows is None:
                 self._take(route, stamp_ns, unit, step, key, data)
@@ -226,20 +228,9 @@ class Verifier:
         if not route.targets and key is not None:
             self._strays.add(key, (unit, step))
 
-    def _exception(
-        self, unit: str, incarnation: int, stamp_ns: int, step: str, key: str | None, data: Mapping[str, Any]
-    ) -> None:
-        note = exception_in_words(data)
-        mark = Mark(stamp_ns, -1, unit)
-        fault = Fault(FindingClass.EXCEPTION, None, key, mark=mark, unit=unit, step=step, note=note)
-        if self._book.add(fault):
-            self._exceptions.setdefault((unit, incarnation), []).append(fault)
-
     def forgive(self, lives: Iterable[tuple[str, int]]) -> None:
         """What these (unit, incarnation) reported as exceptions is no finding: they were started again for it."""
-        for life in lives:
-            for fault in self._exceptions.pop(life, ()):
-                self._book.remove(fault)
+        self._reported.forgive(lives)
 
     # --- judging ----------------------------------------------------------------------------------------------------
 
@@ -337,24 +328,12 @@ class Verifier:
             losses=self._losses,
             statuses=statuses,
             faults=tuple(self._book.faults(most)),
+            clocks=self._clocks,
         )
         return findings(context)[:most]
 
     def _fired(self) -> dict[str, Collection[str]]:
         return {unit: member.routes.keys() for unit, member in self._members.items()}
-
-    def _notes(self, circuits: Iterable[CircuitResult]) -> Iterator[str]:
-        """What a reader of the result should know beside the findings."""
-        for circuit in circuits:
-            if still := circuit.instances.open:
-                were = "instance was" if still == 1 else "instances were"
-                yield f"{circuit.name}: {still:,} {were} still in time when the run ended"
-        for cls, count in self._book.dropped().items():
-            were = "finding was" if count == 1 else "findings were"
-            yield f"of class {cls}, {count:,} more {were} counted but not kept"
-        for unit, member in self._members.items():
-            if member.malformed:
-                yield f"{unit} sent rubbish in place of {member.malformed:,} of its records; it was ignored"
 
     def pairs(self) -> Pairs:
         """Sends and receives by key."""
@@ -384,21 +363,18 @@ class Verifier:
         findings: Iterable[Finding] = (),
         counted: Evidence = _NOTHING_COUNTED,
         notes: Iterable[str] = (),
+        hosts: Iterable[HostResult] = (),
+        barriers: Iterable[BarrierResult] = (),
     ) -> Result:
-        """Everything about the run. `findings`, `counted` and `notes` are those of other parts."""
+        """Everything about the run. `findings`, `counted`, `notes`, `hosts` and `barriers` are those of other parts."""
         by_name = {status.name: status for status in statuses}
         everything = in_order([*findings, *self.findings(by_name)])
         circuits = self.circuits()
-        if any(not finding.inconclusive for finding in everything):
-            verdict = Verdict.FAILED
-        elif everything or any(circuit.verdict is not Verdict.PASSED for circuit in circuits):
-            verdict = Verdict.INCONCLUSIVE
-        else:
-            verdict = Verdict.PASSED
+        malformed = {name: member.malformed for name, member in self._members.items() if member.malformed}
         return Result(
             run=run,
             scenario=self._scenario.name,
-            verdict=verdict,
+            verdict=goals.verdict_of(everything, circuits),
             duration_s=duration_s,
             units=tuple(goals.unit_result(status, self._member(status.name).events) for status in by_name.values()),
             circuits=circuits,
@@ -406,5 +382,7 @@ class Verifier:
             required=self.required(),
             findings=everything,
             evidence=self.evidence(counted),
-            notes=(*notes, *self._notes(circuits)),
+            notes=(*notes, *goals.notes(circuits, self._book.dropped(), malformed)),
+            hosts=tuple(hosts),
+            barriers=tuple(barriers),
         )
