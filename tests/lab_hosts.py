@@ -32,7 +32,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Literal, Self
+from typing import IO, Any, Final, Self
 
 from scenarios import PATIENCE_S, poll
 
@@ -43,7 +43,7 @@ ROOT: Final = pwd.getpwuid(0)
 HOME: Final = Path(ROOT.pw_dir).resolve()
 """Here OpenSSH looks for a user's files, whatever $HOME says; so every host has a folder of its own mounted there."""
 HIDDEN: Final = (HOME, Path("/run"), Path("/tmp"))
-"""What every host has for itself; the desk shares /tmp with the test."""
+"""What every host has for itself; but the desk shares the test's temporary files."""
 INSTALLED: Final = {PROJECT, Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
 """What every host has at the same place: the project and its Python."""
 SSHD: Final = "/usr/sbin/sshd"
@@ -82,6 +82,12 @@ def why_not() -> str | None:
         return f"a lab of hosts needs iproute2, openssh-server and openssh-client: no {', '.join(missing)}"
     if any(place in INSTALLED for place in HIDDEN):
         return f"a lab of hosts hides {', '.join(map(str, HIDDEN))}: the project may be in one of them, but not be it"
+    try:
+        for space in _CLONE:
+            with _entered(os.getpid(), space):
+                pass
+    except OSError as error:
+        return f"a lab of hosts needs a root that may enter namespaces: {error.strerror}"
     attempt = "ip link add type bridge; ip link add type veth; mount --bind /etc /tmp; cat /etc/shadow >/dev/null"
     tried = subprocess.run([*_FIRST, attempt], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     return f"a lab of hosts needs namespaces, veth and bridge: {tried.stderr.strip()}" if tried.returncode else None
@@ -294,14 +300,20 @@ class Host:
             yield ["mount", "--bind", str(source), target]
         # The desk has the files of the test; the other hosts have none of them.
         kept = INSTALLED | ({Path(tempfile.gettempdir()).resolve()} if self.name == DESK else set())
-        hidden = [place for place in HIDDEN if self.name != DESK or place != Path("/tmp")]
-        for place in sorted(hidden, key=self._folder.is_relative_to):  # last the one that hides our own folder
-            source = self._folder / place.name
+        for place in sorted(self._hidden(), key=self._folder.is_relative_to):  # last the one that hides our own folder
+            source = self._folder / (place.name if place in HIDDEN else "tmp")
             for path in kept:
                 if path.is_relative_to(place) and not any(path.is_relative_to(other) for other in kept - {path}):
                     (source / path.relative_to(place)).mkdir(parents=True, exist_ok=True)
                     yield ["mount", "--rbind", str(path), str(source / path.relative_to(place))]
             yield ["mount", "--rbind", str(source), str(place)]
+
+    def _hidden(self) -> list[Path]:
+        """Places of the machine that it has otherwise."""
+        if self.name == DESK:
+            return [place for place in HIDDEN if place != Path("/tmp")]
+        ours = Path(tempfile.gettempdir()).resolve()
+        return [*HIDDEN, *([] if any(map(ours.is_relative_to, HIDDEN)) else [ours])]
 
     def _spawn(
         self,
@@ -467,7 +479,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 
 @contextmanager
-def _entered(pid: int, space: Literal["net", "pid"]) -> Iterator[None]:
+def _entered(pid: int, space: str) -> Iterator[None]:
     """This thread in a namespace of another process: sockets that it makes, or processes that it starts, are there."""
     own = os.open(f"/proc/thread-self/ns/{space}", os.O_RDONLY)
     try:

@@ -102,10 +102,7 @@ class Network:
                     flight: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT)
                     group.create_task(self._take(way, source, flight))
                     group.create_task(self._give(flight, target))
-        except* (
-            OSError,
-            asyncio.CancelledError,
-        ):  # one end is gone, and the other is to know, or all of them have to go
+        except* (OSError, asyncio.CancelledError):  # one end is gone, and the other is to know; or we cut
             for end in ends:
                 end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 end.transport.abort()
