@@ -60,6 +60,7 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 SSHD_CONFIG: Final = """\
 HostKey /etc/ssh/key
+KexAlgorithms curve25519-sha256
 AuthorizedKeysFile {home}/.ssh/authorized_keys
 PermitRootLogin prohibit-password
 PasswordAuthentication no
