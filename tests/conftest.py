@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from broker_process import BrokerProcess
+from lab_hosts import Lab, why_not
 
 GRACE_S = 2.0
 """How long a thread or process that is already on its way out may take; nothing sleeps this long when all is well."""
@@ -61,6 +62,14 @@ def _left(before: tuple[set[threading.Thread], dict[int, str], dict[int, str]]) 
     ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with hosts of their own are skipped, with the reason, where there cannot be any."""
+    lab = [item for item in items if item.get_closest_marker("lab")]
+    if lab and (reason := why_not()):
+        for item in lab:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     """Fails the test that leaves a thread, a process, a socket or an open file."""
@@ -80,3 +89,10 @@ def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
     process = BrokerProcess(tmp_path / "run")
     yield process
     process.stop()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A desk, lab-1 and lab-2, made for this test alone; for tests marked `lab`."""
+    with Lab("lab-1", "lab-2") as hosts:
+        yield hosts
