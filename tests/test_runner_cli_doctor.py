@@ -6,10 +6,12 @@ the exit code of ssh.
 
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from scenarios import Place, Run, place_in
 
 from broker import keyring
 from probe import keys
+from runner import scenario
+from runner.cli import execute
 from runner.listen import Listener
 
 SSH = """\
@@ -29,6 +33,7 @@ case "$2" in
 refused) echo "ssh: connect to host refused port 22: Connection refused" >&2; exit 255 ;;
 chatty) echo "Welcome to chatty, today is a fine day"; echo "{}" ;;
 cut) head -c 10 > /dev/null; echo 'circuit-doctor {"half": ' ; exit 255 ;;
+hanging) exec sleep 300 ;;
 odd) echo 'circuit-doctor {"odd": 1}' ;;
 esac
 shift 2
@@ -55,11 +60,11 @@ class Doctor:
         ssh.write_text(SSH)
         ssh.chmod(0o755)
 
-    def __call__(self, *words: str, expect: int, python: str = sys.executable, **env: str) -> Run:
         path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
-        chosen = ["--python", python] if python else []
-        told = {"PATH": path, "SSH_LOG": str(self.log), "COLUMNS": "120"} | env
-        return self.place.run("doctor", *words, *chosen, expect=expect, env=told)
+        self.environment = {"PATH": path, "SSH_LOG": str(self.log), "COLUMNS": "120"}
+
+    def __call__(self, *words: str, expect: int, python: str = sys.executable, **env: str) -> Run:
+        return self.place.run("doctor", *words, "--python", python, expect=expect, env=self.environment | env)
 
     def checks(self, *words: str, expect: int, **env: str) -> dict[str, dict[str, Any]]:
         """What was found on one machine, by name."""
@@ -142,6 +147,14 @@ def test_hosts_come_to_the_port_that_is_named(doctor: Doctor) -> None:
     run = doctor("lab-2", "lab-3", "--listen", f"tcp://127.0.0.1:{port}", expect=0)
     assert run.out.count("it reaches this machine at 127.0.0.1") == 2
     assert "it reaches" in doctor("lab-2", "--listen", "tcp://0.0.0.0:0", expect=0).out
+
+
+def test_who_is_tired_of_waiting_for_a_host_interrupts_and_nothing_is_left(doctor: Doctor, place: Place) -> None:
+    with place.start("doctor", "hanging", env=doctor.environment) as living:
+        living.until(doctor.log.exists)
+        living.signal(signal.SIGINT)
+        assert living.end().code == 2
+    assert place.processes() == {}
 
 
 def test_nothing_is_left_on_a_host(doctor: Doctor, place: Place, tmp_path: Path) -> None:
@@ -253,6 +266,26 @@ def test_what_was_found_is_also_written_for_programs(place: Place) -> None:
     assert found["schema"] == 1
     assert [(host["examined"], host["fit"]) for host in found["hosts"]] == [(True, True)]
     assert run.out.startswith("this machine")
+
+
+def test_the_hosts_of_a_scenario_are_examined_as_it_says_and_who_has_an_agent_is_told_what_to_type_there(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_ssh = SimpleNamespace(name="lab-2", ssh="user@lab-2", agent=False, python=sys.executable)
+    by_agent = SimpleNamespace(name="lab-3", ssh=None, agent=True, python="python3")
+    monkeypatch.setattr(scenario, "load", lambda _: SimpleNamespace(hosts=(by_ssh, by_agent)))
+    for name, value in doctor.environment.items():
+        monkeypatch.setenv(name, value)
+    assert execute(["doctor", "--scenario", "lab.toml"]) == 0
+    said = capsys.readouterr().out
+    assert [line.split(maxsplit=1) for line in said.splitlines() if line[:1].strip()] == [
+        ["lab-2", "fit"],
+        ["lab-3", "not examined"],
+    ]
+    assert f"user@lab-2 {sys.executable} -c" in doctor.log.read_text()
+    assert "circuit-run doctor --join tcp://HOST:PORT --keys FILE" in said
+    assert execute(["doctor", "lab-3", "--scenario", "lab.toml", "--join", "tcp://127.0.0.1:5000"]) == 0
+    assert "circuit-run doctor --join tcp://127.0.0.1:5000 --keys FILE" in capsys.readouterr().out
 
 
 def test_a_host_of_a_scenario_is_none_while_there_are_none(place: Place) -> None:

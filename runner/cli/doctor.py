@@ -2,7 +2,6 @@
 
 import json as jsons
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from runner.checkup import Examined
     from runner.doctor import Target
 
-_AT_ONCE: Final = 16
-"""So many hosts are asked at the same time."""
 _PYTHON: Final = "python3"
 
 
@@ -61,7 +58,7 @@ def command(
     a problem.
     """
     from probe import clock, environment
-    from runner.doctor import Door, Join, answers_of, judge, wanted
+    from runner.doctor import Door, Join, ask, judge, wanted
     from runner.view import print_checkups
 
     if json is not None and not json.parent.is_dir():
@@ -71,8 +68,7 @@ def command(
     joining = Join(*(_address("--join", join) if join else ("", 0)), keys) if join or keys else None
     targets, elsewhere = _targets(hosts or [], against, python, join)
     with Door.at(*_address("--listen", listen)) if listen else nullcontext() as door:
-        with ThreadPoolExecutor(min(len(targets), _AT_ONCE) or 1) as pool:
-            answers = list(pool.map(lambda target: answers_of(target, joining, door), targets))
+        answers = ask(targets, joining, door)
     ours, here = wanted(), clock.boot_id()
     found = [judge(target, said, ours, joining, here) for target, said in zip(targets, answers, strict=True)]
     found += elsewhere

@@ -11,10 +11,10 @@
 Public names are those of `__all__`.
 """
 
-from runner.doctor.ask import answers_of
+from runner.doctor.ask import ask
 from runner.doctor.door import Door
 from runner.doctor.facts import Join, Target
 from runner.doctor.judge import judge, not_from_here
 from runner.doctor.wanted import wanted
 
-__all__ = ["Door", "Join", "Target", "answers_of", "judge", "not_from_here", "wanted"]
+__all__ = ["Door", "Join", "Target", "ask", "judge", "not_from_here", "wanted"]

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -22,6 +23,8 @@ from runner.doctor import door as doors
 from runner.doctor.examine import CONNECT_S, MARK
 from runner.doctor.facts import Answers, Back, Clocks, Door, Exchange, Facts, Join, Joined, Silence, Target
 
+AT_ONCE: Final = 16
+"""So many machines are asked at the same time."""
 PATIENCE_S: Final = 30.0
 """How long a machine may take to log in and answer first; ssh itself gives up a connection after ten seconds."""
 ANSWER_S: Final = 10.0
@@ -40,16 +43,31 @@ _CHATTER: Final = ("Warning: Permanently added",)
 T = TypeVar("T")
 
 
-def answers_of(target: Target, join: Join | None = None, held: "doors.Door | None" = None) -> Answers | Silence:
-    """Ask `target` everything: whether it gets to `join`, and whether it reaches this machine (at `held`, else at a
-    port opened for it) if it is another one."""
+def ask(
+    targets: Sequence[Target], join: Join | None = None, held: "doors.Door | None" = None
+) -> list[Answers | Silence]:
+    """Ask every one of `targets` everything, several at a time: whether it gets to `join`, and whether it reaches this
+    machine (at `held`, else at a port opened for it) if it is another one. Ends at once when it is interrupted."""
+    going_on, over = os.pipe()
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            try:
+                return list(pool.map(lambda target: _answers_of(target, join, held, going_on), targets))
+            finally:
+                os.close(over)  # who still waits for an answer waits no more
+                pool.shutdown(cancel_futures=True)
+    finally:
+        os.close(going_on)
+
+
+def _answers_of(target: Target, join: Join | None, held: "doors.Door | None", going_on: int) -> Answers | Silence:
     script = _SCRIPT.read_bytes()
     # the only word that a shell there has to understand; works in Python 2 as well, so that it can say that it is old
     start = f"{target.python} -c 'import sys; exec(getattr(sys.stdin, \"buffer\", sys.stdin).read({len(script)}))'"
     argv = ["sh", "-c", start] if target.ssh is None else [*SSH, "--", target.ssh, start]
     begun_ns = time.monotonic_ns()
     try:
-        with _Conversation(argv) as talk:
+        with _Conversation(argv, going_on) as talk:
             talk.give(script)
             facts = talk.ask(Facts, PATIENCE_S, ask="facts")
             took_ns = time.monotonic_ns() - begun_ns
@@ -119,9 +137,10 @@ class _Silent(Exception):
 
 
 class _Conversation:
-    """A process that answers lines with lines. Raises _Silent from `give` and `ask`; ends the process at the end."""
+    """A process that answers lines with lines, and is ended at the end. Raises _Silent when it does not answer, or when
+    the file descriptor `going_on` is at its end."""
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str], going_on: int) -> None:
         self._begun = False
         self._rest = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__; a pipe could fill up
@@ -137,6 +156,8 @@ class _Conversation:
         self._in, self._out = self._process.stdin, self._process.stdout
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
+        self._selector.register(going_on, selectors.EVENT_READ)
+        self._going_on = going_on
 
     def give(self, data: bytes) -> None:
         """Write `data` to its standard input. What is not taken is noticed when the answer is awaited."""
@@ -159,7 +180,8 @@ class _Conversation:
 
     def _line(self, end_s: float, patience_s: float) -> bytes:
         while b"\n" not in self._rest:
-            if not self._selector.select(max(0.0, end_s - time.monotonic())):
+            ready = self._selector.select(max(0.0, end_s - time.monotonic()))
+            if not ready or any(key.fd == self._going_on for key, _ in ready):
                 raise _Silent(Silence(None, self._words(), waited_s=patience_s, begun=self._begun))
             more = os.read(self._out.fileno(), 65536)
             if not more or len(self._rest) > _LONGEST:
