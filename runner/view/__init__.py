@@ -4,6 +4,7 @@
     rows       board -> lines        (table, pages: parts of it)
     narrate    board -> what is new, as plain lines
     summary    result -> lines       (budgets: how limits stand; printing: onto paper)
+    checkup    machines examined -> lines
     screen     which screen; live (terminal, action) and still are the screens
     paper      where lines that stay are written
     text       spans, cutting, wrapping, tones; quantity: numbers in words
@@ -13,7 +14,7 @@ Public names are those of `__all__`.
 
 from runner.view.action import Action
 from runner.view.board import Board
-from runner.view.printing import print_events, print_summary
+from runner.view.printing import print_checkups, print_events, print_summary
 from runner.view.screen import Screen, choose
 
-__all__ = ["Action", "Board", "Screen", "choose", "print_events", "print_summary"]
+__all__ = ["Action", "Board", "Screen", "choose", "print_checkups", "print_events", "print_summary"]

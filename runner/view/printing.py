@@ -1,4 +1,4 @@
-"""What is over, printed: a result, recorded events.
+"""What is over, printed: a result, recorded events, an examination of machines.
 
 Belongs here: joining the pure parts with a stream, for commands. Must not know layout.
 """
@@ -6,13 +6,15 @@ Belongs here: joining the pure parts with a stream, for commands. Must not know 
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from probe.event import Event
+from runner.checkup import Examined
 from runner.scenario.model import Scenario
 from runner.verifier.verdict import Result
+from runner.view.checkup import checkups
 from runner.view.paper import Paper
 from runner.view.story import story
 from runner.view.summary import Summary, summary
@@ -43,6 +45,14 @@ def print_events(
     """Recorded events, one line each, with the time since the one before."""
     paper = _paper(stream, environ)
     paper.write(story(events))
+
+
+def print_checkups(
+    machines: Sequence[Examined], *, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
+) -> None:
+    """What was found on machines that were looked at."""
+    paper = _paper(stream, environ)
+    paper.write(checkups(machines, paper.width))
 
 
 def _name(folder: Path, here: Path, kept: str) -> str:
