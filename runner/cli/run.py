@@ -39,7 +39,18 @@ Durable = Annotated[
 ]
 Listen = Annotated[
     str,
-    typer.Option("--listen", metavar="tcp://HOST:PORT", help="Let units that are started elsewhere join here, by key."),
+    typer.Option("--listen", metavar="tcp://HOST:PORT", help="Let other hosts and units elsewhere join here, by key."),
+]
+Lender = Annotated[
+    str, typer.Option("--broker", metavar="tcp://HOST:PORT", help="Use the broker of a lab, not one of the run's own.")
+]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        metavar="PATH",
+        help="With --listen: a keyring whose keys are good there, too. With --broker: the file of our keys.",
+    ),
 ]
 Mapped = Annotated[
     Inconclusive | None, typer.Option("--inconclusive", help="What an inconclusive run counts as; else exit code 6.")
@@ -60,10 +71,16 @@ def command(
     durable: Durable = False,
     inconclusive: Mapped = None,
     listen: Listen = "",
+    broker: Lender = "",
+    keys: Keys = None,
 ) -> int:
     """Run scenarios and verify them while they run."""
     from runner import scenario
 
+    if broker and (listen or durable):
+        raise UsageError(f"{'--listen' if listen else '--durable'} is for a broker of the run's own, not with --broker")
+    if keys is not None and not (listen or broker):
+        raise UsageError("--keys is of no use without --listen or --broker")
     if listen:
         from runner.launch import elsewhere
 
@@ -82,6 +99,8 @@ def command(
         durable=durable,
         inconclusive=inconclusive,
         listen=listen,
+        broker=broker,
+        keys=keys,
     )
 
 
@@ -96,11 +115,14 @@ def run_all(
     durable: bool = False,
     inconclusive: Inconclusive | None = None,
     listen: str = "",
+    broker: str = "",
+    keys: Path | None = None,
 ) -> int:
     """Run `scenarios` in order, each as often as it says; returns the exit code of all together."""
     from runner.history import folder
     from runner.launch.audit import Audit
     from runner.launch.fabric import Fabric
+    from runner.launch.lent import Lent
     from runner.signals import Signals
 
     root = runs.resolve() if runs else folder.home()
@@ -108,14 +130,19 @@ def run_all(
     to_stdout = json is not None and str(json) == "-"
     if json is not None and not json.parent.is_dir():  # better said before the run than after it
         raise UsageError(f"--json {json}: there is no folder {json.parent}")
+    lent = Lent(broker, keys) if broker else None
+    keyring = keys if listen else None
     with Signals() as signals:  # held until a run is kept, so that no folder stays without its result
         for scenario in (each for each in scenarios for _ in range(each.repeat)):
             kept = folder.create(root, scenario.name)
             name = kept.run if runs is None else shlex.quote(str(kept.path))
             audit = Audit(kept.run, kept.journals, name)
             try:
-                with Fabric(scenario, kept.path, kept.run, durable=durable, listen=listen) as fabric:
-                    audit.must_go(Path(fabric.endpoint.removeprefix("ipc://")).parent)
+                with Fabric(
+                    scenario, kept.path, kept.run, durable=durable, listen=listen, keyring=keyring, lent=lent
+                ) as fabric:
+                    if lent is None:
+                        audit.must_go(Path(fabric.endpoint.removeprefix("ipc://")).parent)
                     if fabric.elsewhere is not None:
                         audit.must_go(fabric.elsewhere.keys)
                         if not quiet:

@@ -64,7 +64,7 @@ class Fabric:
     ) -> None:
         self._run = run
         self._folder = folder
-        self._used = used(scenario)
+        self._used = scenario.used_hosts
         self._hosts: Hosts | None = None
         self.lent = lent
         """The broker of somebody else that it stands on, if so."""
@@ -178,12 +178,6 @@ class Fabric:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ending.close()
-
-
-def used(scenario: Scenario) -> tuple[Host, ...]:
-    """The hosts of `scenario` on which a unit runs."""
-    named = {unit.host for unit in scenario.units if unit.launcher == "local"}
-    return tuple(host for host in scenario.hosts if host.name in named)
 
 
 def _listen(hosts: Sequence[Host], listen: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from probe.barrier import START
 from probe.event import USER_KINDS, Event, Kind
-from probe.message import Order, Release, Start
+from probe.message import Away, Back, Gone, Order, Release, Start
 from runner.duration import span
 from runner.launch.life import REMEMBERED_STEPS, Life
 from runner.launch.older.rules import Linger, head_start_ns
@@ -131,20 +131,18 @@ class Lifecycle:
 
     # --- hosts --------------------------------------------------------------------------------------------------------
 
-    def host_away(self, host: str, why: str) -> None:
-        """Nothing is heard of `host`; `why` completes "lab-2 ..."."""
-        for life in self._on(host):
-            if not life.state.ended and life.away is None:
-                life.lose_sight(f"failed: host {host} {why}", self._now_ns)
-
-    def host_back(self, host: str) -> None:
-        """`host` is heard again, within its lease: its units are what they were."""
-        for life in self._on(host):
-            if life.away is not None:
+    def host(self, change: Away | Back | Gone) -> None:
+        """What became of a host. The units of one that is back, within its lease, are what they were."""
+        for life in self._on(change.host):
+            if isinstance(change, Back) and life.away is not None:
                 life.find_again()
+            elif isinstance(change, Away) and not life.state.ended and life.away is None:
+                life.lose_sight(f"failed: host {change.host} {change.why}", self._now_ns)
+        if isinstance(change, Gone):
+            self._host_gone(change.host, change.why)
 
-    def host_gone(self, host: str, why: str) -> None:
-        """`host` will not come back, and nothing that was started there lives any more."""
+    def _host_gone(self, host: str, why: str) -> None:
+        """It will not come back, and nothing that was started there lives any more."""
         sentence = f"{'failed' if host in self._served else 'did not start'}: host {host} {why}"
         for life in self._on(host):
             if life.away is not None:
@@ -351,6 +349,8 @@ class Lifecycle:
             life.ended_ns = event.stamp_ns
             self._came_to_nothing(life, f"did not start: {data.get('why', 'the supervisor says no reason')}")
         elif event.step == "stopping":
+            if life.stopping_ns is None and life.unit.host != LOCAL and not life.state.ended:
+                self._fail(life, f"was ended on host {life.unit.host}, which had heard of no runner for its lease")
             life.stopping_ns = life.stopping_ns or event.stamp_ns
         elif event.step == "silent-end":
             life.killed = data.get("waited_ms", 0) * 1_000_000 >= life.unit.stop_timeout_ns  # else a person hurried it

@@ -115,9 +115,11 @@ class Roster:
         """Hosts whose supervisor has yet to say its last word."""
         return tuple(name for name, seen in self._seen.items() if seen.standing is not _Standing.OVER)
 
-    def away_s(self, host: str) -> float:
-        """For how long it was away, in seconds."""
-        return self._seen[host].away_ns / 1e9
+    def finish(self) -> None:
+        """The run is ending: who has not come yet need not come any more."""
+        for seen in self._seen.values():
+            if seen.standing is _Standing.AWAITED:
+                seen.standing = _Standing.OVER
 
 
 def _never_came(host: Host) -> str:

@@ -233,3 +233,9 @@ class Scenario(msgspec.Struct, frozen=True):
     """What the user should know about this scenario though it is not wrong: deprecated keys and the like."""
     legacy: Legacy | None = None
     """Present when the scenario is an older folder."""
+
+    @property
+    def used_hosts(self) -> tuple[Host, ...]:
+        """The hosts beside the runner's own on which a unit is started."""
+        named = {unit.host for unit in self.units if unit.launcher == "local"}
+        return tuple(host for host in self.hosts if host.name in named)

@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from probe.event import Event
-from probe.message import Away, Back, Begin, Gone, Order, Release
-from runner.launch.fabric import Fabric, used
-from runner.launch.lifecycle import Lifecycle
+from probe.message import Begin, Order, Release
+from runner.launch.fabric import Fabric
 from runner.launch.roster import Change, Roster
 from runner.listen import Listener
 from runner.orders import SUPERVISOR, Directed, supervisor_of
@@ -26,7 +25,7 @@ class Abroad:
 
     def __init__(self, scenario: Scenario, fabric: Fabric, listener: Listener, intake: Intake, units: Path) -> None:
         """`units` is where the output of units is kept. Raises UsageError for a scenario that cannot be shipped."""
-        hosts = used(scenario)
+        hosts = scenario.used_hosts
         self.supervisors = tuple(supervisor_of(host.name) for host in hosts)
         """Their unit names."""
         self._listener = listener
@@ -89,22 +88,15 @@ class Abroad:
         for boot, units in by_clock.items():
             yield replace(order, at_ns=timeline.to_host(boot, order.at_ns)), tuple(units)
 
+    def finish(self) -> None:
+        """The run is ending: who has not come yet need not come any more."""
+        self._roster.finish()
+
     def close(self) -> None:
         """Nothing more will come."""
         self._fetched.close()
 
     def _decide(self, changes: list[Change], now_ns: int) -> None:
         for change in changes:
-            apply(change, self._intake.lifecycle)
+            self._intake.host(change, now_ns)
             self._listener.command(change, (supervisor_of(change.host),), now_ns)
-
-
-def apply(change: Change, lifecycle: Lifecycle) -> None:
-    """What became of a host, told to the rules of units."""
-    match change:
-        case Away(host, why):
-            lifecycle.host_away(host, why)
-        case Back(host):
-            lifecycle.host_back(host)
-        case Gone(host, why):
-            lifecycle.host_gone(host, why)

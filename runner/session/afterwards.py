@@ -11,6 +11,7 @@ from runner.launch.audit import Left
 from runner.launch.callback import Answer
 from runner.launch.older.functions import Tested
 from runner.scenario.model import Callback
+from runner.session.intake import Intake
 from runner.verifier.findings import in_order
 from runner.verifier.verdict import Finding, FindingClass, Result, Verdict
 from runner.view.quantity import plural
@@ -56,6 +57,16 @@ def with_findings(result: Result, more: Iterable[Finding]) -> Result:
     failed = result.verdict is Verdict.FAILED or any(not finding.inconclusive for finding in more)
     verdict = Verdict.FAILED if failed else Verdict.INCONCLUSIVE
     return replace(result, verdict=verdict, findings=in_order([*result.findings, *more]))
+
+
+def with_hosts(result: Result, intake: Intake, now_ns: int) -> Result:
+    """`result` with how the hosts of the run stood, and how closely together barriers opened."""
+    return replace(
+        result,
+        hosts=intake.standing.results(intake.timeline, now_ns),
+        barriers=intake.skews.results(intake.timeline.error),
+        notes=(*result.notes, *intake.standing.notes()),
+    )
 
 
 def said_before(recorded: Result) -> tuple[Finding, ...]:

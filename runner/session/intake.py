@@ -12,7 +12,7 @@ from broker.log import Entry
 from probe.barrier import PASSED, START
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event, Kind
-from probe.message import Break, Events, Final, Gap, Hello, Release
+from probe.message import Away, Back, Break, Events, Final, Gap, Gone, Hello, Release
 from probe.wire import Record, event_of, unpack_records
 from runner.clocks import Timeline
 from runner.launch.lifecycle import Lifecycle
@@ -21,6 +21,7 @@ from runner.lockstep.skews import Skews
 from runner.lockstep.waits import Past, Waits
 from runner.orders import Directed, host_of
 from runner.scenario.model import Scenario
+from runner.session.standing import Standing
 from runner.session.translation import Translation
 from runner.verifier import Verifier
 from runner.view.quantity import plural
@@ -56,6 +57,7 @@ class Intake:
         self.skews = Skews()
         self.verifier = Verifier(scenario, self.timeline)
         self.lifecycle = lifecycle
+        self.standing = Standing(scenario.used_hosts)
         self._evidence = Translation(self.verifier, self.timeline, self.skews)
         self._supervised = supervised
         self.barriers = Barriers(scenario.barriers, names)
@@ -97,6 +99,11 @@ class Intake:
         self.barriers.answered(answer)
         for unit in to:
             self.waits.answered(unit, answer.ask)
+
+    def host(self, change: Away | Back | Gone, now_ns: int) -> None:
+        """Whoever drives the run has decided so about a host."""
+        self.lifecycle.host(change)
+        self.standing.changed(change, now_ns)
 
     def close(self) -> None:
         """The log is at its end: judge what is left."""

@@ -16,13 +16,13 @@ from broker.log import Entry
 from probe import journal
 from probe.errors import WireError
 from probe.event import Event, Kind
-from probe.message import Break, Command, Events, Finish, Release, Start, Stop
+from probe.message import Away, Back, Begin, Break, Command, Events, Finish, Gone, Release, Start, Stop
 from probe.wire import decode_order, unpack_records
 from runner.errors import RecordingError
 from runner.history import origin, record, replay
 from runner.history.folder import RunFolder
 from runner.launch.lifecycle import Lifecycle
-from runner.orders import SUPERVISOR
+from runner.orders import SUPERVISOR, host_of
 from runner.scenario.model import Scenario, Unit
 from runner.session import afterwards, older
 from runner.session.intake import Intake, calm_collector
@@ -53,11 +53,13 @@ class Hindsight:
         self._begun: Counter[str] = Counter()
         """Unit -> its last life that was ordered to begin."""
         self._units = {unit.name for unit in scenario.units}
+        self._lost_sight: set[str] = set()
+        """Hosts that the runner has lost sight of: such a one may end its units by itself."""
 
     def take(self, entry: Entry) -> None:
         """Digest one entry."""
         match entry.message:
-            case Events(watermark_ns=ns):
+            case Events(watermark_ns=ns) if not self.intake.timeline.is_foreign(entry.unit, entry.incarnation):
                 self.now_ns = max(self.now_ns, ns)
             case Command(at_ns=ns):
                 self.now_ns = max(self.now_ns, ns)
@@ -69,7 +71,8 @@ class Hindsight:
         if isinstance(entry.message, Command):
             self._obey(entry.message.to, entry.body)
         else:
-            if entry.unit == SUPERVISOR and not _stopped_in(entry) <= self._told:
+            host = host_of(entry.unit)
+            if host is not None and host not in self._lost_sight and not _stopped_in(entry) <= self._told:
                 self.deserted = True
                 self.intake.lifecycle.interrupt()
                 self._tick()
@@ -89,6 +92,11 @@ class Hindsight:
         except WireError:
             return
         match order:
+            case Begin(host):
+                self.intake.timeline.reference = host
+            case Away() | Back() | Gone():
+                self._lost_sight.add(order.host)
+                self.intake.host(order, self._decided_ns)
             case Release() | Break():
                 self.intake.answered(to, order)
             case Stop(unit) if unit in self._told:
@@ -144,6 +152,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         counted=replace(counted, recovered=intake.recovered),
         notes=(*scenario.notes, *intake.notes(), *afterwards.restarts_note(counted.broker_restarts), *cut),
     )
+    result = afterwards.with_hosts(result, intake, hindsight.now_ns)
     if scenario.legacy is not None:
         result = older.tolerant(result, scenario.legacy)
     if before is not None and _is_of(scenario, folder):
@@ -170,8 +179,14 @@ def _cut(torn: str, *, ended: bool) -> tuple[str, ...]:
 
 
 def _beginning_ns(log: Path) -> int:
-    """The first moment that the log speaks of; the supervisor says it before any unit is started."""
-    return next((e.message.watermark_ns for e in replay.entries(log) if isinstance(e.message, Events)), 0)
+    """The first moment that the log speaks of: the runner's first command, or what a supervisor said before it."""
+    said = 0
+    for entry in replay.entries(log):
+        if isinstance(entry.message, Command) and entry.message.at_ns:
+            return entry.message.at_ns
+        if isinstance(entry.message, Events):
+            said = said or entry.message.watermark_ns
+    return said
 
 
 def _start(unit: Unit) -> Start:

@@ -63,7 +63,9 @@ def run(
         folder.endpoint.write_text(fabric.endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
         rest = stack.enter_context(older.rest_of(scenario, fabric.place))
-        return _Live(scenario, folder, screen, listener, fabric, signals, verbose=verbose).run(rest)
+        live = _Live(scenario, folder, screen, listener, fabric, signals, verbose=verbose)
+        stack.callback(live.close)
+        return live.run(rest)
 
 
 def _listener(fabric: Fabric, folder: RunFolder, stack: contextlib.ExitStack) -> Listener:
@@ -144,6 +146,10 @@ class _Live:
             rest.write(result, self._folder.path)
         return Outcome(result, self._interrupted)
 
+    def close(self) -> None:
+        """Let go of files."""
+        self._abroad.close()
+
     def _finish(self) -> None:
         """Let the supervisor publish what is left and say its last word."""
         self._order_to_finish()
@@ -189,7 +195,7 @@ class _Live:
             ),
             notes=(*self._scenario.notes, *self._intake.notes(), *afterwards.restarts_note(self._fabric.restarts)),
         )
-        return afterwards.with_hosts(result, self._scenario, self._intake, now_ns)
+        return afterwards.with_hosts(result, self._intake, now_ns)
 
     # --- one turn of the loop -----------------------------------------------------------------------------------------
 
@@ -248,6 +254,7 @@ class _Live:
 
     def _order_to_finish(self) -> None:
         self._finishing = True
+        self._abroad.finish()
         self._listener.command(Finish(grace_ms=0), (SUPERVISOR, *self._abroad.supervisors), self._clock.now_ns)
 
     def _digest(self) -> bool:
