@@ -17,7 +17,7 @@ class Lease:
     told from any thread."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._until_s = time.monotonic() + seconds
         self._runnerless = False
 
@@ -25,7 +25,7 @@ class Lease:
         """The broker has answered a PING."""
         now_s = time.monotonic()
         if pong.counters.get("runners", 0):
-            self._until_s, self._runnerless = now_s + self._seconds, False
+            self._until_s, self._runnerless = now_s + self.seconds, False
         elif not self._runnerless:
             self._until_s, self._runnerless = min(self._until_s, now_s + RUNNERLESS_S), True
 

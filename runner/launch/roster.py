@@ -35,6 +35,7 @@ class _Standing(Enum):
 class _Seen:
     host: Host
     heard_ns: int
+    lease_ns: int
     standing: _Standing = _Standing.AWAITED
     trouble: str = ""
     """What is known to be wrong with it, in words that complete "lab-2 ..."."""
@@ -49,14 +50,14 @@ class _Seen:
         """How long it may be silent until something is decided."""
         if self.standing is _Standing.AWAITED:
             return COME_NS
-        return SILENT_NS if self.standing is _Standing.HERE else self.host.lease_ns + MARGIN_NS
+        return SILENT_NS if self.standing is _Standing.HERE else self.lease_ns + MARGIN_NS
 
 
 class Roster:
     """The hosts of one run, which are awaited from `now_ns` on."""
 
     def __init__(self, hosts: Sequence[Host], now_ns: int) -> None:
-        self._seen = {host.name: _Seen(host, now_ns) for host in hosts}
+        self._seen = {host.name: _Seen(host, now_ns, host.lease_ns) for host in hosts}
 
     def begin(self, now_ns: int) -> None:
         """Their time to come counts from now on."""
@@ -74,6 +75,10 @@ class Roster:
             return []
         seen.away_ns += now_ns - seen.since_ns
         return [Back(host)]
+
+    def has_lease(self, host: str, lease_ns: int) -> None:
+        """Its supervisor says how long it goes on without a runner."""
+        self._seen[host].lease_ns = lease_ns
 
     def closed(self, host: str) -> None:
         """Its supervisor has said its last word."""
@@ -132,4 +137,4 @@ def _never_came(host: Host) -> str:
 
 
 def _away_too_long(seen: _Seen) -> str:
-    return seen.trouble or f"has not been heard since, and its lease of {span(seen.host.lease_ns)} is over"
+    return seen.trouble or f"has not been heard since, and its lease of {span(seen.lease_ns)} is over"

@@ -106,7 +106,7 @@ class Watch:
             selector.register(self._wake_in, selectors.EVENT_READ)
             if self._lease_fd is not None:
                 selector.register(self._lease_fd, selectors.EVENT_READ)
-            self._voice.state("serving")
+            self._voice.state("serving", **({"lease_s": self._abroad.lease.seconds} if self._abroad else {}))
             for one in self._charges.values():
                 self._voice.state("spawned", key=one.unit, pid=one.pid)
             self._wake()  # one of them may have ended before we listened

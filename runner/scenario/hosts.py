@@ -84,6 +84,8 @@ def _host(spot: Spot) -> Host | None:
         spot.mistake('does not say how it is reached; write ssh = "user@host", or agent = true')
     if fields.get("agent") and "python" in spot.value:
         spot.at("python").mistake("is of no use where an agent runs, which has its own Python; leave it out")
+    if fields.get("agent") and "lease" in spot.value:
+        spot.at("lease").mistake("is the agent's to say: circuit-run agent --lease; leave it out")
     return Host(name, **fields) if name else None
 
 

@@ -62,6 +62,8 @@ class Abroad:
             return
         if event.step == OUTPUT:
             self._fetched.take(event)
+        if event.step == "serving" and isinstance(lease_s := event.data.get("lease_s"), float | int):
+            self._roster.has_lease(host, int(lease_s * 1e9))
         self._fabric.hosts.heard(host)
         self._decide(self._roster.heard(host, now_ns), now_ns)
 
@@ -84,7 +86,7 @@ class Abroad:
             return
         by_clock: dict[str, list[str]] = {}
         for unit in directed.to:
-            by_clock.setdefault(timeline.newest_boot(unit), []).append(unit)
+            by_clock.setdefault(timeline.newest_clock_of(unit), []).append(unit)
         for boot, units in by_clock.items():
             yield replace(order, at_ns=timeline.to_host(boot, order.at_ns)), tuple(units)
 

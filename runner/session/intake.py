@@ -86,10 +86,10 @@ class Intake:
         if isinstance(message, Gap) and not fabric:
             self._evidence.lose(unit, incarnation, message.first, message.last, message.why)
         elif isinstance(message, Final):
+            self._evidence.final(unit, incarnation, message.last)
             if fabric:
                 self.closed.add(unit)
             else:
-                self._evidence.final(unit, incarnation, message.last)
                 self.lifecycle.final(unit, incarnation)
                 return self.note_endings()
         return []

@@ -78,8 +78,11 @@ class Translation:
         self._verifier.lose(unit, incarnation, first, last, why)
 
     def final(self, unit: str, incarnation: int, last: int) -> None:
-        """A FINAL."""
-        self._when_known(unit, incarnation, _EVER, lambda: self._verifier.final(unit, incarnation, last))
+        """A FINAL, also of a supervisor: it was the last to say something about its clock."""
+        if not unit.startswith("@"):
+            self._when_known(unit, incarnation, _EVER, lambda: self._verifier.final(unit, incarnation, last))
+        if self._timeline.final(unit, incarnation):
+            self.release()
 
     def end_unit(self, unit: str) -> None:
         """The unit's process is gone, and all it said has been taken here."""
@@ -127,7 +130,7 @@ class Translation:
             self.release()
 
     def _when_known(self, unit: str, incarnation: int, until_ns: int, do: Callable[[], None]) -> None:
-        boot = self._timeline.boot_of(unit, incarnation)
+        boot = self._timeline.clock_of(unit, incarnation)
         held = self._held.setdefault(boot, deque()) if self._timeline.is_foreign(unit, incarnation) else None
         if held is None or (not held and until_ns < self._timeline.known_ns(boot)):
             do()
