@@ -30,8 +30,8 @@ def pieces(folder: Path) -> list[Ship]:
                 archive.add(path, arcname=os.path.relpath(path, folder), recursive=False)
                 if packed.tell() > MOST_BYTES:
                     raise UsageError(
-                        f"{folder} has more than {MOST_BYTES >> 20} MiB, packed, to be sent to other hosts ({path.name} is "
-                        "one too many): keep large files there already, and name their folder with hosts.NAME.cwd"
+                        f"{folder} has more than {MOST_BYTES >> 20} MiB, packed, to be sent to other hosts (with "
+                        f"{path.name}): keep large files there already, and name their folder with hosts.NAME.cwd"
                     )
     except OSError as error:
         raise UsageError(f"{folder} cannot be packed for other hosts: {error.strerror}: {error.filename}") from None
