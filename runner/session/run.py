@@ -203,10 +203,10 @@ class _Live:
         """Do what is due, sleep until there is more. True when somebody wants the run to end (for whoever calls this
         while user code runs)."""
         now_ns = self._clock.now_ns
+        self._abroad.tick(now_ns)
         if not self._intake.closed:
             self._send(self._intake.lifecycle.tick(now_ns), now_ns)
             self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)], now_ns)
-            self._abroad.tick(now_ns)
             self._send(self._intake.note_endings(), now_ns)
             self._ask_for_watermarks(now_ns)
             self._see_whether_settled(now_ns)
