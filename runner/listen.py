@@ -141,6 +141,11 @@ class Listener:
         return time.monotonic_ns() - self._lead.ns
 
     @property
+    def silent_ns(self) -> int:
+        """For how long the broker has not said anything."""
+        return time.monotonic_ns() - self.heard_ns
+
+    @property
     def behind(self) -> bool:
         """Whether the log has more than was read."""
         return self.offset < self.log_end

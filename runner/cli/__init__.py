@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from runner.cli import agent, broker, check, demo, doctor, emit, init, keys, recover, run, show, verify, watch
+from runner.cli import agent, broker, check, clocks, demo, doctor, emit, init, keys, recover, run, show, verify, watch
 from runner.errors import CircuitRunError, ExitCode
 
 _TYPER_INTERRUPTED = 130
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (run, init, check, demo, emit, broker, agent, watch, show, verify, recover, doctor):
+for _command in (run, init, check, demo, emit, broker, agent, watch, clocks, show, verify, recover, doctor):
     app.command(name=_command.__name__.rpartition(".")[2])(_command.command)
 app.add_typer(keys.app)
 

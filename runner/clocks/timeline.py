@@ -132,6 +132,10 @@ class Timeline:
         """The boot id of the clock that the newest incarnation of a unit lives by."""
         return (self._units.get(unit) or [""])[-1] or self._reference
 
+    def units_of(self, boot: str) -> tuple[str, ...]:
+        """Who has said that it lives by this clock."""
+        return tuple(sorted({unit for (unit, _), lives in self._lives.items() if lives == boot}))
+
     def is_foreign(self, unit: str, incarnation: int) -> bool:
         """Whether stamps of this incarnation have to be translated."""
         return self._foreign and self._lives.get((unit, incarnation), "") in self._clocks

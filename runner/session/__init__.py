@@ -3,15 +3,17 @@
 run       start everything, follow the log, end everything          (live)
 recorded  the log of a run that is over, judged again                (verify)
 attach    the log of a run that somebody else drives                 (watch)
+clockwatch   what that log says about clocks                       (clocks)
 recover   journals that nobody published                            (recover)
 intake    what all three do with a log entry
 picture   what the live view shows of it
 """
 
 from runner.session.attach import attachable, watch
+from runner.session.clockwatch import clocks
 from runner.session.outcome import Outcome
 from runner.session.recorded import verify
 from runner.session.recover import Rescue, recover_folder, recover_run
 from runner.session.run import run
 
-__all__ = ["Outcome", "Rescue", "attachable", "recover_folder", "recover_run", "run", "verify", "watch"]
+__all__ = ["Outcome", "Rescue", "attachable", "clocks", "recover_folder", "recover_run", "run", "verify", "watch"]

@@ -75,20 +75,21 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
 
     Raises BrokerFailed if the broker is not there, or does not come back.
     """
-    started_ns = time.monotonic_ns()
-    hindsight = Hindsight(scenario, started_ns)
-    intake = hindsight.intake
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
-        listener = stack.enter_context(contextlib.closing(_listener(target)))
+        listener = stack.enter_context(contextlib.closing(listener_of(target)))
+        started_ns = listener.now_ns()
+        hindsight = Hindsight(scenario, started_ns)
+        intake = hindsight.intake
+        intake.timeline.reference = listener.host
         picture = Picture(scenario, intake, listener, started_ns)
         others = [signals.fileno(), *([fd] if (fd := screen.fileno()) is not None else [])]
         while not intake.closed:
-            now_ns = time.monotonic_ns()
+            now_ns = listener.now_ns()
             if not listener.connected:
                 if target.over:
                     break
-                _see_whether_gone(listener, target, now_ns)
+                _see_whether_gone(listener, target)
             listener.ask()
             screen.show(picture.take("watching", now_ns))
             listener.wait(others, FRAME_NS // 1_000_000)
@@ -98,7 +99,7 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
             for entry in listener.receive(BATCH):
                 hindsight.take(entry)
             intake.verifier.settle()
-        screen.show(picture.take("done", time.monotonic_ns()))
+        screen.show(picture.take("done", listener.now_ns()))
     if target.folder is None:
         return f"run {target.run} is over"
     if intake.closed and hindsight.finished:
@@ -106,7 +107,8 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
     return f"run {target.run} has no runner any more; judge what it left: circuit-run verify {target.folder.told}"
 
 
-def _listener(target: Target) -> Listener:
+def listener_of(target: Target) -> Listener:
+    """Who follows the log of the run. Raises BrokerFailed, with what to do instead."""
     try:
         return Listener(target.endpoint, target.run, "watcher", keys=target.keys, timeout_s=ANSWER_S)
     except BrokerFailed as error:  # of a run of ours, perhaps one whose runner and broker were killed
@@ -115,8 +117,8 @@ def _listener(target: Target) -> Listener:
         raise BrokerFailed(f"{error}\nwhat came until then is kept: circuit-run verify {target.folder.told}") from None
 
 
-def _see_whether_gone(listener: Listener, target: Target, now_ns: int) -> None:
-    if now_ns - listener.heard_ns < GONE_NS:
+def _see_whether_gone(listener: Listener, target: Target) -> None:
+    if time.monotonic_ns() - listener.heard_ns < GONE_NS:
         return
     kept = (
         f"; what came until then is kept: circuit-run verify {target.folder.told}" if target.folder is not None else ""

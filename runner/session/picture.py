@@ -58,7 +58,7 @@ class Picture:
             lost=verifier.lost_count,
             incidents=tuple(self._listener.incidents.most_common(_SHOWN_INCIDENTS)),
             connected=self._listener.connected,
-            silent_s=max(now_ns - self._listener.heard_ns, 0) / 1e9,
+            silent_s=self._listener.silent_ns / 1e9,
         )
 
     def _rate(self, events: int, now_ns: int) -> float:

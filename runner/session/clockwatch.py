@@ -1,0 +1,87 @@
+"""The clocks of a run that somebody else drives, as its log tells them: `circuit-run clocks`.
+
+Belongs here: following a log for what says something about clocks. Judges nothing and sends no orders.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+
+from broker import log
+from broker.log import Entry
+from probe.errors import WireError
+from probe.event import Kind
+from probe.measuring import CLOCK
+from probe.message import Events, Hello
+from probe.wire import unpack_records
+from runner.clocks import Timeline
+from runner.clocks.estimate import Estimate
+from runner.listen import Listener
+from runner.orders import host_of
+from runner.session.attach import Target, listener_of
+from runner.session.intake import BATCH
+from runner.signals import Signals
+from runner.view.clocks import ClockRow
+
+FRAME_MS = 500
+"""How often the picture is taken."""
+
+
+def clocks(target: Target, show: Callable[[Sequence[ClockRow], str], None], *, once: bool) -> None:
+    """Show the clocks of the run until it is over or somebody has seen enough; with `once`, as soon as all that is in
+    the log was read. Raises BrokerFailed if the broker is not there."""
+    with Signals() as signals, contextlib.closing(listener_of(target)) as listener:
+        timeline = Timeline(listener.host)
+        while not target.over and listener.connected:
+            _read(listener, timeline)
+            if once and not listener.behind and listener.offset > log.START:
+                break
+            if not once:
+                show(_rows(timeline, listener.now_ns()), _reference(listener, timeline))
+            listener.wait([signals.fileno()], FRAME_MS)
+            if signals.taken():
+                return
+        show(_rows(timeline, listener.now_ns()), _reference(listener, timeline))
+
+
+def _read(listener: Listener, timeline: Timeline) -> None:
+    while entries := listener.receive(BATCH):
+        for entry in entries:
+            _take(entry, timeline)
+
+
+def _take(entry: Entry, timeline: Timeline) -> None:
+    match entry.message:
+        case Hello(host=boot):
+            timeline.join(entry.unit, entry.incarnation, boot)
+        case Events():
+            with contextlib.suppress(WireError, IndexError, TypeError):
+                for record in unpack_records(entry.body):
+                    if record[3] == Kind.STATE and record[2] == CLOCK:
+                        timeline.report(entry.unit, entry.incarnation, record[1], record[5])
+                    elif record[3] in (Kind.SEND, Kind.RECEIVE):
+                        timeline.hint(entry.unit, entry.incarnation, record[3], record[4], record[1])
+
+
+def _rows(timeline: Timeline, now_ns: int) -> list[ClockRow]:
+    return [_row(estimate) for estimate in timeline.estimates(now_ns)]
+
+
+def _row(estimate: Estimate) -> ClockRow:
+    supervisors = [unit for unit in estimate.units if host_of(unit)]
+    units = [unit for unit in estimate.units if not unit.startswith("@")]
+    return ClockRow(
+        host=str(host_of(supervisors[0])) if supervisors else f"of {units[0] if units else 'nobody'}",
+        offset_ns=estimate.offset_ns,
+        error_ns=estimate.error_ns,
+        drift_ppm=estimate.drift_ppm,
+        drift_error_ppm=estimate.drift_error_ppm,
+        rtt_ns=estimate.rtt_ns,
+        age_ns=estimate.age_ns,
+        reporter="its supervisor" if supervisors else ", ".join(units[:2]),
+        jumps=estimate.jumps,
+    )
+
+
+def _reference(listener: Listener, timeline: Timeline) -> str:
+    there = [unit for unit in timeline.units_of(listener.host) if not unit.startswith("@")]
+    return f"the broker's host, which is that of {', '.join(there[:3])}" if there else "the broker's host"

@@ -1,0 +1,172 @@
+"""Runs over several hosts: real machines as far as the system goes, ssh, links that break, processes that are killed."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from lab_hosts import Host, HostClock, Lab
+from lab_runs import CODE, LabPlace, ended, scenario
+from scenarios import Living, poll
+
+pytestmark = pytest.mark.lab
+
+NAMED_S = 3.0
+"""How soon a host that vanished has to be named."""
+SUPERVISOR = "runner.launch.supervisor"
+
+
+@pytest.fixture
+def place(lab: Lab, tmp_path: Path) -> LabPlace:
+    return LabPlace(lab, tmp_path)
+
+
+def pid_of(host: Host, text: str) -> int:
+    """The process on a host whose command line has `text`."""
+    (pid,) = (pid for pid, line in host.processes().items() if text in line)
+    return pid
+
+
+def is_clean(host: Host) -> bool:
+    """Whether nothing of a run is left on a host."""
+    return poll(lambda: host.left() == [] and not any(host.path("/root/.local/state").rglob("*")), 10)
+
+
+def test_a_unit_runs_on_another_host_as_if_it_were_here(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(), CODE)
+    run = place.run(".", expect=0)
+    assert run.result["circuits"][0]["instances"]["complete"] == 20
+    assert run.units["worker"]["host"] == "lab-1"
+    assert run.units["worker"]["exit_code"] == 0
+    assert run.printed("worker") == "the worker runs on lab-1\nthe worker is done\n"
+    assert run.result["evidence"]["lost"] == []
+    assert run.result["circuits"][0]["hops"][0]["error_ns"] > 0
+    assert run.result["circuits"][0]["hops"][1]["error_ns"] == 0, "both ends are on one host"
+    assert is_clean(lab.host("lab-1"))
+    again = place.run("verify", "latest", "--json", "again.json", expect=0)
+    assert again.folder.result.read_text() == (place.folder / "again.json").read_text()
+
+
+def test_what_a_clock_shows_does_not_matter(tmp_path: Path) -> None:
+    clocks = {"lab-1": HostClock(-5_000_000_000, -200), "lab-2": HostClock(5_000_000_000, 200)}
+    with Lab("lab-1", "lab-2", clocks=clocks) as lab:
+        place = LabPlace(lab, tmp_path)
+        place.write(scenario(orders=100), CODE)
+        run = place.run(".", expect=0)
+    for hop in run.result["circuits"][0]["hops"]:
+        assert hop["max_ns"] < 2_000_000_000
+    (clock,) = (host for host in run.result["hosts"] if host["name"] == "lab-1")
+    assert abs(clock["offset_ns"] - 5_000_000_000) < 50_000_000
+    assert 0 < clock["clock_error_ns"] < 100_000_000
+
+
+def test_a_failed_unit_tells_its_last_words_from_there(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(), CODE.replace("def worker():\n", "def worker():\n    raise OSError('no camera')\n"))
+    run = place.run(".", expect=1)
+    assert ("not-ready", "worker") in run.findings()
+    assert "OSError: no camera" in run.text
+    assert "OSError: no camera" in run.printed("worker")
+    assert is_clean(lab.host("lab-1"))
+
+
+def test_a_host_that_nobody_reaches_is_named_with_what_ssh_says(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(worker="lab-9"), CODE)
+    run = place.run(".")
+    assert run.code == 4, run.text
+    assert "lab-9" in run.text
+    place.write(scenario(), CODE)
+    lab.host("lab-1").kill_everything()
+    run = place.run(".", expect=1)
+    assert "host lab-1 cannot be reached by ssh lab-1" in run.text
+    assert "Connection refused" in run.text
+
+
+def test_a_python_that_is_not_there_is_named(place: LabPlace) -> None:
+    place.write(scenario(hosts='[hosts.lab-1]\nssh = "lab-1"\npython = "/opt/none/python"\n'), CODE)
+    run = place.run(".", expect=1)
+    assert "hosts.lab-1.python" in run.text
+
+
+def test_a_short_break_of_the_link_is_no_news(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(orders=30, pause_s=0.05), CODE)
+    with place.start(".", "--plain") as run:
+        run.until("first instance complete")
+        lab.host("lab-1").link_down()
+        time.sleep(0.7)  # how long the break lasts is what is tested
+        lab.host("lab-1").link_up()
+        done = ended(run, 0)
+    assert "has not been heard" not in done.out
+    assert done.result["evidence"]["lost"] == []
+
+
+def test_a_host_that_vanishes_is_named_and_its_evidence_counts_when_it_is_back(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(orders=40, pause_s=0.05), CODE)
+    with place.start(".", "--plain") as run:
+        run.until("first instance complete")
+        gone_s = time.monotonic()
+        lab.host("lab-1").link_down()
+        run.until("worker  failed: host lab-1 has not been heard")
+        named_s = time.monotonic() - gone_s
+        lab.host("lab-1").link_up()
+        done = ended(run, 0)
+    assert named_s < NAMED_S
+    assert done.result["circuits"][0]["instances"]["complete"] == 40
+    assert done.result["evidence"]["lost"] == []
+    assert any("host lab-1 was away for" in note for note in done.result["notes"])
+    assert done.units["worker"]["state"] == "finished"
+    again = place.run("verify", "latest", "--json", "-", expect=0)
+    assert "host lab-1 was away for" in again.out
+
+
+def test_units_of_a_host_that_stays_away_have_failed_and_nobody_is_accused_of_silence(place: LabPlace, lab: Lab) -> None:
+    hosts = f'[hosts.lab-1]\nssh = "lab-1"\npython = "{os.sys.executable}"\nlease = "2s"\n'
+    place.write(scenario(orders=1000, pause_s=0.05, hosts=hosts), CODE)
+    with place.start(".", "--plain", "--timeout", "12s") as run:
+        run.until("first instance complete")
+        lab.host("lab-1").link_down()
+        run.until("worker  failed: host lab-1 has not been heard")
+        done = ended(run, 1)
+    assert ("unit-failed", "worker") in done.findings()
+    missing = [finding for finding in done.result["findings"] if finding["class"] == "missing"]
+    assert all(finding["inconclusive"] for finding in missing)
+    assert any("worker never said its last word" in note for note in done.result["notes"])
+    assert poll(lambda: not any(SUPERVISOR in line for line in lab.host("lab-1").processes().values()), 15)
+
+
+def test_a_supervisor_that_is_killed_is_replaced_and_its_units_evidence_counts(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(orders=1000, pause_s=0.02), CODE)
+    with place.start(".", "--plain", "--timeout", "12s") as run:
+        run.until("first instance complete")
+        os.kill(pid_of(lab.host("lab-1"), SUPERVISOR), signal.SIGKILL)
+        killed_s = time.monotonic()
+        run.until("worker  failed")
+        assert time.monotonic() - killed_s < NAMED_S
+        done = ended(run, 1)
+    assert ("unit-failed", "worker") in done.findings()
+    assert done.result["evidence"]["lost"] == []
+    assert is_clean(lab.host("lab-1"))
+
+
+def test_ctrl_c_leaves_nothing_on_any_host(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(orders=1000, pause_s=0.05), CODE)
+    with place.start(".", "--plain") as run:
+        run.until("first instance complete")
+        run.signal(signal.SIGINT)
+        ended(run, 2)
+    assert is_clean(lab.host("lab-1"))
+
+
+def test_a_runner_that_is_killed_leaves_nothing_on_any_host(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(orders=1000, pause_s=0.05), CODE)
+    with place.start(".", "--plain") as run:
+        run.until("first instance complete")
+        run.signal(signal.SIGKILL)
+        run.process.wait(10)
+        assert is_clean(lab.host("lab-1"))
+    assert poll(lambda: lab.desk.processes() == {}, 20), lab.desk.processes()
+    assert place.run("verify", "latest").code in (1, 6)
+
+
+def joined(run: Living) -> None:
+    run.until("waits for runs on")
