@@ -41,9 +41,22 @@ class Bounds:
         return [moment for moment, _ in (*self._lows, *self._highs)]
 
     @property
-    def known(self) -> bool:
-        """Whether there is an interval."""
-        return self.low is not None and self.high is not None and self.low <= self.high
+    def interval(self) -> tuple[int, int] | None:
+        """The offset at the moment of the last `advance`, with what is known of later moments already: that may have
+        made an earlier bound superfluous that nobody told us. None: not bounded on both sides, or in contradiction."""
+        low = [bound - drift_ns(at - self._at_ns, self._ppm) for at, bound in self._lows]
+        high = [bound + drift_ns(at - self._at_ns, self._ppm) for at, bound in self._highs]
+        if self.low is not None:
+            low.append(self.low)
+        if self.high is not None:
+            high.append(self.high)
+        if not low or not high:
+            return None
+        if max(low) <= min(high):
+            return max(low), min(high)
+        if self.low is None or self.high is None or self.low > self.high:
+            return None
+        return self.low, self.high
 
     def advance(self, to_ns: int) -> bool:
         """Make it the interval at `to_ns`, which is not before the last one, with all bounds of moments up to there.
@@ -72,7 +85,7 @@ class Bounds:
         low, high = max(lows, default=None), max(highs, default=None)
         self.low = low and low[1] - drift_ns(self._at_ns - low[0], self._ppm)
         self.high = high and high[1] + drift_ns(self._at_ns - high[0], self._ppm)
-        if low and high and not self.known:
+        if self.low is not None and self.high is not None and self.low > self.high and low and high:
             if low[0] > high[0]:
                 self.high = None
             else:
