@@ -1,9 +1,15 @@
 """Clocks against the truth, in a world where it is known: the true latency is inside what is stated."""
 
+import time
+from pathlib import Path
+
 import pytest
 from clock_world import BEGIN, DESK, MS, SECOND, Delay, Hop, World, play, quick, slow, slower, world
+from small_broker import PATIENCE_S, SmallBroker
 
+from probe import message as m
 from probe.clock import drift_ns
+from probe.emitter import Unit
 from runner.clocks import Timeline
 from runner.clocks.foreign import STEP_NS
 
@@ -125,3 +131,33 @@ def test_messages_with_the_brokers_own_host_bound_a_clock_directly() -> None:
     play(made, hints=True)
     assert share_inside(made) == 1
     assert median_error(made.hops) < 2 * MS
+
+
+def test_a_unit_that_measures_tells_the_timeline_where_the_broker_s_clock_is(tmp_path: Path) -> None:
+    """The whole way, with a real unit and its socket; the broker's clock shows 7 s less than ours."""
+    broker = SmallBroker(tmp_path)
+    try:
+        broker.measure = True
+        behind = 7 * SECOND
+        broker.answer_pings = lambda ping: [
+            m.Pong(ping.sent_ns, now - behind, now - behind, {}) for now in (time.monotonic_ns(),)
+        ]
+        unit = Unit("far", environment=broker.environment("far"))
+        unit.emit("first")
+        broker.until(lambda: broker.steps().count("clock") >= 3)
+        unit.emit("last")
+        assert unit.close(PATIENCE_S)
+    finally:
+        broker.close()
+    timeline = Timeline(DESK)
+    timeline.join("far", 1, "far")
+    for _, stamp, step, _, _, data in broker.all_records():
+        if step == "clock":
+            timeline.report("far", 1, stamp, data)
+    timeline.final("far", 1)
+    for _, stamp, step, *_ in broker.all_records():
+        common = timeline.to_common("far", 1, stamp)
+        assert abs(stamp - behind - common) <= timeline.error("far", common, "api", common), step
+    assert timeline.malformed == 0
+    (estimate,) = timeline.estimates(common)
+    assert estimate.jumps == 0

@@ -54,9 +54,12 @@ class Bounds:
             return None
         if max(low) <= min(high):
             return max(low), min(high)
-        if self.low is None or self.high is None or self.low > self.high:
-            return None
-        return self.low, self.high
+        return (self.low, self.high) if self.low is not None and self.high is not None and self._agree else None
+
+    @property
+    def _agree(self) -> bool:
+        """Whether both sides can be true."""
+        return self.low is None or self.high is None or self.low <= self.high
 
     def advance(self, to_ns: int) -> bool:
         """Make it the interval at `to_ns`, which is not before the last one, with all bounds of moments up to there.
@@ -76,16 +79,16 @@ class Bounds:
         self.low, self.high = max(low, default=None), min(high, default=None)
         self.newest_ns = max(self.newest_ns, *(at for at, _ in (*lows, *highs)), 0)
         self._taken = lows, highs
-        return self.low is None or self.high is None or self.low <= self.high
+        return self._agree
 
     def restart(self) -> None:
         """After a jump: believe the newest bound of each side that the last `advance` has taken, and no older one; if
         they contradict each other too, the newer of the two."""
         lows, highs = self._taken
         low, high = max(lows, default=None), max(highs, default=None)
-        self.low = low and low[1] - drift_ns(self._at_ns - low[0], self._ppm)
-        self.high = high and high[1] + drift_ns(self._at_ns - high[0], self._ppm)
-        if self.low is not None and self.high is not None and self.low > self.high and low and high:
+        self.low = None if low is None else low[1] - drift_ns(self._at_ns - low[0], self._ppm)
+        self.high = None if high is None else high[1] + drift_ns(self._at_ns - high[0], self._ppm)
+        if low is not None and high is not None and not self._agree:
             if low[0] > high[0]:
                 self.high = None
             else:

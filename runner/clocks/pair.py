@@ -75,6 +75,7 @@ class Pair:
     def forget(self) -> None:
         """One of the two clocks has jumped: what was known holds no longer."""
         self._bounds.clear()
+        self._fresh.clear()
         for values in (self._at, self._low, self._high):
             values.clear()
 
