@@ -10,7 +10,7 @@ HEAD: Final = """\
 
 Written by `make bench` from benchmarks/results.json; measure your own machine with the same command (about five
 minutes), or one part of it with `python -m benchmarks emit` (parts: emit, bus, barrier, stall, verifier, view,
-scenario).
+clocks, scenario).
 
 Machines differ and are noisy, so speed is a **ratio to the bare thing measured in the same run**, in turn with ours,
 the best of several rounds each. What stands on both sides is said in the head of each file in benchmarks/.
@@ -30,6 +30,9 @@ TAIL: Final = """\
 - **largest emit**: a loop that emits 50,000 times a second for ten seconds, the slowest single call of the best of
   three rounds; with a broker that SIGSTOP holds all the time, with a healthy one, and without any probe. On a machine
   that does other work too, the largest of 500,000 calls is mostly that work's; without a probe it is nothing else.
+- **clocks**: a simulated lab of three hosts, off by up to 5 s and 200 ppm, with 10,000 hops between them. *Land* is a
+  broker that is 20 ms away in one direction and 45 ms in the other; *messages* are the application's own, which go from
+  host to host in tenths of a millisecond. `python -m benchmarks.clocks` prints more of it.
 - **verifier memory**: resident size after 50 million events over that after 5 million.
 """
 

@@ -14,6 +14,8 @@ from runner.clocks import Timeline
 
 MS = 1_000_000
 SECOND = 1_000 * MS
+BEGIN = 100 * SECOND
+"""When the world begins; no clock shows less than nothing."""
 DESK = "desk"
 """The broker's host."""
 
@@ -46,7 +48,7 @@ class Clock:
 
     def at(self, true_ns: float) -> int:
         value = true_ns + self.offset_ns
-        left = true_ns
+        left = true_ns - BEGIN
         for ppm in self.ppm:
             span = min(left, self.every_ns)
             value += span * ppm / 1e6
@@ -113,7 +115,7 @@ def world(
     for _ in range(hops):
         sender, receiver = chance.sample(sorted(clocks), 2)
         true_ns = between(chance)
-        at = chance.randint(0, length_ns - 200 * MS)
+        at = BEGIN + chance.randint(0, length_ns - 200 * MS)
         hop = Hop(sender, receiver, true_ns, clocks[sender].at(at), clocks[receiver].at(at + true_ns))
         made.hops.append(hop)
         write(at, sender, "hop", (hop, 0))
@@ -132,13 +134,13 @@ def _reports(
     """What a supervisor would report: (true moment, stamp, data)."""
     sampler = Sampler()
     exchanges: list[tuple[int, tuple[int, int, int, int]]] = []
-    for sent in range(0, length_ns, 50 * MS):
+    for sent in range(BEGIN, BEGIN + length_ns, 50 * MS):
         read = sent + delays[0](chance)
         written = read + chance.randint(10_000, 300_000)
         returned = written + delays[1](chance)
         exchanges.append((returned, (clock.at(sent), read, written, clock.at(returned))))
     exchanges.sort()
-    for true_ns in range(50 * MS, length_ns, 250 * MS):
+    for true_ns in range(BEGIN + 50 * MS, BEGIN + length_ns, 250 * MS):
         while exchanges and exchanges[0][0] < true_ns:
             _, (sent, read, written, returned) = exchanges.pop(0)
             sampler.add(sent, read, written, returned)

@@ -8,4 +8,4 @@ from runner.clocks.estimate import Estimate
 from runner.clocks.knots import FOREVER, UNKNOWN
 from runner.clocks.timeline import Timeline
 
-__all__ = ["FOREVER", "UNKNOWN", "Estimate", "Timeline"]
+__all__ = ["Estimate", "FOREVER", "Timeline", "UNKNOWN"]  # noqa: RUF022 - in the order that a test wants

@@ -41,9 +41,25 @@ class Bounds:
         return [moment for moment, _ in (*self._lows, *self._highs)]
 
     @property
-    def known(self) -> bool:
-        """Whether there is an interval."""
-        return self.low is not None and self.high is not None and self.low <= self.high
+    def interval(self) -> tuple[int, int] | None:
+        """The offset at the moment of the last `advance`, with what is known of later moments already: that may have
+        made an earlier bound superfluous that nobody told us. None: not bounded on both sides, or in contradiction."""
+        low = [bound - drift_ns(at - self._at_ns, self._ppm) for at, bound in self._lows]
+        high = [bound + drift_ns(at - self._at_ns, self._ppm) for at, bound in self._highs]
+        if self.low is not None:
+            low.append(self.low)
+        if self.high is not None:
+            high.append(self.high)
+        if not low or not high:
+            return None
+        if max(low) <= min(high):
+            return max(low), min(high)
+        return (self.low, self.high) if self.low is not None and self.high is not None and self._agree else None
+
+    @property
+    def _agree(self) -> bool:
+        """Whether both sides can be true."""
+        return self.low is None or self.high is None or self.low <= self.high
 
     def advance(self, to_ns: int) -> bool:
         """Make it the interval at `to_ns`, which is not before the last one, with all bounds of moments up to there.
@@ -63,16 +79,16 @@ class Bounds:
         self.low, self.high = max(low, default=None), min(high, default=None)
         self.newest_ns = max(self.newest_ns, *(at for at, _ in (*lows, *highs)), 0)
         self._taken = lows, highs
-        return self.low is None or self.high is None or self.low <= self.high
+        return self._agree
 
     def restart(self) -> None:
         """After a jump: believe the newest bound of each side that the last `advance` has taken, and no older one; if
         they contradict each other too, the newer of the two."""
         lows, highs = self._taken
         low, high = max(lows, default=None), max(highs, default=None)
-        self.low = low and low[1] - drift_ns(self._at_ns - low[0], self._ppm)
-        self.high = high and high[1] + drift_ns(self._at_ns - high[0], self._ppm)
-        if low and high and not self.known:
+        self.low = None if low is None else low[1] - drift_ns(self._at_ns - low[0], self._ppm)
+        self.high = None if high is None else high[1] + drift_ns(self._at_ns - high[0], self._ppm)
+        if low is not None and high is not None and not self._agree:
             if low[0] > high[0]:
                 self.high = None
             else:

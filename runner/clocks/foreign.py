@@ -87,9 +87,10 @@ class Foreign:
             self._bounds.restart()
             for pair in (*self.pairs.values(), *self.others):
                 pair.forget()
-        low, high = self._bounds.low, self._bounds.high
-        if low is None or high is None:
+        interval = self._bounds.interval
+        if interval is None:
             return
+        low, high = interval
         wish_low, wish_high = low, high
         for other, pair in self.pairs.items():
             there = _known(other, at_ns - (low + high) // 2, drift_ns(high - low))

@@ -131,7 +131,8 @@ class Knots:
         offset_ns = host_ns - common_ns
         if 0 < i < len(self._at):
             if self._blunt[i]:
-                return View(host_ns, offset_ns, offset_ns - self._worst[i], offset_ns + self._worst[i])
+                most_ns = self._worst[i] - ROUNDING_NS
+                return View(host_ns, offset_ns, offset_ns - most_ns, offset_ns + most_ns)
             before, after = self._view(host_ns, i - 1), self._view(host_ns, i)
             low, high = max(before.low_ns, after.low_ns), min(before.high_ns, after.high_ns)
             return View(host_ns, offset_ns, low, high)

@@ -61,20 +61,21 @@ class Pair:
                     self._bounds.add_high(at_ns, gap + drift_ns(max(0, gap - rough[0] + spare)))
         self._fresh = later
         self._bounds.advance(to_ns)
-        low, high = self._bounds.low, self._bounds.high
-        if low is None or high is None or low > high:
+        interval = self._bounds.interval
+        if interval is None:
             return None
         if len(self._at) > 2 * MAX_KNOTS:
             for values in (self._at, self._low, self._high):
                 del values[:-MAX_KNOTS]
         self._at.append(to_ns)
-        self._low.append(low)
-        self._high.append(high)
-        return low, high
+        self._low.append(interval[0])
+        self._high.append(interval[1])
+        return interval
 
     def forget(self) -> None:
         """One of the two clocks has jumped: what was known holds no longer."""
         self._bounds.clear()
+        self._fresh.clear()
         for values in (self._at, self._low, self._high):
             values.clear()
 
