@@ -1,7 +1,8 @@
 """One broker, until it is told to stop:
 
-    python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--run ID] [--lease-fd N]
+    python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--lease-fd N]
                      [--keys DIR [--keys DIR ...] | --insecure] [--durable]
+                     [--run ID | [--keep-for-s SECONDS] [--keep-bytes N]]
 
 Prints one line, `listening on <endpoint>`, for each endpoint when peers may connect. What keeps it from starting is one
 line on standard error and exit code 4.
@@ -17,10 +18,10 @@ from broker.errors import BrokerError
 from broker.service import serve
 
 USAGE: Final = (
-    "usage: python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--run ID] [--lease-fd N] "
-    "[--keys DIR [--keys DIR ...] | --insecure] [--durable]"
+    "usage: python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--lease-fd N] "
+    "[--keys DIR [--keys DIR ...] | --insecure] [--durable] [--run ID | [--keep-for-s SECONDS] [--keep-bytes N]]"
 )
-OPTIONS: Final = ("--listen", "--folder", "--run", "--lease-fd", "--keys")
+OPTIONS: Final = ("--listen", "--folder", "--run", "--lease-fd", "--keys", "--keep-for-s", "--keep-bytes")
 SWITCHES: Final = ("--insecure", "--durable")
 REFUSED: Final = 4
 FAILED: Final = 3
@@ -32,7 +33,11 @@ def main(arguments: Sequence[str]) -> int:
         given, switches = _read(arguments)
         listen, folder = given["--listen"], Path(given["--folder"][-1])
         lease_fd = int(given.get("--lease-fd", ["0"])[-1])
+        keep_for_s = float(given["--keep-for-s"][-1]) if "--keep-for-s" in given else None
+        keep_bytes = int(given["--keep-bytes"][-1]) if "--keep-bytes" in given else None
         if {"--keys", "--insecure"} <= {*given, *switches}:
+            raise ValueError
+        if "--run" in given and {"--keep-for-s", "--keep-bytes"} & {*given}:  # its folder is somebody else's
             raise ValueError
     except (ValueError, KeyError):
         sys.stderr.write(f"{USAGE}\n")
@@ -57,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
             keys=[Path(folder) for folder in given.get("--keys", [])],
             insecure="--insecure" in switches,
             durable="--durable" in switches,
+            keep_for_s=keep_for_s,
+            keep_bytes=keep_bytes,
             announce=announce,
         )
     except BrokerError as error:

@@ -6,6 +6,7 @@ which it is counted. Must not know who else is there.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 import zmq
@@ -14,7 +15,7 @@ from broker import access, incidents
 from broker.door import Door, public_key, where
 from broker.errors import BrokerError
 from broker.peer import Peer
-from broker.run import Runs
+from broker.runs import Runs
 from probe import message as m
 
 MAX_HOST: Final = 80
@@ -52,17 +53,22 @@ def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Fr
     Raises BrokerError with the reason for REFUSED; Refusal if it is the peer's fault.
     """
     check_identity(identity)
-    newest = runs.find("")
-    if hello.role == "watcher" and not hello.run and newest is not None:
-        hello = replace(hello, run=newest.name)
-    if why := access.why_not_admitted(hello, runs.only):
-        raise Refusal(WRONG_HELLO, why)
     public = public_key(last)
     grant = door.grant(public) if public else None
+
+    def may_see(name: str) -> bool:
+        return grant is None or access.is_for_run(grant, name)
+
+    if hello.role == "watcher" and not hello.run:
+        hello = replace(hello, run=next(runs.newest(may_see), ""))
+        if not hello.run:
+            raise Refusal(WRONG_HELLO, "there is no run here yet that you may see; start one, or name one")
+    if why := access.why_not_admitted(hello, runs.only):
+        raise Refusal(WRONG_HELLO, why)
     if public and (why := access.why_not_granted(hello, grant)):
         raise Refusal(NOT_ITS_KEY, why)
     if hello.role == "watcher" and runs.find(hello.run) is None:
-        known = ", ".join(run.name for run in runs.all()[-10:]) or "none yet"
+        known = ", ".join(reversed(list(islice(runs.newest(may_see), 10)))) or "none yet"
         raise Refusal(WRONG_HELLO, f"there is no run {hello.run!r} here; runs: {known}")
     run = runs.open(hello.run)
     speaks = hello.role in ("unit", "agent")

@@ -20,8 +20,6 @@ class Attendance:
     """Connections that are there."""
     runners: int = 0
     """How many of them are runners."""
-    remembered: int = 0
-    """Those who are there, and those who have left and whose last words may still come."""
     agents: Counter[str] = field(default_factory=Counter)
     """Boot id of a host -> supervisors of it that are there."""
     units: dict[str, dict[int, bytes]] = field(default_factory=dict)
@@ -65,7 +63,7 @@ class Census:
         """Its HELLO was taken."""
         self._peers[peer.identity] = peer
         run = self._runs.setdefault(peer.run.name, Attendance())
-        run.remembered += 1
+        peer.run.users += 1
         self._count(run, peer, 1)
         if peer.account is not None:
             run.units.setdefault(peer.hello.unit, {})[peer.hello.incarnation] = peer.identity
@@ -87,9 +85,8 @@ class Census:
         """Nothing can come of it any more; it has left."""
         if self._peers.pop(peer.identity, None) is None:
             return
-        run = self._runs[peer.run.name]
-        run.remembered -= 1
-        if not run.remembered:
+        peer.run.users -= 1
+        if not peer.run.users:
             del self._runs[peer.run.name]
 
     def _count(self, run: Attendance, peer: Peer, by: int) -> None:

@@ -182,6 +182,8 @@ class Log:
         self.end = START
         self.cut = 0
         self._tail = b""
+        self._left_at: tuple[int, ...] = ()
+        """How the file was when it was let go of."""
         self._durable = durable
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -254,6 +256,24 @@ class Log:
             raise wrong or LogError(f"no entry begins at byte {offset}", offset=offset)
         return os.pread(self._file, PREFIX.size + PREFIX.unpack_from(chunk)[0], offset)  # longer than the limit
 
+    def rest(self) -> None:
+        """Let go of the file until `resume`."""
+        self._tail = b""
+        self._left_at = _state(self._file)
+        self.close()
+
+    def resume(self) -> bool:
+        """Take the file again after `rest`. False: somebody has it or has changed it, so it has to be opened anew."""
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _state(self._file) == self._left_at:
+                return True
+        except OSError:
+            pass
+        self.close()
+        return False
+
     def close(self) -> None:
         """Let go of the file. Harmless when repeated."""
         if self._file >= 0:
@@ -283,3 +303,9 @@ class Log:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+
+
+def _state(fd: int) -> tuple[int, ...]:
+    """Changes whenever a file does, or is another one."""
+    found = os.fstat(fd)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -33,12 +33,14 @@ from broker.admission import (
 )
 from broker.census import Census
 from broker.door import Door
-from broker.errors import BrokerError, LogError
+from broker.errors import BrokerError
 from broker.frames import MAX_FRAMES, Sent, received, send
 from broker.idle import Agent, Idle, welcome
-from broker.peer import Peer, moved, next_slice
+from broker.peer import Peer
 from broker.pressure import Pressure
-from broker.run import Nonsense, Reply, Run, Runs
+from broker.readers import CROWDED, Readers
+from broker.run import Nonsense, Reply, Run
+from broker.runs import REST_S, Runs
 from probe import message as m
 from probe import wire
 from probe.clock import boot_id
@@ -71,8 +73,7 @@ class Relay:
         self._pressure = Pressure()
         self._peers = Census()
         self._idle = Idle(door)
-        self._readers: dict[bytes, Peer] = {}
-        """Those that have a window."""
+        self._readers = Readers(self._send)
         self._due: dict[bytes, Reply] = {}
         """Who is told where the log stands as soon as the group is written, and how."""
         self._ordered: list[tuple[Run, tuple[str, ...], Sequence[bytes]]] = []
@@ -94,7 +95,7 @@ class Relay:
         busy = self._drain(limit)
         for run in self._runs.all():
             run.flush()
-        more, full = self._push_records()
+        more, full = self._readers.push()
         full |= self._tell_senders()
         full |= self._pass_on()
         full |= self._invite()
@@ -127,6 +128,7 @@ class Relay:
         if now - self._checked_s > KNOCK_S:
             self._checked_s = now
             self._check_keys()
+            self._runs.rest(REST_S)
         for caller in self._pressure.whom(self._door.callers):
             found = self._peers.find(caller.identity or b"")
             (found.run if found else self._door).incidents.count(found.name if found else caller.place, TOO_MUCH)
@@ -191,7 +193,9 @@ class Relay:
                 if reply is Reply.WELCOME or (reply is Reply.ACK and peer.identity not in self._due):
                     self._due[peer.identity] = reply
             case m.Fetch():
-                self._fetch(peer, message)
+                if not self._readers.fetch(peer, message):
+                    self._blame(peer, None, FULL_HOUSE)
+                    self._send(peer.identity, m.Error(CROWDED))
             case m.Command():
                 peer.run.ordered(frames)
                 self._ordered.append((peer.run, message.to, frames))
@@ -229,42 +233,11 @@ class Relay:
         self._blame(peer, None, TWO_HELLOS)
         self._send(peer.identity, m.Refused("this connection has said HELLO for another peer; open one for each"))
 
-    def _fetch(self, peer: Peer, fetch: m.Fetch) -> None:
-        crowded = peer.hello.role != "runner" and len(self._readers) >= access.MAX_READERS
-        if peer.identity not in self._readers and crowded:
-            self._blame(peer, None, FULL_HOUSE)
-            self._send(peer.identity, m.Error(f"{access.MAX_READERS} readers fetch already; come back later"))
-            return
-        peer.window = moved(peer.window, fetch)
-        self._readers[peer.identity] = peer
-
     def _statistics(self, run: Run) -> dict[str, int]:
         who = self._peers.of(run.name)
         return {**(Counter(run.statistics()) + self._strangers), "peers": who.present, "runners": who.runners}
 
     # --- out ---
-
-    def _push_records(self) -> tuple[bool, bool]:
-        """One slice to every reader that may have one. Whether there is more to send, and whether a queue is full."""
-        more = full = False
-        for peer in list(self._readers.values()):
-            window, source = peer.window, peer.run.log
-            assert window is not None
-            try:
-                slice_ = next_slice(window, source)
-            except LogError as error:
-                del self._readers[peer.identity]
-                self._send(peer.identity, m.Error(str(error)))
-                continue
-            if not slice_ and not window.asked:
-                continue
-            sent = self._send(peer.identity, m.Records(window.sent, source.end), slice_)
-            if sent is Sent.YES:
-                window.sent += len(slice_)
-                window.asked = False
-                more |= window.sent < min(window.limit, source.end)
-            full |= sent is Sent.FULL
-        return more, full
 
     def _tell_senders(self) -> bool:
         """WELCOME and ACK to whom they are due. Whether a queue is full."""
@@ -360,7 +333,7 @@ class Relay:
     def _hang_up(self, identity: bytes) -> None:
         """It has left: nothing is sent to it any more. What it said before may still come."""
         self._idle.leave(identity)
-        self._readers.pop(identity, None)
+        self._readers.leave(identity)
         self._due.pop(identity, None)
         self._full.pop(identity, None)
         if peer := self._peers.find(identity):

@@ -60,6 +60,8 @@ class Run:
         self.kept: dict[str, deque[Sequence[bytes]]] = {}
         """Supervisor -> COMMANDs that it is still to get, in order; see `keep_for`."""
         self._kept_commands = self._kept_bytes = 0
+        self.users = 0
+        """Peers that take part in it, or have left and may still be heard."""
         self.log = log.Log(folder / log.FILE_NAME, self._remember, durable=durable)
         self.counters["torn_bytes"] = self.log.cut
 
@@ -156,6 +158,11 @@ class Run:
             "unfinished": self.ledger.unfinished,
         }
 
+    @property
+    def weight(self) -> int:
+        """What is remembered of it in memory, counted in incarnations."""
+        return len(self.ledger) + self._kept_bytes // 256
+
     def _keep(self, unit: str, incarnation: int, frames: Sequence[bytes]) -> None:
         self._group.append(wire.encode_entry(unit, incarnation, frames))
         self.counters["entries"] += 1
@@ -181,53 +188,6 @@ class Run:
                 self._count(entry.message)
             case Final():
                 self.ledger.finish(entry.unit, entry.incarnation)
-
-
-class Runs:
-    """The runs of one broker. With `only`, that run alone, and `folder` is its folder; else each has a folder in it."""
-
-    def __init__(self, folder: Path, only: str | None = None, *, durable: bool = False) -> None:
-        """Raises BrokerError if `folder` cannot be used."""
-        self.only = only
-        self._durable = durable
-        self._folder = folder
-        self._open: dict[str, Run] = {}
-        if only is None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise BrokerError(f"{folder}: {error.strerror}; choose a folder that you may write to") from None
-        elif access.is_run_id(only):
-            self._open[only] = Run(only, folder, durable=durable)
-        else:
-            raise BrokerError(f"{only!r} is no id of a run; use letters, digits, '.', '_' and '-'")
-
-    def find(self, name: str) -> Run | None:
-        """The run, if it is open or a broker before this one has kept it here. No name: the one that was opened last.
-
-        Raises BrokerError.
-        """
-        if access.is_run_id(name) and name not in self._open and (self._folder / name / log.FILE_NAME).exists():
-            return self.open(name)
-        return self._open.get(name) if name else next(reversed(self._open.values()), None)
-
-    def open(self, name: str) -> Run:
-        """The run, begun or continued if it is not open. Raises BrokerError."""
-        if name not in self._open:
-            if len(self._open) >= access.MAX_RUNS:
-                raise BrokerError(f"this broker serves {access.MAX_RUNS} runs already; start another one")
-            self._open[name] = Run(name, self._folder / name, durable=self._durable)
-        return self._open[name]
-
-    def all(self) -> list[Run]:
-        """Every open run."""
-        return list(self._open.values())
-
-    def close(self) -> None:
-        """Write what is left and let go of the files."""
-        for run in self._open.values():
-            run.flush()
-            run.log.close()
 
 
 def _range(message: Events | Gap, frames: Sequence[bytes]) -> tuple[int, int]:

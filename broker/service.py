@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,9 @@ from broker import endpoints
 from broker.access import Grant
 from broker.door import Door
 from broker.errors import EndpointError
+from broker.expiry import Expiry
 from broker.relay import Relay
-from broker.run import Runs
+from broker.runs import Runs
 from probe import wire
 from probe.courier import keep_alive
 
@@ -31,6 +33,8 @@ QUEUED_OUT: Final = 256
 LOOK_S: Final = 0.2
 LOOK_MS: Final = int(LOOK_S * 1000)
 """How often is looked who has left, and who takes more than there is."""
+IDLE_MS: Final = 1000
+"""The same for a broker of many runs, while nobody is there."""
 DESERTED_MS: Final = 50
 """How often a broker whose lease is over looks whether anybody is left."""
 LINGER_MS: Final = 500
@@ -49,6 +53,8 @@ def serve(
     keys: Sequence[Path] = (),
     insecure: bool = False,
     durable: bool = False,
+    keep_for_s: float | None = None,
+    keep_bytes: int | None = None,
     announce: Callable[[str], None] = lambda _endpoint: None,
 ) -> None:
     """Listen on the endpoints `listen` until SIGTERM, SIGINT or SIGHUP, or until the lease is over.
@@ -58,7 +64,8 @@ def serve(
     the other end any more, the broker ends as soon as every unit and supervisor has left, at the latest after 5 s.
     `keys` are the keyrings (see `keyring`) that say who may come in over TCP; the first one's broker keys are ours.
     `insecure` lets everybody in; without either, TCP is refused. With `durable` what is acknowledged survives the
-    machine, not only this process.
+    machine, not only this process. Without `run`, old ones are removed: those whose last entry is older than
+    `keep_for_s` seconds, and the oldest as long as all logs together have more than `keep_bytes` (None: no limit).
 
     Raises BrokerError if it cannot start, or LogError when the disk refuses.
     """
@@ -69,7 +76,11 @@ def serve(
     secret, grant = _keyrings(keys)
     _allow_many_files()
     runs = Runs(folder, run, durable=durable)
+    expiry = Expiry(folder, keep_for_s, keep_bytes)
+    sweep = None if run else partial(expiry.sweep, runs)
     try:
+        if sweep is not None:
+            sweep()
         with ExitStack() as stack:
             for endpoint in parsed:
                 stack.enter_context(endpoints.prepared(endpoint))
@@ -80,7 +91,8 @@ def serve(
             stop_fd = stack.enter_context(_stop_pipe())
             for endpoint in parsed:
                 announce(bound[endpoint])
-            over = _loop(Relay(socket, runs, door), socket, door, stop_fd, lease_fd)
+            relay = Relay(socket, runs, door)
+            over = _loop(relay, socket, door, stop_fd, lease_fd, sweep)
         for keyring in keys:
             if over and keyring.parent == folder:
                 _remove(keyring)
@@ -88,8 +100,16 @@ def serve(
         runs.close()
 
 
-def _loop(relay: Relay, socket: zmq.Socket[bytes], door: Door, stop_fd: int, lease_fd: int | None) -> bool:
-    """Until there is a reason to end; whether that is the end of the lease."""
+def _loop(
+    relay: Relay,
+    socket: zmq.Socket[bytes],
+    door: Door,
+    stop_fd: int,
+    lease_fd: int | None,
+    sweep: Callable[[], None] | None,
+) -> bool:
+    """Until there is a reason to end; whether that is the end of the lease. `sweep` is called between turns, as often
+    as `Relay.look`, also while nobody is there."""
     poller = zmq.Poller()
     for source in (socket, *door.sockets, stop_fd, lease_fd):
         if source is not None:
@@ -108,9 +128,11 @@ def _loop(relay: Relay, socket: zmq.Socket[bytes], door: Door, stop_fd: int, lea
         now = time.monotonic()
         if now >= look_at:
             relay.look()
+            if sweep is not None:
+                sweep()
             look_at = now + LOOK_S
-        if wait_ms is None and door.callers:
-            wait_ms = LOOK_MS
+        if wait_ms is None and (len(door) or sweep is not None):
+            wait_ms = LOOK_MS if len(door) else IDLE_MS
         ready = dict(poller.poll(wait_ms))
         if stop_fd in ready:
             relay.step()

@@ -13,7 +13,7 @@ from pathlib import Path
 from lab_hosts import Host, Lab
 from scenarios import COMMAND, PATIENCE_S, Living, Place, Run
 
-CODE = '''\
+CODE = """\
 import os
 import socket
 import sys
@@ -48,7 +48,7 @@ def client():
             talk.readline()
             probe.emit("answer-received", key=f"order-{n}")
             time.sleep(PAUSE_S)
-'''
+"""
 """A client sends orders to a worker on another host, and gets an answer to each."""
 
 ORDER = """\

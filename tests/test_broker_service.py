@@ -121,6 +121,8 @@ def test_a_damaged_log_is_one_clear_line_and_stays_as_it_is(tmp_path: Path) -> N
         ["--listen", "x", "--colour", "red"],
         ["--listen", LOOPBACK, "--folder", "x", "--lease-fd", "two"],
         ["--listen", LOOPBACK, "--folder", "x", "--insecure", "--keys", "x"],
+        ["--listen", LOOPBACK, "--folder", "x", "--keep-bytes", "10GiB"],
+        ["--listen", LOOPBACK, "--folder", "x", "--run", "r", "--keep-bytes", "1"],
     ],
 )
 def test_a_wrong_command_line_shows_the_right_one(arguments: list[str]) -> None:

@@ -119,7 +119,9 @@ def test_a_host_that_vanishes_is_named_and_its_evidence_counts_when_it_is_back(p
     assert "host lab-1 was away for" in again.out
 
 
-def test_units_of_a_host_that_stays_away_have_failed_and_nobody_is_accused_of_silence(place: LabPlace, lab: Lab) -> None:
+def test_units_of_a_host_that_stays_away_have_failed_and_nobody_is_accused_of_silence(
+    place: LabPlace, lab: Lab
+) -> None:
     hosts = f'[hosts.lab-1]\nssh = "lab-1"\npython = "{os.sys.executable}"\nlease = "2s"\n'
     place.write(scenario(orders=1000, pause_s=0.05, hosts=hosts), CODE)
     with place.start(".", "--plain", "--timeout", "12s") as run:

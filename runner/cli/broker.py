@@ -1,9 +1,17 @@
 """`circuit-run broker`: a broker by itself, for units and runners that come and go."""
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+from runner.errors import UsageError
+
+_DAY_S: Final = 86_400
+_DAYS: Final = re.compile(r"(?:(\d{1,5})d)?(.*)", re.ASCII)
+_SIZE: Final = re.compile(r"(\d{1,12}(?:\.\d{1,3})?) ?(KiB|MiB|GiB|TiB)", re.ASCII)
+_SCALES: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
 def command(
@@ -26,10 +34,25 @@ def command(
     durable: Annotated[
         bool, typer.Option("--durable", help="Sync the log before anything is acknowledged: survives power failures.")
     ] = False,
+    keep_for: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-for", metavar="TIME", help="Remove runs whose last entry is older, e.g. 7d or 12h. Default: never."
+        ),
+    ] = None,
+    keep_bytes: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-bytes",
+            metavar="SIZE",
+            help="Remove the oldest runs while all have more, e.g. 10GiB. Default: never.",
+        ),
+    ] = None,
 ) -> int:
     """Run a broker until it is told to stop. Prints `listening on ENDPOINT` when it can be used.
 
-    TCP needs --keys, or --insecure.
+    TCP needs --keys, or --insecure. Runs that somebody takes part in are not removed, and none with files in its folder
+    that the broker did not put there.
     """
     from broker.__main__ import main
 
@@ -38,4 +61,27 @@ def command(
     words += [word for folder in keys or () for word in ("--keys", str(folder))]
     words += ["--insecure"] if insecure else []
     words += ["--durable"] if durable else []
+    words += ["--keep-for-s", str(_seconds(keep_for))] if keep_for is not None else []
+    words += ["--keep-bytes", str(_bytes(keep_bytes))] if keep_bytes is not None else []
     return main(words)
+
+
+def _seconds(text: str) -> float:
+    """What "7d", "1d12h" and the durations of scenarios mean. Raises UsageError."""
+    from runner.scenario.quantity import parse_duration
+
+    match = _DAYS.fullmatch(text)
+    days, rest = match.groups() if match else (None, text)
+    nanoseconds = parse_duration(rest) if rest or not days else 0
+    seconds = int(days or 0) * _DAY_S + (nanoseconds or 0) / 1e9
+    if nanoseconds is None or not seconds:
+        raise UsageError(f'--keep-for {text}: not a time; write it as "7d", "12h" or "1d12h"')
+    return seconds
+
+
+def _bytes(text: str) -> int:
+    """What "10GiB" means. Raises UsageError."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise UsageError(f'--keep-bytes {text}: not a size; write it as "500MiB" or "10GiB"')
+    return round(float(match[1]) * _SCALES[match[2]])

@@ -32,6 +32,8 @@ class Estimate:
     """The shortest round trip seen."""
     age_ns: int | None
     """How long ago the newest bound was measured."""
+    worst_ns: int
+    """The largest error between its first measurement and its last; UNKNOWN if there are no two."""
     jumps: int
     """How often it did what no clock may do: the machine was suspended, or its clock set."""
 

@@ -59,6 +59,11 @@ class Knots:
         return len(self._at)
 
     @property
+    def largest_error_ns(self) -> int:
+        """The largest error between two knots; UNKNOWN if there are none."""
+        return max(self._worst[1:], default=UNKNOWN)
+
+    @property
     def last_ns(self) -> int:
         """The host's moment of the newest knot; there is one."""
         return self._at[-1]

@@ -235,7 +235,9 @@ class Timeline:
         units = {unit for (unit, _), lives in self._lives.items() if lives == boot}
         names = tuple(sorted(units, key=lambda unit: (not unit.startswith("@"), unit)))
         if not len(clock.knots):
-            return Estimate(boot, names, None, UNKNOWN, None, drift_ppm([])[1], clock.rtt_ns, None, clock.jumps)
+            return Estimate(
+                boot, names, None, UNKNOWN, None, drift_ppm([])[1], clock.rtt_ns, None, UNKNOWN, clock.jumps
+            )
         view = clock.knots.at_common(now_ns)
         drift, drift_error = drift_ppm(clock.knots.history(clock.epoch_ns, DRIFT_SAMPLES))
         return Estimate(
@@ -247,5 +249,6 @@ class Timeline:
             drift_error,
             clock.rtt_ns,
             max(0, view.host_ns - clock.newest_ns),
+            clock.knots.largest_error_ns,
             clock.jumps,
         )

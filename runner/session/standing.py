@@ -59,7 +59,7 @@ class Standing:
                 return HostResult(
                     host,
                     state,
-                    timeline.worst(supervisor, "", 0, now_ns),
+                    estimate.worst_ns,
                     -estimate.offset_ns,
                     estimate.drift_ppm or 0.0,
                     estimate.rtt_ns or 0,
