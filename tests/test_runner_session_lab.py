@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lab_hosts import Host, HostClock, Lab
 from lab_runs import CODE, LabPlace, ended, scenario
-from scenarios import Living, poll
+from scenarios import poll
 
 pytestmark = pytest.mark.lab
 
@@ -106,7 +106,7 @@ def test_a_host_that_vanishes_is_named_and_its_evidence_counts_when_it_is_back(p
         run.until("first instance complete")
         gone_s = time.monotonic()
         lab.host("lab-1").link_down()
-        run.until("worker  failed: host lab-1 has not been heard")
+        run.until("worker  failed: was lost with host lab-1, which has not been heard")
         named_s = time.monotonic() - gone_s
         lab.host("lab-1").link_up()
         done = ended(run, 0)
@@ -127,11 +127,11 @@ def test_units_of_a_host_that_stays_away_have_failed_and_nobody_is_accused_of_si
     with place.start(".", "--plain", "--timeout", "12s") as run:
         run.until("first instance complete")
         lab.host("lab-1").link_down()
-        run.until("worker  failed: host lab-1 has not been heard")
+        run.until("worker  failed: was lost with host lab-1, which has not been heard")
         done = ended(run, 1)
     assert ("unit-failed", "worker") in done.findings()
-    missing = [finding for finding in done.result["findings"] if finding["class"] == "missing"]
-    assert all(finding["inconclusive"] for finding in missing)
+    accused = [finding for finding in done.result["findings"] if finding["unit"] == "worker"]
+    assert [finding["class"] for finding in accused] == ["unit-failed"]
     assert any("worker never said its last word" in note for note in done.result["notes"])
     assert poll(lambda: not any(SUPERVISOR in line for line in lab.host("lab-1").processes().values()), 15)
 
@@ -168,7 +168,3 @@ def test_a_runner_that_is_killed_leaves_nothing_on_any_host(place: LabPlace, lab
         assert is_clean(lab.host("lab-1"))
     assert poll(lambda: lab.desk.processes() == {}, 20), lab.desk.processes()
     assert place.run("verify", "latest").code in (1, 6)
-
-
-def joined(run: Living) -> None:
-    run.until("waits for runs on")

@@ -137,14 +137,15 @@ class Lifecycle:
             if isinstance(change, Back) and life.away is not None:
                 life.find_again()
             elif isinstance(change, Away) and not life.state.ended and life.away is None:
-                life.lose_sight(f"failed: host {change.host} {change.why}", self._now_ns)
+                life.lose_sight(_lost_with(change), self._now_ns)
         if isinstance(change, Gone):
-            self._host_gone(change.host, change.why)
+            self._host_gone(change)
 
-    def _host_gone(self, host: str, why: str) -> None:
+    def _host_gone(self, gone: Gone) -> None:
         """It will not come back, and nothing that was started there lives any more."""
-        sentence = f"{'failed' if host in self._served else 'did not start'}: host {host} {why}"
-        for life in self._on(host):
+        here = gone.host in self._served
+        sentence = _lost_with(gone) if here else f"did not start: host {gone.host} {gone.why}"
+        for life in self._on(gone.host):
             if life.away is not None:
                 life.find_again()
             life.lost = life.lost or (life.alive and bool(life.incarnations or life.pid is not None))
@@ -223,7 +224,7 @@ class Lifecycle:
         needed = {name for life in living for name in life.unit.after}
         orders = []
         for life in living:
-            if life.stopping_ns is not None:
+            if life.stopping_ns is not None or life.away is not None:
                 continue
             if life.state.ended or life.again:
                 orders.append(self._stop(life, life.why))
@@ -270,7 +271,8 @@ class Lifecycle:
     @property
     def idle(self) -> bool:
         """Every other unit has ended, and all services are up: time to settle."""
-        return self.all_up and all(life.state.ended or life.service for life in self._lives.values())
+        lives = self._lives.values()
+        return self.all_up and all((life.state.ended and life.away is None) or life.service for life in lives)
 
     @property
     def over(self) -> bool:
@@ -449,6 +451,11 @@ class Lifecycle:
 
     def _passed(self, time_ns: int | None) -> bool:
         return time_ns is not None and self._now_ns >= time_ns
+
+
+def _lost_with(change: Away | Gone) -> str:
+    """What became of a unit when its host vanished; completes "<unit> ..."."""
+    return f"was lost with host {change.host}, which {change.why}"
 
 
 def _to_supervisor(life: Life, order: Order) -> Directed:

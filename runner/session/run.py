@@ -33,6 +33,8 @@ from runner.view import Action, Screen
 
 SYNC_NS = 20_000_000
 """How often a unit is asked for its watermark at most, while a deadline waits for it."""
+FAR_SYNC_NS = 100_000_000
+"""The same where what units say has to wait for their clocks anyway."""
 LOOP_MS = 100
 END_NS = 15_000_000_000
 """How long the supervisor may take to say its last word after every unit has ended."""
@@ -276,7 +278,7 @@ class _Live:
         deadline_ns = self._intake.verifier.next_deadline_ns
         if deadline_ns is None or deadline_ns > now_ns or now_ns < self._next_sync_ns:
             return
-        self._next_sync_ns = now_ns + SYNC_NS
+        self._next_sync_ns = now_ns + (FAR_SYNC_NS if self._abroad.supervisors else SYNC_NS)
         if laggards := self._intake.verifier.laggards(deadline_ns):
             self._listener.command(Sync(), tuple(sorted(laggards)))
 
