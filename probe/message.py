@@ -216,7 +216,7 @@ class Start:
     """To a supervisor: start this unit. `argv` is the whole command line; `env` is added to the supervisor's own.
 
     A supervisor on another host completes what only it can know: with `entrypoint` it makes the command line, with its
-    own Python; a relative `cwd` is below the folder it was shipped, relative `out` and `err` below its work folder.
+    own Python; a relative `cwd` is below the folder it was shipped; its own files have the names of `out` and `err`.
     """
 
     unit: str

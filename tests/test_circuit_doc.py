@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.scenario import circuit_toml, load, older
+from runner.scenario import circuit_toml, hosts, load, older
 from runner.scenario.elements import PathReader
 
 DOC = (Path(__file__).parent.parent / "docs" / "circuit.md").read_text()
@@ -30,6 +30,7 @@ def table(first: str, section: str = "") -> dict[str, list[str]]:
         (table("key", "## `[circuits.NAME]`"), circuit_toml.circuit_keys(())),
         (table("key in a budget"), circuit_toml.BUDGET_KEYS),
         (table("key", "## `[barriers.NAME]`"), circuit_toml.barrier_keys(())),
+        (table("key", "## `[hosts.NAME]`"), hosts.host_keys()),
         (table("element"), FORMS),
         (table("key of an element"), {key for keys in FORMS.values() for key in keys} - FORMS.keys()),
         (table("key", '### `["Configs"]` in `config.toml`'), older.CONFIG_KEYS),
@@ -62,7 +63,8 @@ SCENARIO, UNIT, CIRCUIT, BARRIER = (
     "[circuits.c]",
     "[barriers.b]",
 )
-BASE = {SCENARIO: 'name = "x"', UNIT: 'command = "x"', CIRCUIT: 'path = ["a: x"]', BARRIER: ""}
+HOST = "[hosts.h]"
+BASE = {SCENARIO: 'name = "x"', UNIT: 'command = "x"', CIRCUIT: 'path = ["a: x"]', BARRIER: "", HOST: 'ssh = "h"'}
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,7 @@ BASE = {SCENARIO: 'name = "x"', UNIT: 'command = "x"', CIRCUIT: 'path = ["a: x"]
         (UNIT, "## `[units.NAME]`"),
         (CIRCUIT, "## `[circuits.NAME]`"),
         (BARRIER, "## `[barriers.NAME]`"),
+        (HOST, "## `[hosts.NAME]`"),
     ],
 )
 def test_a_documented_default_changes_nothing(header: str, section: str, tmp_path: Path) -> None:
@@ -99,7 +102,8 @@ def test_the_examples_use_every_key() -> None:
     text = "\n".join(EXAMPLES)
     keys = {
         *circuit_toml.scenario_keys(),
-        *(circuit_toml.unit_keys(()).keys() - {"host"}),
+        *circuit_toml.unit_keys(()),
+        *hosts.host_keys(),
         *circuit_toml.circuit_keys(()),
         *circuit_toml.barrier_keys(()),
         *(key for form in FORMS.values() for key in form),

@@ -8,8 +8,10 @@ from clock_world import DESK, MS, SECOND, play, world
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.clocks import FOREVER, UNKNOWN, Timeline
+from runner.clocks import Timeline
 from runner.clocks.foreign import STEP_NS
+from runner.clocks.knots import FOREVER
+from runner.verifier.verdict import UNKNOWN
 
 OFFSET = 5 * SECOND
 

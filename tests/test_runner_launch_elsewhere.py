@@ -13,7 +13,7 @@ import pytest
 from scenarios import Living, Place, place_in, poll
 
 from runner.errors import UsageError
-from runner.launch import elsewhere
+from runner.launch import elsewhere, reach
 
 FAR = """\
 [scenario]
@@ -99,6 +99,6 @@ def test_an_address_that_nobody_can_reach_is_told_before_anything_starts(listen:
 
 def test_who_listens_everywhere_is_reached_by_the_name_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "lab-1")
-    assert elsewhere.reachable("tcp://0.0.0.0:5000") == "tcp://lab-1:5000"
-    assert elsewhere.reachable("tcp://[::]:5000") == "tcp://lab-1:5000"
-    assert elsewhere.reachable("tcp://10.0.0.7:5000") == "tcp://10.0.0.7:5000"
+    assert reach.seen_from("tcp://0.0.0.0:5000", "") == "tcp://lab-1:5000"
+    assert reach.seen_from("tcp://[::]:5000", "") == "tcp://lab-1:5000"
+    assert reach.seen_from("tcp://10.0.0.7:5000", "") == "tcp://10.0.0.7:5000"

@@ -220,3 +220,20 @@ def test_a_file_that_is_not_text_is_named(here: Path) -> None:
     (here / "circuit.toml").write_bytes(b"name = \xff")
     with pytest.raises(ScenarioError, match=r"circuit.toml: is not UTF-8 text: invalid start byte at byte 7"):
         load(here)
+
+
+@pytest.mark.usefixtures("here")
+def test_units_that_may_run_anywhere_are_spread_over_the_hosts() -> None:
+    Path("circuit.toml").write_text(
+        '[hosts.a]\nssh = "a"\n[hosts.b]\nagent = true\n[units.x]\ncommand = "x"\nhost = "a"\n'
+        + "".join(f'[units.u{n}]\ncommand = "x"\nhost = "any"\n' for n in range(3))
+    )
+    scenario = load(Path("circuit.toml"))
+    assert [unit.host for unit in scenario.units] == ["a", "b", "a", "b"]
+    assert [host.name for host in scenario.used_hosts] == ["a", "b"]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_unit_that_may_run_anywhere_runs_here_if_there_is_nowhere_else() -> None:
+    Path("circuit.toml").write_text('[units.x]\ncommand = "x"\nhost = "any"\n')
+    assert load(Path("circuit.toml")).units[0].host == "local"

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from probe.clock import drift_ns
+from runner.verifier.verdict import UNKNOWN
 
-UNKNOWN: Final = 1 << 62
-"""The error of a clock about which nothing is known, in nanoseconds."""
 FOREVER: Final = 1 << 63
 """Later than any stamp."""
 ROUNDING_NS: Final = 2

@@ -11,10 +11,11 @@ from probe.clock import MAX_DRIFT_PPM, drift_ns
 from probe.event import Kind
 from runner.clocks.estimate import Estimate, drift_ppm
 from runner.clocks.foreign import Foreign
-from runner.clocks.knots import FOREVER, ROUNDING_NS, UNKNOWN
+from runner.clocks.knots import FOREVER, ROUNDING_NS
 from runner.clocks.messages import Messages
 from runner.clocks.pair import Pair
 from runner.clocks.reports import parse
+from runner.verifier.verdict import UNKNOWN
 
 DRIFT_SAMPLES: Final = 60
 """Knots from which the drift is estimated."""

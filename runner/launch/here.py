@@ -90,8 +90,8 @@ class Here:
             argv=python_argv(order.entrypoint, folder) if order.entrypoint else order.argv,
             cwd=os.path.join(folder, os.path.expanduser(order.cwd)),
             env={**with_own_python(order.env, base, imports), **self.place.environment(order.unit)},
-            out=str(self.root / order.out),
-            err=str(self.root / order.err),
+            out=str(self.root / "units" / os.path.basename(order.out)),
+            err=str(self.root / "units" / os.path.basename(order.err)),
         )
 
     def variables(self) -> dict[str, str]:

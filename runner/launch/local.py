@@ -73,19 +73,20 @@ class Launcher:
     def __call__(self, unit: Unit) -> Start:
         """The order for `unit`, which has an entrypoint or a command."""
         scenario, place = self.scenario, self._place
+        out, err = (str(place.folder / "units" / f"{unit.name}{ending}") for ending in (".out", ".err"))
         if unit.host != LOCAL:
-            return _elsewhere(scenario, unit)
+            return _elsewhere(scenario, unit, out, err)
         return Start(
             unit=unit.name,
             argv=python_argv(unit.entrypoint, scenario.folder) if unit.entrypoint else unit.command or (),
             cwd=os.path.join(scenario.folder, unit.cwd or ""),
             env={**user_environment(scenario, os.environ, unit), **place.environment(unit.name)},
-            out=str(place.folder / "units" / f"{unit.name}.out"),
-            err=str(place.folder / "units" / f"{unit.name}.err"),
+            out=out,
+            err=err,
         )
 
 
-def _elsewhere(scenario: Scenario, unit: Unit) -> Start:
+def _elsewhere(scenario: Scenario, unit: Unit, out: str, err: str) -> Start:
     """The order for a unit on another host, whose supervisor completes it (see `Here.complete`)."""
     host = next(host for host in scenario.hosts if host.name == unit.host)
     return Start(
@@ -94,8 +95,8 @@ def _elsewhere(scenario: Scenario, unit: Unit) -> Start:
         entrypoint=unit.entrypoint or "",
         cwd=os.path.join(host.cwd or "", unit.cwd or ""),
         env={**scenario.env, **host.env, **unit.env},
-        out=f"units/{unit.name}.out",
-        err=f"units/{unit.name}.err",
+        out=out,
+        err=err,
     )
 
 

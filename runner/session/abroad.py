@@ -16,7 +16,7 @@ from runner.listen import Listener
 from runner.orders import SUPERVISOR, Directed, supervisor_of
 from runner.scenario.model import Scenario
 from runner.session import parcel
-from runner.session.fetched import OUTPUT, Fetched
+from runner.session.fetched import Fetched
 from runner.session.intake import Intake
 
 
@@ -60,8 +60,7 @@ class Abroad:
         """The supervisor of `host` says something."""
         if supervisor_of(host) not in self.supervisors:
             return
-        if event.step == OUTPUT:
-            self._fetched.take(event)
+        self._fetched.take(event)
         if event.step == "serving" and isinstance(lease_s := event.data.get("lease_s"), float | int):
             self._roster.has_lease(host, int(lease_s * 1e9))
         self._fabric.hosts.heard(host)
