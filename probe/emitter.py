@@ -126,12 +126,14 @@ class Unit(Recorder):
     def close(self, timeout_s: float = EXIT_TIMEOUT_S) -> bool:
         """End this incarnation: what it emitted is sent and acknowledged, and its journal deleted. True if that was
         possible within `timeout_s`; otherwise the journal stays for a supervisor. The next probe begins a new one."""
+        deadline_s = time.monotonic() + timeout_s
         if (link := self._link) is not None:
-            link.say_last()
+            link.say_last(timeout_s)
         with self.lock:
             link, point = self._link, self._journal and self.point(self._journal)
             if link is None or point is None:
                 return True
+            timeout_s = max(0.0, deadline_s - time.monotonic())
             link.seal(point, timeout_s)
             self._link = None
             self._shut_journal()

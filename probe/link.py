@@ -80,6 +80,8 @@ class Link:
         self._unwanted = False
         """The broker has refused it: nobody will ever want the journal."""
         self._deadline_s = 0.0
+        self._settled = threading.Event()
+        """Set when the broker has said whether it wants our clock, and has it; or will not say so soon."""
         self.done = threading.Event()
 
     # --- for any thread ---
@@ -96,8 +98,11 @@ class Link:
         if self._courier is not None:
             self._courier.call(self)
 
-    def say_last(self) -> None:
-        """Record what only we know; `seal` comes next. The unit's lock is not held."""
+    def say_last(self, timeout_s: float) -> None:
+        """Record what is known about the clock; `seal` comes next. A unit that has just begun waits for it, which takes
+        no longer than to send its events. The unit's lock is not held."""
+        if self._courier is not None and self._courier.is_alive():
+            self._settled.wait(timeout_s)
         if self._measuring is not None:
             self._measuring.last_report()
 
@@ -139,6 +144,7 @@ class Link:
 
     def _kept_out(self, why: str) -> None:
         """The broker does not let us in. Whatever is emitted goes on into the journal, and we knock again later."""
+        self._settled.set()
         self._knock_s = time.monotonic() + KNOCK_S
         if not self._complained:
             self._complained = True
@@ -171,6 +177,7 @@ class Link:
             self._journal.remove()
         elif self._final_point is not None:  # else the unit still has it
             self._journal.close()
+        self._settled.set()
         self.done.set()
 
     @property
@@ -267,6 +274,7 @@ class Link:
                 self._obey(wire.decode_order(body))
             case m.Refused(why):
                 self._credit = 0
+                self._settled.set()
                 self._unwanted = not self._keyed  # with another key its events may be welcome
                 warn(f"the broker refuses unit {self._journal.owner.unit!r}: {why}; what it emits from now on is lost")
                 self._unit.refuse(f"was refused by the broker: {why}")
@@ -296,21 +304,23 @@ class Link:
         begins = not self._credit  # else it only tells us to go back
         if welcome.measure and self._measuring is None:
             self._measuring, begins = Measuring(self._say_clock), True
-        if self._measuring is not None and begins:
+        if self._measuring is None:
+            self._settled.set()
+        elif begins:
             self._measuring.begin()
 
     def _measure(self) -> None:
-        if self._measuring is None or self._final_point is not None or self._unit.refused:
-            return
-        if not self._credit:
-            self._measuring.pause()
-        self._measuring.turn(self._send)
+        if self._measuring is not None and self._final_point is None and not self._unit.refused:
+            if not self._credit:
+                self._measuring.pause()
+            self._measuring.turn(self._send)
 
     def _say_clock(self, report: dict[str, object]) -> None:
         """Record it, unless the incarnation has ended meanwhile: that would begin the next one."""
         with self._unit.lock:
             if self._final_point is None and not self._unit.refused:
                 self._unit.state(CLOCK, **report)
+        self._settled.set()
 
     def _free(self) -> None:
         with self._unit.lock:

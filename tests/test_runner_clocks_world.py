@@ -98,6 +98,25 @@ def test_messages_that_are_received_before_they_are_sent_are_not_used() -> None:
     assert error > 50 * MS
 
 
+def test_messages_that_contradict_what_the_broker_has_heard_are_not_used() -> None:
+    for late in (-300 * MS, 300 * MS):  # the sender's stamps are wrong, in one direction of the traffic and the other
+        timeline = Timeline(DESK)
+        for boot in ("a", "b"):
+            timeline.join(boot, 1, boot)
+        for true in range(SECOND, 3 * SECOND, 50 * MS):
+            timeline.hint("a", 1, 1, f"a {true}", true)
+            timeline.hint("b", 1, 2, f"a {true}", true + MS + late)
+            timeline.hint("b", 1, 1, f"b {true}", true + late)
+            timeline.hint("a", 1, 2, f"b {true}", true + MS)
+            for boot in ("a", "b"):
+                report = {"low": [[true, -50 * MS]], "high": [[true, 50 * MS]]}
+                timeline.report(boot, 1, true + 2 * MS, report)
+        value = timeline.to_common("b", 1, 2 * SECOND + MS) - timeline.to_common("a", 1, 2 * SECOND)
+        error = timeline.error("b", 2 * SECOND + MS, "a", 2 * SECOND)
+        assert abs(value - MS) <= error
+        assert 100 * MS <= error < 101 * MS
+
+
 def test_a_key_that_is_sent_twice_is_not_used() -> None:
     timeline = Timeline(DESK)
     timeline.join("@a", 1, "a")

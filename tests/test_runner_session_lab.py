@@ -1,4 +1,4 @@
-"""Runs over several hosts: real machines as far as the system goes, ssh, links that break, processes that are killed."""
+"""Runs over several hosts: machines as real as the system makes them, ssh, links that break, processes that die."""
 
 import os
 import signal

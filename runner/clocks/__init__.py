@@ -1,6 +1,7 @@
 """Clocks: from bounds that units report to one timeline, on which stamps of all hosts can be compared.
 
-What others use: `Timeline`, and what it tells people (`Estimate`). Pure: values in, values out; knows no time, sockets or threads, and nothing of circuits.
+What others use: `Timeline`, and what it tells people (`Estimate`). Pure: values in, values out; knows no time, sockets
+or threads, and nothing of circuits.
 """
 
 from runner.clocks.estimate import Estimate

@@ -44,7 +44,7 @@ class Pair:
 
     def advance(self, to_ns: int, rough: Interval) -> Interval | None:
         """The difference at `to_ns` of our clock, as messages up to then have it; None: they do not say, or contradict
-        each other. `rough` is the difference as it is known without them."""
+        each other or `rough`, the difference as it is known without them: they are wrong about cause and effect."""
         later: list[Message] = []
         for message in self._fresh:
             outward = message.sender == self._ours
@@ -62,7 +62,7 @@ class Pair:
         self._fresh = later
         self._bounds.advance(to_ns)
         interval = self._bounds.interval
-        if interval is None:
+        if interval is None or interval[0] > rough[1] or interval[1] < rough[0]:
             return None
         if len(self._at) > 2 * MAX_KNOTS:
             for values in (self._at, self._low, self._high):
