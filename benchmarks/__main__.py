@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.measure import Row
 
-PARTS = ("emit", "bus", "barrier", "stall", "verifier", "view", "scenario")
+PARTS = ("emit", "bus", "barrier", "fanin", "stall", "verifier", "view", "scenario")
 RESULTS = Path(__file__).parent / "results.json"
 
 
