@@ -126,8 +126,8 @@ def _follow(listener: Listener, broker: int, units: Sequence[int], heard: dict[s
     finals = 0
     first_ns = last_ns = look_ns = 0
     everybody = (broker, *units, os.getpid())
-    before: list[float] = []
-    busy: list[float] = []
+    before = busy = [_busy_s(pid) for pid in everybody]
+    begin_s = after_s = time.monotonic()
     while finals < ALL:
         listener.wait((), 1_000)
         for entry in listener.receive():
@@ -152,13 +152,12 @@ def _follow(listener: Listener, broker: int, units: Sequence[int], heard: dict[s
         if now_ns - look_ns > LOOK_S * 1e9:
             look_ns = now_ns
             got.peak_bytes = max(got.peak_bytes, _resident(broker))
-            if first_ns and not finals:
+            if not finals:
                 busy = [_busy_s(pid) for pid in everybody]
-                before = before or [*busy, now_ns / 1e9]
                 after_s = now_ns / 1e9
     got.wrong += sum(abs(EACH + 1 - heard.get(f"unit-{number}", 0)) for number in range(ALL))
     got.rate = ALL * EACH / (last_ns - first_ns) * 1e9
-    cores = [(end - begin) / (after_s - before[-1]) for begin, end in zip(before, busy, strict=False)]
+    cores = [(end - begin) / max(after_s - begin_s, LOOK_S) for begin, end in zip(before, busy, strict=True)]
     got.broker_cores, got.units_cores, got.reader_cores = cores[0], sum(cores[1:-1]), cores[-1]
 
 
@@ -174,7 +173,8 @@ def _busy_s(pid: int) -> float:
 
 @contextlib.contextmanager
 def _units(number: int, endpoint: str, key: Path) -> Iterator["subprocess.Popen[str]"]:
-    argv = [sys.executable, "-m", "benchmarks.fanin", str(number), endpoint, str(key)]
+    counts = (str(UNITS), str(RATE), str(EACH))
+    argv = [sys.executable, "-m", "benchmarks.fanin", str(number), endpoint, str(key), *counts]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, text=True)
     try:
         yield process
@@ -186,23 +186,23 @@ def _units(number: int, endpoint: str, key: Path) -> Iterator["subprocess.Popen[
 # --- a process with units ---------------------------------------------------------------------------------------------
 
 
-def emit(number: int, endpoint: str, key: str) -> None:
-    """UNITS units; they connect with one event each, and emit EACH more when they are told to."""
+def emit(number: int, endpoint: str, key: str, count: int, rate: int, each: int) -> None:
+    """`count` units; they connect with one event each, and emit `each` more when they are told to, `rate` a second."""
     from probe.emitter import Unit
     from probe.environment import Environment
 
     with tempfile.TemporaryDirectory() as folder:
         told = Environment(broker=endpoint, run=RUN, unit="", journal=folder, keys=key, disabled=False)
-        units = [Unit(f"unit-{number * UNITS + each}", environment=told) for each in range(UNITS)]
+        units = [Unit(f"unit-{number * count + place}", environment=told) for place in range(count)]
         for unit in units:
             unit.emit("here")
         sys.stdin.readline()
         begin = time.perf_counter()
         done = 0
-        while done < UNITS * EACH:
-            due = min(UNITS * EACH, int((time.perf_counter() - begin) * UNITS * RATE) + 1)
+        while done < count * each:
+            due = min(count * each, int((time.perf_counter() - begin) * count * rate) + 1)
             for turn in range(done, due):
-                units[turn % UNITS].emit("tick", key=str(turn // UNITS))
+                units[turn % count].emit("tick", key=str(turn // count))
             done = due
             time.sleep(TICK_S)
         for unit in units:
@@ -210,4 +210,4 @@ def emit(number: int, endpoint: str, key: str) -> None:
 
 
 if __name__ == "__main__":
-    emit(int(sys.argv[1]), *sys.argv[2:])
+    emit(int(sys.argv[1]), sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))
