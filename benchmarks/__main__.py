@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.measure import Row
 
-PARTS = ("emit", "bus", "barrier", "stall", "verifier", "view", "clocks", "scenario")
+PARTS = ("emit", "bus", "barrier", "fanin", "stall", "verifier", "view", "clocks", "scenario")
 RESULTS = Path(__file__).parent / "results.json"
 
 

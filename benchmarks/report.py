@@ -9,8 +9,8 @@ HEAD: Final = """\
 # Performance
 
 Written by `make bench` from benchmarks/results.json; measure your own machine with the same command (about five
-minutes), or one part of it with `python -m benchmarks emit` (parts: emit, bus, barrier, stall, verifier, view,
-clocks, scenario).
+minutes), or one part of it with `python -m benchmarks emit` (parts: emit, bus, barrier, fanin, stall, verifier,
+view, clocks, scenario).
 
 Machines differ and are noisy, so speed is a **ratio to the bare thing measured in the same run**, in turn with ours,
 the best of several rounds each. What stands on both sides is said in the head of each file in benchmarks/.

@@ -1,6 +1,7 @@
 """The process in the middle: takes what units say, keeps it, hands it to whoever reads.
 
     errors      what can go wrong, as one tree
+    files       how many connections there is room for
     endpoints   addresses: parsing them, preparing and clearing what they need on disk
     keyring     the folder that says whose keys the broker lets in
     access      who may come in and who may say what (pure)

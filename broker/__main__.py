@@ -2,7 +2,7 @@
 
     python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--lease-fd N]
                      [--keys DIR [--keys DIR ...] | --insecure] [--durable]
-                     [--run ID | [--keep-for-s SECONDS] [--keep-bytes N]]
+                     [--run ID | [--keep-for-s SECONDS] [--keep-bytes N]] [--expect-peers N]
 
 Prints one line, `listening on <endpoint>`, for each endpoint when peers may connect. What keeps it from starting is one
 line on standard error and exit code 4.
@@ -19,9 +19,19 @@ from broker.service import serve
 
 USAGE: Final = (
     "usage: python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--lease-fd N] "
-    "[--keys DIR [--keys DIR ...] | --insecure] [--durable] [--run ID | [--keep-for-s SECONDS] [--keep-bytes N]]"
+    "[--keys DIR [--keys DIR ...] | --insecure] [--durable] [--run ID | [--keep-for-s SECONDS] [--keep-bytes N]] "
+    "[--expect-peers N]"
 )
-OPTIONS: Final = ("--listen", "--folder", "--run", "--lease-fd", "--keys", "--keep-for-s", "--keep-bytes")
+OPTIONS: Final = (
+    "--listen",
+    "--folder",
+    "--run",
+    "--lease-fd",
+    "--keys",
+    "--keep-for-s",
+    "--keep-bytes",
+    "--expect-peers",
+)
 SWITCHES: Final = ("--insecure", "--durable")
 REFUSED: Final = 4
 FAILED: Final = 3
@@ -35,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         lease_fd = int(given.get("--lease-fd", ["0"])[-1])
         keep_for_s = float(given["--keep-for-s"][-1]) if "--keep-for-s" in given else None
         keep_bytes = int(given["--keep-bytes"][-1]) if "--keep-bytes" in given else None
+        expect_peers = int(given.get("--expect-peers", ["0"])[-1])
         if {"--keys", "--insecure"} <= {*given, *switches}:
             raise ValueError
         if "--run" in given and {"--keep-for-s", "--keep-bytes"} & {*given}:  # its folder is somebody else's
@@ -64,6 +75,7 @@ def main(arguments: Sequence[str]) -> int:
             durable="--durable" in switches,
             keep_for_s=keep_for_s,
             keep_bytes=keep_bytes,
+            expect_peers=expect_peers,
             announce=announce,
         )
     except BrokerError as error:

@@ -8,8 +8,10 @@ thread; nothing here waits.
 """
 
 import _socket  # `socket` itself takes ten milliseconds to load, and every run waits for its broker
+import errno
 import os
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +35,7 @@ _EVENT: Final = struct.Struct("=Hi")
 _UNKNOWN_KEY: Final = "refused, unknown key"
 _REVOKED_KEY: Final = "refused, revoked key"
 _WRONG_HANDSHAKE: Final = "refused, its keys are for another broker, or its traffic is a copy"
+_NO_ROOM: Final = "cut off, the broker has no room for more connections (its limit of open files)"
 _ONE_SIDED: Final = "refused, only one side has keys"
 _NO_HELLO: Final = "left before it said HELLO"
 _LATE_HELLO: Final = f"cut off, no HELLO within {HELLO_S:.0f} s"
@@ -59,12 +62,18 @@ class Door:
     """What is known of connections. `sockets` are for a poller; when one is readable, `answer`."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], grant: Callable[[str], Grant | None]
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        socket: zmq.Socket[bytes],
+        grant: Callable[[str], Grant | None],
+        room: int = sys.maxsize,
     ) -> None:
-        """Watch `socket`, which is not bound yet. `grant` gives what the owner of a public key may do."""
+        """Watch `socket`, which is not bound yet. `grant` gives what the owner of a public key may do; `room` is how
+        many connections there may be."""
         self.incidents = Incidents()
         """What was done by those who belong to no run."""
         self.grant = grant
+        self._room = room
         self._callers: dict[int, Caller] = {}
         self._left: list[Caller] = []
         self._dismissed: list[Caller] = []
@@ -160,15 +169,16 @@ class Door:
         """End the connection: both sides then see that the other one hung up."""
         self._hear()
         if self._callers.get(caller.fd) is caller:
-            with _dup(caller.fd) as connection:
-                if connection is not None:
-                    connection.shutdown(_socket.SHUT_RDWR)
+            _hang_up(caller.fd)
 
     def _hear(self) -> None:
+        too_many = []
         for data, _address in _messages(self._monitor):
             event, value = _EVENT.unpack(data)
             if event == zmq.EVENT_ACCEPTED:
-                self._callers[value] = Caller(value, _place(value), time.monotonic())
+                caller = self._callers[value] = Caller(value, _place(value), time.monotonic())
+                if len(self._callers) > self._room:
+                    too_many.append(caller)
             elif event == zmq.EVENT_DISCONNECTED:
                 self._leave(value)
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
@@ -176,6 +186,11 @@ class Door:
             else:
                 one_sided = value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
                 self._failure = _ONE_SIDED if one_sided else _WRONG_HANDSHAKE
+        for caller in too_many:
+            self.incidents.count(caller.place, _NO_ROOM)
+            if self._callers.get(caller.fd) is caller:
+                caller.identity = b""  # counted
+                _hang_up(caller.fd)
 
     def _leave(self, fd: int) -> None:
         caller = self._callers.pop(fd, None)
@@ -224,8 +239,15 @@ def _z85(key: bytes) -> str:
 @contextmanager
 def _dup(fd: int) -> Iterator["_socket.socket | None"]:
     """The connection `fd`, which ZeroMQ may close at any time; None: it has."""
+    ours = True
     try:
-        connection = _socket.socket(fileno=os.dup(fd))
+        try:
+            connection = _socket.socket(fileno=os.dup(fd))
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            connection = _socket.socket(fileno=fd)  # the very moment in which it has to be possible to cut somebody
+            ours = False
     except OSError:
         yield None
         return
@@ -234,7 +256,16 @@ def _dup(fd: int) -> Iterator["_socket.socket | None"]:
     except OSError:  # it has hung up already
         pass
     finally:
-        connection.close()
+        if ours:
+            connection.close()
+        else:
+            connection.detach()
+
+
+def _hang_up(fd: int) -> None:
+    with _dup(fd) as connection:
+        if connection is not None:
+            connection.shutdown(_socket.SHUT_RDWR)
 
 
 def _place(fd: int) -> str:

@@ -37,6 +37,12 @@ class Agent:
     invited: set[str] = field(default_factory=set)
     """Runs that it was invited to on this connection."""
 
+    def was_invited(self, run: str) -> None:
+        """Do not invite it to this run again; that is forgotten once in a thousand runs."""
+        if len(self.invited) >= access.MAX_RUNS:
+            self.invited.clear()
+        self.invited.add(run)
+
 
 class Idle:
     """All idle agents: one of a name."""

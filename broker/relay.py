@@ -287,10 +287,12 @@ class Relay:
         if self._idle:
             ready = [run for run in self._runs.all() if run.kept and self._peers.of(run.name).runners]
             for agent, run_name in list(self._idle.wanted(ready)):
+                if self._peers.connections(run_name, agent.hello.unit):
+                    continue  # its supervisor is there, and slow
                 sent = self._send(agent.identity, m.Invite(run_name))
                 full |= sent is Sent.FULL
                 if sent is Sent.YES:
-                    agent.invited.add(run_name)
+                    agent.was_invited(run_name)
         return full
 
     def _answer_agent(self, agent: Agent, message: m.Message, last: zmq.Frame) -> None:

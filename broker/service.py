@@ -4,22 +4,22 @@ Belongs here: what opens and closes, and why it ends. Must not know what message
 """
 
 import os
-import resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import zmq
 
-from broker import endpoints
+from broker import endpoints, files
 from broker.access import Grant
 from broker.door import Door
-from broker.errors import EndpointError
+from broker.errors import BrokerError, EndpointError
 from broker.expiry import Expiry
 from broker.relay import Relay
 from broker.runs import Runs
@@ -55,6 +55,7 @@ def serve(
     durable: bool = False,
     keep_for_s: float | None = None,
     keep_bytes: int | None = None,
+    expect_peers: int = 0,
     announce: Callable[[str], None] = lambda _endpoint: None,
 ) -> None:
     """Listen on the endpoints `listen` until SIGTERM, SIGINT or SIGHUP, or until the lease is over.
@@ -67,14 +68,15 @@ def serve(
     machine, not only this process. Without `run`, old ones are removed: those whose last entry is older than
     `keep_for_s` seconds, and the oldest as long as all logs together have more than `keep_bytes` (None: no limit).
 
-    Raises BrokerError if it cannot start, or LogError when the disk refuses.
+    Raises BrokerError if it cannot start, also when its limit of open files is too low for `expect_peers` connections,
+    or LogError when the disk refuses.
     """
     parsed = [endpoints.parse(text) for text in listen]
     guarded = insecure or bool(keys)
     for endpoint in parsed:
         endpoints.check(endpoint, guarded=guarded)
     secret, grant = _keyrings(keys)
-    _allow_many_files()
+    room = _room(expect_peers, many_runs=run is None)
     runs = Runs(folder, run, durable=durable)
     expiry = Expiry(folder, keep_for_s, keep_bytes)
     sweep = None if run else partial(expiry.sweep, runs)
@@ -86,7 +88,7 @@ def serve(
                 stack.enter_context(endpoints.prepared(endpoint))
             context = stack.enter_context(zmq.Context())
             socket = stack.enter_context(_router(context))
-            door = stack.enter_context(closing(Door(context, socket, grant)))
+            door = stack.enter_context(closing(Door(context, socket, grant, room)))
             bound = _bind(socket, parsed, secret)
             stop_fd = stack.enter_context(_stop_pipe())
             for endpoint in parsed:
@@ -142,6 +144,17 @@ def _loop(
         if lease_fd is not None and lease_fd in ready and not os.read(lease_fd, 64):
             poller.unregister(lease_fd)
             deadline = time.monotonic() + LEASE_LINGER_S
+
+
+def _room(expected: int, *, many_runs: bool) -> int:
+    """How many connections there is room for. Raises BrokerError if that are fewer than `expected`."""
+    limit = files.allow_many()
+    if why := files.why_not_enough(expected, limit, many_runs=many_runs):
+        raise BrokerError(why)
+    if not expected and (word := files.warning(limit, many_runs=many_runs)):
+        sys.stderr.write(f"broker: {word}\n")
+        sys.stderr.flush()
+    return files.room(limit, many_runs=many_runs)
 
 
 def _keyrings(folders: Sequence[Path]) -> tuple[bytes, Callable[[str], Grant | None]]:
@@ -217,11 +230,3 @@ def _stop_pipe() -> Iterator[int]:
             signal.set_wakeup_fd(wakeup_fd)
         os.close(read_fd)
         os.close(write_fd)
-
-
-def _allow_many_files() -> None:
-    """Each peer is an open file, and the usual soft limit of 1,024 is soon reached."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -25,6 +25,8 @@ RETRY_S: Final = 1.0
 """How often a journal that could not grow is tried again."""
 KNOCK_S: Final = 5.0
 """How often a broker that does not let us in is tried again: each time it counts one more that it refused."""
+FEW: Final = 64
+"""So many events are not worth a message of their own while another one is under way."""
 TURN_MESSAGES: Final = 64
 """Messages of one unit that are handled before the next unit has its turn."""
 
@@ -208,6 +210,8 @@ class Link:
         """Let the next event ring the alarm, if it could be sent at all. False: there is something to do already."""
         if not self._credit or self._tail.bytes_under_way >= self._credit or self._final_point is not None:
             return True
+        if self._gathers:
+            return True
         return self._unit.doze(self._journal, self._tail.next_seq)
 
     def turn(self, ready: set[Any]) -> bool:
@@ -336,7 +340,7 @@ class Link:
         if not self._said_hello:
             self._said_hello = self._send(self._hello())
             return False
-        if not self._credit or not self._has_more:
+        if not self._credit or not self._has_more or self._gathers:
             return False
         spoke = False
         point = self._point()
@@ -361,6 +365,13 @@ class Link:
     def _has_more(self) -> bool:
         """Whether there may be anything to say; asked often, and for many links at once."""
         return self._unit.last_seq >= self._tail.next_seq or self._sync or self._final_point is not None
+
+    @property
+    def _gathers(self) -> bool:
+        """Whether the few events that wait go together with those that come until what is under way is acknowledged. So
+        a busy broker gets fewer and larger pieces, from a thousand units too, instead of a queue that grows."""
+        few = self._unit.last_seq - self._tail.next_seq < FEW
+        return few and self._tail.bytes_under_way > 0 and not self._sync and self._final_point is None
 
     def _prepare(self) -> None:
         """Keep a spare segment ready, so that the journal's growing costs the unit nothing."""

@@ -124,6 +124,27 @@ def test_no_more_than_the_credit_is_under_way(broker: SmallBroker, unit: Unit) -
     assert broker.steps() == ["first"] + ["later"] * 100
 
 
+def test_a_few_events_wait_for_each_other_while_some_are_under_way_and_sync_brings_them(
+    broker: SmallBroker, unit: Unit
+) -> None:
+    broker.acks = False
+    unit.emit("first")
+    broker.heard(m.Events)
+    for _ in range(10):
+        unit.emit("few")
+        broker.order("nobody", m.Sync())
+    broker.order("unit", m.Sync())
+    _, few, watermark = broker.heard(m.Events, 3)
+    assert (few.first, few.count) == (2, 10)
+    assert (watermark.first, watermark.count) == (12, 0)
+
+
+def test_an_acknowledgement_brings_the_few_events_that_waited_for_it(broker: SmallBroker, unit: Unit) -> None:
+    for number in range(200):
+        unit.emit("one", n=number)
+        broker.until(lambda expected=number + 1: len(broker.steps()) == expected)
+
+
 def test_sync_is_answered_by_a_fresh_watermark(broker: SmallBroker, unit: Unit) -> None:
     unit.emit("a")
     (events,) = broker.heard(m.Events)

@@ -48,6 +48,10 @@ def command(
             help="Remove the oldest runs while all have more, e.g. 10GiB. Default: never.",
         ),
     ] = None,
+    expect_peers: Annotated[
+        int,
+        typer.Option("--expect-peers", metavar="N", min=0, help="End at once if so many connections are not possible."),
+    ] = 0,
 ) -> int:
     """Run a broker until it is told to stop. Prints `listening on ENDPOINT` when it can be used.
 
@@ -60,6 +64,7 @@ def command(
     words += ["--folder", str(keep)]
     words += [word for folder in keys or () for word in ("--keys", str(folder))]
     words += ["--insecure"] if insecure else []
+    words += ["--expect-peers", str(expect_peers)] if expect_peers else []
     words += ["--durable"] if durable else []
     words += ["--keep-for-s", str(_seconds(keep_for))] if keep_for is not None else []
     words += ["--keep-bytes", str(_bytes(keep_bytes))] if keep_bytes is not None else []

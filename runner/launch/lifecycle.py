@@ -166,6 +166,8 @@ class Lifecycle:
             and self._served.get(host, event.incarnation) != event.incarnation
         ):
             for life in self._on(host):  # the one before was killed, its units with it; what they wrote is in the log
+                if life.away is not None:
+                    life.find_again()
                 if life.alive and life.pid is not None:
                     life.alive, life.exit_code, life.ended_ns = False, -9, event.stamp_ns
                     self._exited(life)
