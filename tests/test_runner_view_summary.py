@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from runner_view_samples import (
     FAILED,
     FOLDER,
+    LAB,
     MANY,
     MISSING,
     NOT_READY,
@@ -37,7 +38,7 @@ from runner.verifier.verdict import (
 from runner.view.summary import Summary, summary
 from runner.view.text import ALERT, GOOD, plain
 
-RESULTS = {"passed": PASSED, "failed": FAILED, "many": MANY, "not-ready": NOT_READY, "undecided": UNDECIDED}
+RESULTS = {"passed": PASSED, "failed": FAILED, "many": MANY, "not-ready": NOT_READY, "undecided": UNDECIDED, "lab": LAB}
 ABOUT = Summary(SCENARIO, FOLDER)
 
 

@@ -13,15 +13,27 @@ from typing import Final, NamedTuple
 
 from rich.cells import cell_len
 
-from runner.duration import duration
+from runner.duration import duration, span
 from runner.scenario.model import Budget, Circuit, Scenario
 from runner.verifier.findings import by_cause
-from runner.verifier.verdict import CircuitResult, Finding, FindingClass, Latency, Pairs, Result, Verdict
+from runner.verifier.interval import at_most, interval
+from runner.verifier.verdict import (
+    UNKNOWN,
+    BarrierResult,
+    CircuitResult,
+    Finding,
+    FindingClass,
+    HostResult,
+    Latency,
+    Pairs,
+    Result,
+    Verdict,
+)
 from runner.view.budgets import standings
-from runner.view.quantity import percent, plural
+from runner.view.quantity import plural
 from runner.view.reason import INSTANCES, lost_records, reasons
 from runner.view.text import ALARM, ALERT, DIM, GOOD, PLAIN, STRONG, Line, Span, clean, fit, wrap
-from runner.view.words import glyph, hop_names, subject
+from runner.view.words import glyph, hop_names, quantiles, subject
 
 _FULL: Final = 4
 """So many groups of findings are told in full."""
@@ -242,6 +254,10 @@ def _facts(result: Result, about: Summary, width: int) -> list[Line]:
         lines += _labelled("", f"and {plural(rest, 'circuit')} more: {about.show}", label, width)
     for text in _pairs(result.pairs, times=about.times and not result.circuits):
         lines += _labelled("pairs", text, label, width)
+    for number, barrier in enumerate(result.barriers):
+        lines += _labelled("" if number else "barriers", _barrier(barrier), label, width)
+    if result.hosts:
+        lines += _labelled("hosts", ", ".join(map(_host, result.hosts)), label, width)
     for number, (text, tone) in enumerate(_evidence(result)):
         lines += _labelled("" if number else "evidence", text, label, width, tone)
     for number, text in enumerate(_incidents(result.evidence.incidents)):
@@ -274,8 +290,11 @@ def _table(rows: Sequence[_Row], label: int, width: int) -> list[Line]:
         if room >= max(20, counts):  # a name may be cut, a number not
             lines.append((head, Span(f"{fit(row.text, middle)}   {row.right}", row.tone)))
         else:
-            lines.append((head, Span(fit(row.text, width - label - 5), row.tone)))
-            lines += _hanging(label + 5, row.right, width, row.tone) if row.right else []
+            own = f"{row.text}   {row.right}" if row.right and not row.label else row.text
+            beside = cell_len(own) <= width - label - 5
+            lines.append((head, Span(own if beside else fit(row.text, width - label - 5), row.tone)))
+            if row.right and not (beside and own != row.text):
+                lines += _hanging(label + 5, row.right, width, row.tone)
     return lines
 
 
@@ -304,16 +323,17 @@ def _circuit(circuit: CircuitResult, declared: Circuit | None) -> Iterable[_Row]
 
 def _budget(budget: Budget, latency: Latency, indent: str = "") -> Iterable[_Row]:
     for standing in standings(budget, latency):
-        used = "nothing measured" if standing.share is None else f"{percent(standing.share)} of it used"
-        yield _Row("", f"{indent}budget {standing}", used, ALERT if standing.broken else PLAIN)
+        tone = ALERT if standing.broken or standing.undecided else PLAIN
+        yield _Row("", f"{indent}budget {standing}", standing.used, tone)
 
 
 def _times(latency: Latency) -> str:
     if not latency.count:
-        return "nothing measured"
-    values = (("p50", latency.p50_ns), ("p99", latency.p99_ns), ("max", latency.max_ns))
-    text = "   ".join(f"{name} {duration(ns):>7}" for name, ns in values)
-    return text + (f"   ±{duration(latency.error_ns)}" if latency.error_ns else "")
+        return f"{latency.unknown:,} not known: its clocks do not relate" if latency.unknown else "nothing measured"
+    width = 1 + max(len(time.error) for _, time in quantiles(latency)) if latency.low else 0
+    times = (f"{name} {time.value:>7}{time.error and f' {time.error}':<{width}}" for name, time in quantiles(latency))
+    unknown = f"   {latency.unknown:,} not known" if latency.unknown else ""
+    return "   ".join(times).rstrip() + unknown
 
 
 def _pairs(pairs: Pairs, *, times: bool) -> list[str]:
@@ -330,6 +350,27 @@ def _pairs(pairs: Pairs, *, times: bool) -> list[str]:
             named = ", ".join(clean(key) for key in keys[:_RANGES])
             parts.append(f"{len(keys):,} {what} ({named}{', …' if len(keys) > _RANGES else ''})")
     return [", ".join(parts)]
+
+
+def _barrier(barrier: BarrierResult) -> str:
+    """How closely together its parties went on."""
+    skews = (("p50", barrier.skew_p50_ns), ("p99", barrier.skew_p99_ns), ("max", barrier.skew_max_ns))
+    times = [f"{name} {interval(ns, barrier.error_ns)}" for name, ns in skews]
+    skew = "  ".join(times) if barrier.rounds > 1 else interval(barrier.skew_max_ns, barrier.error_ns)
+    return f"{clean(barrier.name)}, {plural(barrier.rounds, 'release')}, skew {skew}"
+
+
+def _host(host: HostResult) -> str:
+    """Its name, how well its clock is known, and what became of it if it was not there all the time."""
+    known = host.clock_error_ns < UNKNOWN
+    became = (
+        host.state if host.state in ("away", "gone") else "",
+        f"away {span(host.away_s * 1e9)}" if host.away_s else "",
+        "" if known else "clock not known",
+    )
+    told = ", ".join(part for part in became if part)
+    error = f" ±{at_most(host.clock_error_ns)}" if known and host.clock_error_ns else ""
+    return clean(host.name) + error + (f" ({told})" if told else "")
 
 
 def _evidence(result: Result) -> Iterable[tuple[str, str]]:
