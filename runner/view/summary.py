@@ -6,34 +6,30 @@ it is kept.
 """
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
 
-from runner.duration import duration, span
+from runner.duration import duration
 from runner.scenario.model import Budget, Circuit, Scenario
 from runner.verifier.findings import by_cause
-from runner.verifier.interval import at_most, interval
 from runner.verifier.verdict import (
-    UNKNOWN,
-    BarrierResult,
     CircuitResult,
     Finding,
     FindingClass,
-    HostResult,
     Latency,
-    Pairs,
     Result,
     Verdict,
 )
+from runner.view import facts
 from runner.view.budgets import standings
 from runner.view.quantity import plural
-from runner.view.reason import INSTANCES, lost_records, reasons
+from runner.view.reason import INSTANCES, reasons
 from runner.view.text import ALARM, ALERT, DIM, GOOD, PLAIN, STRONG, Line, Span, clean, fit, wrap
-from runner.view.words import glyph, hop_names, quantiles, subject
+from runner.view.words import glyph, hop_names, subject
 
 _FULL: Final = 4
 """So many groups of findings are told in full."""
@@ -46,9 +42,6 @@ _LAST_WORDS: Final = 4
 _ENDS: Final = (FindingClass.UNIT_FAILED, FindingClass.NOT_READY, FindingClass.CHECK)
 """What is explained by the output of a process: its end is the most telling part."""
 _CIRCUITS: Final = 12
-_RANGES: Final = 3
-_INCIDENTS: Final = 5
-"""So many incidents are told."""
 _LABEL: Final = 20
 
 
@@ -252,15 +245,15 @@ def _facts(result: Result, about: Summary, width: int) -> list[Line]:
     if len(result.circuits) > len(circuits):
         rest = len(result.circuits) - len(circuits)
         lines += _labelled("", f"and {plural(rest, 'circuit')} more: {about.show}", label, width)
-    for text in _pairs(result.pairs, times=about.times and not result.circuits):
+    for text in facts.about_pairs(result.pairs, times=about.times and not result.circuits):
         lines += _labelled("pairs", text, label, width)
     for number, barrier in enumerate(result.barriers):
-        lines += _labelled("" if number else "barriers", _barrier(barrier), label, width)
+        lines += _labelled("" if number else "barriers", facts.about_barrier(barrier), label, width)
     if result.hosts:
-        lines += _labelled("hosts", ", ".join(map(_host, result.hosts)), label, width)
-    for number, (text, tone) in enumerate(_evidence(result)):
+        lines += _labelled("hosts", ", ".join(map(facts.about_host, result.hosts)), label, width)
+    for number, (text, tone) in enumerate(facts.about_evidence(result)):
         lines += _labelled("" if number else "evidence", text, label, width, tone)
-    for number, text in enumerate(_incidents(result.evidence.incidents)):
+    for number, text in enumerate(facts.about_incidents(result.evidence.incidents)):
         lines += _labelled("" if number else "incidents", text, label, width)
     for note in result.notes:
         lines += _labelled("note", clean(note), label, width)
@@ -309,14 +302,14 @@ def _circuit(circuit: CircuitResult, declared: Circuit | None) -> Iterable[_Row]
     if not (now.started or circuit.latency.count or any(hop.latency.count for hop in circuit.hops)):
         yield _Row(circuit.name, "never started")
         return
-    yield _Row(circuit.name, f"{now.complete:,} of {now.started:,} complete", _times(circuit.latency))
+    yield _Row(circuit.name, f"{now.complete:,} of {now.started:,} complete", facts.about_times(circuit.latency))
     for number, word in ((now.open, "open"), (now.inconclusive, "undecided")):
         if number:
             yield _Row("", f"{number:,} {word}")
     if declared is not None:
         yield from _budget(declared.budget, circuit.latency)
     for name, hop in zip(hop_names(circuit.hops), circuit.hops, strict=True):
-        yield _Row("", f"→ {name}", _times(hop.latency))
+        yield _Row("", f"→ {name}", facts.about_times(hop.latency))
         if declared is not None and hop.target in declared.hop_budgets:
             yield from _budget(declared.hop_budgets[hop.target], hop.latency, "  ")
 
@@ -325,79 +318,3 @@ def _budget(budget: Budget, latency: Latency, indent: str = "") -> Iterable[_Row
     for standing in standings(budget, latency):
         tone = ALERT if standing.broken or standing.undecided else PLAIN
         yield _Row("", f"{indent}budget {standing}", standing.used, tone)
-
-
-def _times(latency: Latency) -> str:
-    if not latency.count:
-        return f"{latency.unknown:,} not known: its clocks do not relate" if latency.unknown else "nothing measured"
-    width = 1 + max(len(time.error) for _, time in quantiles(latency)) if latency.low else 0
-    times = (f"{name} {time.value:>7}{time.error and f' {time.error}':<{width}}" for name, time in quantiles(latency))
-    unknown = f"   {latency.unknown:,} not known" if latency.unknown else ""
-    return "   ".join(times).rstrip() + unknown
-
-
-def _pairs(pairs: Pairs, *, times: bool) -> list[str]:
-    """Only if there are any; with their latency where no circuit tells it."""
-    if pairs == Pairs():
-        return []
-    parts = [f"{pairs.paired:,} paired{f'   {_times(pairs.latency)}' if times and pairs.latency.count else ''}"]
-    for keys, what in (
-        (pairs.orphan_sends, "sent and never received"),
-        (pairs.orphan_receives, "received and never sent"),
-        (pairs.duplicate_keys, "more than once"),
-    ):
-        if keys:
-            named = ", ".join(clean(key) for key in keys[:_RANGES])
-            parts.append(f"{len(keys):,} {what} ({named}{', …' if len(keys) > _RANGES else ''})")
-    return [", ".join(parts)]
-
-
-def _barrier(barrier: BarrierResult) -> str:
-    """How closely together its parties went on."""
-    skews = (("p50", barrier.skew_p50_ns), ("p99", barrier.skew_p99_ns), ("max", barrier.skew_max_ns))
-    times = [f"{name} {interval(ns, barrier.error_ns)}" for name, ns in skews]
-    skew = "  ".join(times) if barrier.rounds > 1 else interval(barrier.skew_max_ns, barrier.error_ns)
-    return f"{clean(barrier.name)}, {plural(barrier.rounds, 'release')}, skew {skew}"
-
-
-def _host(host: HostResult) -> str:
-    """Its name, how well its clock is known, and what became of it if it was not there all the time."""
-    known = host.clock_error_ns < UNKNOWN
-    became = (
-        host.state if host.state in ("away", "gone") else "",
-        f"away {span(host.away_s * 1e9)}" if host.away_s else "",
-        "" if known else "clock not known",
-    )
-    told = ", ".join(part for part in became if part)
-    error = f" ±{at_most(host.clock_error_ns)}" if known and host.clock_error_ns else ""
-    return clean(host.name) + error + (f" ({told})" if told else "")
-
-
-def _evidence(result: Result) -> Iterable[tuple[str, str]]:
-    evidence, lost = result.evidence, lost_records(result.evidence)
-    text = f"{plural(evidence.received, 'event')} from {plural(len(result.units), 'unit')}"
-    if evidence.recovered:
-        text += f", {evidence.recovered:,} recovered from journals"
-    if evidence.duplicates_dropped:
-        text += f", {evidence.duplicates_dropped:,} received twice"
-    if not lost:
-        missing = [f for f in result.findings if f.cls is FindingClass.MISSING and not f.inconclusive]
-        never = f": the {'event was' if len(missing) == 1 else 'events were'} never emitted" if missing else ""
-        yield f"{text}, none lost{never}", PLAIN
-        return
-    yield f"{text}, {lost:,} lost", ALERT
-    for gap in evidence.lost[:_RANGES]:
-        numbers = f"number {gap.first:,}" if gap.first == gap.last else f"numbers {gap.first:,} to {gap.last:,}"
-        yield f"lost: {clean(gap.unit)}, {numbers} ({clean(gap.why)})", ALERT
-    if len(evidence.lost) > _RANGES:
-        yield f"lost: {plural(len(evidence.lost) - _RANGES, 'range')} more", ALERT
-
-
-def _incidents(incidents: Mapping[str, int]) -> Iterable[str]:
-    """What the broker has not let peers do, and how often."""
-    listed = list(incidents.items())
-    for what, number in listed[:_INCIDENTS]:
-        yield clean(what) + (f" ×{number:,}" if number > 1 else "")
-    if rest := listed[_INCIDENTS:]:
-        times = plural(sum(number for _, number in rest), "time")
-        yield f"and {len(rest):,} more, {times}: result.json has them"
