@@ -5,14 +5,16 @@ Belongs here: nanoseconds to words. Must not know who says them. A duration has 
 
 from typing import Final
 
-_UNITS: Final = (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000))
+UNITS: Final = (("ns", 1), ("µs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000))
+"""Names and sizes in nanoseconds."""
 _SECOND: Final = 1_000_000_000
 
 
 def duration(ns: float) -> str:
     """Three significant digits and the unit: "412 ns", "3.14 ms", "12.4 s", from 100 s on "1m 40s" and "2h 05m".
 
-    A negative one (clock error can make a short latency so) has two digits: "-3.1 ms".
+    A negative one has two digits: "-3.1 ms". One that is known within an error is no plain number: see
+    `runner.verifier.interval`.
     """
     if ns < 0:
         return "-" + _scaled(-ns, digits=2)
@@ -26,7 +28,7 @@ def span(ns: float) -> str:
 
 
 def _scaled(ns: float, digits: int) -> str:
-    for unit, size in _UNITS:
+    for unit, size in UNITS:
         value = ns / size
         if value < (99.95 if unit == "s" else 999.5):
             return f"{value:.0f} ns" if unit == "ns" else f"{significant(value, digits)} {unit}"

@@ -13,15 +13,19 @@ from pathlib import Path
 from runner.scenario import model
 from runner.scenario.state import State, UnitStatus
 from runner.verifier.verdict import (
+    UNKNOWN,
+    BarrierResult,
     CircuitResult,
     Evidence,
     Finding,
     FindingClass,
     Hop,
+    HostResult,
     Instances,
     Latency,
     Lost,
     Pairs,
+    Quantiles,
     Result,
     UnitResult,
     Verdict,
@@ -54,7 +58,17 @@ def unit(
 
 
 def latency(p50_ms: float, p99_ms: float, max_ms: float, bars: tuple[int, ...] = (), error_ns: int = 0) -> Latency:
-    return Latency(900, int(p50_ms * MS), int(p99_ms * MS), int(p99_ms * MS), int(max_ms * MS), error_ns, bars)
+    exact = Quantiles(int(p50_ms * MS), int(p99_ms * MS), int(p99_ms * MS), int(max_ms * MS))
+    return within(Latency(900, exact.p50_ns, exact.p90_ns, exact.p99_ns, exact.max_ns, bars=bars), error_ns)
+
+
+def within(latency: Latency, error_ns: int) -> Latency:
+    """The same, had every value this error."""
+    if not error_ns:
+        return latency
+    values = (latency.p50_ns, latency.p90_ns, latency.p99_ns, latency.max_ns)
+    low, high = (Quantiles(*(value + off for value in values)) for off in (-error_ns, error_ns))
+    return replace(latency, error_ns=error_ns, low=low, high=high)
 
 
 HOPS = (
@@ -131,7 +145,12 @@ HOSTS = replace(
     units=tuple(
         replace(u, host=host) for u, host in zip(RUNNING.units, ("local", "lab-1", "lab-1", "lab-2"), strict=True)
     ),
-    circuits=(order(hops=tuple(replace(h, latency=replace(h.latency, error_ns=310_000)) for h in HOPS)),),
+    circuits=(
+        replace(
+            order(hops=tuple(replace(h, latency=within(h.latency, 310_000 + n * 200_000)) for n, h in enumerate(HOPS))),
+            latency=latency(3.1, 9.8, 41.2, error_ns=90_000),
+        ),
+    ),
     clock_errors={"lab-1": 310_000, "lab-2": 1_200_000},
     budgets={"order": "p99 ≤ 5 ms"},
     over_budget=frozenset({"order"}),
@@ -188,6 +207,44 @@ PASSED = Result(
 )
 
 FAILED = replace(PASSED, verdict=Verdict.FAILED, circuits=(order(999, 1, 0),), findings=(MISSING,))
+
+LAB = replace(
+    PASSED,
+    verdict=Verdict.INCONCLUSIVE,
+    circuits=(
+        replace(
+            order(999, 0, 0, hops=tuple(replace(hop, latency=within(hop.latency, 310_000)) for hop in HOPS)),
+            verdict=Verdict.INCONCLUSIVE,
+            instances=Instances(1000, 999, 0, 0, 1),
+            latency=within(latency(3.1, 19.9, 41.2), 310_000),
+        ),
+    ),
+    findings=(
+        Finding(
+            FindingClass.LATE,
+            "order-17 took 199.9 ms ±0.4 to api: response-received; 200 ms are allowed, which the clocks cannot decide",
+            "order",
+            "order-17",
+            "api",
+            "response-received",
+            details=("as far as the clocks can tell, it is between 199.6 ms and 200.2 ms",),
+            inconclusive=True,
+        ),
+        Finding(
+            FindingClass.BUDGET,
+            "p99 of order is 19.9 ms ±0.4; the budget is 20 ms, which the clocks cannot decide",
+            "order",
+            inconclusive=True,
+        ),
+    ),
+    hosts=(
+        HostResult("desk", "here"),
+        HostResult("lab-1", "here", 84_000, 5_000_000_000, 12.0, 160_000),
+        HostResult("lab-2", "here", 91_000, -5_000_000_000, 1.5, 170_000, 4.2),
+        HostResult("lab-3", "gone", UNKNOWN),
+    ),
+    barriers=(BarrierResult("go", 100, 41_000, 180_000, 212_000, 90_000), BarrierResult("stop", 1, 800, 800, 800)),
+)
 
 MANY = replace(
     FAILED,

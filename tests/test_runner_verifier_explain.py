@@ -52,7 +52,7 @@ def test_a_missing_step_names_the_last_reached_the_next_expected_and_the_unit_th
     _, (missing,) = judged(*whole("order-17")[:2], statuses=[crashed])
     assert missing.message == "order-17 stopped after worker-1: order-received; worker-*: row-written did not fire"
     assert missing.details == (
-        "last reached: worker-1: order-received, 1 ms after it began",
+        "last reached: worker-1: order-received, 1 ms after its first event",
         "next expected: worker-*: row-written, within 50 ms",
         '"row-written" never fired at all',
         "worker-1 exited with code 1",

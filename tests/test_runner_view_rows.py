@@ -17,12 +17,24 @@ from runner_view_samples import (
     RUNNING,
     STARTING,
     assert_same_screen,
+    latency,
     order,
     unit,
+    within,
 )
 
 from runner.scenario.state import State, UnitStatus
-from runner.verifier.verdict import CircuitResult, Finding, FindingClass, Hop, Instances, Latency, Verdict
+from runner.verifier.verdict import (
+    UNKNOWN,
+    CircuitResult,
+    Finding,
+    FindingClass,
+    Hop,
+    Instances,
+    Latency,
+    Quantiles,
+    Verdict,
+)
 from runner.view.board import Board
 from runner.view.rows import Page, histogram, rows
 from runner.view.text import ALERT, GOOD, Line, plain
@@ -81,6 +93,33 @@ def test_only_what_needs_attention_has_the_accent_and_nothing_is_green_before_th
     assert not {span.tone for line in rows(calm, 79, 40) for span in line} & {ALERT, GOOD}
     alarmed = [span.text.strip() for line in rows(HOSTS, 79, 40) for span in line if span.tone == ALERT]
     assert {"✗ auditor", "exit 1", "1", "p99 ≤ 5 ms", "12 lost"} <= set(alarmed)
+
+
+def test_a_time_that_may_be_zero_is_said_by_its_upper_end_and_no_time_is_below_zero() -> None:
+    short = (within(latency(0.03, 0.2, 0.4), 90_000), within(latency(-0.05, 0.001, 2), 90_000))
+    hops = tuple(replace(hop, latency=found) for hop, found in zip(HOPS, short, strict=False))
+    lines = texts(replace(HOSTS, circuits=(order(hops=hops),)))
+    assert [line.split("  ", 3)[-1].split() for line in lines[10:12]] == [
+        ["<120", "µs", "200", "µs", "400", "µs", "±90", "µs"],
+        ["<40", "µs", "<91", "µs", "2.00", "ms", "±90", "µs"],
+    ]
+    wide = texts(replace(HOSTS, circuits=(order(hops=hops),)), 119)
+    assert "<120 µs         200 µs ±90     400 µs ±90 " in wide[10]
+
+
+def test_a_time_of_clocks_that_do_not_relate_is_a_question_mark() -> None:
+    found = replace(HOPS[0].latency, low=Quantiles(*(-UNKNOWN,) * 4), high=Quantiles(*(UNKNOWN,) * 4), unknown=900)
+    circuits = (order(hops=(Hop("a: x", "b: y", found),)),)
+    lines = texts(replace(HOSTS, circuits=circuits, clock_errors={"lab-1": UNKNOWN}), 119)
+    assert lines[10].split() == ["→", "y", "?", "?", "?", "▃█▄▂"]
+    assert "unknown" in lines[4]
+
+
+def test_errors_have_their_place_before_there_are_any() -> None:
+    exact = replace(HOSTS, circuits=(order(),))
+    for before, after in zip(texts(exact, 119)[8:12], texts(HOSTS, 119)[8:12], strict=True):
+        assert before.index("ms" if "ms" in before else "p50") == after.index("ms" if "ms" in after else "p50")
+        assert len(before.rstrip()) == len(after.rstrip()) or "slowest" not in after
 
 
 def test_what_is_old_is_dim() -> None:
@@ -166,6 +205,7 @@ words = st.text(st.characters(), max_size=12) | st.sampled_from(
     ["注文サービス", "\U0001f469\u200d\U0001f467", "a" * 200, "[red]", "\x1b[2J", "e\u0301", "❤\ufe0f"]
 )
 number = st.integers(0, 10**12)
+bounds = st.integers(-(10**13), 10**13) | st.sampled_from((-UNKNOWN, UNKNOWN))
 latencies = st.builds(
     Latency,
     count=number,
@@ -174,6 +214,9 @@ latencies = st.builds(
     max_ns=number,
     error_ns=number,
     bars=st.lists(number, max_size=20).map(tuple),
+    unknown=st.integers(0, 3),
+    low=st.none() | st.builds(Quantiles, bounds, bounds, bounds, bounds),
+    high=st.none() | st.builds(Quantiles, bounds, bounds, bounds, bounds),
 )
 units = st.builds(
     UnitStatus,

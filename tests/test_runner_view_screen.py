@@ -19,6 +19,7 @@ from runner.view.paper import Paper, encodable, shows_colours
 from runner.view.screen import animates
 from runner.view.still import PlainScreen, QuietScreen
 from runner.view.text import plain
+from tests.clocks import Apart
 
 XTERM = {"TERM": "xterm-256color"}
 
@@ -97,6 +98,19 @@ def test_plain_lines_tell_what_changed_and_nothing_twice() -> None:
     assert later[0] == " 12.4 s  auditor     failed: exited with code 1"
     assert " 12.4 s  order       first instance complete, in 3.10 ms" in later
     assert sum("✗ missing: order-17 stopped after" in line for line in later) == 1
+
+
+def test_plain_lines_say_on_which_host_a_unit_is_where_there_are_several() -> None:
+    lines = told(HOSTS, HOSTS)
+    assert " 12.4 s  worker-1    running, on lab-1" in lines
+    assert " 12.4 s  auditor     failed: exited with code 1, on lab-2" in lines
+    assert sum("on lab-2" in line for line in lines) == 1
+    assert not any(", on local" in line for line in told(RUNNING))
+
+
+def test_plain_lines_say_times_with_their_error() -> None:
+    assert " 12.4 s  order       first instance complete, in 3.10 ms ±0.09" in told(HOSTS)
+    assert any("p50 3.10 ms ±0.09  p99 9.80 ms ±0.09  max 41.2 ms ±0.1" in line for line in told(HOSTS))
 
 
 def test_plain_lines_say_when_all_that_was_asked_for_is_complete() -> None:
@@ -247,6 +261,24 @@ def test_events_are_printed_with_the_time_between_them() -> None:
         "    0 ns            api       order-sent      send  key order-17  n=1",
         "  412 µs   +412 µs  worker-1  order-received  receive  key order-17",
         "2 events in 412 µs",
+    ]
+
+
+def test_events_of_several_hosts_are_printed_with_the_error_of_the_time_between_them() -> None:
+    stream = io.StringIO()
+    events = [
+        Event("api", 1, 3, 5_000_000, "order-sent", Kind.SEND, "order-17", {}),
+        Event("worker-1", 1, 7, 5_412_000, "order-received", Kind.RECEIVE, "order-17", {}),
+        Event("worker-1", 1, 8, 5_462_000, "row-written", Kind.DEFAULT, "order-17", {}),
+        Event("api", 1, 4, 5_470_000, "answered", Kind.DEFAULT, "order-17", {}),
+    ]
+    print_events(events, Apart(lambda _: 90_000), stream=stream, environ={})
+    assert stream.getvalue().splitlines() == [
+        "    0 ns                    api       order-sent      send  key order-17",
+        "  412 µs ±90   +412 µs ±90  worker-1  order-received  receive  key order-17",
+        "  462 µs ±90  +50.0 µs      worker-1  row-written     key order-17",
+        "  470 µs        <98 µs      api       answered        key order-17",
+        "4 events in 470 µs",
     ]
 
 

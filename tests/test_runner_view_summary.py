@@ -11,8 +11,10 @@ from rich.cells import cell_len
 from runner_view_samples import (
     FAILED,
     FOLDER,
+    LAB,
     MANY,
     MISSING,
+    MS,
     NOT_READY,
     PASSED,
     SCENARIO,
@@ -20,9 +22,12 @@ from runner_view_samples import (
     assert_same_screen,
     latency,
     order,
+    within,
 )
 
+from runner.scenario.model import Budget
 from runner.verifier.verdict import (
+    UNKNOWN,
     CircuitResult,
     Evidence,
     Finding,
@@ -30,15 +35,18 @@ from runner.verifier.verdict import (
     Hop,
     Instances,
     Latency,
+    Quantiles,
     Result,
     UnitResult,
     Verdict,
 )
+from runner.view.budgets import standings
 from runner.view.summary import Summary, summary
 from runner.view.text import ALERT, GOOD, plain
 
-RESULTS = {"passed": PASSED, "failed": FAILED, "many": MANY, "not-ready": NOT_READY, "undecided": UNDECIDED}
+RESULTS = {"passed": PASSED, "failed": FAILED, "many": MANY, "not-ready": NOT_READY, "undecided": UNDECIDED, "lab": LAB}
 ABOUT = Summary(SCENARIO, FOLDER)
+ABOUT_P99 = Budget(p99_ns=20 * MS)
 
 
 def texts(result: Result, width: int = 79, about: Summary = ABOUT) -> list[str]:
@@ -97,6 +105,35 @@ def test_a_broken_budget_stands_out_below_its_circuit() -> None:
         "budget p99 ≤ 20 ms        156 % of it used",
         "  budget p50 ≤ 1 ms       220 % of it used",
     ]
+
+
+def test_a_budget_that_the_clocks_leave_open_stands_out_and_says_so() -> None:
+    def used(error_ns: int, p99_ms: float, budget: Budget = ABOUT_P99) -> list[tuple[str, bool, bool]]:
+        found = standings(budget, within(latency(3, p99_ms, 40), error_ns))
+        return [(standing.used, standing.broken, standing.undecided) for standing in found]
+
+    assert used(100_000, 19) == [("95 % of it used", False, False)]
+    assert used(300_000, 19.9) == [("98 % to 101 % of it used: undecided", False, True)]
+    assert used(300_000, 20.4) == [("102 % of it used", True, False)]
+    assert used(1_000_000, 0.5) == [("up to 8 % of it used", False, False)]
+    assert used(30_000_000, 0.5) == [("up to 152 % of it used: undecided", False, True)]
+    assert used(0, 0) == [("0 % of it used", False, False)]
+
+
+def test_a_budget_on_clocks_that_do_not_relate_is_open_unless_it_is_surely_broken() -> None:
+    nothing = Latency(unknown=3, low=Quantiles(*(-UNKNOWN,) * 4), high=Quantiles(*(UNKNOWN,) * 4))
+    (standing,) = standings(ABOUT_P99, nothing)
+    assert (standing.used, standing.broken, standing.undecided) == ("not known: its clocks do not relate", False, True)
+    some = replace(latency(3, 31, 40), low=Quantiles(MS, 30 * MS, 30 * MS, 40 * MS), high=Quantiles(*(UNKNOWN,) * 4))
+    (standing,) = standings(ABOUT_P99, some)
+    assert (standing.used, standing.broken, standing.undecided) == ("surely broken", True, False)
+
+
+def test_hosts_are_told_with_their_clocks_and_barriers_with_their_skew() -> None:
+    lines = texts(LAB, 119)
+    assert "  hosts      desk, lab-1 ±84 µs, lab-2 ±91 µs (away 4.2 s), lab-3 (gone, clock not known)" in lines
+    assert "  barriers   go, 100 releases, skew p50 <140 µs  p99 180 µs ±90  max 212 µs ±90" in lines
+    assert not any("hosts" in line or "barriers" in line for line in texts(PASSED))
 
 
 def test_none_lost_makes_a_missing_event_an_accusation() -> None:

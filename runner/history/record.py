@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from runner.errors import RecordingError
-from runner.verifier.verdict import Result
+from runner.verifier.verdict import Latency, Result
 
 SCHEMA: Final = 1
 
@@ -25,11 +25,11 @@ def plain(result: Result) -> dict[str, Any]:
     found["required"] = {
         which: [{"unit": unit, "step": step} for unit, step in pairs] for which, pairs in found["required"].items()
     }
-    found["pairs"]["latency"].pop("bars")
+    found["pairs"]["latency"] = _latency(result.pairs.latency)
     found["findings"] = [{"class": finding.pop("cls"), **finding} for finding in found["findings"]]
-    for circuit in found["circuits"]:
-        circuit["hops"] = [_hop(hop) for hop in circuit["hops"]]
-        circuit["latency"].pop("bars")
+    for circuit, told in zip(result.circuits, found["circuits"], strict=True):
+        told["latency"] = _latency(circuit.latency)
+        told["hops"] = [{"from": hop.source, "to": hop.target, **_latency(hop.latency)} for hop in circuit.hops]
     return {"schema": SCHEMA, **found}
 
 
@@ -52,7 +52,13 @@ def load(text: str, where: str) -> Result:
         raise RecordingError(f"{where} is not a result of this tool: {error}") from None
 
 
-def _hop(hop: dict[str, Any]) -> dict[str, Any]:
-    latency = hop["latency"]
-    latency.pop("bars")
-    return {"from": hop["source"], "to": hop["target"], **latency}
+def _latency(latency: Latency) -> dict[str, Any]:
+    """As in the contract, with the error of each quantile beside it; the picture of the distribution is left out."""
+    plain: dict[str, Any] = msgspec.to_builtins(latency)
+    del plain["bars"]
+    return plain | {
+        "p50_error_ns": latency.p50_error_ns,
+        "p90_error_ns": latency.p90_error_ns,
+        "p99_error_ns": latency.p99_error_ns,
+        "max_error_ns": latency.max_error_ns,
+    }

@@ -13,13 +13,14 @@ from typing import Any, Final
 from runner.duration import span
 from runner.scenario.state import State, UnitStatus
 from runner.verifier.clocks import ONE_CLOCK, Clocks
+from runner.verifier.interval import at_most, interval
 from runner.verifier.judge import Fault, Mark
 from runner.verifier.losses import Losses
 from runner.verifier.member import Recent
 from runner.verifier.names import nearest, slip
 from runner.verifier.pattern import Plan, Slot
 from runner.verifier.score import is_inconclusive
-from runner.verifier.verdict import FindingClass
+from runner.verifier.verdict import UNKNOWN, FindingClass
 
 COMPARED: Final = 2_000
 """Keys that are looked at for one near miss."""
@@ -117,17 +118,15 @@ class Told:
             case FindingClass.DUPLICATE:
                 return f"{who} fired {self._place()} {_times(fault.value)}; {_times(fault.limit)} is the most"
             case FindingClass.ACAUSAL if self.plan is None:
-                return f"{who} was received {span(fault.value)} before it was sent"
+                return f"{who} was received {self._value()} before it was sent"
             case FindingClass.ACAUSAL:
-                lead = f"{span(fault.value)}{self._error()}"
+                lead = self._value()
                 return f"{who} fired {self._place()} {lead} before {self._name(fault.after)}, which comes before it"
             case FindingClass.LATE if fault.place is None:
-                return (
-                    f"{who} took {span(fault.value)}{self._error()} to {self._place()}; {span(fault.limit)} are allowed"
-                )
+                return f"{who} took {self._value()} to {self._place()}; {self._limit('are allowed')}"
             case FindingClass.LATE:
-                took = f"{span(fault.value)}{self._error()} after {self._name(fault.after)}"
-                return f"{who} fired {self._place()} {took}; {span(fault.limit)} are allowed"
+                took = f"{self._value()} after {self._name(fault.after)}"
+                return f"{who} fired {self._place()} {took}; {self._limit('are allowed')}"
             case FindingClass.UNEXPECTED if fault.mark is None:
                 return f"{fault.circuit} forbids {fault.unit}: {fault.step}, which never fired; is it spelt right?"
             case FindingClass.UNEXPECTED:
@@ -141,8 +140,7 @@ class Told:
                 return f"{many} of {fault.circuit} began; the scenario asks for {fault.note}"
             case FindingClass.BUDGET:
                 what = fault.circuit if fault.place is None or self.plan is None else self.plan.places[fault.place].name
-                value = f"{span(fault.value)}{self._error()}"
-                return f"{fault.note} of {what} is {value}; the budget is {span(fault.limit)}"
+                return f"{fault.note} of {what} is {self._value()}; the budget is {self._limit()}"
         return f"{fault.cls}: {who}"
 
     def _missing(self) -> str:
@@ -173,8 +171,7 @@ class Told:
             case FindingClass.EXCEPTION | FindingClass.UNEXPECTED:
                 yield from self._near_misses()
                 yield from self._suspects()
-        if self.fault.error:
-            yield "the clocks of the two units agree no better than that"
+        yield from self._clocks()
         if self.inconclusive and self.context.lost_for(self.fault):
             yield f"evidence of {', '.join(sorted(self.context.losses.units))} was lost, so this need not be so"
 
@@ -194,8 +191,31 @@ class Told:
         slot = self.slot
         return f"{slot.name} (in {slot.unit})" if slot.name != f"{slot.unit}: {slot.step}" else slot.name
 
-    def _error(self) -> str:
-        return f" ±{span(self.fault.error)}" if self.fault.error else ""
+    def _value(self) -> str:
+        """The fault's value with its error."""
+        if self.fault.error >= UNKNOWN:
+            return "an unknown time" if self._is_in_doubt() else f"more than {span(self.fault.limit)}"
+        return interval(self.fault.value, self.fault.error).told
+
+    def _limit(self, verb: str = "") -> str:
+        """The fault's limit, and that the clocks cannot tell whether it was kept."""
+        text = f"{span(self.fault.limit)} {verb}".strip()
+        return f"{text}, which the clocks cannot decide" if self._is_in_doubt() else text
+
+    def _is_in_doubt(self) -> bool:
+        """Whether it is the clocks that leave open if the limit was kept."""
+        fault = self.fault
+        return fault.unclear and fault.error > 0 and fault.value - fault.error <= fault.limit
+
+    def _apart(self, mark: Mark, other: Mark) -> str:
+        """Where `mark` is in time, seen from `other`: "2.1 ms ±0.3 after", "within 90 µs of"."""
+        gap = mark.stamp_ns - other.stamp_ns
+        error = self.context.clocks.error(other.unit, other.stamp_ns, mark.unit, mark.stamp_ns)
+        if error >= UNKNOWN:
+            return "an unknown time before or after"
+        if error and abs(gap) <= error:
+            return f"within {at_most(abs(gap) + error)} of"
+        return f"{interval(abs(gap), error).told} {'after' if gap >= 0 else 'before'}"
 
     # --- what came, who is to blame, what nearly was -----------------------------------------------------------------
 
@@ -205,7 +225,7 @@ class Told:
             return
         since = ""
         if fault.begun is not None and fault.begun != fault.after:
-            since = f", {span(fault.after.stamp_ns - fault.begun.stamp_ns)} after it began"
+            since = f", {self._apart(fault.after, fault.begun)} its first event"
         yield f"last reached: {self._at(fault.after)}{since}"
         place = plan.places[fault.place or 0]
         within = f", within {span(place.within_ns)}" if place.within_ns is not None else ""
@@ -218,13 +238,24 @@ class Told:
         if fault.mark is None:
             return
         if fault.after is not None:
-            gap = fault.mark.stamp_ns - fault.after.stamp_ns
-            when = f"{span(gap)} after" if gap >= 0 else f"{span(-gap)} before"
+            when = self._apart(fault.mark, fault.after)
             yield f"{self._at(fault.mark)} fired {when} {self._at(fault.after)}"
         else:
             yield f"{self._at(fault.mark)} fired once more after the journey was complete"
-        if fault.cls is FindingClass.LATE and fault.value > fault.limit:
-            yield f"late by {span(fault.value - fault.limit)}"
+        if fault.cls is FindingClass.LATE and not self._is_in_doubt():
+            yield f"late by {interval(fault.value - fault.limit, fault.error).told}"
+
+    def _clocks(self) -> Iterable[str]:
+        """What the clocks leave open, and by how much."""
+        fault = self.fault
+        if fault.error >= UNKNOWN:
+            yield "nothing is known of how the clocks of its hosts relate"
+        elif self._is_in_doubt():
+            least, most = fault.value - fault.error, span(fault.value + fault.error)
+            found = f"between {span(least)} and {most}" if least > 0 else f"{most} or less"
+            yield f"as far as the clocks can tell, it is {found}"
+        elif fault.error:
+            yield "the clocks of its hosts agree no better than that"
 
     def _suspects(self) -> Iterable[str]:
         """What the units are doing that fired it or should have."""

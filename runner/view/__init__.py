@@ -3,8 +3,8 @@
     board      what the live view shows, as one value
     rows       board -> lines        (table, pages: parts of it)
     narrate    board -> what is new, as plain lines
-    summary    result -> lines       (budgets: how limits stand; printing: onto paper)
-    checkup    machines examined -> lines
+    summary    result -> lines       (facts: texts; budgets: how limits stand; printing: onto paper)
+    checkup    machines examined -> lines; clocks: how well they are known (tableau: over themselves)
     screen     which screen; live (terminal, action) and still are the screens
     paper      where lines that stay are written
     text       spans, cutting, wrapping, tones; quantity: numbers in words

@@ -3,24 +3,48 @@
 Belongs here: one comparison per limit. Must not know where it is shown.
 """
 
+from math import inf
 from typing import NamedTuple
 
 from runner.duration import span
 from runner.scenario.model import Budget
-from runner.verifier.verdict import Latency
+from runner.verifier.verdict import UNKNOWN, Latency
+from runner.view.quantity import percent
 
 
 class Standing(NamedTuple):
-    """One limit of a budget. `share`: how much of it is used, more than 1 is broken; None: nothing is measured."""
+    """One limit of a budget. `share`: how much of it is used, more than 1 is over it; None: nothing is measured.
+    `least` and `most`: what it truly is lies between, where clocks are not exact; they may be below 0 or infinite."""
 
     name: str
     limit_ns: int
     share: float | None
+    least: float = 0.0
+    most: float = 0.0
 
     @property
     def broken(self) -> bool:
-        """Whether the measured value is over the limit."""
-        return self.share is not None and self.share > 1
+        """Whether the value is surely over the limit."""
+        return self.least > 1
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the clocks leave open if it is."""
+        return self.least <= 1 < self.most
+
+    @property
+    def used(self) -> str:
+        """How much of it is used, in words."""
+        if self.most == inf:
+            return "not known: its clocks do not relate" if self.least <= 1 else "surely broken"
+        if self.share is None:
+            return "nothing measured"
+        if self.undecided:
+            least = f"{percent(self.least)} to " if self.least > 0 else "up to "
+            return f"{least}{percent(self.most)} of it used: undecided"
+        if self.least > 0 or self.least == self.most:
+            return f"{percent(self.share)} of it used"
+        return f"up to {percent(self.most)} of it used"
 
     def __str__(self) -> str:
         return f"{self.name} ≤ {span(self.limit_ns)}"
@@ -34,9 +58,13 @@ def standings(budget: Budget, latency: Latency) -> list[Standing]:
         ("p99", budget.p99_ns, latency.p99_ns),
         ("max", budget.max_ns, latency.max_ns),
     )
-    found = [
-        Standing(name, most, actual / most if latency.count and most else None)
-        for name, most, actual in limits
-        if most is not None
-    ]
+    found = [_standing(name, limit, value, latency) for name, limit, value in limits if limit is not None]
     return sorted(found, key=lambda standing: -(standing.share or 0))
+
+
+def _standing(name: str, limit_ns: int, value_ns: int, latency: Latency) -> Standing:
+    if not (latency.count or latency.unknown) or not limit_ns:
+        return Standing(name, limit_ns, None)
+    least, most = latency.between(name)
+    share = value_ns / limit_ns if latency.count else None
+    return Standing(name, limit_ns, share, least / limit_ns, most / limit_ns if most < UNKNOWN else inf)

@@ -10,11 +10,12 @@ from rich.cells import cell_len
 
 from runner.duration import duration
 from runner.scenario.state import State, UnitStatus
+from runner.verifier.interval import interval
 from runner.verifier.verdict import CircuitResult, Finding, FindingClass
 from runner.view.board import Board
 from runner.view.quantity import compact, count, elapsed, plural
 from runner.view.text import ALERT, DIM, Line, Span, clean, fit, unit_tone, without_escapes
-from runner.view.words import connection, glyph, subject
+from runner.view.words import connection, glyph, quantiles, subject
 
 PROGRESS_S: Final = 5.0
 """Seconds of the run between two reports of progress."""
@@ -49,11 +50,13 @@ class Narrator:
             clock = f"{elapsed(board.elapsed_s):>7}  "
             lines.append((Span(clock, DIM), Span(fit(clean(name), width) + "  "), Span(clean(text), tone)))
 
+        several = len({unit.host for unit in board.units}) > 1
         for unit in board.units:
             if self._states.get(unit.name, State.CREATED) is not unit.state:
+                where = f", on {unit.host}" if several and unit.name not in self._states else ""
                 self._states[unit.name] = unit.state
-                if unit.state is not State.RUNNING:  # the phase says it, once for all of them
-                    say(unit.name, _became(unit), ALERT if unit.state is State.FAILED else "")
+                if unit.state is not State.RUNNING or where:  # the phase says it, once for all of them
+                    say(unit.name, _became(unit) + where, ALERT if unit.state is State.FAILED else "")
         if board.phase != self._phase:
             self._phase = board.phase
             say(board.scenario, f"{board.phase}, {plural(len(board.units), 'unit')}")
@@ -92,7 +95,9 @@ class Narrator:
         self._complete[circuit.name] = complete
         texts = []
         if complete and not before:
-            texts.append(f"first instance complete, in {duration(circuit.latency.p50_ns)}")
+            latency = circuit.latency
+            took = f", in {interval(latency.p50_ns, latency.p50_error_ns)}" if latency.count else ""
+            texts.append(f"first instance complete{took}")
         if asked is not None and before < asked <= complete:
             texts.append(f"{complete:,} of {asked:,} complete")
         return texts
@@ -139,6 +144,5 @@ def _progress(circuit: CircuitResult, asked: int | None) -> str:
     done = f"{now.complete:,}" if asked is None else f"{now.complete:,} of {compact(asked)}"
     text = f"{done} complete, {now.open:,} open, {now.failed:,} failed"
     if latency.count:
-        times = (("p50", latency.p50_ns), ("p99", latency.p99_ns), ("max", latency.max_ns))
-        text += "   " + "  ".join(f"{name} {duration(ns)}" for name, ns in times)
+        text += "   " + "  ".join(f"{name} {time}" for name, time in quantiles(latency))
     return text

@@ -13,6 +13,7 @@ from typing import TextIO
 from probe.event import Event
 from runner.checkup import Examined
 from runner.scenario.model import Scenario
+from runner.verifier.clocks import ONE_CLOCK, Clocks
 from runner.verifier.verdict import Result
 from runner.view.checkup import checkups
 from runner.view.paper import Paper
@@ -40,11 +41,16 @@ def print_summary(
 
 
 def print_events(
-    events: Iterable[Event], *, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
+    events: Iterable[Event],
+    clocks: Clocks = ONE_CLOCK,
+    *,
+    stream: TextIO | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> None:
-    """Recorded events, one line each, with the time since the one before."""
+    """Recorded events, one line each, with the time since the one before. Their stamps are on one timeline, as exactly
+    as `clocks` says."""
     paper = _paper(stream, environ)
-    paper.write(story(events))
+    paper.write(story(events, clocks))
 
 
 def print_checkups(

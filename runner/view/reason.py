@@ -67,6 +67,8 @@ def _reason(finding: Finding, result: Result) -> str:
         code = next((unit.exit_code for unit in result.units if unit.name == finding.unit), None) or 0
         end = f"exited with code {code}" if code >= 0 else f"was killed by {signal_name(-code)}"
         return f"{who} {end}" if end in finding.message else subject(finding)
+    if finding.cls is FindingClass.BUDGET and finding.inconclusive:
+        return f"{who} may be over its budget"
     return f"{who} {_REASONS[finding.cls]}"
 
 

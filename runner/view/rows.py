@@ -14,20 +14,24 @@ from typing import Final
 
 from rich.cells import cell_len
 
-from runner.duration import duration
 from runner.scenario.state import State, UnitStatus
 from runner.signals import signal_name
-from runner.verifier.verdict import CircuitResult, Hop, Latency
+from runner.verifier.interval import at_most
+from runner.verifier.verdict import UNKNOWN, CircuitResult, Hop, Latency
 from runner.view.board import Board
 from runner.view.pages import findings_lines, findings_page, help_page, incident_lines
 from runner.view.quantity import NONE, ago, compact, count, elapsed, plural
 from runner.view.table import Cell, Column, breadth, choose, most_telling, row, titles
 from runner.view.text import ALERT, DIM, PLAIN, STRONG, Line, Span, clean, columns, fit
-from runner.view.words import connection, hop_names
+from runner.view.words import connection, hop_names, quantiles
 
 WIDE: Final = 119
 """From this many cells on there is room for hosts, clock errors and wide histograms. The frame gets no wider: the eye
 should not have to travel; names and findings may."""
+
+_ERRORS: Final = {"p50": " ", "p99": "  ", "max": "   "}
+"""The titles of the columns behind those of times; they are blank, and no two are the same."""
+_TIMES: Final = frozenset((*_ERRORS, *_ERRORS.values(), ""))
 
 _OLD_NS: Final = 5_000_000_000
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
@@ -192,7 +196,6 @@ def _unit(board: Board, table: Sequence[Column], unit: UnitStatus) -> Line:
     glyph = "◐" if blocked else _GLYPHS[unit.state]
     age = None if unit.last_stamp_ns is None else board.now_ns - unit.last_stamp_ns
     seen = DIM if age is None or age >= _OLD_NS else tone
-    error = board.clock_errors.get(unit.host, 0)
     cells = {
         "UNIT": Cell(f"{glyph} {clean(unit.name)}", tone),
         "STATE": Cell("waiting" if blocked else _state(unit), tone),
@@ -200,10 +203,16 @@ def _unit(board: Board, table: Sequence[Column], unit: UnitStatus) -> Line:
         "LAST PROBE": Cell(clean(unit.last_step), seen),
         "AGO": Cell("" if age is None else ago(age), seen),
         "HOST": Cell(clean(unit.host), DIM),
-        "CLOCK": Cell(f"±{duration(error)}" if error else "", DIM),
+        "CLOCK": Cell(_clock(board.clock_errors.get(unit.host, 0)), DIM),
         "": Cell(_note(unit), ALERT if failed else DIM),
     }
     return row(table, cells)
+
+
+def _clock(error_ns: int) -> str:
+    if error_ns >= UNKNOWN:
+        return "unknown"
+    return f"±{at_most(error_ns)}" if error_ns else ""
 
 
 def _note(unit: UnitStatus) -> str:
@@ -266,6 +275,8 @@ def _circuit_table(board: Board, width: int) -> tuple[Column, ...]:
         ),
         width,
     )
+    if width >= WIDE and board.clock_errors:
+        table = tuple(column for time in table for column in (time, *_error_column(time)))
     spare = width - breadth(table)
     tail = min(spare, 30) if table[-1].title == "" else 0
     need = max((cell_len(circuit.name) for circuit in board.circuits), default=0)
@@ -274,6 +285,11 @@ def _circuit_table(board: Board, width: int) -> tuple[Column, ...]:
     more = max(min(need - table[0].width, spare - tail), 0)
     table = (table[0]._replace(width=table[0].width + more), *table[1:])
     return (*table[:-1], table[-1]._replace(width=16 + tail)) if tail else table
+
+
+def _error_column(column: Column) -> tuple[Column, ...]:
+    """What stands behind a column of times: their errors."""
+    return (Column(_ERRORS[column.title], 5, rank=8, gap=1),) if column.title in _ERRORS else ()
 
 
 def _circuit(board: Board, table: Sequence[Column], circuit: CircuitResult) -> Line:
@@ -293,15 +309,16 @@ def _circuit(board: Board, table: Sequence[Column], circuit: CircuitResult) -> L
 
 
 def _times(latency: Latency) -> dict[str, Cell]:
+    """The cells of the quantiles, and of their errors beside them."""
     if not latency.count:
-        return {title: Cell(NONE, DIM) for title in ("p50", "p99", "max")}
-    values = (latency.p50_ns, latency.p99_ns, latency.max_ns)
-    return {title: Cell(duration(ns)) for title, ns in zip(("p50", "p99", "max"), values, strict=True)}
+        return {title: Cell(NONE, DIM) for title in _ERRORS}
+    cells = {title: Cell(time.value) for title, time in quantiles(latency)}
+    return cells | {_ERRORS[title]: Cell(time.error, DIM) for title, time in quantiles(latency)}
 
 
 def _hops(table: Sequence[Column], circuit: CircuitResult) -> list[Line]:
     """One line a hop; its name may reach over the columns that only circuits fill."""
-    times = [column for column in table if column.title in ("p50", "p99", "max", "")]
+    times = [column for column in table if column.title in _TIMES]
     reach = breadth(table) - breadth(times)
     layout = (Column("CIRCUIT", reach, rank=0, gap=0), *times)
     slowest = _slowest(circuit.hops)
@@ -311,7 +328,7 @@ def _hops(table: Sequence[Column], circuit: CircuitResult) -> list[Line]:
         tone = STRONG if hop is slowest else PLAIN
         cells = {
             "CIRCUIT": Cell(f"  → {name}", tone),
-            "": Cell(_tail(hop, tail, hop is slowest), tone),
+            "": Cell(_tail(hop, tail, hop is slowest, error=len(times) <= len(_ERRORS) + 1), tone),
         }
         lines.append(row(layout, cells | _times(hop.latency)))
     return lines
@@ -323,12 +340,12 @@ def _slowest(hops: Sequence[Hop]) -> Hop | None:
     return max(timed, key=lambda hop: hop.latency.p50_ns) if len(timed) > 1 else None
 
 
-def _tail(hop: Hop, room: int, slowest: bool) -> str:
-    """Histogram, clock error and mark of a hop, as far as there is room."""
-    width = 6 if room < 32 else 16
-    error = hop.latency.error_ns
-    text = histogram(hop.latency.bars, width) + (f" ±{duration(error):<7}" if error else "")
+def _tail(hop: Hop, room: int, slowest: bool, *, error: bool) -> str:
+    """Histogram, clock error (if it does not stand elsewhere) and mark of a hop, as far as there is room."""
     mark = " ◂ slowest"
+    width = 6 if room < (32 if error else 16 + len(mark)) else 16
+    error_ns = hop.latency.error_ns if error else 0
+    text = histogram(hop.latency.bars, width) + (f" ±{at_most(error_ns):<7}" if error_ns else "")
     return text + mark if slowest and len(text) + len(mark) <= room else text
 
 

@@ -10,7 +10,8 @@ from typing import Final
 from rich.cells import cell_len
 
 from probe.event import Event, Kind
-from runner.duration import duration
+from runner.verifier.clocks import ONE_CLOCK, Clocks
+from runner.verifier.interval import Interval, interval
 from runner.view.quantity import plural
 from runner.view.text import DIM, STRONG, Line, Span, clean, fit, unit_tone
 
@@ -19,28 +20,37 @@ _MOST_DATA: Final = 500
 """Characters of an event's data that are shown."""
 
 
-def story(events: Iterable[Event]) -> list[Line]:
-    """One line an event: time since the first, time since the one before, unit, step, kind, key and data."""
+def story(events: Iterable[Event], clocks: Clocks = ONE_CLOCK) -> list[Line]:
+    """One line an event: time since the first, time since the one before, unit, step, kind, key and data. The stamps
+    are on one timeline, as exactly as `clocks` says."""
     told = sorted(events, key=lambda event: event.stamp_ns)
     if not told:
         return [(Span("no such events", DIM),)]
     units = min(max(cell_len(clean(event.unit)) for event in told), _WIDEST_NAME)
     steps = min(max(cell_len(clean(event.step)) for event in told), _WIDEST_NAME)
-    gaps = [0, *(after.stamp_ns - before.stamp_ns for before, after in pairwise(told))]
+    since = [_time(told[0], event, clocks) for event in told]
+    gaps = [Interval(""), *(_time(before, after, clocks) for before, after in pairwise(told))]
+    room = max(len(time.error) for time in (*since, *gaps))
+    room += 1 if room else 0
     lines: list[Line] = []
-    for event, gap in zip(told, gaps, strict=True):
-        since = duration(event.stamp_ns - told[0].stamp_ns)
+    for event, start, gap in zip(told, since, gaps, strict=True):
+        sign = "+" if gap.value[:1].isdigit() else ""
         lines.append(
             (
-                Span(f"{since:>8}  "),
-                Span(f"{'+' + duration(gap) if lines else '':>8}  ", DIM),
+                Span(f"{start.value:>8}{f' {start.error}'[:room]:<{room}}  "),
+                Span(f"{sign + gap.value:>8}{f' {gap.error}'[:room]:<{room}}  ", DIM),
                 Span(fit(clean(event.unit), units) + "  ", unit_tone(event.unit)),
                 Span(fit(clean(event.step), steps), STRONG),
                 Span(_rest(event), DIM),
             )
         )
-    lines.append((Span(f"{plural(len(told), 'event')} in {duration(told[-1].stamp_ns - told[0].stamp_ns)}", DIM),))
+    lines.append((Span(f"{plural(len(told), 'event')} in {since[-1]}", DIM),))
     return lines
+
+
+def _time(one: Event, other: Event, clocks: Clocks) -> Interval:
+    error_ns = clocks.error(one.unit, one.stamp_ns, other.unit, other.stamp_ns)
+    return interval(other.stamp_ns - one.stamp_ns, error_ns)
 
 
 def _rest(event: Event) -> str:

@@ -6,7 +6,7 @@ it is kept.
 """
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -16,10 +16,18 @@ from rich.cells import cell_len
 from runner.duration import duration
 from runner.scenario.model import Budget, Circuit, Scenario
 from runner.verifier.findings import by_cause
-from runner.verifier.verdict import CircuitResult, Finding, FindingClass, Latency, Pairs, Result, Verdict
+from runner.verifier.verdict import (
+    CircuitResult,
+    Finding,
+    FindingClass,
+    Latency,
+    Result,
+    Verdict,
+)
+from runner.view import facts
 from runner.view.budgets import standings
-from runner.view.quantity import percent, plural
-from runner.view.reason import INSTANCES, lost_records, reasons
+from runner.view.quantity import plural
+from runner.view.reason import INSTANCES, reasons
 from runner.view.text import ALARM, ALERT, DIM, GOOD, PLAIN, STRONG, Line, Span, clean, fit, wrap
 from runner.view.words import glyph, hop_names, subject
 
@@ -34,9 +42,6 @@ _LAST_WORDS: Final = 4
 _ENDS: Final = (FindingClass.UNIT_FAILED, FindingClass.NOT_READY, FindingClass.CHECK)
 """What is explained by the output of a process: its end is the most telling part."""
 _CIRCUITS: Final = 12
-_RANGES: Final = 3
-_INCIDENTS: Final = 5
-"""So many incidents are told."""
 _LABEL: Final = 20
 
 
@@ -240,11 +245,15 @@ def _facts(result: Result, about: Summary, width: int) -> list[Line]:
     if len(result.circuits) > len(circuits):
         rest = len(result.circuits) - len(circuits)
         lines += _labelled("", f"and {plural(rest, 'circuit')} more: {about.show}", label, width)
-    for text in _pairs(result.pairs, times=about.times and not result.circuits):
+    for text in facts.about_pairs(result.pairs, times=about.times and not result.circuits):
         lines += _labelled("pairs", text, label, width)
-    for number, (text, tone) in enumerate(_evidence(result)):
+    for number, barrier in enumerate(result.barriers):
+        lines += _labelled("" if number else "barriers", facts.about_barrier(barrier), label, width)
+    if result.hosts:
+        lines += _labelled("hosts", ", ".join(map(facts.about_host, result.hosts)), label, width)
+    for number, (text, tone) in enumerate(facts.about_evidence(result)):
         lines += _labelled("" if number else "evidence", text, label, width, tone)
-    for number, text in enumerate(_incidents(result.evidence.incidents)):
+    for number, text in enumerate(facts.about_incidents(result.evidence.incidents)):
         lines += _labelled("" if number else "incidents", text, label, width)
     for note in result.notes:
         lines += _labelled("note", clean(note), label, width)
@@ -274,8 +283,11 @@ def _table(rows: Sequence[_Row], label: int, width: int) -> list[Line]:
         if room >= max(20, counts):  # a name may be cut, a number not
             lines.append((head, Span(f"{fit(row.text, middle)}   {row.right}", row.tone)))
         else:
-            lines.append((head, Span(fit(row.text, width - label - 5), row.tone)))
-            lines += _hanging(label + 5, row.right, width, row.tone) if row.right else []
+            own = f"{row.text}   {row.right}" if row.right and not row.label else row.text
+            beside = cell_len(own) <= width - label - 5
+            lines.append((head, Span(own if beside else fit(row.text, width - label - 5), row.tone)))
+            if row.right and not (beside and own != row.text):
+                lines += _hanging(label + 5, row.right, width, row.tone)
     return lines
 
 
@@ -290,73 +302,19 @@ def _circuit(circuit: CircuitResult, declared: Circuit | None) -> Iterable[_Row]
     if not (now.started or circuit.latency.count or any(hop.latency.count for hop in circuit.hops)):
         yield _Row(circuit.name, "never started")
         return
-    yield _Row(circuit.name, f"{now.complete:,} of {now.started:,} complete", _times(circuit.latency))
+    yield _Row(circuit.name, f"{now.complete:,} of {now.started:,} complete", facts.about_times(circuit.latency))
     for number, word in ((now.open, "open"), (now.inconclusive, "undecided")):
         if number:
             yield _Row("", f"{number:,} {word}")
     if declared is not None:
         yield from _budget(declared.budget, circuit.latency)
     for name, hop in zip(hop_names(circuit.hops), circuit.hops, strict=True):
-        yield _Row("", f"→ {name}", _times(hop.latency))
+        yield _Row("", f"→ {name}", facts.about_times(hop.latency))
         if declared is not None and hop.target in declared.hop_budgets:
             yield from _budget(declared.hop_budgets[hop.target], hop.latency, "  ")
 
 
 def _budget(budget: Budget, latency: Latency, indent: str = "") -> Iterable[_Row]:
     for standing in standings(budget, latency):
-        used = "nothing measured" if standing.share is None else f"{percent(standing.share)} of it used"
-        yield _Row("", f"{indent}budget {standing}", used, ALERT if standing.broken else PLAIN)
-
-
-def _times(latency: Latency) -> str:
-    if not latency.count:
-        return "nothing measured"
-    values = (("p50", latency.p50_ns), ("p99", latency.p99_ns), ("max", latency.max_ns))
-    text = "   ".join(f"{name} {duration(ns):>7}" for name, ns in values)
-    return text + (f"   ±{duration(latency.error_ns)}" if latency.error_ns else "")
-
-
-def _pairs(pairs: Pairs, *, times: bool) -> list[str]:
-    """Only if there are any; with their latency where no circuit tells it."""
-    if pairs == Pairs():
-        return []
-    parts = [f"{pairs.paired:,} paired{f'   {_times(pairs.latency)}' if times and pairs.latency.count else ''}"]
-    for keys, what in (
-        (pairs.orphan_sends, "sent and never received"),
-        (pairs.orphan_receives, "received and never sent"),
-        (pairs.duplicate_keys, "more than once"),
-    ):
-        if keys:
-            named = ", ".join(clean(key) for key in keys[:_RANGES])
-            parts.append(f"{len(keys):,} {what} ({named}{', …' if len(keys) > _RANGES else ''})")
-    return [", ".join(parts)]
-
-
-def _evidence(result: Result) -> Iterable[tuple[str, str]]:
-    evidence, lost = result.evidence, lost_records(result.evidence)
-    text = f"{plural(evidence.received, 'event')} from {plural(len(result.units), 'unit')}"
-    if evidence.recovered:
-        text += f", {evidence.recovered:,} recovered from journals"
-    if evidence.duplicates_dropped:
-        text += f", {evidence.duplicates_dropped:,} received twice"
-    if not lost:
-        missing = [f for f in result.findings if f.cls is FindingClass.MISSING and not f.inconclusive]
-        never = f": the {'event was' if len(missing) == 1 else 'events were'} never emitted" if missing else ""
-        yield f"{text}, none lost{never}", PLAIN
-        return
-    yield f"{text}, {lost:,} lost", ALERT
-    for gap in evidence.lost[:_RANGES]:
-        numbers = f"number {gap.first:,}" if gap.first == gap.last else f"numbers {gap.first:,} to {gap.last:,}"
-        yield f"lost: {clean(gap.unit)}, {numbers} ({clean(gap.why)})", ALERT
-    if len(evidence.lost) > _RANGES:
-        yield f"lost: {plural(len(evidence.lost) - _RANGES, 'range')} more", ALERT
-
-
-def _incidents(incidents: Mapping[str, int]) -> Iterable[str]:
-    """What the broker has not let peers do, and how often."""
-    listed = list(incidents.items())
-    for what, number in listed[:_INCIDENTS]:
-        yield clean(what) + (f" ×{number:,}" if number > 1 else "")
-    if rest := listed[_INCIDENTS:]:
-        times = plural(sum(number for _, number in rest), "time")
-        yield f"and {len(rest):,} more, {times}: result.json has them"
+        tone = ALERT if standing.broken or standing.undecided else PLAIN
+        yield _Row("", f"{indent}budget {standing}", standing.used, tone)

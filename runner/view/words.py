@@ -1,4 +1,4 @@
-"""How a finding, a hop or a connection is called, wherever it is shown.
+"""How a finding, a hop, a latency or a connection is called, wherever it is shown.
 
 Belongs here: names made of values. Must not know layout.
 """
@@ -6,7 +6,8 @@ Belongs here: names made of values. Must not know layout.
 from collections.abc import Sequence
 from typing import Final
 
-from runner.verifier.verdict import Finding, Hop
+from runner.verifier.interval import Interval, interval
+from runner.verifier.verdict import Finding, Hop, Latency
 from runner.view.board import Board
 from runner.view.text import clean
 
@@ -31,6 +32,15 @@ def connection(board: Board) -> str:
     if not board.connected:
         return "no connection"
     return "no answer" if board.silent_s >= _SILENT_S else ""
+
+
+def quantiles(latency: Latency) -> list[tuple[str, Interval]]:
+    """The quantiles that are shown, each with its error."""
+    return [
+        ("p50", interval(latency.p50_ns, latency.p50_error_ns)),
+        ("p99", interval(latency.p99_ns, latency.p99_error_ns)),
+        ("max", interval(latency.max_ns, latency.max_error_ns)),
+    ]
 
 
 def hop_names(hops: Sequence[Hop]) -> list[str]:
