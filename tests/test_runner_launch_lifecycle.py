@@ -6,7 +6,8 @@ import pytest
 
 from probe.event import Event, Kind
 from probe.message import Release, Start, Stop
-from runner.launch.lifecycle import RESTARTS, Lifecycle
+from runner.launch.fates import RESTARTS
+from runner.launch.lifecycle import Lifecycle
 from runner.orders import SUPERVISOR, Directed
 from runner.scenario.model import Legacy, Scenario, Unit
 from runner.scenario.state import State
