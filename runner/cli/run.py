@@ -41,6 +41,12 @@ Listen = Annotated[
     str,
     typer.Option("--listen", metavar="tcp://HOST:PORT", help="Let other hosts and units elsewhere join here, by key."),
 ]
+Reach = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host", metavar="NAME=WHERE", help="Where a host of the scenario is: an ssh destination, agent, or local."
+    ),
+]
 Lender = Annotated[
     str, typer.Option("--broker", metavar="tcp://HOST:PORT", help="Use the broker of a lab, not one of the run's own.")
 ]
@@ -73,6 +79,7 @@ def command(
     listen: Listen = "",
     broker: Lender = "",
     keys: Keys = None,
+    host: Reach = None,
 ) -> int:
     """Run scenarios and verify them while they run."""
     from runner import scenario
@@ -86,7 +93,9 @@ def command(
 
         elsewhere.check(listen)
     chosen = [
-        scenario.override(found, timeout=timeout, repeat=repeat, env=environment(env))
+        scenario.override(
+            found, timeout=timeout, repeat=repeat, env=environment(env), hosts=pairs(host, "--host", "NAME=WHERE")
+        )
         for found in scenario.discover(paths or [Path()], tuple(less or ()))
     ]
     return run_all(
@@ -188,13 +197,18 @@ def exit_code(outcomes: Sequence["Outcome"], inconclusive: Inconclusive | None) 
     return int(next(code for code in severity if code in codes))
 
 
-def environment(pairs: Sequence[str] | None) -> dict[str, str]:
-    """KEY=VALUE words as a mapping. Raises UsageError for a word that is not one."""
+def environment(words: Sequence[str] | None) -> dict[str, str]:
+    """What `--env` says."""
+    return pairs(words, "--env", "KEY=VALUE")
+
+
+def pairs(words: Sequence[str] | None, option: str, form: str) -> dict[str, str]:
+    """Words with an equals sign as a mapping. Raises UsageError for a word without one."""
     found = {}
-    for pair in pairs or ():
-        name, equals, value = pair.partition("=")
+    for word in words or ():
+        name, equals, value = word.partition("=")
         if not equals or not name:
-            raise UsageError(f"--env {pair}: expected KEY=VALUE")
+            raise UsageError(f"{option} {word}: expected {form}")
         found[name] = value
     return found
 

@@ -13,6 +13,7 @@ import msgspec
 
 from runner.errors import Mistake, NothingToRun, ScenarioError, UsageError
 from runner.scenario import circuit_toml, older
+from runner.scenario.hosts import moved, reached
 from runner.scenario.model import Scenario
 from runner.scenario.quantity import parse_duration
 from runner.scenario.words import did_you_mean
@@ -63,11 +64,17 @@ def discover(paths: Sequence[Path], less: Sequence[str] = ()) -> list[Scenario]:
 
 
 def override(
-    scenario: Scenario, *, timeout: str | None = None, repeat: int | None = None, env: Mapping[str, str] | None = None
+    scenario: Scenario,
+    *,
+    timeout: str | None = None,
+    repeat: int | None = None,
+    env: Mapping[str, str] | None = None,
+    hosts: Mapping[str, str] | None = None,
 ) -> Scenario:
     """The scenario with what a command line says in place of what its file says.
 
-    `env` wins over the scenario's and its units' own. Raises UsageError for a `timeout` that is no duration.
+    `env` wins over the scenario's and its units' own; `hosts` says of hosts how they are reached: an ssh destination,
+    "agent", or "local". Raises UsageError for a `timeout` that is no duration, and for hosts that it does not have.
     """
     timeout_ns = scenario.timeout_ns
     if timeout is not None:
@@ -85,7 +92,8 @@ def override(
         timeout_ns=timeout_ns,
         repeat=scenario.repeat if repeat is None else repeat,
         env={**scenario.env, **given},
-        units=units,
+        units=tuple(moved(unit, hosts or {}) for unit in units),
+        hosts=reached(scenario, hosts or {}),
     )
 
 

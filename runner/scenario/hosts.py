@@ -4,12 +4,13 @@ Belongs here: what `[hosts.NAME]` may say and how units refer to it. Must not kn
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from runner.scenario.model import ANY, LOCAL, Host, Unit
+from runner.errors import UsageError
+from runner.scenario.model import ANY, LOCAL, Host, Scenario, Unit
 from runner.scenario.names import name_of
 from runner.scenario.quantity import duration
 from runner.scenario.reading import Keys, Spot, boolean, string, strings_by_name, table, tables
@@ -68,6 +69,28 @@ def spread(units: Sequence[Unit], declared: Sequence[Host]) -> tuple[Unit, ...]:
             unit = msgspec.structs.replace(unit, host=chosen)
         placed.append(unit)
     return tuple(placed)
+
+
+def reached(scenario: Scenario, given: Mapping[str, str]) -> tuple[Host, ...]:
+    """The hosts of `scenario`, reached as `given` says by name (see `find.override`). Raises UsageError."""
+    names = [host.name for host in scenario.hosts]
+    for name, way in given.items():
+        if name not in names:
+            raise UsageError(f"--host {name}={way}: {scenario.name} has no host {name!r}{did_you_mean(name, names)}")
+        if way.startswith("-") or len(way.split()) != 1:
+            raise UsageError(f'--host {name}={way}: expected an ssh destination, "agent" or "local"')
+    return tuple(_reached(host, given[host.name]) if host.name in given else host for host in scenario.hosts)
+
+
+def _reached(host: Host, way: str) -> Host:
+    if way == "agent":
+        return msgspec.structs.replace(host, ssh=None, agent=True)
+    return msgspec.structs.replace(host, ssh=way, agent=False)
+
+
+def moved(unit: Unit, given: Mapping[str, str]) -> Unit:
+    """`unit`, here if `given` says so of its host."""
+    return msgspec.structs.replace(unit, host=LOCAL) if given.get(unit.host) == LOCAL else unit
 
 
 def _host(spot: Spot) -> Host | None:
