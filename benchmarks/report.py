@@ -27,6 +27,9 @@ TAIL: Final = """\
 - **barrier**: 1,000 units of one process. A unit has a connection of its own, so this is also 1,000 connections.
 - **two-unit scenario, whole command**: from typing the command to its exit code, interpreters, broker, supervisor and
   verdict included, on a folder that both tools can run.
+- **1,000 units x 100 events/s**: four processes of 250 units, each with a connection of its own, for twenty seconds;
+  every event of every unit is counted. Processor and memory are the broker's, memory of a unit is what one connection
+  costs it. The delay is shown beside the time between two events of a unit.
 - **largest emit**: a loop that emits 50,000 times a second for ten seconds, the slowest single call of the best of
   three rounds; with a broker that SIGSTOP holds all the time, with a healthy one, and without any probe. On a machine
   that does other work too, the largest of 500,000 calls is mostly that work's; without a probe it is nothing else.
