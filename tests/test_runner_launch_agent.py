@@ -161,7 +161,6 @@ def test_two_agents_of_one_name_are_one_too_many(place: LabPlace) -> None:
     with lent_broker(place, place.lab.host("lab-2")), agent(place, "lab-1", "tcp://lab-2:5000") as first:
         first.until("waits for runs")
         with agent(place, "lab-1", "tcp://lab-2:5000") as second:
-            assert second.process.wait(10) == 3
             second.until("is here already")
 
 

@@ -65,11 +65,15 @@ class Agent:
         """Run -> its supervisor."""
         self._killed: dict[str, int] = {}
         """Run -> how often its supervisor was killed."""
+        self._incarnation = clock.new_incarnation()
+        """The same on every connection: who comes back after a broken one takes its own place."""
+        self._knock_s = 0.0
+        """When to connect again, on the monotonic clock; 0: ZeroMQ does that by itself."""
         self._joined = False
         self._complained = ""
 
     def serve(self) -> None:
-        """Until a signal. Raises BrokerFailed if the broker refuses us for good."""
+        """Until a signal. Raises BrokerFailed if it is no broker that answers."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             with Signals() as signals, open_socket(context, self._keys) as socket:
@@ -85,7 +89,6 @@ class Agent:
 
     def _serve(self, socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]", signals: Signals) -> None:
         handshakes = Handshakes(self._keys)
-        knock_s = 0.0
         poller = zmq.Poller()
         for source in (socket, monitor, signals.fileno()):
             poller.register(source, zmq.POLLIN)
@@ -104,28 +107,30 @@ class Agent:
                     socket.get(zmq.EVENTS)  # makes it notice the connection that has just come
                     _send(socket, self._hello())
                 elif why := handshakes.judge(event, value):
-                    self._is_away(f"is not let in by {self._endpoint}: {why}")
-                    socket.disconnect(self._endpoint)
-                    knock_s = time.monotonic() + KNOCK_S
+                    self._knock_later(socket, f"is not let in by {self._endpoint}: {why}")
                 elif self._joined:
                     self._is_away(f"has lost {self._endpoint}, and goes on trying")
-            if knock_s and time.monotonic() >= knock_s:
-                knock_s = 0.0
+            if self._knock_s and time.monotonic() >= self._knock_s:
+                self._knock_s = 0.0
                 socket.connect(self._endpoint)
             if socket in ready:
                 self._hear(socket.recv_multipart(), socket)
             self._look_after()
 
     def _hello(self) -> m.Hello:
-        incarnation = clock.new_incarnation()
         unit = supervisor_of(self._name)
-        return m.Hello(m.VERSION, "agent", "", unit, incarnation, clock.boot_id(), os.getpid(), f"{SDK} agent")
+        return m.Hello(m.VERSION, "agent", "", unit, self._incarnation, clock.boot_id(), os.getpid(), f"{SDK} agent")
 
     def _is_away(self, why: str) -> None:
         self._joined = False
         if why != self._complained:
             self._complained = why
             self._say(f"agent {self._name} {why}")
+
+    def _knock_later(self, socket: "zmq.Socket[bytes]", why: str) -> None:
+        self._is_away(f"{why}; it goes on trying")
+        socket.disconnect(self._endpoint)
+        self._knock_s = time.monotonic() + KNOCK_S
 
     # --- what the broker says ---
 
@@ -142,7 +147,7 @@ class Agent:
             case m.Invite(run) if run not in self._running:
                 self._start(run)
             case m.Refused(why):
-                raise BrokerFailed(f"the broker at {self._endpoint} refuses agent {self._name}: {why}")
+                self._knock_later(socket, f"is refused by {self._endpoint}: {why}")
             case m.Error(_, stranger=True):
                 _send(socket, self._hello())
 

@@ -100,6 +100,10 @@ class Intake:
         for unit in to:
             self.waits.answered(unit, answer.ask)
 
+    def has_seen(self, unit: str, step: str) -> bool:
+        """Whether the unit has fired that probe."""
+        return self._evidence.has_seen(unit, step)
+
     def host(self, change: Away | Back | Gone, now_ns: int) -> None:
         """Whoever drives the run has decided so about a host."""
         self.lifecycle.host(change)

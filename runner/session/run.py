@@ -342,6 +342,6 @@ class _Live:
 
     def _past(self, unit: str, step: str, key: str | None) -> Event | None:
         """The first such event in the log so far, for somebody who waits for it."""
-        if not self._intake.verifier.has_seen(unit, step):
+        if not self._intake.has_seen(unit, step):
             return None
         return replay.find(self._folder.log, unit, step, key, self._listener.offset)

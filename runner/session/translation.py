@@ -30,6 +30,8 @@ class Translation:
         self._skews = skews
         self._held: dict[str, deque[tuple[int, Callable[[], None]]]] = {}
         """Boot id -> what waits: up to which of its stamps the clock has to be known, and what is to be done then."""
+        self._seen: set[tuple[str, str]] = set()
+        """(unit, step) of all that a foreign clock has stamped: it has fired, whenever that was."""
         self._boots: dict[str, set[str]] = {}
         """Unit -> foreign clocks that have stamped for it."""
 
@@ -37,6 +39,10 @@ class Translation:
     def waiting(self) -> bool:
         """Whether anything is held back."""
         return any(self._held.values())
+
+    def has_seen(self, unit: str, step: str) -> bool:
+        """Whether the unit has fired that probe, be it on its way to the verifier."""
+        return (unit, step) in self._seen or self._verifier.has_seen(unit, step)
 
     def join(self, unit: str, incarnation: int, boot: str) -> None:
         """A HELLO."""
@@ -55,6 +61,7 @@ class Translation:
             self._verifier.batch(unit, incarnation, records, watermark_ns)
             return
         stamps = [record[1] for record in records if _has_stamp(record)]
+        self._seen.update((unit, record[2]) for record in records if _has_stamp(record) and type(record[2]) is str)
         until_ns = max([watermark_ns, *stamps])
         self._when_known(unit, incarnation, until_ns, lambda: self._translate(unit, incarnation, records, watermark_ns))
 
