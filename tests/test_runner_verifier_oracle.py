@@ -265,7 +265,7 @@ def test_it_agrees_with_the_oracle_where_clocks_are_not_exact_and_every_slot_tak
 
 @given(st.data())
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
-def test_budgets_and_words_do_not_depend_on_the_order_of_arrival_where_clocks_are_not_exact(
+def test_budgets_and_findings_do_not_depend_on_the_order_of_arrival_where_clocks_are_not_exact(
     data: st.DataObject,
 ) -> None:
     clocks = data.draw(several_clocks())
@@ -281,7 +281,6 @@ def test_budgets_and_words_do_not_depend_on_the_order_of_arrival_where_clocks_ar
         verifier.close()
         told.append(verifier.result(run="r", duration_s=1.0, statuses=()))
     assert told[0] == told[1] == told[2]
-    assert [f.details for f in told[0].findings] == [f.details for f in told[1].findings]
 
 
 @st.composite

@@ -127,6 +127,12 @@ def test_a_budget_on_clocks_that_do_not_relate_is_open_unless_it_is_surely_broke
     some = replace(latency(3, 31, 40), low=Quantiles(MS, 30 * MS, 30 * MS, 40 * MS), high=Quantiles(*(UNKNOWN,) * 4))
     (standing,) = standings(ABOUT_P99, some)
     assert (standing.used, standing.broken, standing.undecided) == ("surely broken", True, False)
+    assert standing.word == "broken"
+
+
+def test_a_limit_that_the_clocks_leave_open_comes_before_one_that_is_kept() -> None:
+    found = standings(Budget(p50_ns=30 * MS, p99_ns=20 * MS), within(latency(29, 19.9, 40), 200_000))
+    assert [(standing.name, standing.word) for standing in found] == [("p99", "undecided"), ("p50", "ok")]
 
 
 def test_hosts_are_told_with_their_clocks_and_barriers_with_their_skew() -> None:

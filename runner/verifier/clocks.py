@@ -19,11 +19,12 @@ class Clocks(Protocol):
         """Whether all stamps so far are of one clock, so that every error is 0. May become False, never True again."""
 
     def error(self, unit: str, stamp_ns: int, other: str, other_stamp_ns: int) -> int:
-        """The error of the time between these two events of two units."""
+        """The error of the time between these two events of two units; the same in both directions. No more than that
+        of each with a third one at the time of either, added up."""
 
     def worst(self, unit: str, other: str, first_ns: int, last_ns: int) -> int:
-        """At least `error` of any two events of these units from `first_ns` to `last_ns`; cheap. 0 only if all their
-        errors are."""
+        """At least `error` of any two events of these units from `first_ns` to `last_ns`; cheap. 0 if all stamps of
+        both are of one clock: hops that are exact then cost what they cost on one host."""
 
 
 class OneClock:

@@ -37,7 +37,7 @@ REVISABLE: Final = 32_768
 """Instances of a circuit that were judged and may still be judged again; beyond that the oldest verdict stands."""
 
 _SLACK_LASTS: Final = 100
-"""How often the slack is used before it is looked up anew."""
+"""How often the slack is used before it is looked up anew, once there is one."""
 
 UNFINISHED: Final = 7
 """Mark of a key whose instance was given up while something was missing: more events for it change nothing."""
@@ -92,7 +92,7 @@ class Gathering(ABC, Generic[Instance]):
             self._slack_age -= 1
             if self._slack_age < 0:
                 self._slack_ns = self._widest()
-                self._slack_age = _SLACK_LASTS if self._slack_ns < UNKNOWN else 0
+                self._slack_age = _SLACK_LASTS if 0 < self._slack_ns < UNKNOWN else 0
         return self._slack_ns
 
     def _widest(self) -> int:

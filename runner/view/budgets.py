@@ -33,6 +33,11 @@ class Standing(NamedTuple):
         return self.least <= 1 < self.most
 
     @property
+    def word(self) -> str:
+        """How it stands, in a word."""
+        return "broken" if self.broken else "undecided" if self.undecided else "ok"
+
+    @property
     def used(self) -> str:
         """How much of it is used, in words."""
         if self.most == inf:
@@ -51,7 +56,7 @@ class Standing(NamedTuple):
 
 
 def standings(budget: Budget, latency: Latency) -> list[Standing]:
-    """Every limit that `budget` states, the most used one first."""
+    """Every limit that `budget` states: broken ones first, then those that are undecided, the most used ones first."""
     limits = (
         ("p50", budget.p50_ns, latency.p50_ns),
         ("p90", budget.p90_ns, latency.p90_ns),
@@ -59,7 +64,7 @@ def standings(budget: Budget, latency: Latency) -> list[Standing]:
         ("max", budget.max_ns, latency.max_ns),
     )
     found = [_standing(name, limit, value, latency) for name, limit, value in limits if limit is not None]
-    return sorted(found, key=lambda standing: -(standing.share or 0))
+    return sorted(found, key=lambda s: (not s.broken, not s.undecided, -(s.share or 0)))
 
 
 def _standing(name: str, limit_ns: int, value_ns: int, latency: Latency) -> Standing:
