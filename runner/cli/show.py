@@ -17,12 +17,14 @@ def command(
     runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
 ) -> int:
     """Show a run again: its summary, or its events."""
-    from runner import view
+    from runner import session, view
     from runner.history import folder, origin, record, story
 
     kept = folder.find(name, runs.resolve() if runs else folder.home())
     if events or key is not None or unit is not None or step is not None:
-        view.print_events(story.events(kept.log, key=key, unit=unit, step=step))
+        clocks = session.timeline_of(kept.log)
+        chosen = story.events(kept.log, key=key, unit=unit, step=step)
+        view.print_events(session.on_the_timeline(chosen, clocks), clocks)
         return 0
     if not kept.result.exists():
         raise RecordingError(

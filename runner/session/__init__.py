@@ -10,10 +10,22 @@ picture   what the live view shows of it
 """
 
 from runner.session.attach import attachable, watch
-from runner.session.clockwatch import clocks
+from runner.session.clockwatch import clocks, on_the_timeline, timeline_of
 from runner.session.outcome import Outcome
 from runner.session.recorded import verify
 from runner.session.recover import Rescue, recover_folder, recover_run
 from runner.session.run import run
 
-__all__ = ["Outcome", "Rescue", "attachable", "clocks", "recover_folder", "recover_run", "run", "verify", "watch"]
+__all__ = [
+    "Outcome",
+    "Rescue",
+    "attachable",
+    "clocks",
+    "on_the_timeline",
+    "recover_folder",
+    "recover_run",
+    "run",
+    "timeline_of",
+    "verify",
+    "watch",
+]

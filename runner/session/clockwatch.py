@@ -1,20 +1,23 @@
-"""The clocks of a run that somebody else drives, as its log tells them: `circuit-run clocks`.
+"""The clocks of a run that somebody else drives or that is over, as its log tells them: `circuit-run clocks`, `show`.
 
-Belongs here: following a log for what says something about clocks. Judges nothing and sends no orders.
+Belongs here: reading a log for what says something about clocks. Judges nothing and sends no orders.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from broker import log
 from broker.log import Entry
 from probe.errors import WireError
-from probe.event import Kind
+from probe.event import Event, Kind
 from probe.measuring import CLOCK
-from probe.message import Events, Hello
-from probe.wire import unpack_records
+from probe.message import Begin, Command, Events, Hello
+from probe.wire import decode_order, unpack_records
 from runner.clocks import Timeline
 from runner.clocks.estimate import Estimate
+from runner.history import replay
 from runner.listen import Listener
 from runner.orders import host_of
 from runner.session.attach import Target, listener_of
@@ -43,6 +46,20 @@ def clocks(target: Target, show: Callable[[Sequence[ClockRow], str], None], *, o
         show(_rows(timeline, listener.now_ns()), _reference(listener, timeline))
 
 
+def timeline_of(path: Path) -> Timeline:
+    """The clocks of a recorded run. Raises RecordingError when its log cannot be read."""
+    timeline = Timeline()
+    for entry in replay.entries(path):
+        _take(entry, timeline)
+    timeline.close()
+    return timeline
+
+
+def on_the_timeline(events: Iterable[Event], timeline: Timeline) -> list[Event]:
+    """`events` with their stamps on the timeline."""
+    return [replace(e, stamp_ns=timeline.to_common(e.unit, e.incarnation, e.stamp_ns)) for e in events]
+
+
 def _read(listener: Listener, timeline: Timeline) -> None:
     while entries := listener.receive(BATCH):
         for entry in entries:
@@ -53,7 +70,11 @@ def _take(entry: Entry, timeline: Timeline) -> None:
     match entry.message:
         case Hello(host=boot):
             timeline.join(entry.unit, entry.incarnation, boot)
-        case Events():
+        case Command() if not timeline.reference:
+            with contextlib.suppress(WireError):
+                order = decode_order(entry.body)
+                timeline.reference = order.host if isinstance(order, Begin) else ""
+        case Events() if CLOCK.encode() in entry.body or not timeline.one_clock:
             with contextlib.suppress(WireError, IndexError, TypeError):
                 for record in unpack_records(entry.body):
                     if record[3] == Kind.STATE and record[2] == CLOCK:

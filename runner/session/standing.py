@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from probe.message import Away, Back, Gone
 from runner.clocks import Timeline
 from runner.duration import span
-from runner.orders import supervisor_of
+from runner.orders import host_of, supervisor_of
 from runner.scenario.model import LOCAL, Host
 from runner.verifier.verdict import HostResult
 
@@ -37,6 +37,15 @@ class Standing:
             return ()
         found = [self._of(LOCAL, timeline, now_ns)]
         return (*found, *(self._of(host.name, timeline, now_ns) for host in self._hosts))
+
+    def clock_errors(self, timeline: Timeline, now_ns: int) -> dict[str, int]:
+        """Host -> how far stamps that it makes now may be off, for the live view; every host from the beginning."""
+        found = dict.fromkeys((host.name for host in self._hosts), 0)
+        for estimate in timeline.estimates(now_ns) if found else ():
+            for unit in estimate.units:
+                if (host := host_of(unit)) in found and host is not None:
+                    found[host] = estimate.error_ns
+        return found
 
     def notes(self) -> tuple[str, ...]:
         """What to know of hosts that were away and came back."""

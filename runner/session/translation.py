@@ -93,11 +93,16 @@ class Translation:
 
     def end_unit(self, unit: str) -> None:
         """The unit's process is gone, and all it said has been taken here."""
-        boots = [boot for boot in self._boots.get(unit, ()) if self._held.get(boot)]
-        if boots:
-            self._held[boots[-1]].append((_EVER, lambda: self.end_unit(unit)))
-        else:
+        self._end(unit, sorted(self._boots.get(unit, ())))
+
+    def _end(self, unit: str, boots: list[str]) -> None:
+        """It has ended when what is held now of each of these clocks has gone on."""
+        if not boots:
             self._verifier.end_unit(unit)
+        elif held := self._held.get(boots[0]):
+            held.append((_EVER, lambda: self._end(unit, boots[1:])))
+        else:
+            self._end(unit, boots[1:])
 
     def clock(self, event: Event) -> None:
         """A unit or supervisor reports what it has measured."""
