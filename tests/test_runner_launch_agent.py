@@ -24,14 +24,8 @@ lab_test = pytest.mark.lab
 @pytest.fixture
 def place(lab: Lab, tmp_path: Path) -> LabPlace:
     place = LabPlace(lab, tmp_path)
-    for name, roles in (
-        ("lab-1", ("agent", "unit")),
-        ("lab-2", ("agent", "unit")),
-        ("boss", ("runner", "agent", "unit")),
-    ):
-        its = "@local" if name == "boss" else f"@{name}"
-        words = [word for role in roles for word in ("--role", role)]
-        place.run("keys", "new", name, *words, "--unit", "*", "--unit", its, "--folder", "ring", expect=0)
+    for name, kind in (("lab-1", "--agent"), ("lab-2", "--agent"), ("boss", "--runner")):
+        place.run("keys", "new", name, kind, "--folder", "ring", expect=0)
     return place
 
 

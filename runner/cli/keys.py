@@ -36,12 +36,22 @@ def new(
         list[str] | None,
         typer.Option("--run", metavar="PATTERN", help="Run it is for; repeatable. Default: every run."),
     ] = None,
+    agent: Annotated[
+        bool, typer.Option("--agent", help="For the agent of the host NAME, and whatever units it starts.")
+    ] = False,
+    runner: Annotated[
+        bool, typer.Option("--runner", help="For who runs scenarios on this broker, and their own units.")
+    ] = False,
     folder: Folder = FOLDER,
 ) -> int:
     """Make a key, and the keyring if there is none. Its secret is in a file that only you can read, and not shown."""
     from broker import keyring
 
-    roles = role or ["unit"]
+    if (agent or runner) and (role or (agent and runner)):
+        raise UsageError("--agent and --runner say which roles the key has; give one of them, or --role")
+    roles = role or (["agent", "unit"] if agent else ["runner", "agent", "unit"] if runner else ["unit"])
+    if agent or runner:
+        unit = [*(unit or ["*"]), f"@{name}" if agent else "@local"]
     with _as_usage():
         keyring.create(folder)
         path = keyring.add(folder, name, roles=roles, units=_units(name, roles, unit), runs=run or ["*"])

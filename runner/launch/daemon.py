@@ -157,18 +157,20 @@ class Broker(Daemon):
         folder: Path,
         *,
         durable: bool = False,
+        peers: int = 0,
         further: Sequence[str] = (),
         keys: Path | Sequence[Path] | None = None,
     ) -> None:
-        """Start it on the endpoints `listen` and `further`; it comes up while the runner goes on. `keys` is its
-        keyring, or are its keyrings. Raises BrokerFailed, as everything here."""
+        """Start it on the endpoints `listen` and `further`; it comes up while the runner goes on. `peers` is how many
+        connections it has to hold, `keys` its keyring, or are its keyrings. Raises BrokerFailed, as everything here."""
         argv = [sys.executable, "-P", "-m", "broker", "--folder", str(folder), "--run", run]
         argv += [word for endpoint in (listen, *further) for word in ("--listen", endpoint)]
         argv += ["--durable"] if durable else []
+        argv += ["--expect-peers", str(peers)] if peers else []
         keyrings = [keys] if isinstance(keys, Path) else keys or ()
         argv += [word for keyring in keyrings for word in ("--keys", str(keyring))]
         super().__init__("broker", argv, _plain(os.environ), folder, BrokerFailed)
-        self._again = partial(Broker, run=run, folder=folder, durable=durable, keys=keys)
+        self._again = partial(Broker, run=run, folder=folder, durable=durable, peers=peers, keys=keys)
         self._wanted = (listen, *further)
         self._endpoints: list[str] = []
         self._started_s = time.monotonic()

@@ -24,6 +24,8 @@ from runner.launch.reach import address_towards, seen_from
 from runner.scenario.model import Host, Scenario
 from runner.signals import signal_name
 
+FURTHER_PEERS: Final = 16
+"""Connections beside those of units and hosts: runner, supervisor, whoever looks on, units that speak as several."""
 DEATHS: Final = 5
 DEATHS_S: Final = 10.0
 """A broker that dies so often within so long is not started again."""
@@ -82,6 +84,7 @@ class Fabric:
                 run,
                 folder,
                 durable=durable,
+                peers=len(scenario.units) + len(self._used) + FURTHER_PEERS,
                 further=self.elsewhere.listen if self.elsewhere else (),
                 keys=self.elsewhere.keyrings if self.elsewhere else None,
             )
