@@ -86,9 +86,12 @@ class Translation:
 
     def end_unit(self, unit: str) -> None:
         """The unit's process is gone, and all it said has been taken here."""
-        boots = [boot for boot in self._boots.get(unit, ()) if self._held.get(boot)]
+        self._end_after(unit, [boot for boot in sorted(self._boots.get(unit, ())) if self._held.get(boot)])
+
+    def _end_after(self, unit: str, boots: list[str]) -> None:
+        """One after the other: what waits now for each of these clocks goes on before the end of `unit`."""
         if boots:
-            self._held[boots[-1]].append((_EVER, lambda: self.end_unit(unit)))
+            self._held[boots[0]].append((_EVER, lambda: self._end_after(unit, boots[1:])))
         else:
             self._verifier.end_unit(unit)
 
