@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from probe.event import Event, Kind
-from probe.message import Release, Start, Stop
+from probe.message import Away, Back, Gone, Release, Start, Stop
 from runner.launch.fates import RESTARTS
 from runner.launch.lifecycle import Lifecycle
 from runner.orders import SUPERVISOR, Directed
-from runner.scenario.model import Legacy, Scenario, Unit
+from runner.scenario.model import Host, Legacy, Scenario, Unit
 from runner.scenario.state import State
 from runner.verifier.verdict import FindingClass
 
@@ -36,8 +36,8 @@ class Play:
         incarnation = data.pop("incarnation", 1)
         self.lifecycle.event(Event(unit, incarnation, self._seq, self.now_ns, step, kind, key, data))
 
-    def supervisor(self, step: str, unit: str | None, **data: Any) -> None:
-        self.happens(SUPERVISOR, step, Kind.STATE, unit, **data)
+    def supervisor(self, step: str, unit: str | None, *, host: str = "local", **data: Any) -> None:
+        self.happens(f"@{host}", step, Kind.STATE, unit, **data)
 
     def tick(self, seconds: float = 0.0) -> list[Directed]:
         self.now_ns += int(seconds * SECOND)
@@ -487,6 +487,262 @@ def test_events_of_a_unit_matter_until_it_is_ready() -> None:
     play.comes_up("a", "b")
     play.happens("a", "up")
     assert play.lifecycle.wants == frozenset()
+
+
+# --- other hosts ------------------------------------------------------------------------------------------------------
+
+LAB = Host("lab", ssh="lab")
+SILENT = "has not been heard for 2.5 s"
+
+
+def abroad(*units: Unit, serves: bool = True, **options: Any) -> Play:
+    """With a host "lab", whose supervisor serves."""
+    play = Play(*units, hosts=(LAB,), **options)
+    if serves:
+        play.supervisor("serving", None, host="lab", lease_s=15.0)
+    return play
+
+
+def running(*units: Unit, **options: Any) -> Play:
+    """Commands, on whatever host, that run."""
+    play = abroad(*units, **options)
+    play.tick()
+    for unit in units:
+        play.supervisor("spawned", unit.name, host=unit.host, pid=100)
+    play.tick()
+    return play
+
+
+def test_orders_go_to_the_supervisor_of_the_units_host() -> None:
+    play = abroad(command("a"), command("b", host="lab"))
+    assert [(order.order.unit, order.to) for order in play.tick() if isinstance(order.order, Start)] == [
+        ("a", ("@local",)),
+        ("b", ("@lab",)),
+    ]
+    assert [order.to for order in play.repeat()] == [("@local",), ("@lab",)]
+    play.lifecycle.stop("the test is over")
+    assert [order.to for order in play.tick()] == [("@local",), ("@lab",)]
+
+
+def test_nothing_is_started_on_a_host_before_its_supervisor_serves() -> None:
+    play = abroad(command("a"), command("b", host="lab"), python("c", host="lab"), serves=False)
+    assert play.told() == ["start a"]
+    play.supervisor("clock", None, host="lab")
+    assert play.told() == []
+    play.supervisor("serving", None, host="lab")
+    assert play.told() == ["start b", "start c"]
+
+
+def test_nothing_is_started_elsewhere_before_the_runners_own_supervisor_serves() -> None:
+    play = abroad(command("b", host="lab"), served=False)
+    assert play.told() == []
+    play.supervisor("serving", None)
+    assert play.told() == ["start b"]
+
+
+def test_units_of_a_host_that_is_away_have_failed_with_the_reason_and_nobody_is_accused_yet() -> None:
+    play = running(command("a"), command("b", host="lab"))
+    play.lifecycle.host(Away("lab", SILENT))
+    assert play.state("a") is State.RUNNING
+    assert (play.state("b"), play.status("b").why) == (State.FAILED, f"was lost with host lab, which {SILENT}")
+    assert play.accused == []
+
+
+def test_units_of_a_host_that_is_back_are_what_they_were() -> None:
+    play = running(command("a"), command("b", host="lab"), python("c", host="lab"))
+    before = play.lifecycle.statuses()
+    play.lifecycle.host(Away("lab", SILENT))
+    play.lifecycle.host(Away("lab", "is away, as was said"))
+    play.lifecycle.host(Back("lab"))
+    assert play.lifecycle.statuses() == before
+    play.lifecycle.host(Back("lab"))
+    assert play.lifecycle.statuses() == before
+    assert play.accused == []
+    play.exits("b", host="lab")
+    assert play.state("b") is State.FINISHED
+
+
+def test_a_unit_that_had_ended_before_its_host_was_away_stays_as_it_was() -> None:
+    play = running(command("b", host="lab"))
+    play.exits("b", 1, host="lab")
+    before = play.status("b")
+    play.lifecycle.host(Away("lab", SILENT))
+    assert play.status("b") == before
+    play.lifecycle.host(Gone("lab", SILENT))
+    assert (play.status("b"), play.lifecycle.silent, play.lifecycle.gone) == (before, (), {"b"})
+
+
+def test_a_host_that_is_gone_has_failed_its_units_and_what_they_said_last_is_not_known() -> None:
+    play = running(command("a"), command("b", host="lab"))
+    play.lifecycle.host(Away("lab", SILENT))
+    play.lifecycle.host(Gone("lab", "was away for 15 s"))
+    assert play.accused == [(FindingClass.UNIT_FAILED, "b was lost with host lab, which was away for 15 s")]
+    assert play.state("b") is State.FAILED
+    assert (play.lifecycle.silent, play.lifecycle.gone) == (("b",), frozenset())
+    play.exits("a")
+    assert (play.lifecycle.over, play.lifecycle.gone) == (True, {"a"})
+
+
+def test_a_host_that_never_came_ends_the_run() -> None:
+    play = abroad(command("a"), command("b", host="lab"), serves=False)
+    assert play.told() == ["start a"]
+    play.lifecycle.host(Gone("lab", "did not come within 30 s"))
+    assert play.accused == [(FindingClass.UNIT_FAILED, "b did not start: host lab did not come within 30 s")]
+    assert play.lifecycle.stopped_why == "b did not start: host lab did not come within 30 s"
+    assert (play.lifecycle.silent, play.told()) == ((), ["stop a"])
+
+
+def test_a_unit_that_was_not_ready_when_its_host_vanished_ends_the_run() -> None:
+    play = abroad(python("b", ready="up", host="lab"))
+    play.tick()
+    play.supervisor("spawned", "b", host="lab", pid=1)
+    play.lifecycle.host(Away("lab", SILENT))
+    assert play.told(31) == []  # its time to get ready is not counted against it
+    play.lifecycle.host(Gone("lab", SILENT))
+    assert play.accused == [(FindingClass.NOT_READY, f"b was lost with host lab, which {SILENT}")]
+    play.tick()
+    assert play.lifecycle.over
+
+
+def test_a_unit_on_a_host_that_is_away_is_not_told_to_stop_and_keeps_the_run_from_being_over() -> None:
+    play = running(command("db", service=True, host="lab"), command("a"))
+    play.lifecycle.host(Away("lab", SILENT))
+    play.exits("a")
+    assert play.lifecycle.idle, "it is a service: only circuits can want more"
+    play.lifecycle.settled()
+    assert play.told() == []
+    assert not play.lifecycle.over
+    play.lifecycle.host(Back("lab"))
+    assert play.told() == ["stop db"]
+
+
+def test_a_unit_on_a_host_that_is_away_may_have_more_to_say() -> None:
+    play = running(command("a"), command("b", host="lab"))
+    play.exits("a")
+    play.lifecycle.host(Away("lab", SILENT))
+    assert (play.lifecycle.idle, play.lifecycle.over, play.lifecycle.gone) == (False, False, {"a"})
+    assert play.lifecycle.waits_for == "the end of b"
+    play.lifecycle.host(Gone("lab", SILENT))
+    assert (play.lifecycle.idle, play.lifecycle.over) == (True, True)
+
+
+def test_a_command_that_was_to_start_on_a_host_that_is_away_waits_until_it_is_back() -> None:
+    play = abroad(command("a", ready="up"), command("b", after=("a",), host="lab"))
+    play.tick()
+    play.supervisor("spawned", "a", pid=1)
+    play.lifecycle.host(Away("lab", SILENT))
+    play.happens("a", "up")
+    assert play.told() == []
+    play.lifecycle.host(Back("lab"))
+    assert play.told() == ["start b"]
+
+
+@pytest.mark.parametrize("back_first", [True, False])
+def test_what_happened_to_a_unit_while_its_host_was_away_counts_when_it_is_heard(back_first: bool) -> None:
+    """In the log, the word of the supervisor stands before what the runner makes of it."""
+    for code, state in ((0, State.FINISHED), (3, State.FAILED)):
+        play = running(command("b", host="lab"))
+        play.lifecycle.host(Away("lab", SILENT))
+        if back_first:
+            play.lifecycle.host(Back("lab"))
+        play.exits("b", code, host="lab")
+        if not back_first:
+            play.lifecycle.host(Back("lab"))
+        assert (play.state("b"), play.status("b").exit_code) == (state, code)
+        assert [sentence for _, sentence in play.accused] == (["b exited with code 3 after 0 ns"] if code else [])
+        assert play.lifecycle.over
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_unit_that_its_own_supervisor_ended_as_it_heard_of_no_runner_has_failed(away: bool) -> None:
+    play = running(command("b", host="lab"))
+    if away:
+        play.lifecycle.host(Away("lab", SILENT))
+    play.supervisor("stopping", "b", host="lab", pid=100, grace_ms=1000)
+    play.exits("b", -15, host="lab")
+    if away:
+        play.lifecycle.host(Back("lab"))
+    assert play.accused == [
+        (FindingClass.UNIT_FAILED, "b was ended on host lab, which had heard of no runner for its lease")
+    ]
+    assert (play.state("b"), play.lifecycle.over) == (State.FAILED, True)
+
+
+def test_a_unit_that_was_told_to_stop_and_whose_host_was_away_then_has_time_to_end_when_it_is_back() -> None:
+    play = running(command("b", host="lab", stop_timeout_ns=5 * SECOND))
+    play.lifecycle.host(Away("lab", SILENT))
+    play.lifecycle.stop("the run was interrupted")
+    assert play.told() == ["stop b"]  # it waits for the supervisor at the broker
+    play.tick(60)
+    assert play.lifecycle.unended(15 * SECOND) == ()
+    play.lifecycle.host(Back("lab"))
+    play.tick()
+    assert play.lifecycle.unended(15 * SECOND) == ()
+    play.tick(21)
+    assert play.lifecycle.unended(15 * SECOND) == ("b",)
+    play.supervisor("stopping", "b", host="lab")
+    play.exits("b", -15, host="lab")
+    assert (play.state("b"), play.accused) == (State.STOPPED, [])
+
+
+def test_another_supervisor_of_a_host_means_that_the_first_was_killed_with_its_units() -> None:
+    play = running(command("a"), command("b", host="lab"), command("c", host="lab", restart="on-failure"))
+    play.supervisor("serving", None, host="lab")  # the same one, published once more
+    assert play.state("b") is State.RUNNING
+    play.supervisor("serving", None, host="lab", incarnation=2)
+    assert play.accused == [(FindingClass.UNIT_FAILED, "b was killed by SIGKILL after 0 ns")]
+    assert play.status("b").exit_code == -9
+    assert play.state("a") is State.RUNNING
+    assert play.told() == ["start c"]
+
+
+def test_a_supervisor_that_came_while_its_host_was_away_means_the_same() -> None:
+    play = running(command("b", host="lab"))
+    play.lifecycle.host(Away("lab", SILENT))
+    play.supervisor("serving", None, host="lab", incarnation=2)
+    play.lifecycle.host(Back("lab"))
+    assert play.accused == [(FindingClass.UNIT_FAILED, "b was killed by SIGKILL after 0 ns")]
+    assert play.lifecycle.over
+
+
+def test_a_report_of_its_clock_before_it_serves_does_not_hide_that_a_supervisor_is_another_one() -> None:
+    play = running(command("b", host="lab"))
+    play.supervisor("clock", None, host="lab", incarnation=2)
+    play.supervisor("serving", None, host="lab", incarnation=2)
+    assert play.status("b").exit_code == -9
+
+
+def test_a_unit_whose_end_the_first_supervisor_had_told_is_not_ended_again() -> None:
+    play = running(command("b", host="lab"))
+    play.exits("b", host="lab")
+    play.supervisor("serving", None, host="lab", incarnation=2)
+    assert (play.state("b"), play.accused) == (State.FINISHED, [])
+
+
+def test_only_the_supervisor_of_its_host_can_tell_of_a_unit() -> None:
+    play = running(command("a"), command("b", host="lab"))
+    play.exits("a", 1, host="lab")
+    play.exits("b", 1)
+    assert (play.state("a"), play.state("b"), play.accused) == (State.RUNNING, State.RUNNING, [])
+
+
+def test_an_external_unit_has_its_own_time_to_join_and_then_that_to_get_ready() -> None:
+    unit = Unit("cam", launcher="external", ready="up", ready_timeout_ns=SECOND, expect_within_ns=60 * SECOND)
+    play = Play(unit)
+    play.tick()
+    assert play.lifecycle.next_deadline_ns == 60 * SECOND
+    play.tick(59)
+    play.lifecycle.joined("cam", 1)
+    assert play.told(0.5) == []
+    play.tick(0.5)
+    assert play.accused == [(FindingClass.NOT_READY, "cam did not get ready: its probe up did not fire within 1 s")]
+
+
+def test_an_external_unit_that_does_not_come_in_its_own_time_is_told_with_that_time() -> None:
+    play = Play(Unit("cam", launcher="external", expect_within_ns=60 * SECOND, ready_timeout_ns=SECOND))
+    play.tick()
+    play.tick(60)
+    assert play.accused == [(FindingClass.UNIT_FAILED, "cam did not join within 60 s; it is started by someone else")]
 
 
 # --- the older folder -------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Self
 
+from broker.access import is_run_id
 from runner.errors import UsageError
 
 
@@ -37,7 +38,9 @@ class Charter:
             wrong = [
                 name for name, value in values.items() if not isinstance(value, float if name == "lease_s" else str)
             ]
-        except (ValueError, KeyError, TypeError):
+            if not wrong and not is_run_id(values["run"]):  # it becomes the name of a folder
+                wrong = ["run"]
+        except (ValueError, KeyError, TypeError, RecursionError):
             wrong = ["it"]
         if wrong:
             raise UsageError(f"expected one line of JSON on standard input, and {wrong[0]} is not as it should be")

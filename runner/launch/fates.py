@@ -129,7 +129,7 @@ class Fates:
         """What became of a host. The units of one that is back, within its lease, are what they were."""
         for life in self._on(change.host):
             if isinstance(change, Back) and life.away is not None:
-                life.find_again()
+                life.find_again(self._now_ns)
             elif isinstance(change, Away) and not life.state.ended and life.away is None:
                 life.lose_sight(_lost_with(change), self._now_ns)
         if isinstance(change, Gone):
@@ -141,7 +141,7 @@ class Fates:
         sentence = _lost_with(gone) if here else f"did not start: host {gone.host} {gone.why}"
         for life in self._on(gone.host):
             if life.away is not None:
-                life.find_again()
+                life.find_again(self._now_ns)
             life.lost = life.lost or (life.alive and bool(life.incarnations or life.pid is not None))
             life.alive = False
             if not life.state.ended and life.up:
@@ -153,21 +153,24 @@ class Fates:
         return [life for life in self._lives.values() if life.unit.host == host and not life.external]
 
     def _heard(self, host: str, event: Event) -> None:
-        """Its supervisor says something."""
-        if (
-            event.step == "serving"
-            and event.key is None
-            and self._served.get(host, event.incarnation) != event.incarnation
-        ):
-            for life in self._on(host):  # the one before was killed, its units with it; what they wrote is in the log
-                if life.away is not None:
-                    life.find_again()
-                if life.alive and life.pid is not None:
-                    life.alive, life.exit_code, life.ended_ns = False, -9, event.stamp_ns
-                    self._exited(life)
-        self._served[host] = event.incarnation
-        if event.kind is Kind.STATE and event.key in self._lives:
-            self._reported(self._lives[event.key], event)
+        """Its supervisor says something, which is told of units there alone: so the host is back, if it was away."""
+        for life in self._on(host):
+            if life.away is not None:
+                life.find_again(self._now_ns)
+        if event.step == "serving" and event.key is None:
+            if self._served.get(host, event.incarnation) != event.incarnation:
+                self._supervisor_was_killed(host, event.stamp_ns)
+            self._served[host] = event.incarnation
+        life = self._lives.get(event.key or "")
+        if event.kind is Kind.STATE and life is not None and life.unit.host == host:
+            self._reported(life, event)
+
+    def _supervisor_was_killed(self, host: str, stamp_ns: int) -> None:
+        """There is another one now. The units of the one before were killed with it; what they wrote is in the log."""
+        for life in self._on(host):
+            if life.alive and life.pid is not None:
+                life.alive, life.exit_code, life.ended_ns = False, -9, stamp_ns
+                self._exited(life)
 
     @property
     def all_up(self) -> bool:

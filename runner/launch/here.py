@@ -6,6 +6,7 @@ not start anything, nor know the bus.
 
 import contextlib
 import fcntl
+import gzip
 import io
 import os
 import shutil
@@ -58,6 +59,8 @@ class Here:
         self._pieces: list[bytes] = []
         self._known = 0
         """Bytes of the shipped folder that have come."""
+        self._trouble = ""
+        """Why it could not be unpacked."""
 
     def ship(self, piece: Ship) -> str:
         """Take a piece of the scenario's folder; what is wrong with the whole, "" if nothing is."""
@@ -70,19 +73,22 @@ class Here:
         unpacked = self.root / "unpacking"
         shutil.rmtree(unpacked, ignore_errors=True)
         try:
-            with tarfile.open(fileobj=io.BytesIO(b"".join(self._pieces)), mode="r:gz") as archive:
-                archive.extractall(unpacked, filter="data")
+            with gzip.open(io.BytesIO(b"".join(self._pieces))) as file:
+                with tarfile.open(fileobj=file, mode="r:") as archive:
+                    archive.extractall(unpacked, filter="data")
+                while file.read(1 << 20):  # to its end, where the checksum is
+                    pass
             unpacked.rename(self.folder)
-        except (OSError, tarfile.TarError, EOFError) as error:
-            return f"the scenario's folder could not be unpacked into {self.root}: {error}"
+        except Exception as error:  # it comes from elsewhere, and whatever is wrong with it is to be told
+            self._trouble = f"the scenario's folder could not be unpacked into {self.root}: {error}"
         finally:
             self._pieces.clear()
-        return ""
+        return self._trouble
 
     def complete(self, order: Start, base: Mapping[str, str]) -> Start:
         """`order` with all that only this host can know; `base` is the supervisor's environment. Raises NotStarted."""
         if not self.folder.is_dir():
-            raise NotStarted("the scenario's folder has not come to this host")
+            raise NotStarted(self._trouble or "the scenario's folder has not come to this host")
         folder = str(self.folder)
         imports = [] if order.entrypoint else [folder]
         return replace(

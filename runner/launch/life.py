@@ -120,11 +120,12 @@ class Life:
         self.away = self.state, self.why
         self.state, self.why, self.ended_ns = State.FAILED, why, now_ns
 
-    def find_again(self) -> None:
-        """Its host is back, and it as it was."""
+    def find_again(self, now_ns: int) -> None:
+        """Its host is back, and it as it was. If it was told to end, it may have heard of that only now."""
         assert self.away is not None
         self.state, self.why = self.away
         self.away = self.ended_ns = None
+        self.stopping_ns = now_ns if self.stopping_ns is not None else None
 
     # --- orders -------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 PIECE_BYTES: Final = 32 * 1024
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of each file; what comes after that stays on its host and is removed with the run."""
+_CUT: Final = f"\n--- cut here: {MOST_BYTES >> 20} MiB are fetched at most ---\n".encode()
 AT_ONCE: Final = 32
 """Pieces of one file that are told in one go."""
 
@@ -42,11 +43,12 @@ class Outlet:
         with contextlib.suppress(OSError), open(path, "rb") as file:
             file.seek(told)
             for _ in range(pieces):
-                piece = file.read(min(PIECE_BYTES, MOST_BYTES - told))
+                if told == MOST_BYTES and file.read(1):
+                    piece = _CUT
+                else:
+                    piece = file.read(min(PIECE_BYTES, max(0, MOST_BYTES - told)))
                 if not piece:
                     break
-                if told + len(piece) >= MOST_BYTES:
-                    piece += f"\n--- cut here: {MOST_BYTES >> 20} MiB are fetched at most ---\n".encode()
                 self._voice.state("output", key=unit, stream=stream, at=told, bytes=piece)
-                told = min(told + len(piece), MOST_BYTES)
+                told += len(piece)
             self._told[unit, stream] = told

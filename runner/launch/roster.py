@@ -41,9 +41,6 @@ class _Seen:
     """What is known to be wrong with it, in words that complete "lab-2 ..."."""
     hopeless: bool = False
     """It will not come by itself."""
-    since_ns: int = 0
-    away_ns: int = 0
-    """For how long it was away, all together."""
 
     @property
     def patience_ns(self) -> int:
@@ -69,12 +66,9 @@ class Roster:
         seen = self._seen.get(host)
         if seen is None or seen.standing is _Standing.OVER:
             return []
-        seen.heard_ns, seen.trouble = now_ns, ""
+        seen.heard_ns, seen.trouble, seen.hopeless = now_ns, "", False
         before, seen.standing = seen.standing, _Standing.HERE
-        if before is not _Standing.AWAY:
-            return []
-        seen.away_ns += now_ns - seen.since_ns
-        return [Back(host)]
+        return [Back(host)] if before is _Standing.AWAY else []
 
     def has_lease(self, host: str, lease_ns: int) -> None:
         """Its supervisor says how long it goes on without a runner."""
@@ -95,17 +89,15 @@ class Roster:
         for silence."""
         changes: list[Change] = []
         for name, seen in self._seen.items():
-            silent_ns = now_ns - seen.heard_ns
-            over = silent_ns > seen.patience_ns
+            over = current and now_ns - seen.heard_ns > seen.patience_ns
             if seen.standing is _Standing.AWAITED and (seen.hopeless or over):
                 seen.standing = _Standing.OVER
                 changes.append(Gone(name, seen.trouble or _never_came(seen.host)))
-            elif seen.standing is _Standing.HERE and current and (over or seen.hopeless):
-                seen.standing, seen.since_ns = _Standing.AWAY, now_ns
+            elif seen.standing is _Standing.HERE and (over or (current and seen.hopeless)):
+                seen.standing = _Standing.AWAY
                 changes.append(Away(name, seen.trouble or f"has not been heard for {span(SILENT_NS)}"))
             elif seen.standing is _Standing.AWAY and over:
                 seen.standing = _Standing.OVER
-                seen.away_ns += now_ns - seen.since_ns
                 changes.append(Gone(name, _away_too_long(seen)))
         return changes
 

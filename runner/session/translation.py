@@ -93,16 +93,14 @@ class Translation:
 
     def end_unit(self, unit: str) -> None:
         """The unit's process is gone, and all it said has been taken here."""
-        self._end(unit, sorted(self._boots.get(unit, ())))
+        self._end_after(unit, [boot for boot in sorted(self._boots.get(unit, ())) if self._held.get(boot)])
 
-    def _end(self, unit: str, boots: list[str]) -> None:
-        """It has ended when what is held now of each of these clocks has gone on."""
-        if not boots:
-            self._verifier.end_unit(unit)
-        elif held := self._held.get(boots[0]):
-            held.append((_EVER, lambda: self._end(unit, boots[1:])))
+    def _end_after(self, unit: str, boots: list[str]) -> None:
+        """One after the other: what waits now for each of these clocks goes on before the end of `unit`."""
+        if boots:
+            self._held[boots[0]].append((_EVER, lambda: self._end_after(unit, boots[1:])))
         else:
-            self._end(unit, boots[1:])
+            self._verifier.end_unit(unit)
 
     def clock(self, event: Event) -> None:
         """A unit or supervisor reports what it has measured."""
