@@ -161,9 +161,9 @@ class Fates:
             if self._served.get(host, event.incarnation) != event.incarnation:
                 self._supervisor_was_killed(host, event.stamp_ns)
             self._served[host] = event.incarnation
-        life = self._lives.get(event.key or "")
-        if event.kind is Kind.STATE and life is not None and life.unit.host == host:
-            self._reported(life, event)
+        told = self._lives.get(event.key or "")
+        if event.kind is Kind.STATE and told is not None and told.unit.host == host:
+            self._reported(told, event)
 
     def _supervisor_was_killed(self, host: str, stamp_ns: int) -> None:
         """There is another one now. The units of the one before were killed with it; what they wrote is in the log."""
