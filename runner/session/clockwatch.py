@@ -54,12 +54,12 @@ def _take(entry: Entry, timeline: Timeline) -> None:
         case Hello(host=boot):
             timeline.join(entry.unit, entry.incarnation, boot)
         case Events():
-            with contextlib.suppress(WireError, IndexError, TypeError):
-                for record in unpack_records(entry.body):
-                    if record[3] == Kind.STATE and record[2] == CLOCK:
-                        timeline.report(entry.unit, entry.incarnation, record[1], record[5])
-                    elif record[3] in (Kind.SEND, Kind.RECEIVE):
-                        timeline.hint(entry.unit, entry.incarnation, record[3], record[4], record[1])
+            with contextlib.suppress(WireError):
+                for _, stamp_ns, step, kind, key, data in unpack_records(entry.body):
+                    if kind == Kind.STATE and step == CLOCK:
+                        timeline.report(entry.unit, entry.incarnation, stamp_ns, data)
+                    elif kind in (Kind.SEND, Kind.RECEIVE) and type(key) is str and type(stamp_ns) is int:
+                        timeline.hint(entry.unit, entry.incarnation, kind, key, stamp_ns)
 
 
 def _rows(timeline: Timeline, now_ns: int) -> list[ClockRow]:
