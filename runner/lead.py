@@ -3,7 +3,7 @@
 Belongs here: that one difference, from PINGs. What a host's clock is worth in a verdict is `clocks`' business.
 """
 
-from probe.clock import MAX_DRIFT_PPM
+from probe.clock import drift_ns
 
 
 class Lead:
@@ -15,12 +15,15 @@ class Lead:
 
     def add(self, sent_ns: int, received_ns: int, answered_ns: int, returned_ns: int) -> None:
         """One PING and its PONG: stamps of ours, theirs, theirs, ours."""
-        low, high = sent_ns - received_ns, returned_ns - answered_ns
+        low, high = bounds = (  # of this moment; the lower one was measured when the PING left
+            sent_ns - received_ns - drift_ns(returned_ns - sent_ns),
+            returned_ns - answered_ns,
+        )
         if self._at_ns is not None:
-            aged = (returned_ns - self._at_ns) * MAX_DRIFT_PPM // 1_000_000 + 1
+            aged = drift_ns(returned_ns - self._at_ns)
             low, high = max(low, self._low - aged), min(high, self._high + aged)
             if low > high:  # a clock was set back, or the machine slept
-                low, high = sent_ns - received_ns, returned_ns - answered_ns
+                low, high = bounds
         self._low, self._high, self._at_ns = low, high, returned_ns
 
     @property

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -232,3 +233,80 @@ def test_without_a_broker_nothing_blocks() -> None:
     assert unit.wait("worker: b") is None
     asyncio.run(unit.barrier_async("go"))
     assert asyncio.run(unit.wait_async("worker: b")) is None
+
+
+# --- a release that names its moment ---
+
+
+def passed(broker: SmallBroker) -> dict[str, Any]:
+    """What the unit says when it goes on."""
+    record = broker.until(lambda: next((r for r in broker.all_records() if r[2] == "passed"), None))
+    assert (record[3], record[4]) == (Kind.STATE, "go")
+    return dict(record[5])
+
+
+def goes_on(unit: Unit, twin: str) -> int:
+    """The moment at which a call of the barrier returns."""
+    if twin == "thread":
+        unit.barrier("go")
+    else:
+        asyncio.run(unit.barrier_async("go"))
+    return time.monotonic_ns()
+
+
+@pytest.mark.parametrize("twin", ["thread", "asyncio"])
+def test_nobody_goes_on_before_the_moment_that_the_release_names_and_each_says_when_it_did(
+    broker: SmallBroker, unit: Unit, apart: Any, twin: str
+) -> None:
+    went = apart(goes_on, unit, twin)
+    asked(broker)
+    at_ns = time.monotonic_ns() + 100_000_000
+    broker.order("unit", m.Release("barrier/go/1", at_ns=at_ns))
+    said = passed(broker)
+    assert said["ask"] == "barrier/go/1"
+    assert at_ns <= said["went_ns"] <= went.result(PATIENCE_S)
+
+
+@pytest.mark.parametrize("twin", ["thread", "asyncio"])
+def test_a_moment_that_is_over_is_not_waited_for_and_is_said_as_it_was(
+    broker: SmallBroker, unit: Unit, apart: Any, twin: str
+) -> None:
+    went = apart(goes_on, unit, twin)
+    asked(broker)
+    before = time.monotonic_ns()
+    broker.order("unit", m.Release("barrier/go/1", at_ns=1))
+    assert before <= passed(broker)["went_ns"] <= went.result(PATIENCE_S)
+
+
+@pytest.mark.parametrize("twin", ["thread", "asyncio"])
+def test_a_release_without_a_moment_and_a_break_say_nothing_of_the_kind(
+    broker: SmallBroker, unit: Unit, apart: Any, twin: str
+) -> None:
+    went = apart(goes_on, unit, twin)
+    asked(broker)
+    broker.order("unit", m.Release("barrier/go/1"))
+    went.result(PATIENCE_S)
+    went = apart(goes_on, unit, twin)
+    asked(broker, 2)
+    broker.order("unit", m.Break("barrier/go/2", ("worker",), "exited with code 1"))
+    with pytest.raises(BarrierBroken):
+        went.result(PATIENCE_S)
+    unit.emit("after")
+    broker.until(lambda: "after" in broker.steps())
+    assert "passed" not in broker.steps()
+
+
+def test_the_other_tasks_of_a_loop_go_on_while_one_waits_for_its_moment(broker: SmallBroker, unit: Unit) -> None:
+    async def main() -> tuple[int, int]:
+        task = asyncio.create_task(unit.barrier_async("go"))
+        await asyncio.to_thread(asked, broker)
+        at_ns = time.monotonic_ns() + 100_000_000
+        broker.order("unit", m.Release("barrier/go/1", at_ns=at_ns))
+        while unit.waiting:  # until the release is there
+            await asyncio.sleep(0)
+        free_ns = time.monotonic_ns()
+        await task
+        return free_ns, at_ns
+
+    free_ns, at_ns = asyncio.run(main())
+    assert free_ns < at_ns

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from scenarios import place_in
 
-from runner.cli import _complete
+from runner.cli import _complete, execute
 from runner.cli.run import environment, exit_code, spread_less
 from runner.errors import ExitCode, UsageError
 from runner.session.outcome import Outcome
@@ -73,3 +73,35 @@ def test_a_durable_run_has_a_durable_broker(tmp_path: Path, durable: bool) -> No
             living.signal(signal.SIGINT)
             assert living.end().code == 2
     assert ("--durable" in broker) is durable
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["--broker", "tcp://192.0.2.1:7000", "--listen", "tcp://192.0.2.2:0"],
+            "--listen is for a broker of the run's own, not with --broker",
+        ),
+        (
+            ["--broker", "tcp://192.0.2.1:7000", "--durable"],
+            "--durable is for a broker of the run's own, not with --broker",
+        ),
+        (["--keys", "me.keys"], "--keys is of no use without --listen or --broker"),
+        (["--listen", "ipc:///tmp/bus"], "--listen ipc:///tmp/bus: units elsewhere come over TCP"),
+        (["--listen", "nowhere"], "--listen nowhere: not an endpoint"),
+        (["--broker", "nowhere"], "--broker nowhere: not an endpoint"),
+        (["--broker", "tcp://192.0.2.1:7000", "--keys", "me.keys"], "--keys: "),
+    ],
+)
+def test_options_that_do_not_go_together_are_said_before_anything_is_started(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circuit.toml").write_text('[units.one]\ncommand = ["true"]\n')
+    assert execute(["run", *words]) == ExitCode.USAGE == 4
+    assert says in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["circuit.toml"], "there is no run"

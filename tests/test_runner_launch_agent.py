@@ -106,6 +106,18 @@ def test_several_runs_share_the_broker_of_a_lab(place: LabPlace, lab: Lab) -> No
 
 
 @lab_test
+def test_a_host_that_is_reached_over_ssh_may_stand_on_the_broker_of_a_lab(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(), CODE)
+    with lent_broker(place, lab.host("lab-2")):
+        run = place.run(".", "--broker", "tcp://lab-2:5000", "--keys", "ring/boss.keys", expect=0)
+    assert run.result["circuits"][0]["instances"]["complete"] == 20
+    errors = {host["name"]: host["clock_error_ns"] for host in run.result["hosts"]}
+    assert errors["local"] > 0, "the time of the run is that of the broker's host, which is another one"
+    assert errors["lab-1"] > 0
+    assert is_clean(lab.host("lab-1"))
+
+
+@lab_test
 def test_a_run_without_its_agent_says_how_to_start_one(place: LabPlace) -> None:
     place.write(scenario(hosts=AGENT), CODE)
     run = place.run(".")

@@ -20,6 +20,7 @@ from probe import message as m
 from probe import wire
 from runner import listen
 from runner.errors import BrokerFailed
+from runner.history.copy import Copy
 from runner.listen import Listener
 
 M = TypeVar("M")
@@ -322,3 +323,40 @@ def test_records_of_a_batch_are_for_whoever_wants_them(unit: Peer, listener: Lis
     emit(unit, 1, "a", "b")
     entry = received(listener, 2)[-1]
     assert entry.body == records(1, "a", "b")
+
+
+def test_a_copy_is_the_brokers_log_byte_for_byte(broker: BrokerProcess, unit: Peer, tmp_path: Path) -> None:
+    emit(unit, 1, "a", "b")
+    copy = Copy(tmp_path / "copy.log")
+    with contextlib.closing(copy), contextlib.closing(Listener(broker.endpoint, RUN, copy=copy.append)) as listener:
+        received(listener, 2)
+        assert (tmp_path / "copy.log").read_bytes() == broker.log.read_bytes()
+        listener.command(m.Release("start"), ["api"])
+        unit.hear(m.Command)
+        emit(unit, 3, "c")
+        received(listener, 2)
+        assert (tmp_path / "copy.log").read_bytes() == broker.log.read_bytes()
+
+
+def test_a_copy_goes_on_where_it_was_when_the_broker_was_killed_and_comes_back(
+    broker: BrokerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listen, "CREDIT_BYTES", 20_000)
+    copy = Copy(tmp_path / "copy.log")
+    with contextlib.closing(copy), contextlib.closing(Listener(broker.endpoint, RUN, copy=copy.append)) as listener:
+        with Peer.unit(broker.endpoint) as unit:
+            for turn in range(10):
+                emit(unit, turn * 20 + 1, *["s" * 150] * 20)
+            received(listener, 4)  # some of it is still on its way
+        broker.kill()
+        while listener.connected:
+            listener.wait(timeout_ms=10_000)
+            listener.receive()
+        broker.restart()
+        with Peer.unit(broker.endpoint) as unit:
+            emit(unit, 201, "a")
+            while listener.offset < broker.log.stat().st_size:
+                assert listener.wait(timeout_ms=10_000)
+                listener.receive()
+        assert (tmp_path / "copy.log").read_bytes() == broker.log.read_bytes()
+        assert list(log.scan(tmp_path / "copy.log")) == list(log.scan(broker.log))

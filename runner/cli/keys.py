@@ -51,7 +51,7 @@ def new(
         raise UsageError("--agent and --runner say which roles the key has; give one of them, or --role")
     roles = role or (["agent", "unit"] if agent else ["runner", "agent", "unit"] if runner else ["unit"])
     if agent or runner:
-        unit = [*(unit or ["*"]), f"@{name}" if agent else "@local"]
+        unit = [*(unit or ["*"]), f"@{name}" if agent else "@*"]
     with _as_usage():
         keyring.create(folder)
         path = keyring.add(folder, name, roles=roles, units=_units(name, roles, unit), runs=run or ["*"])

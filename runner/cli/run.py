@@ -154,7 +154,7 @@ def run_all(
                         audit.must_go(Path(fabric.endpoint.removeprefix("ipc://")).parent)
                     if fabric.elsewhere is not None:
                         audit.must_go(fabric.elsewhere.keys)
-                        if not quiet:
+                        if listen and not quiet:
                             sys.stderr.write("".join(f"{line}\n" for line in fabric.invitations()))
                     from runner import session, view  # takes as long as the fabric takes to come up
                     from runner.history.keep import keep

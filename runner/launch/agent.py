@@ -197,7 +197,7 @@ class Agent:
 
     def _publish(self) -> None:
         """What units on this host wrote down in earlier runs, and nobody has got."""
-        for folder in here.unpublished():
+        for folder in here.unpublished(self._endpoint):
             found = recovery.recover(folder / "journals", self._endpoint, keys=self._keys, timeout_s=PUBLISH_S)
             events = sum(one.events for one in found)
             if problem := next((one.problem for one in found if one.problem), ""):

@@ -20,6 +20,8 @@ from probe.message import Ship, Start
 from runner.launch.charge import NotStarted
 from runner.launch.local import Place, python_argv, with_own_python
 
+BROKER: Final = "broker"
+"""The file of a work folder that says which broker its evidence is for."""
 WORK: Final = "circuit-run"
 """Name of the folder, among the user's state, that has a work folder for each run."""
 
@@ -56,6 +58,7 @@ class Here:
         self.place: Final = Place(broker, run, self.root, str(key_file) if keys else "")
         self.place.journals.mkdir(mode=0o700, exist_ok=True)
         (self.root / "units").mkdir(exist_ok=True)
+        (self.root / BROKER).write_text(broker + "\n", encoding="utf-8")
         self._pieces: list[bytes] = []
         self._known = 0
         """Bytes of the shipped folder that have come."""
@@ -120,15 +123,16 @@ class Here:
             os.close(self._lock)
 
 
-def unpublished() -> list[Path]:
-    """Work folders of this user that no supervisor uses and that still hold evidence."""
+def unpublished(broker: str) -> list[Path]:
+    """Work folders of runs on `broker` that no supervisor of this user uses and that still hold evidence."""
     found = []
     for folder in sorted(home().glob("*@*")):
         with contextlib.suppress(OSError):
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                found.append(folder)
+                if (folder / BROKER).read_text(encoding="utf-8").strip() == broker:
+                    found.append(folder)
             finally:
                 os.close(fd)
     return found

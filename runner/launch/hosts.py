@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from runner.errors import UsageError
 from runner.launch.charter import Charter
 from runner.launch.reach import SSH
 from runner.launch.supervisor import OCCUPIED
@@ -40,7 +41,7 @@ class _Reached:
 
 class Hosts:
     """Those of `hosts` that are reached over ssh. `charter` says what a host's supervisor is told; `folder` is the run
-    folder, where what they complain about is kept."""
+    folder, where what they complain about is kept. Raises UsageError where there is no ssh."""
 
     def __init__(self, hosts: tuple[Host, ...], charter: Callable[[Host], Charter], folder: Path) -> None:
         self._charter = charter
@@ -50,7 +51,14 @@ class Hosts:
         for host in hosts:
             if host.ssh is not None:
                 self._folder.mkdir(exist_ok=True)
-                self._reached[host.name] = self._start(host)
+                try:
+                    self._reached[host.name] = self._start(host)
+                except OSError as error:
+                    self.close()
+                    raise UsageError(
+                        f"host {host.name} is reached over ssh, which cannot be started here: {error.strerror}; "
+                        "install the OpenSSH client"
+                    ) from None
 
     def heard(self, host: str) -> None:
         """Its supervisor has been heard on the bus."""

@@ -25,7 +25,7 @@ def address_towards(destination: str) -> str:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(there)  # sends nothing; chooses the route
             address: str = probe.getsockname()[0]
-    except (OSError, KeyError, IndexError):
+    except (OSError, KeyError, IndexError, ValueError):  # also what is no name of a host at all
         return ""
     return f"[{address}]" if ":" in address else address
 

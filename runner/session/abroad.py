@@ -14,7 +14,7 @@ from runner.launch.fabric import Fabric
 from runner.launch.roster import Change, Roster
 from runner.listen import Listener
 from runner.orders import SUPERVISOR, Directed, supervisor_of
-from runner.scenario.model import Scenario
+from runner.scenario.model import LOCAL, Scenario
 from runner.session import parcel
 from runner.session.fetched import Fetched
 from runner.session.intake import Intake
@@ -33,7 +33,9 @@ class Abroad:
         self._fabric = fabric
         self._parcel = parcel.pieces(Path(scenario.folder)) if hosts else []
         self._roster = Roster(hosts, listener.now_ns())
-        self._fetched = Fetched(units, [unit.name for unit in scenario.units if unit.host != "local"])
+        self._fetched = Fetched(
+            units, {unit.name: supervisor_of(unit.host) for unit in scenario.units if unit.host != LOCAL}
+        )
 
     def begin(self, now_ns: int) -> None:
         """The run begins: call everybody. What supervisors are told waits for them at the broker."""

@@ -14,7 +14,7 @@ from probe.errors import WireError
 from probe.event import Event, Kind
 from probe.measuring import CLOCK
 from probe.message import Begin, Command, Events, Hello
-from probe.wire import decode_order, unpack_records
+from probe.wire import Record, decode_order, unpack_records
 from runner.clocks import Timeline
 from runner.clocks.estimate import Estimate
 from runner.history import replay
@@ -75,12 +75,19 @@ def _take(entry: Entry, timeline: Timeline) -> None:
                 order = decode_order(entry.body)
                 timeline.reference = order.host if isinstance(order, Begin) else ""
         case Events() if CLOCK.encode() in entry.body or not timeline.one_clock:
-            with contextlib.suppress(WireError, IndexError, TypeError):
+            with contextlib.suppress(WireError):
                 for record in unpack_records(entry.body):
-                    if record[3] == Kind.STATE and record[2] == CLOCK:
-                        timeline.report(entry.unit, entry.incarnation, record[1], record[5])
-                    elif record[3] in (Kind.SEND, Kind.RECEIVE):
-                        timeline.hint(entry.unit, entry.incarnation, record[3], record[4], record[1])
+                    _hear(entry, record, timeline)
+
+
+def _hear(entry: Entry, record: Record, timeline: Timeline) -> None:
+    """A record, which may be rubbish."""
+    with contextlib.suppress(ValueError, TypeError):
+        _, stamp_ns, step, kind, key, data = record
+        if kind == Kind.STATE and step == CLOCK:
+            timeline.report(entry.unit, entry.incarnation, stamp_ns, data)
+        elif kind in (Kind.SEND, Kind.RECEIVE) and type(key) is str and type(stamp_ns) is int:
+            timeline.hint(entry.unit, entry.incarnation, kind, key, stamp_ns)
 
 
 def _rows(timeline: Timeline, now_ns: int) -> list[ClockRow]:

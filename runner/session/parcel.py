@@ -8,10 +8,13 @@ import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from probe.message import Ship
 from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 MOST_BYTES: Final = 8 * 1024 * 1024
 """Largest parcel: it travels on the bus, and is kept in the log of the run."""
@@ -20,31 +23,69 @@ LEFT_OUT: Final = frozenset({"__pycache__", "node_modules"})
 """Folders that are not sent, beside hidden ones and virtual environments."""
 
 
+class _TooLarge(Exception):
+    """More has been packed than may be sent."""
+
+
+class _Packed(io.BytesIO):
+    """What is packed, in memory, so long as it is not too large."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        if self.tell() > MOST_BYTES:
+            raise _TooLarge
+        return super().write(data)
+
+
 def pieces(folder: Path) -> list[Ship]:
-    """`folder` as orders, in order. Raises UsageError if it is too large, or cannot be read."""
-    packed = io.BytesIO()
+    """`folder` as orders, in order. Raises UsageError if it is too large, or cannot be read or sent."""
+    packed = _Packed()
+    path = folder
     try:
         with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
             archive.add(folder, arcname=".", recursive=False)
             for path in _files(folder):
                 archive.add(path, arcname=os.path.relpath(path, folder), recursive=False)
-                if packed.tell() > MOST_BYTES:
-                    raise UsageError(
-                        f"{folder} has more than {MOST_BYTES >> 20} MiB, packed, to be sent to other hosts (with "
-                        f"{path.name}): keep large files there already, and name their folder with hosts.NAME.cwd"
-                    )
+        if packed.tell() > MOST_BYTES:
+            raise _TooLarge
+    except _TooLarge:
+        raise UsageError(
+            f"{folder} has more than {MOST_BYTES >> 20} MiB, packed, to be sent to other hosts (with {path.name}): "
+            "keep large files there already, and name their folder with hosts.NAME.cwd"
+        ) from None
     except OSError as error:
-        raise UsageError(f"{folder} cannot be packed for other hosts: {error.strerror}: {error.filename}") from None
+        why = f"{error.strerror}: {error.filename}" if error.filename else f"{error}: {path}"
+        raise UsageError(f"{folder} cannot be packed for other hosts: {why}") from None
     whole = packed.getvalue()
     return [Ship(at, len(whole), whole[at : at + PIECE_BYTES]) for at in range(0, len(whole), PIECE_BYTES)]
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Folders, files and symbolic links in it; each folder before what it holds."""
-    for root, names, files in os.walk(folder):
+    """Folders, files and symbolic links in it; each folder before what it holds. What is nothing of that, as a socket,
+    means nothing elsewhere."""
+    for root, names, files in os.walk(folder, onerror=_fail):
         names[:] = sorted(name for name in names if not _is_left_out(Path(root, name)))
-        yield from (Path(root, name) for name in [*names, *sorted(files)])
+        for path in (Path(root, name) for name in [*names, *sorted(files)]):
+            if path.is_symlink():
+                _see_where_it_leads(path, folder)
+            elif not (path.is_dir() or path.is_file()):
+                continue
+            yield path
 
 
 def _is_left_out(folder: Path) -> bool:
     return folder.name.startswith(".") or folder.name in LEFT_OUT or (folder / "pyvenv.cfg").exists()
+
+
+def _see_where_it_leads(link: Path, folder: Path) -> None:
+    """Another host does not unpack what leads out of the folder, and would not have it."""
+    target = os.readlink(link)
+    there = os.path.normpath(os.path.join(os.path.relpath(link.parent, folder), target))
+    if os.path.isabs(target) or there.split(os.sep)[0] == os.pardir:
+        raise UsageError(
+            f"{link} is a link to {target}, which is not below {folder} and so is not sent to other hosts: put what it "
+            "means in its place, or name a folder there with hosts.NAME.cwd"
+        )
+
+
+def _fail(error: OSError) -> None:
+    raise error

@@ -61,7 +61,10 @@ class Standing:
         return "and came back; what its units emitted meanwhile has arrived and counts"
 
     def _of(self, host: str, timeline: Timeline, now_ns: int) -> HostResult:
-        state, away_s = self._state.get(host, "here"), self._away_ns.get(host, 0) / 1e9
+        state, away_ns = self._state.get(host, "here"), self._away_ns.get(host, 0)
+        if host in self._since_ns:
+            away_ns += now_ns - self._since_ns[host]
+        away_s = away_ns / 1e9
         supervisor = supervisor_of(host)
         for estimate in timeline.estimates(now_ns):
             if supervisor in estimate.units and estimate.offset_ns is not None:

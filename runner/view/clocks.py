@@ -15,11 +15,11 @@ from runner.view.text import ALERT, DIM, PLAIN, STRONG, Line, Span, clean, fit
 _TABLE: Final = (
     Column("HOST", 14, rank=0, gap=0),
     Column("AHEAD BY", 16, rank=1, right=True),
-    Column("", 9, rank=2, gap=1),
-    Column("DRIFT", 16, rank=3, right=True),
+    Column("", 8, rank=2, gap=1),
+    Column("DRIFT", 17, rank=3, right=True),
     Column("BEST TRIP", 9, rank=5, right=True),
     Column("MEASURED", 10, rank=4, right=True),
-    Column("REPORTED BY", 16, rank=6),
+    Column("REPORTED BY", 15, rank=6),
 )
 _STALE_NS: Final = 2_000_000_000
 
