@@ -100,6 +100,16 @@ def test_an_answer_that_was_lost_is_given_again() -> None:
     assert barriers.again("a", ("barrier/go/1", "barrier/go/2")) == [Directed(Release("barrier/go/1"), ("a",))]
 
 
+def test_a_barrier_with_a_moment_names_it_from_the_last_arrival_on_and_names_it_again() -> None:
+    barriers = Barriers((Barrier("go", at_ns=500),), ("a", "b"))
+    assert barriers.arrive(arrival("a"), 1_000) == []
+    release = Release("barrier/go/1", at_ns=2_500)
+    assert barriers.arrive(arrival("b"), 2_000) == [Directed(release, ("a", "b"))]
+    assert barriers.again("a", ("barrier/go/1",)) == [Directed(release, ("a",))]
+    assert barriers.arrive(arrival("a", number=2), 3_000) == []
+    assert barriers.arrive(arrival("b", number=2), 4_000)[0].order == Release("barrier/go/2", at_ns=4_500)
+
+
 @given(st.permutations(["a", "b", "c", "d"]), st.integers(0, 4), st.sampled_from(["a", "b", "c", "d"]))
 def test_whatever_the_order_everybody_gets_exactly_one_answer(order: list[str], died_after: int, dead: str) -> None:
     barriers = Barriers((), ("a", "b", "c", "d"))

@@ -1,5 +1,7 @@
 """How far apart the parties of a barrier went on, as they report it."""
 
+import pytest
+
 from runner.lockstep import skews as module
 from runner.lockstep.skews import Skews
 
@@ -58,7 +60,7 @@ def test_nobody_passed_and_there_is_nothing_to_tell() -> None:
     assert Skews().results(exact) == ()
 
 
-def test_of_very_many_rounds_the_oldest_are_forgotten(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_of_very_many_rounds_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROUNDS", 10)
     skews = Skews()
     for number in range(25):

@@ -70,6 +70,15 @@ def test_what_only_this_host_needs_is_left_out(folder: Path, here: Here) -> None
     assert arrived(here, folder) == {"circuit.toml", "app.py", "parts", "web", "web/page"}
 
 
+def test_runs_that_are_kept_in_the_folder_are_not_sent_with_their_keys(folder: Path, here: Here) -> None:
+    write(folder, "out/runs/1/keys/lab.keys", "out/runs/1/events.log", "out/note", "runs/mine")
+    (folder / "out" / "latest").symlink_to("runs/1")
+    for piece in parcel.pieces(folder, without=folder / "out" / "runs"):
+        here.ship(piece)
+    found = {str(path.relative_to(here.folder)) for path in here.folder.rglob("*")}
+    assert found == {"circuit.toml", "out", "out/note", "out/latest", "runs", "runs/mine"}
+
+
 def test_links_inside_the_folder_arrive_as_links(folder: Path, here: Here) -> None:
     write(folder, "parts/one.txt")
     (folder / "latest").symlink_to("parts/one.txt")

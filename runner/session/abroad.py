@@ -7,6 +7,7 @@ Decides nothing itself: `launch.roster` says who is there.
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from probe.event import Event
 from probe.message import Begin, Order, Release
@@ -18,6 +19,9 @@ from runner.scenario.model import LOCAL, Scenario
 from runner.session import parcel
 from runner.session.fetched import Fetched
 from runner.session.intake import Intake
+
+_EVER_S: Final = 1e9
+"""No lease is as long."""
 
 
 class Abroad:
@@ -31,7 +35,7 @@ class Abroad:
         self._listener = listener
         self._intake = intake
         self._fabric = fabric
-        self._parcel = parcel.pieces(Path(scenario.folder)) if hosts else []
+        self._parcel = parcel.pieces(Path(scenario.folder), without=units.parent.parent) if hosts else []
         self._roster = Roster(hosts, listener.now_ns())
         self._fetched = Fetched(
             units, {unit.name: supervisor_of(unit.host) for unit in scenario.units if unit.host != LOCAL}
@@ -63,7 +67,7 @@ class Abroad:
         if supervisor_of(host) not in self.supervisors:
             return
         self._fetched.take(event)
-        if event.step == "serving" and isinstance(lease_s := event.data.get("lease_s"), float | int):
+        if event.step == "serving" and type(lease_s := event.data.get("lease_s")) is float and 0 < lease_s < _EVER_S:
             self._roster.has_lease(host, int(lease_s * 1e9))
         self._fabric.hosts.heard(host)
         self._decide(self._roster.heard(host, now_ns), now_ns)

@@ -36,14 +36,15 @@ class _Packed(io.BytesIO):
         return super().write(data)
 
 
-def pieces(folder: Path) -> list[Ship]:
-    """`folder` as orders, in order. Raises UsageError if it is too large, or cannot be read or sent."""
+def pieces(folder: Path, *, without: Path | None = None) -> list[Ship]:
+    """`folder` as orders, in order; `without` a folder in it that holds runs. Raises UsageError if it is too
+    large, or cannot be read or sent."""
     packed = _Packed()
     path = folder
     try:
         with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
             archive.add(folder, arcname=".", recursive=False)
-            for path in _files(folder):
+            for path in _files(folder, without):
                 archive.add(path, arcname=os.path.relpath(path, folder), recursive=False)
         if packed.tell() > MOST_BYTES:
             raise _TooLarge
@@ -59,11 +60,13 @@ def pieces(folder: Path) -> list[Ship]:
     return [Ship(at, len(whole), whole[at : at + PIECE_BYTES]) for at in range(0, len(whole), PIECE_BYTES)]
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, without: Path | None) -> Iterator[Path]:
     """Folders, files and symbolic links in it; each folder before what it holds. What is nothing of that, as a socket,
     means nothing elsewhere."""
+    kept = without.resolve() if without is not None else None
     for root, names, files in os.walk(folder, onerror=_fail):
-        names[:] = sorted(name for name in names if not _is_left_out(Path(root, name)))
+        inside = (name for name in names if kept is None or Path(root, name).resolve() != kept)
+        names[:] = sorted(name for name in inside if not _is_left_out(Path(root, name)))
         for path in (Path(root, name) for name in [*names, *sorted(files)]):
             if path.is_symlink():
                 _see_where_it_leads(path, folder)
