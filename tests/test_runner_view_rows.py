@@ -283,3 +283,12 @@ def test_any_board_fits_any_terminal(board: Board, width: int, height: int, page
     lines = rows(board, width, height, page=page, behind_s=behind_s)
     assert len(lines) <= height
     assert too_wide(lines, width) == []
+
+
+def test_a_host_that_is_away_is_named_with_its_units_at_any_width() -> None:
+    away = replace(HOSTS, away=("lab-1 has not been heard for 2.5 s: worker-1, worker-2",))
+    for width in (40, 80, 200):
+        shown = [plain(line) for line in rows(away, width, 30)]
+        (line,) = (line for line in shown if line.startswith("✗ host lab-1 has not been heard"))
+        assert cell_len(line) <= width
+    assert not any("host lab-1" in plain(line) for line in rows(HOSTS, 80, 30))

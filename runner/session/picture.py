@@ -58,6 +58,7 @@ class Picture:
             lost=verifier.lost_count,
             incidents=tuple(self._listener.incidents.most_common(_SHOWN_INCIDENTS)),
             clock_errors=self._intake.standing.clock_errors(self._intake.timeline, now_ns),
+            away=self._intake.standing.away(self._scenario.units),
             connected=self._listener.connected,
             silent_s=self._listener.silent_ns / 1e9,
         )

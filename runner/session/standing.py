@@ -9,7 +9,7 @@ from probe.message import Away, Back, Gone
 from runner.clocks import Timeline
 from runner.duration import span
 from runner.orders import host_of, supervisor_of
-from runner.scenario.model import LOCAL, Host
+from runner.scenario.model import LOCAL, Host, Unit
 from runner.verifier.verdict import HostResult
 
 
@@ -19,6 +19,7 @@ class Standing:
     def __init__(self, hosts: Sequence[Host]) -> None:
         self._hosts = tuple(hosts)
         self._state: dict[str, str] = {}
+        self._why: dict[str, str] = {}
         self._since_ns: dict[str, int] = {}
         self._away_ns: dict[str, int] = {}
 
@@ -29,6 +30,8 @@ class Standing:
             self._since_ns[host] = now_ns
         elif host in self._since_ns:
             self._away_ns[host] = self._away_ns.get(host, 0) + now_ns - self._since_ns.pop(host)
+        if not isinstance(change, Back):
+            self._why[host] = change.why
         self._state[host] = {Away: "away", Back: "here", Gone: "gone"}[type(change)]
 
     def results(self, timeline: Timeline, now_ns: int) -> tuple[HostResult, ...]:
@@ -46,6 +49,13 @@ class Standing:
                 if (host := host_of(unit)) in found and host is not None:
                     found[host] = estimate.error_ns
         return found
+
+    def away(self, units: Sequence[Unit]) -> tuple[str, ...]:
+        """Each host that is away now or gone, why, and which of `units` it had, in words."""
+        lost = [host.name for host in self._hosts if self._state.get(host.name) in ("away", "gone")]
+        return tuple(
+            f"{host} {self._why[host]}: {', '.join(unit.name for unit in units if unit.host == host)}" for host in lost
+        )
 
     def notes(self) -> tuple[str, ...]:
         """What to know of hosts that were away and came back."""

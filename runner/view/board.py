@@ -36,6 +36,8 @@ class Board:
     """Circuits whose budget is broken as things stand."""
     incidents: tuple[tuple[str, int], ...] = ()
     """What the broker has not let somebody do, "who: what", and how often; the most frequent first."""
+    away: tuple[str, ...] = ()
+    """Hosts that are not there at the moment, each with the reason and whom it had: "lab-1 has not been heard ..."."""
     connected: bool = True
     """Whether there is a connection to the broker."""
     silent_s: float = 0.0

@@ -95,7 +95,7 @@ def _board(board: Board, width: int, room: int) -> list[Line]:
     """Units, circuits, the first findings and incidents; each gets its room, the most telling part of it first."""
     circuits = len(board.circuits) + sum(len(circuit.hops) for circuit in board.circuits)
     circuits += 2 if circuits else 0
-    units = len(board.units) + 1
+    units = len(board.units) + 1 + len(board.away)
     findings = min(len(board.findings), 3) + (board.finding_count > 3) + 1 if board.findings else 0
     incidents = min(len(board.incidents), 4) + 1 if board.incidents else 0
     if units + circuits + findings + incidents > room:
@@ -131,7 +131,10 @@ _GLYPHS: Final = {
 
 
 def _units(board: Board, width: int, room: int) -> list[Line]:
-    shown, hidden = most_telling(board.units, room - 1, _concern)
+    away = [
+        (Span(fit(f"✗ host {clean(text)}", width, middle=False), ALERT),) for text in board.away[: max(room - 2, 0)]
+    ]
+    shown, hidden = most_telling(board.units, room - 1 - len(away), _concern)
     if not shown:
         return []
     table = _unit_table(board, width)
@@ -140,7 +143,7 @@ def _units(board: Board, width: int, room: int) -> list[Line]:
         states = Counter(unit.state for unit in hidden)
         counts = ", ".join(f"{number:,} {state}" for state, number in states.most_common())
         lines.append((Span(fit(f"… and {len(hidden):,} more: {counts}", width, middle=False), DIM),))
-    return lines
+    return [*lines, *away]
 
 
 def _unit_table(board: Board, width: int) -> tuple[Column, ...]:
