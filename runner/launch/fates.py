@@ -14,6 +14,7 @@ from probe.message import Away, Back, Gone, Start
 from runner.duration import span
 from runner.launch.life import REMEMBERED_STEPS, Life
 from runner.launch.older.rules import Linger, head_start_ns
+from runner.launch.report import Report, report_of
 from runner.orders import host_of
 from runner.scenario.model import LOCAL, Scenario, Unit
 from runner.scenario.state import State
@@ -163,7 +164,7 @@ class Fates:
             self._served[host] = event.incarnation
         told = self._lives.get(event.key or "")
         if event.kind is Kind.STATE and told is not None and told.unit.host == host:
-            self._reported(told, event)
+            self._reported(told, report_of(event))
 
     def _supervisor_was_killed(self, host: str, stamp_ns: int) -> None:
         """There is another one now. The units of the one before were killed with it; what they wrote is in the log."""
@@ -179,30 +180,28 @@ class Fates:
 
     # --- what it means ------------------------------------------------------------------------------------------------
 
-    def _reported(self, life: Life, event: Event) -> None:
-        data = event.data
-        if event.step == "spawned":
-            life.pid = data.get("pid")
+    def _reported(self, life: Life, report: Report) -> None:
+        if report.step == "spawned":
+            life.pid = report.pid
             if not life.gated:
-                life.started_ns = event.stamp_ns
+                life.started_ns = report.stamp_ns
                 if life.unit.ready is None:
-                    self._got_ready(life, event.stamp_ns)
-        elif event.step == "not-started":
+                    self._got_ready(life, report.stamp_ns)
+        elif report.step == "not-started":
             life.alive = False
-            life.ended_ns = event.stamp_ns
-            self._came_to_nothing(life, f"did not start: {data.get('why', 'the supervisor says no reason')}")
-        elif event.step == "stopping":
+            life.ended_ns = report.stamp_ns
+            self._came_to_nothing(life, f"did not start: {report.why or 'the supervisor says no reason'}")
+        elif report.step == "stopping":
             if life.stopping_ns is None and life.unit.host != LOCAL and not life.state.ended:
                 self._fail(life, f"was ended on host {life.unit.host}, which had heard of no runner for its lease")
-            life.stopping_ns = life.stopping_ns or event.stamp_ns
-        elif event.step == "silent-end":
-            life.killed = data.get("waited_ms", 0) * 1_000_000 >= life.unit.stop_timeout_ns  # else a person hurried it
-        elif event.step == "exited":
+            life.stopping_ns = life.stopping_ns or report.stamp_ns
+        elif report.step == "silent-end":
+            life.killed = report.waited_ms * 1_000_000 >= life.unit.stop_timeout_ns  # else a person hurried it
+        elif report.step == "exited":
             life.alive = False
-            life.ended_ns, life.exit_code = event.stamp_ns, data.get("code")
-            life.tail = tuple(str(line) for line in data.get("tail", ()))
-            if left := data.get("leftover"):
-                life.accuse(FindingClass.LEFTOVER, f"left processes behind: {', '.join(str(one) for one in left)}")
+            life.ended_ns, life.exit_code, life.tail = report.stamp_ns, report.code, report.tail
+            if report.leftover:
+                life.accuse(FindingClass.LEFTOVER, f"left processes behind: {', '.join(report.leftover)}")
             self._exited(life)
 
     def _exited(self, life: Life) -> None:

@@ -1,6 +1,8 @@
 """What fuzzing starts from: real examples of all that is read, from the documents and from those who write it."""
 
+import io
 import re
+import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +12,7 @@ from probe import wire
 from probe.keys import Keys
 from probe.message import Events
 from probe.segment import HEADER_BYTES, Owner, Segment
+from runner.launch.charter import Charter
 from tests.fuzz.targets import HEADER_GIVEN, SEPARATOR, WORDS
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -104,6 +107,53 @@ def _older_scenarios() -> Iterator[bytes]:
     yield config + SEPARATOR + unit + b'events = ["x", "y"]\n'
 
 
+def _clock_reports() -> Iterator[bytes]:
+    pack = wire.record_packer()
+    reports = [
+        {"low": [[10**9, 5_000]], "high": [[10**9 + 50, 5_900]], "rtt_ns": 900},
+        {"low": [], "high": []},
+        {"low": [[10**9 + 240_000_000, 4_000]], "high": [[10**9 + 249_000_000, 3_000]], "rtt_ns": 1},
+    ]
+    records = [pack([n, 10**9 + n * 250_000_000, "clock", 7, None, data]) for n, data in enumerate(reports, 1)]
+    yield from records
+    yield b"".join(records)
+
+
+def _supervisor_events() -> Iterator[bytes]:
+    pack = wire.record_packer()
+    said: list[tuple[str, str | None, dict[str, object]]] = [
+        ("serving", None, {"lease_s": 15.0}),
+        ("spawned", "a", {"pid": 7}),
+        ("output", "a", {"stream": "out", "at": 0, "bytes": b"x\n"}),
+        ("stopping", "b", {"pid": 8, "grace_ms": 5000}),
+        ("silent-end", "b", {"waited_ms": 5000}),
+        ("exited", "a", {"pid": 7, "code": 1, "tail": ["no"], "recovered": 0, "leftover": ["sleep (pid 9)"]}),
+        ("not-started", "b", {"why": "command not found"}),
+    ]
+    records = [pack([n, n, step, 7, key, data]) for n, (step, key, data) in enumerate(said, 1)]
+    yield from records
+    yield b"".join(records)
+
+
+def _charters() -> Iterator[bytes]:
+    yield Charter("tcp://10.0.0.1:5000", "run-1", "lab", "circuit-keys 1\nname x\n", 15.0).text().encode()
+    yield Charter("ipc:///run/bus", "run-2", "lab 2", "", 0.5).text().encode()
+
+
+def _folders() -> Iterator[bytes]:
+    for links in ({}, {"link": "../../etc/passwd"}, {"link": "a.txt"}):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            entry = tarfile.TarInfo("a.txt")
+            entry.size = 3
+            archive.addfile(entry, io.BytesIO(b"abc"))
+            for name, target in links.items():
+                entry = tarfile.TarInfo(name)
+                entry.type, entry.linkname = tarfile.SYMTYPE, target
+                archive.addfile(entry)
+        yield packed.getvalue()
+
+
 _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "message": _messages,
     "command": _commands,
@@ -116,4 +166,8 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "key-list": _key_lists,
     "scenario": _scenarios,
     "older-scenario": _older_scenarios,
+    "clock-reports": _clock_reports,
+    "supervisor-events": _supervisor_events,
+    "charter": _charters,
+    "shipped-folder": _folders,
 }

@@ -20,11 +20,17 @@ from probe import keys, wire
 from probe.errors import JournalError, KeysError, WireError
 from probe.event import Event
 from probe.journal import Folder
-from probe.message import Gap, Message
+from probe.message import Gap, Message, Ship, Start
 from probe.segment import HEADER_BYTES, Segment
 from probe.tail import MAX_BODY_BYTES, Point, Tail
-from runner.errors import NothingToRun, ScenarioError
+from runner.clocks import Timeline
+from runner.errors import NothingToRun, ScenarioError, UsageError
+from runner.launch.charter import Charter
+from runner.launch.here import Here
+from runner.launch.lifecycle import Lifecycle
 from runner.scenario import load
+from runner.scenario.model import Scenario, Unit
+from runner.session.fetched import Fetched
 
 SEPARATOR: Final = b"\n---\n"
 """Between the entries of one log, and between the files of one folder."""
@@ -188,6 +194,70 @@ def older_scenario(data: bytes) -> None:
         load(folder)
 
 
+def clock_reports(data: bytes) -> None:
+    """What a host says of its clock: records, of which those that are reports count. What they leave is a timeline on
+    which nothing runs backwards."""
+    timeline = Timeline("here")
+    timeline.join("@lab", 1, "there")
+    with suppress(WireError):
+        for record in wire.unpack_records(data):
+            if len(record) == 6:
+                timeline.report("@lab", 1, record[1], record[5])
+    timeline.close()
+    stamps = [0, 1, 10**9, 10**9 + 250_000_000, 10**12, 2**62]
+    moments = timeline.to_common_all("@lab", 1, stamps)
+    assert moments == sorted(moments)
+    assert all(timeline.error("@lab", moment, "api", moment) >= 0 for moment in moments)
+    timeline.estimates(10**9)
+
+
+def supervisor_events(data: bytes) -> None:
+    """What a supervisor on another host says, to whoever believes it: the rules of units, and their files."""
+    units = (Unit("a", command=("x",), host="lab"), Unit("b", entrypoint="m:f", host="lab"))
+    lifecycle = Lifecycle(Scenario("s", "/", "f", units), lambda unit: Start(unit.name, (), "", {}, "", ""), 0)
+    fetched = Fetched(_folder("fetched"), {"a": "@lab", "b": "@lab"})
+    try:
+        with suppress(WireError):
+            for record in wire.unpack_records(data):
+                with suppress(WireError):
+                    event = wire.event_of("@lab", 1, record)
+                    lifecycle.event(event)
+                    fetched.take(event)
+        lifecycle.tick(1)
+        lifecycle.statuses()
+        lifecycle.findings()
+    finally:
+        fetched.close()
+    assert all(path.stat().st_size < 1 << 30 for path in _folder("fetched").iterdir())
+    assert {path.name for path in _folder("fetched").iterdir()} <= {"a.out", "a.err", "b.out", "b.err"}
+
+
+def charter(data: bytes) -> None:
+    """The line that tells a supervisor where its run is."""
+    try:
+        found = Charter.parse(data.decode("utf-8", "replace"))
+    except UsageError:
+        return
+    assert Charter.parse(found.text()) == found
+
+
+def shipped_folder(data: bytes) -> None:
+    """A scenario's folder, as tar and gzip: whatever is in it, nothing gets out of its place."""
+    os.environ["XDG_STATE_HOME"] = str(_folder("state"))
+    here = Here("ipc:///none", "run-1", "lab", "")
+    try:
+        here.ship(Ship(0, len(data), data))
+    finally:
+        here.close()
+    assert list(_folder("state").iterdir()) == []
+
+
+def _folder(name: str) -> Path:
+    folder = _place() / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @cache
 def _place() -> Path:
     """An empty folder, removed when this process ends."""
@@ -215,6 +285,10 @@ _ALL: Final = (
     key_list,
     scenario,
     older_scenario,
+    clock_reports,
+    supervisor_events,
+    charter,
+    shipped_folder,
 )
 TARGETS: Final = {target.__name__.replace("_", "-"): target for target in _ALL}
 """Every target, by the name that `make fuzz` calls it."""

@@ -1,0 +1,53 @@
+"""What a supervisor says of a unit's process, as a value: it may come from another host, so nothing of it is believed
+to have the right type.
+
+Belongs here: reading such an event. What it means is the business of `fates`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from probe.event import Event
+
+MOST_WORDS = 100
+"""Lines, or names of processes, that are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One event of a supervisor about a unit. What is absent, or of the wrong type, is as if nothing had been said."""
+
+    step: str
+    stamp_ns: int
+    pid: int | None = None
+    code: int | None = None
+    why: str = ""
+    waited_ms: int = 0
+    tail: tuple[str, ...] = ()
+    leftover: tuple[str, ...] = ()
+
+
+def report_of(event: Event) -> Report:
+    """What the event says."""
+    data = event.data
+    return Report(
+        step=event.step,
+        stamp_ns=event.stamp_ns,
+        pid=_number(data, "pid"),
+        code=_number(data, "code"),
+        why=str(data.get("why", "")),
+        waited_ms=_number(data, "waited_ms") or 0,
+        tail=_words(data, "tail"),
+        leftover=_words(data, "leftover"),
+    )
+
+
+def _number(data: Mapping[str, Any], name: str) -> int | None:
+    value = data.get(name)
+    return value if type(value) is int else None
+
+
+def _words(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = data.get(name)
+    return tuple(map(str, value[:MOST_WORDS])) if isinstance(value, list | tuple) else ()
