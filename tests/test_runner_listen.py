@@ -62,8 +62,7 @@ class FakeBroker:
 
     def hears(self, kind: type[M]) -> M:
         """The next message, which has to be a `kind`."""
-        if threading.current_thread() is not self._doorman:
-            self._doorman.join()
+        self._socket_is_ours()
         assert self._socket.poll(10_000), f"no {kind.__name__} came"
         self._peer, *frames = self._socket.recv_multipart()
         message, _ = wire.decode(frames)
@@ -71,7 +70,13 @@ class FakeBroker:
         return message
 
     def says(self, message: m.Message) -> None:
+        self._socket_is_ours()
         self._socket.send_multipart([self._peer, *wire.encode(message)])
+
+    def _socket_is_ours(self) -> None:
+        """No two threads use it at once."""
+        if threading.current_thread() is not self._doorman:
+            self._doorman.join()
 
     def __enter__(self) -> Self:
         self._doorman.start()

@@ -1,13 +1,16 @@
 """A log that is judged again: the moments at which things were decided are those of the run."""
 
+from typing import Any
+
 from broker.log import Entry
 from probe import message as m
 from probe import wire
 from probe.event import Kind
 from runner.orders import SUPERVISOR
-from runner.scenario.model import Scenario, Unit
+from runner.scenario.model import Host, Scenario, Unit
 from runner.scenario.state import State
 from runner.session.recorded import Hindsight
+from runner.verifier.verdict import FindingClass
 
 SECOND = 1_000_000_000
 
@@ -29,3 +32,31 @@ def test_no_unit_is_late_by_the_time_before_the_runner_was_heard() -> None:
     hindsight.take(said("api", 6 * SECOND, ("up", Kind.READY, None)))
     (status,) = hindsight.intake.lifecycle.statuses()
     assert (status.state, hindsight.intake.lifecycle.findings()) == (State.RUNNING, ())
+
+
+def ordered(at_ns: int, order: Any, to: str = "@lab") -> Entry:
+    return Entry("@runner", 0, m.Command((to,), at_ns), wire.encode_order(order), 0)
+
+
+def test_what_a_host_said_when_it_was_back_counts_though_the_log_says_only_then_that_it_was() -> None:
+    unit = Unit("worker", command=("x",), host="lab")
+    hindsight = Hindsight(Scenario("s", "/s", "circuit.toml", (unit,), hosts=(Host("lab", ssh="lab"),)), 0)
+    start = m.Start("worker", ("x",), "", {}, "o", "e")
+    for entry in (
+        said(SUPERVISOR, 1, ("serving", Kind.STATE, None)),
+        ordered(2, m.Begin("desk"), SUPERVISOR),
+        said("@lab", 3, ("serving", Kind.STATE, None)),
+        ordered(4, start),
+        said("@lab", 5, ("spawned", Kind.STATE, "worker")),
+        ordered(5 * SECOND, m.Away("lab", "has not been heard for 2.5 s")),
+        said("@lab", 9 * SECOND, ("exited", Kind.STATE, "worker")),
+        ordered(9 * SECOND, m.Back("lab")),
+    ):
+        hindsight.take(entry)
+    lifecycle = hindsight.intake.lifecycle
+    assert (lifecycle.over, lifecycle.silent) == (True, ())
+    (finding,) = lifecycle.findings()  # it has no code here, which is no good one
+    assert (finding.cls, finding.unit) == (FindingClass.UNIT_FAILED, "worker")
+    assert "lost" not in finding.message
+    (host, lab) = hindsight.intake.standing.results(hindsight.intake.timeline, 10 * SECOND)
+    assert (host.state, lab.state, lab.away_s) == ("here", "here", 4.0)
