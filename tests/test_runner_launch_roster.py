@@ -140,8 +140,8 @@ def test_trouble_is_forgotten_when_the_host_is_heard() -> None:
 
 
 def test_a_host_that_has_said_its_last_word_is_not_expected_and_not_missed() -> None:
-    for roster in (here(), away()):
-        roster.closed("lab")
+    for roster, back in ((here(), []), (away(), [Back("lab")])):
+        assert roster.closed("lab", BEGIN + 5 * SECOND) == back
         assert (roster.expected, roster.next_deadline_ns) == ((), None)
         assert roster.tick(BEGIN + 1000 * SECOND, current=True) == []
 
@@ -164,7 +164,7 @@ def test_hosts_are_apart() -> None:
     assert roster.next_deadline_ns == BEGIN + SILENT_NS + 1
     assert roster.tick(BEGIN + SILENT_NS + 1, current=True) == [SILENT]
     assert roster.next_deadline_ns == BEGIN + SECOND + SILENT_NS + 1
-    roster.closed("field")
+    roster.closed("field", BEGIN)
     assert roster.tick(BEGIN + COME_NS + 1, current=True) == [
         Gone("lab", "has not been heard since, and its lease of 15 s is over"),
         Gone("barn", "did not come within 30 s"),
@@ -174,7 +174,7 @@ def test_hosts_are_apart() -> None:
 def test_a_stranger_is_nobody() -> None:
     roster = awaited()
     assert roster.heard("nobody", BEGIN) == []
-    roster.closed("nobody")
+    roster.closed("nobody", BEGIN)
     assert roster.expected == ("lab",)
 
 

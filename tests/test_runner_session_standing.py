@@ -33,11 +33,13 @@ def test_a_run_on_one_host_says_nothing_of_hosts() -> None:
 
 
 def test_the_runners_own_host_comes_first() -> None:
-    results = standing().results(Timeline("desk"), 0)
+    hosts = standing()
+    hosts.heard("lab")
+    results = hosts.results(Timeline("desk"), 0)
     assert [(result.name, result.state, result.away_s) for result in results] == [
         ("local", "here", 0.0),
         ("lab", "here", 0.0),
-        ("field", "here", 0.0),
+        ("field", "awaited", 0.0),
     ]
 
 

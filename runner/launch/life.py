@@ -123,6 +123,8 @@ class Life:
     def find_again(self, now_ns: int) -> None:
         """Its host is back, and it as it was. If it was told to end, it may have heard of that only now."""
         assert self.away is not None
+        if self.asked_ns is not None and not self.up:  # it could not get ready while nobody could hear it
+            self.asked_ns += now_ns - (self.ended_ns or now_ns)
         self.state, self.why = self.away
         self.away = self.ended_ns = None
         self.stopping_ns = now_ns if self.stopping_ns is not None else None

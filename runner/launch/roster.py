@@ -74,10 +74,12 @@ class Roster:
         """Its supervisor says how long it goes on without a runner."""
         self._seen[host].lease_ns = lease_ns
 
-    def closed(self, host: str) -> None:
+    def closed(self, host: str, now_ns: int) -> list[Change]:
         """Its supervisor has said its last word."""
+        changes = self.heard(host, now_ns)
         if host in self._seen:
             self._seen[host].standing = _Standing.OVER
+        return changes
 
     def troubled(self, host: str, why: str, *, hopeless: bool = False) -> None:
         """Something is wrong with it; `hopeless`: and it will not come (again) by itself."""

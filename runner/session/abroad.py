@@ -36,6 +36,8 @@ class Abroad:
         self._intake = intake
         self._fabric = fabric
         self._parcel = parcel.pieces(Path(scenario.folder), without=units.parent.parent) if hosts else []
+        self._incarnations: dict[str, int] = {}
+        """Host -> the incarnation of its supervisor."""
         self._roster = Roster(hosts, listener.now_ns())
         self._fetched = Fetched(
             units, {unit.name: supervisor_of(unit.host) for unit in scenario.units if unit.host != LOCAL}
@@ -45,9 +47,7 @@ class Abroad:
         """The run begins: call everybody. What supervisors are told waits for them at the broker."""
         host = self._listener.host
         self._listener.command(Begin(host), (SUPERVISOR, *self.supervisors), now_ns)
-        for piece in self._parcel:
-            self._listener.command(piece, self.supervisors, now_ns)
-        self._parcel = []
+        self._ship(self.supervisors, now_ns)
         self._roster.begin(now_ns)
         if self.supervisors:
             self._fabric.hosts.look(())
@@ -67,10 +67,28 @@ class Abroad:
         if supervisor_of(host) not in self.supervisors:
             return
         self._fetched.take(event)
-        if event.step == "serving" and type(lease_s := event.data.get("lease_s")) is float and 0 < lease_s < _EVER_S:
-            self._roster.has_lease(host, int(lease_s * 1e9))
+        if event.step == "serving":
+            self._serves(host, event, now_ns)
         self._fabric.hosts.heard(host)
         self._decide(self._roster.heard(host, now_ns), now_ns)
+
+    def _serves(self, host: str, event: Event, now_ns: int) -> None:
+        """A supervisor is there. If it is another one, what the one before was told is told again: it may have been
+        killed with it."""
+        if type(lease_s := event.data.get("lease_s")) is float and 0 < lease_s < _EVER_S:
+            self._roster.has_lease(host, int(lease_s * 1e9))
+        if self._incarnations.setdefault(host, event.incarnation) == event.incarnation:
+            return
+        self._incarnations[host] = event.incarnation
+        its = (supervisor_of(host),)
+        self._ship(its, now_ns)
+        for again in self._intake.lifecycle.repeat():
+            if again.to == its:
+                self._listener.command(again.order, its, now_ns)
+
+    def _ship(self, to: tuple[str, ...], now_ns: int) -> None:
+        for piece in self._parcel:
+            self._listener.command(piece, to, now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Look who is there. Nobody is blamed for silence while the log has more than was read."""
@@ -78,7 +96,7 @@ class Abroad:
             return
         for host in self._roster.expected:
             if supervisor_of(host) in self._intake.closed:
-                self._roster.closed(host)
+                self._decide(self._roster.closed(host, now_ns), now_ns)
         for host, why, hopeless in self._fabric.hosts.look(self._roster.expected):
             self._roster.troubled(host, why, hopeless=hopeless)
         self._decide(self._roster.tick(now_ns, current=not self._listener.behind), now_ns)

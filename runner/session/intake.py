@@ -157,6 +157,7 @@ class Intake:
                 self._evidence.clock(event)
                 self.lifecycle.event(self._evidence.at_once(event))
                 self._supervised(host_of(unit) or "", event)
+            self.standing.heard(host_of(unit) or "")
             self._wanted = self.lifecycle.wants
             return self.note_endings()
         if message.recovered:

@@ -18,10 +18,15 @@ class Standing:
 
     def __init__(self, hosts: Sequence[Host]) -> None:
         self._hosts = tuple(hosts)
-        self._state: dict[str, str] = {}
+        self._state: dict[str, str] = dict.fromkeys((host.name for host in hosts), "awaited")
         self._why: dict[str, str] = {}
         self._since_ns: dict[str, int] = {}
         self._away_ns: dict[str, int] = {}
+
+    def heard(self, host: str) -> None:
+        """Its supervisor says something."""
+        if self._state.get(host) == "awaited":
+            self._state[host] = "here"
 
     def changed(self, change: Away | Back | Gone, now_ns: int) -> None:
         """What the runner has decided about a host."""

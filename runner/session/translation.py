@@ -16,6 +16,8 @@ from runner.lockstep.skews import Skews
 from runner.verifier import Verifier
 
 _SEND, _RECEIVE = int(Kind.SEND), int(Kind.RECEIVE)
+FUTURE_NS = 60_000_000_000
+"""No honest stamp is so far ahead of what is known of its clock; one that is does not hold back its host for ever."""
 _EVER = -(1 << 63)
 """Needs no clock, and yet its turn."""
 
@@ -142,6 +144,8 @@ class Translation:
     def _when_known(self, unit: str, incarnation: int, until_ns: int, do: Callable[[], None]) -> None:
         boot = self._timeline.clock_of(unit, incarnation)
         held = self._held.setdefault(boot, deque()) if self._timeline.is_foreign(unit, incarnation) else None
+        if known_ns := self._timeline.known_ns(boot):
+            until_ns = min(until_ns, known_ns + FUTURE_NS)
         if held is None or (not held and until_ns < self._timeline.known_ns(boot)):
             do()
         else:
