@@ -85,6 +85,8 @@ class Listener:
         self._asking = False
         """Whether it is still to be answered."""
         self._incidents_before: Counter[str] = Counter()
+        self._incidents_earlier: Counter[str] = Counter()
+        """What is not of our time; see `disregard_incidents`."""
         self._duplicates_before = 0
         """What brokers had counted that have been restarted since."""
         self._stash: list[Entry] = []
@@ -159,7 +161,8 @@ class Listener:
     def incidents(self) -> Counter[str]:
         """What the broker has not let peers do, as far as it has told: "who: what" -> how often (docs/wire.md, PONG).
         A broker that was restarted counts anew; what it had told before is in here too."""
-        return self._incidents_before + Counter(self.pong.incidents if self.pong else {})
+        told = self._incidents_before + Counter(self.pong.incidents if self.pong else {})
+        return told - self._incidents_earlier
 
     def receive(self, limit: int = 1000) -> list[Entry]:
         """The next entries, in order, without waiting. Whole frames are handed out, so there may be some more than
@@ -201,9 +204,16 @@ class Listener:
         if self.current:
             self._send(wire.encode(*command))
 
+    def disregard_incidents(self) -> None:
+        """Leave out of `incidents` what the broker has counted until now: it serves others, too, and did so before us.
+        Raises BrokerFailed if it does not answer."""
+        self.ping()
+        self._incidents_earlier += self.incidents
+
     def broker_died(self) -> None:
         """Say that the broker has died: the next one counts anew. Who watches another's broker need not know."""
-        self._duplicates_before, self._incidents_before = self.duplicates, self.incidents
+        self._duplicates_before = self.duplicates
+        self._incidents_before += Counter(self.pong.incidents if self.pong else {})
         self.pong = None
 
     def ask(self) -> None:

@@ -182,6 +182,23 @@ def test_incidents_that_a_broker_told_before_it_was_restarted_are_not_forgotten(
     assert listener.incidents == {"a: x": 4, "b: y": 1}
 
 
+def test_incidents_from_before_our_time_can_be_left_out_though_the_broker_is_restarted() -> None:
+    with FakeBroker() as fake, contextlib.closing(Listener(fake.endpoint, RUN)) as listener:
+        fake.hears(m.Fetch)
+        fake.says(m.Pong(0, 0, 0, {}, {"a: x": 7}))
+        asked = threading.Thread(target=listener.disregard_incidents)
+        asked.start()
+        fake.says(m.Pong(fake.hears(m.Ping).sent_ns, 0, 0, {}, {"a: x": 7, "b: y": 1}))
+        asked.join()
+        assert listener.incidents == {}
+        for counted in ({"a: x": 9, "b: y": 1}, {"b: y": 1}, {}):
+            fake.says(m.Pong(0, 0, 0, {}, counted))
+        while listener.pong is None or listener.pong.incidents:
+            assert listener.wait(timeout_ms=10_000)
+            listener.receive()
+    assert listener.incidents == {"a: x": 2, "b: y": 1}
+
+
 def test_a_question_that_met_no_broker_is_put_to_the_next_one(broker: BrokerProcess, listener: Listener) -> None:
     broker.kill()
     while listener.connected:

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from lab_hosts import Host, HostClock, Lab
-from lab_runs import CODE, LabPlace, ended, scenario
-from scenarios import poll
+from lab_runs import CODE, LabPlace, ended, scenario, started
+from scenarios import COMMAND, poll
 
 pytestmark = pytest.mark.lab
 
@@ -86,6 +87,35 @@ def test_a_python_that_is_not_there_is_named(place: LabPlace) -> None:
     place.write(scenario(hosts='[hosts.lab-1]\nssh = "lab-1"\npython = "/opt/none/python"\n'), CODE)
     run = place.run(".", expect=1)
     assert "hosts.lab-1.python" in run.text
+
+
+def test_a_supervisor_that_comes_when_the_run_is_over_leaves_nothing(place: LabPlace, lab: Lab) -> None:
+    slow = f"sh -c 'sleep 2; exec {sys.executable} \"$@\"' -"
+    hosts = f'[hosts.lab-1]\nssh = "lab-1"\npython = """{slow}"""\nlease = "3s"\n'
+    place.write(scenario(hosts=hosts), CODE)
+    with place.start(".", "--plain") as run:
+        run.until(lambda: SUPERVISOR in " ".join(lab.host("lab-1").processes().values()))
+        run.signal(signal.SIGINT)
+        assert run.end().code == 2
+    assert poll(lambda: SUPERVISOR not in " ".join(lab.host("lab-1").processes().values()), 10)
+    assert is_clean(lab.host("lab-1"))
+
+
+def test_a_host_whose_key_is_not_for_that_is_told_at_once_and_leaves_nothing(place: LabPlace, lab: Lab) -> None:
+    for words in (("boss", "--runner"), ("poor", "--role", "runner", "--role", "agent", "--role", "unit")):
+        units = ("--unit", "*", "--unit", "@local") if words[0] == "poor" else ()
+        place.run("keys", "new", *words, *units, "--folder", "ring", expect=0)
+    place.write(scenario(), CODE)
+    broker = [COMMAND, "broker", "--listen", "tcp://0.0.0.0:5000", "--keys", place.folder / "ring"]
+    with started(lab.desk, broker, place) as living:
+        living.until("listening on")
+        run = place.run(".", "--broker", "tcp://desk:5000", "--keys", "ring/poor.keys", expect=1)
+        assert "host lab-1 was refused by the broker: the key 'poor' may not speak as '@lab-1'" in run.text
+        assert "keys new NAME --runner" in run.text
+        assert run.result["duration_s"] < 10
+        assert is_clean(lab.host("lab-1"))
+        later = place.run(".", "--broker", "tcp://desk:5000", "--keys", "ring/boss.keys", expect=0)
+    assert later.result["evidence"].get("incidents", {}) == {}, "what another run has met is no news"
 
 
 def test_a_short_break_of_the_link_is_no_news(place: LabPlace, lab: Lab) -> None:

@@ -54,6 +54,16 @@ def test_a_watcher_says_that_the_broker_is_away_and_goes_on_when_it_is_back(
         assert watcher.end().code == 0
 
 
+def test_who_names_no_run_sees_the_newest_of_the_broker(place: Place, broker: BrokerProcess) -> None:
+    with Peer.unit(broker.endpoint) as unit:
+        unit.emit(1, "a")
+        assert "the time of this run" in place.run("clocks", broker.endpoint, "--once", expect=0).out
+        with place.start("watch", broker.endpoint, "--plain") as watcher:
+            watcher.until("newest run  watching")
+            watcher.signal(signal.SIGINT)
+            assert watcher.end().code == 0
+
+
 def test_units_are_seen_though_their_scenario_is_not_known(broker: BrokerProcess) -> None:
     def seen_enough(board: Board) -> None:
         if board.units and board.units[0].events:

@@ -12,7 +12,7 @@ def command(
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option("--run", metavar="ID", help="Which run. Default: $CIRCUIT_RUN, or the newest run here."),
+        typer.Option("--run", metavar="ID", help="Which run. Default: $CIRCUIT_RUN, or the newest."),
     ] = None,
     keys: Annotated[
         Path | None,

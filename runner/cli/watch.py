@@ -14,7 +14,7 @@ def command(
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option("--run", metavar="ID", help="Which run. Default: $CIRCUIT_RUN, or the newest run here."),
+        typer.Option("--run", metavar="ID", help="Which run. Default: $CIRCUIT_RUN, or the newest."),
     ] = None,
     against: Annotated[
         Path | None, typer.Option("--scenario", "-s", metavar="PATH", help="Follow the circuits of this scenario.")

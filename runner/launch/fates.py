@@ -155,9 +155,9 @@ class Fates:
 
     def _heard(self, host: str, event: Event) -> None:
         """Its supervisor says something, which is told of units there alone: so the host is back, if it was away."""
-        for life in self._on(host):
-            if life.away is not None:
-                life.find_again(self._now_ns)
+        for away in self._on(host):
+            if away.away is not None:
+                away.find_again(self._now_ns)
         if event.step == "serving" and event.key is None:
             if self._served.get(host, event.incarnation) != event.incarnation:
                 self._supervisor_was_killed(host, event.stamp_ns)

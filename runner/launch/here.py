@@ -107,11 +107,11 @@ class Here:
         """What the environment of the supervisor itself has to say."""
         return self.place.environment("")
 
-    def close(self) -> bool:
+    def close(self, *, began: bool = True) -> bool:
         """Let go, and remove what is not needed any more. Evidence that nobody has got yet stays, with all that is
-        needed to publish it; whether there is any."""
+        needed to publish it; whether there is any. Where nothing has begun, our own words are none."""
         try:
-            left = any(self.place.journals.iterdir())
+            left = len(list(self.place.journals.iterdir())) > (0 if began else 1)
             if not left:
                 shutil.rmtree(self.root, ignore_errors=True)
             else:

@@ -16,7 +16,7 @@ from typing import Final
 from runner.errors import UsageError
 from runner.launch.charter import Charter
 from runner.launch.reach import SSH
-from runner.launch.supervisor import OCCUPIED
+from runner.launch.supervisor import OCCUPIED, REFUSED
 from runner.scenario.model import Host
 
 LOST: Final = 255
@@ -119,6 +119,8 @@ class Hosts:
             return (
                 f"cannot be reached by ssh {host.ssh}: {words or 'it does not say why'}; circuit-run doctor {host.ssh}"
             )
+        if code == REFUSED:
+            return f"{self._words(reached, 1)}; a key for who runs scenarios: circuit-run keys new NAME --runner"
         if code in NOT_FOUND:
             return f"has no Python at {host.python!r} ({words}); name it: hosts.{host.name}.python"
         if "No module named" in words:
@@ -129,11 +131,12 @@ class Hosts:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         return f"has lost its supervisor, which {how}" + (f": {words}" if words else "")
 
-    def _words(self, reached: _Reached) -> str:
-        """The last that was said on standard error, on one line."""
+    def _words(self, reached: _Reached, lines_of_it: int = 2) -> str:
+        """The last lines that were said on standard error, on one line."""
         with contextlib.suppress(OSError), (self._folder / f"{reached.host.name}.err").open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(reached.err_offset, file.tell() - 4 * _WORDS))
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-            return " ".join(lines[-2:])[-_WORDS:]
+            words = " ".join(lines[-lines_of_it:])
+            return words if len(words) <= _WORDS else f"…{words[1 - _WORDS :]}"
         return ""

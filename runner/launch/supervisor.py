@@ -34,6 +34,8 @@ DESERTED_FLUSH_S: Final = 0.5
 """The same when the runner is gone, and may be the broker with it."""
 OCCUPIED: Final = 75
 """Exit code when another supervisor of that run lives on that host."""
+REFUSED: Final = 77
+"""Exit code when the broker will not hear of it; the last line on standard error says why."""
 
 
 def main(lease_fd: int | None) -> None:
@@ -80,12 +82,16 @@ def main_elsewhere(line: str) -> None:
     lease = Lease(charter.lease_s)
     recover(lambda: min(FLUSH_S, lease.left_s))
     voice = Unit(supervisor_of(charter.host), on_pong=lease.heard)
-    watch = Watch(voice, recover, None, abroad=Abroad(here, lease, Outlet(voice)))
+    watch = Watch(voice, recover, None, abroad=Abroad(here, lease, Outlet(voice), lambda: voice.refused))
     voice.on_order = watch.order
     watch.serve()
     voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)
     watch.close()
-    if here.close():
+    left = here.close(began=watch.began)
+    if voice.refused:
+        sys.stderr.write(f"{voice.refused}\n")
+        sys.exit(REFUSED)
+    if left:
         sys.stderr.write(
             f"run {charter.run}: nobody has got the evidence in {here.root}; it is published when an agent or "
             f"a run comes to this host again, or by: circuit-run recover --journals {here.place.journals}\n"

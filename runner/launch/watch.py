@@ -58,6 +58,8 @@ class Abroad(NamedTuple):
     here: "Here"
     lease: "Lease"
     outlet: "Outlet"
+    refused: Callable[[], str] = str
+    """Why the broker will not hear of us, "" while it may."""
 
 
 class Watch:
@@ -129,6 +131,11 @@ class Watch:
         if self.deserted or self.ended_by:  # else the runner inherits them, and its audit names them
             self._end_the_rest()
 
+    @property
+    def began(self) -> bool:
+        """Whether it was told to start any unit."""
+        return bool(self._begun)
+
     def close(self) -> None:
         """Let go of the pipe."""
         os.close(self._wake_in)
@@ -137,7 +144,7 @@ class Watch:
     def _tend(self, abroad: Abroad) -> None:
         """Tell what units have written; see whether there is a runner yet."""
         abroad.outlet.tell()
-        if not self.deserted and abroad.lease.left_s <= 0:
+        if not self.deserted and (abroad.lease.left_s <= 0 or abroad.refused()):
             self.deserted = True
             self._obey(Finish(int(LEASE_GRACE_S * 1000)))
 

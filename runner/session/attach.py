@@ -34,6 +34,7 @@ class Target:
 
     endpoint: str
     run: str
+    """Its id; "" for the newest one that the broker lets us see."""
     scenario: Scenario
     folder: RunFolder | None = None
     """Where it is kept, if it is a run of this machine."""
@@ -55,14 +56,13 @@ def attachable(endpoint: str | None, run: str | None, told_keys: Path | None, ro
     """
     told = environment.read()
     endpoint, run = endpoint or told.broker, run or told.run
-    if endpoint and run:
+    if endpoint:
         try:
             ours = keys.load(told_keys) if told_keys else keys.read(told.keys, endpoint)
         except KeysError as error:
             raise UsageError(str(error)) from None
-        return Target(endpoint, run, Scenario(name=run, folder=str(Path.cwd()), file="", units=()), keys=ours)
-    if endpoint:
-        raise UsageError(f"which run on {endpoint}? Give --run ID or set {environment.RUN}")
+        nothing = Scenario(name=run or "newest run", folder=str(Path.cwd()), file="", units=())
+        return Target(endpoint, run or "", nothing, keys=ours)
     newest = folder.find(run or folder.LATEST, root)
     if not newest.endpoint.exists():
         raise UsageError(f"run {newest.run} is over; see it with: circuit-run show {newest.told}")
@@ -101,7 +101,7 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
             intake.verifier.settle()
         screen.show(picture.take("done", listener.now_ns()))
     if target.folder is None:
-        return f"run {target.run} is over"
+        return f"run {target.run} is over" if target.run else "the run is over"
     if intake.closed and hindsight.finished:
         return f"run {target.run} is over; see it with: circuit-run show {target.folder.told}"
     return f"run {target.run} has no runner any more; judge what it left: circuit-run verify {target.folder.told}"

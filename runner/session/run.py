@@ -62,6 +62,8 @@ def run(
     folder.scenario.write_bytes(save(scenario))
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(_listener(fabric, folder, stack)))
+        if fabric.lent is not None:
+            listener.disregard_incidents()
         folder.endpoint.write_text(fabric.endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
         rest = stack.enter_context(older.rest_of(scenario, fabric.place))
