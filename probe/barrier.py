@@ -35,6 +35,7 @@ class Asker(Protocol):
     lock: threading.RLock
 
     def record(self, kind: int, step: object, key: object, data: dict[str, Any]) -> None: ...
+    def later(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None: ...
 
 
 START: Final = "start"
@@ -43,6 +44,9 @@ PASSED: Final = "passed"
 """Step by which a unit says that it went on at the moment that its release had named."""
 LOOK_UP_S: Final = 0.2
 """A signal that comes in the instant before a thread blocks on a lock does not wake it; so often it looks for one."""
+LOOP_S: Final = 0.002
+"""An event loop sleeps in milliseconds and wakes late by one; so long before its moment it stops, and the thread sleeps
+itself."""
 ANSWER_GRACE_S: Final = 1.0
 """The runner keeps the caller's timeout; so much later the unit stops believing in an answer."""
 
@@ -52,9 +56,8 @@ def pass_barrier(unit: Asker, name: str, timeout_s: float | None, parties: Seque
     if unit.enabled:
         ask, data = _arrival(unit, name, timeout_s, parties)
         answer = _ask(unit, ask, Kind.ARRIVE, name, None, data, timeout_s)
-        if (wait_s := _early_s(answer)) is not None:
-            time.sleep(wait_s)
-            _tell_passed(unit, name, ask)
+        if isinstance(answer, Release) and answer.at_ns:
+            _tell_passed(unit, name, ask, _sleep_until(answer.at_ns))
         _let_through(name, answer, timeout_s)
 
 
@@ -63,11 +66,11 @@ async def pass_barrier_async(unit: Asker, name: str, timeout_s: float | None, pa
     if unit.enabled:
         ask, data = _arrival(unit, name, timeout_s, parties)
         answer = await _ask_async(unit, ask, Kind.ARRIVE, name, None, data, timeout_s)
-        if (wait_s := _early_s(answer)) is not None:
+        if isinstance(answer, Release) and answer.at_ns:
             import asyncio
 
-            await asyncio.sleep(wait_s)
-            _tell_passed(unit, name, ask)
+            await asyncio.sleep(max(0.0, _ahead_s(answer.at_ns) - LOOP_S))
+            _tell_passed(unit, name, ask, _sleep_until(answer.at_ns))
         _let_through(name, answer, timeout_s)
 
 
@@ -222,16 +225,26 @@ _inboxes: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Inbox]" = WeakKeyDictio
 # --- a release that names its moment ---
 
 
-def _early_s(answer: Order | None) -> float | None:
-    """How long the moment is ahead at which everybody goes on, in seconds; None: the answer names none."""
-    if not isinstance(answer, Release) or not answer.at_ns:
-        return None
-    return max(0.0, (answer.at_ns - time.monotonic_ns()) / 1e9)
+def _ahead_s(at_ns: int) -> float:
+    """How long that moment is ahead, in seconds."""
+    return (at_ns - time.monotonic_ns()) / 1e9
 
 
-def _tell_passed(unit: Asker, name: str, ask: str) -> None:
-    """Say when it went on, so that how far everybody was apart is measured and not assumed."""
-    unit.record(Kind.STATE, PASSED, name, {"ask": ask, "went_ns": time.monotonic_ns()})
+def _sleep_until(at_ns: int) -> int:
+    """Sleep until that moment. The moment at which we woke, which is looked at before anything else."""
+    left_s = _ahead_s(at_ns)
+    if left_s > 0:
+        time.sleep(left_s)
+    return time.monotonic_ns()
+
+
+def _tell_passed(unit: Asker, name: str, ask: str, went_ns: int) -> None:
+    """Say when it went on, so that how far everybody was apart is measured and not assumed.
+
+    Not now: on a host with more units than processors, writing and sending it would hold up the others, whose moment
+    it is too.
+    """
+    unit.later(Kind.STATE, PASSED, f"{name}", {"ask": ask, "went_ns": went_ns})
 
 
 # --- what the answer means ---

@@ -27,6 +27,8 @@ KNOCK_S: Final = 5.0
 """How often a broker that does not let us in is tried again: each time it counts one more that it refused."""
 FEW: Final = 64
 """So many events are not worth a message of their own while another one is under way."""
+LOOK_AFTER_S: Final = 0.1
+"""So long after the moment of a release we look whether the unit has noted something: it does not ring for it."""
 TURN_MESSAGES: Final = 64
 """Messages of one unit that are handled before the next unit has its turn."""
 
@@ -74,6 +76,8 @@ class Link:
         self._credit = 0
         """What the broker allows; 0 until its WELCOME."""
         self._sync = False
+        self._look_s = 0.0
+        """When to look whether the unit has noted something, on the monotonic clock; 0: never."""
         self._measuring = Measuring(self._say_clock) if unit.on_pong is not None else None
         """None: nobody wants to know about our clock, and it costs nothing."""
         self._final_point: Point | None = None
@@ -202,6 +206,8 @@ class Link:
         due = [self._knock_s] if self._knock_s else []
         if self._journal.why_full:
             due = [time.monotonic() + RETRY_S]
+        if self._look_s:
+            due.append(self._look_s)
         if self._measuring is not None and not self._unit.refused:
             due.append(self._measuring.due_s)
         return min(due, default=None)
@@ -221,10 +227,17 @@ class Link:
         if self._socket in ready:
             self._listen()
         self._knock()
+        self._look()
         self._measure()
         spoke = self._speak()
         self._prepare()
         return spoke
+
+    def _look(self) -> None:
+        """Have the unit record what it has noted, if it is time."""
+        if self._look_s and time.monotonic() >= self._look_s:
+            self._look_s = 0.0
+            self._unit.point(self._journal)
 
     def _watch(self) -> None:
         """Take what the monitor says: a connection is there, it is gone, or there will be none."""
@@ -291,6 +304,9 @@ class Link:
         if isinstance(order, m.Sync):
             self._sync = True
             return
+        if isinstance(order, m.Release) and order.at_ns:
+            ahead_s = (order.at_ns - time.monotonic_ns()) / 1e9
+            self._look_s = time.monotonic() + max(0.0, ahead_s) + LOOK_AFTER_S
         if isinstance(order, m.Release | m.Break):
             self._answer(self._unit.waiting.get(order.ask), order)
         else:

@@ -153,6 +153,8 @@ class Recorder:
         with self.lock:
             if self._journal is not journal:
                 return None
+            if self._deferred and not self._busy:
+                self._drain()
             return Point(self._seq, self._end, journal.segments[-1].lost, monotonic_ns())
 
     def doze(self, journal: Journal, next_seq: int) -> bool:
@@ -188,12 +190,20 @@ class Recorder:
         except Exception as error:
             self._lose(error)
 
+    def later(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
+        """Notes something, of plain values, to be recorded with the next record or when the courier looks: for a caller
+        that has no time now. It rings for nobody, and is lost if the process is killed before."""
+        with self.lock:
+            if self._journal is not None:
+                self._deferred.append((monotonic_ns(), kind, step, key, data))
+
     def _drain(self) -> None:
-        """Records what came in the middle of a record. The lock is held, and no record is under way."""
+        """Records what came in the middle of a record, or had no time. The lock is held, and no record is under way."""
         while self._deferred and self._journal is not None:  # None: the interrupted probe is about to open one
             self._busy = True
             try:
-                self._append(*self._deferred.pop(0))
+                stamp_ns, kind, step, key, data = self._deferred.pop(0)
+                self._append(stamp_ns, kind, *limits.fit(step, key, data))
             finally:
                 self._busy = False
 

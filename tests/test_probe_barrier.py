@@ -15,7 +15,7 @@ import pytest
 from small_broker import PATIENCE_S, SmallBroker
 
 from probe import message as m
-from probe.barrier import await_start
+from probe.barrier import PASSED, await_start
 from probe.emitter import Unit
 from probe.environment import Environment
 from probe.errors import BarrierBroken, BarrierTimeout, WaitBroken, WaitTimeout
@@ -168,6 +168,82 @@ def test_the_async_twins_leave_the_loop_free(broker: SmallBroker, unit: Unit) ->
         return done
 
     assert asyncio.run(main()) == ["b"]
+
+
+AHEAD_NS = 50_000_000
+
+
+def passed_at(broker: SmallBroker) -> int | None:
+    """When the unit went on, as it says; None: it has not said so."""
+    found = [record for record in broker.all_records() if record[2] == PASSED]
+    assert all(record[3:5] == [Kind.STATE, "go"] and record[5]["ask"] == "barrier/go/1" for record in found)
+    return found[0][5]["went_ns"] if found else None
+
+
+def test_a_release_may_name_its_moment(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    passed = apart(unit.barrier, "go")
+    asked(broker)
+    at_ns = time.monotonic_ns() + AHEAD_NS
+    broker.order("unit", m.Release("barrier/go/1", at_ns=at_ns))
+    passed.result(PATIENCE_S)
+    on_ns = time.monotonic_ns()
+    assert on_ns >= at_ns
+    unit.emit("on")
+    went_ns = broker.until(lambda: passed_at(broker))
+    assert at_ns <= went_ns <= on_ns
+
+
+def test_a_moment_that_is_over_is_now(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    passed = apart(unit.barrier, "go")
+    asked(broker)
+    broker.order("unit", m.Release("barrier/go/1", at_ns=time.monotonic_ns() - AHEAD_NS))
+    passed.result(PATIENCE_S)
+
+
+def test_that_it_went_on_is_told_though_the_unit_says_nothing_more(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    passed = apart(unit.barrier, "go")
+    asked(broker)
+    broker.order("unit", m.Release("barrier/go/1", at_ns=time.monotonic_ns() + AHEAD_NS))
+    passed.result(PATIENCE_S)
+    assert passed_at(broker) is None, "it must not keep others from going on"
+    assert broker.until(lambda: passed_at(broker))
+
+
+def test_that_it_went_on_is_told_before_the_last_word(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+    passed = apart(unit.barrier, "go")
+    asked(broker)
+    broker.order("unit", m.Release("barrier/go/1", at_ns=time.monotonic_ns() + AHEAD_NS))
+    passed.result(PATIENCE_S)
+    assert unit.close(PATIENCE_S)
+    assert passed_at(broker)
+
+
+def test_the_async_twin_leaves_the_loop_free_until_just_before_its_moment(broker: SmallBroker, unit: Unit) -> None:
+    async def main() -> tuple[int, int]:
+        turns = 0
+
+        async def pass_it() -> int:
+            await unit.barrier_async("go")
+            return time.monotonic_ns()
+
+        async def let_it_through() -> int:
+            await asyncio.to_thread(asked, broker)
+            at_ns = time.monotonic_ns() + AHEAD_NS
+            broker.order("unit", m.Release("barrier/go/1", at_ns=at_ns))
+            return at_ns
+
+        async with asyncio.timeout(PATIENCE_S):
+            passing = asyncio.create_task(pass_it())
+            at_ns = await let_it_through()
+            while not passing.done():
+                turns += 1
+                await asyncio.sleep(0.001)
+        return (await passing) - at_ns, turns
+
+    late_ns, turns = asyncio.run(main())
+    assert late_ns >= 0
+    assert turns > 5
+    assert broker.until(lambda: passed_at(broker))
 
 
 def test_a_cancelled_task_leaves_no_ask_behind(broker: SmallBroker, unit: Unit) -> None:
