@@ -812,3 +812,18 @@ def test_an_older_unit_without_entrypoint_is_not_waited_for() -> None:
     play.lifecycle.settled()
     play.tick()
     assert play.lifecycle.over
+
+
+def test_a_unit_that_was_getting_ready_when_its_host_was_away_has_the_time_that_it_lost() -> None:
+    play = abroad(command("a", ready="up", ready_timeout_ns=10 * SECOND, host="lab"))
+    play.tick()
+    play.supervisor("spawned", "a", host="lab", pid=1)
+    play.tick(8)
+    play.lifecycle.host(Away("lab", SILENT))
+    play.tick(30)
+    play.lifecycle.host(Back("lab"))
+    assert play.told() == []
+    assert play.told(1.5) == []
+    assert play.state("a") is State.STARTING
+    play.told(1)
+    assert play.state("a") is State.FAILED

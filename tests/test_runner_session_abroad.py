@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from probe.event import Event, Kind
-from probe.message import Away, Back, Begin, Break, Gone, Release, Ship
+from probe.message import Away, Back, Begin, Break, Gone, Release, Ship, Start
 from runner.clocks import Timeline
 from runner.clocks.foreign import STEP_NS
 from runner.launch.roster import COME_NS, SILENT_NS
@@ -43,6 +43,7 @@ class Play:
         self.looked: list[tuple[str, ...]] = []
         self.timeline = Timeline("desk")
         self.closed: set[str] = set()
+        self.unconfirmed: list[Directed] = []
         self.listener = SimpleNamespace(host="desk", behind=False, now_ns=lambda: BEGIN, command=self._command)
         hosts = SimpleNamespace(look=self._look, heard=self.heard.append)
         scenario = Scenario("s", str(scenario_folder), "circuit.toml", units or UNITS, hosts=(LAB, FIELD))
@@ -51,7 +52,10 @@ class Play:
             SimpleNamespace(hosts=hosts),  # type: ignore[arg-type]
             self.listener,  # type: ignore[arg-type]
             SimpleNamespace(  # type: ignore[arg-type]
-                timeline=self.timeline, closed=self.closed, host=lambda change, _now: self.changes.append(change)
+                timeline=self.timeline,
+                closed=self.closed,
+                host=lambda change, _now: self.changes.append(change),
+                lifecycle=SimpleNamespace(repeat=lambda: self.unconfirmed),
             ),
             self.units,
         )
@@ -65,7 +69,8 @@ class Play:
         return found
 
     def hears(self, host: str, at_s: float = 0, step: str = "clock", **data: Any) -> None:
-        event = Event(f"@{host}", 1, 1, 0, step, Kind.STATE, data.pop("key", None), data)
+        incarnation = data.pop("incarnation", 1)
+        event = Event(f"@{host}", incarnation, 1, 0, step, Kind.STATE, data.pop("key", None), data)
         self.abroad.heard(host, event, BEGIN + int(at_s * SECOND))
 
     def tick(self, at_s: float) -> list[tuple[Any, tuple[str, ...]]]:
@@ -185,3 +190,17 @@ def test_a_moment_is_told_to_each_clock_as_it_is_there(play: Play) -> None:
 def test_an_order_without_a_moment_is_the_same_for_everybody(play: Play, order: Any) -> None:
     play.timeline.join("worker", 1, "its-boot")
     assert list(play.abroad.in_their_time(Directed(order, ("api", "worker")))) == [(order, ("api", "worker"))]
+
+
+def test_a_supervisor_that_takes_the_place_of_a_killed_one_is_told_all_that_was_told_before(play: Play) -> None:
+    start = Start("worker", ("x",), "", {}, "", "")
+    play.unconfirmed = [Directed(start, ("@lab",)), Directed(Start("cam", ("x",), "", {}, "", ""), ("@field",))]
+    play.hears("lab", step="serving")
+    before = len(play.orders)
+    play.hears("lab", step="serving")
+    assert play.orders[before:] == [], "the same one, as a journal may tell it twice"
+    play.hears("lab", step="serving", incarnation=2)
+    shipped, last = play.orders[before:-1], play.orders[-1]
+    assert shipped
+    assert all(isinstance(order, Ship) and to == ("@lab",) for order, to in shipped)
+    assert last == (start, ("@lab",))
