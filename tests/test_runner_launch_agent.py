@@ -130,7 +130,7 @@ def test_an_agent_starts_a_killed_supervisor_again_and_nothing_of_its_units_is_l
     place.write(scenario(orders=1000, pause_s=0.02, hosts=AGENT), CODE)
     with (
         agent(place, "lab-1", "tcp://desk:5000"),
-        place.start(".", "--plain", "--timeout", "12s", "--listen", "tcp://0.0.0.0:5000", "--keys", "ring") as run,
+        place.start(".", "--plain", "--timeout", "7s", "--listen", "tcp://0.0.0.0:5000", "--keys", "ring") as run,
     ):
         run.until("first instance complete")
         (pid,) = (pid for pid, line in lab.host("lab-1").processes().items() if SUPERVISOR in line)
@@ -147,7 +147,7 @@ def test_an_agent_starts_a_killed_supervisor_again_and_nothing_of_its_units_is_l
 @lab_test
 def test_everything_on_a_host_is_killed_and_the_next_agent_brings_the_evidence(place: LabPlace, lab: Lab) -> None:
     place.write(scenario(orders=1000, pause_s=0.02, hosts=AGENT), CODE)
-    with place.start(".", "--plain", "--timeout", "15s", "--listen", "tcp://0.0.0.0:5000", "--keys", "ring") as run:
+    with place.start(".", "--plain", "--timeout", "9s", "--listen", "tcp://0.0.0.0:5000", "--keys", "ring") as run:
         with agent(place, "lab-1", "tcp://desk:5000"):
             run.until("first instance complete")
             lab.host("lab-1").kill_everything()

@@ -154,7 +154,7 @@ def test_units_of_a_host_that_stays_away_have_failed_and_nobody_is_accused_of_si
 ) -> None:
     hosts = f'[hosts.lab-1]\nssh = "lab-1"\npython = "{os.sys.executable}"\nlease = "2s"\n'
     place.write(scenario(orders=1000, pause_s=0.05, hosts=hosts), CODE)
-    with place.start(".", "--plain", "--timeout", "12s") as run:
+    with place.start(".", "--plain", "--timeout", "7s") as run:
         run.until("first instance complete")
         lab.host("lab-1").link_down()
         run.until("worker  failed: was lost with host lab-1, which has not been heard")
@@ -168,7 +168,7 @@ def test_units_of_a_host_that_stays_away_have_failed_and_nobody_is_accused_of_si
 
 def test_a_supervisor_that_is_killed_is_replaced_and_its_units_evidence_counts(place: LabPlace, lab: Lab) -> None:
     place.write(scenario(orders=1000, pause_s=0.02), CODE)
-    with place.start(".", "--plain", "--timeout", "12s") as run:
+    with place.start(".", "--plain", "--timeout", "7s") as run:
         run.until("first instance complete")
         os.kill(pid_of(lab.host("lab-1"), SUPERVISOR), signal.SIGKILL)
         killed_s = time.monotonic()

@@ -67,6 +67,11 @@ class Knots:
         """The host's moment of the newest knot; there is one."""
         return self._at[-1]
 
+    @property
+    def last_common_ns(self) -> int:
+        """The same moment on the timeline."""
+        return self._common[-1]
+
     def stand(self, at_ns: int, low_ns: int, high_ns: int, wish_ns: int, *, jumped: bool = False) -> None:
         """One more knot, behind all others. `wish_ns` is the value to take, if time does not run backwards for it.
         `jumped`: the offset has not drifted here since the last knot, but jumped somewhere on the way."""

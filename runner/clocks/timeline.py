@@ -183,6 +183,11 @@ class Timeline:
             for theirs in self._clocks_of(other)
         )
 
+    @property
+    def measured_ns(self) -> int:
+        """The last moment of the timeline up to which a clock was measured; 0: none was."""
+        return max((clock.knots.last_common_ns for clock in self._clocks.values() if len(clock.knots)), default=0)
+
     def estimates(self, now_ns: int) -> tuple[Estimate, ...]:
         """Every foreign clock as it stands at this moment of the timeline, for people."""
         return tuple(self._estimate(boot, clock, now_ns) for boot, clock in sorted(self._clocks.items()))

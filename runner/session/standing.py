@@ -81,7 +81,7 @@ class Standing:
             away_ns += now_ns - self._since_ns[host]
         away_s = away_ns / 1e9
         supervisor = supervisor_of(host)
-        for estimate in timeline.estimates(now_ns):
+        for estimate in timeline.estimates(timeline.measured_ns):  # so that `verify` says the same
             if supervisor in estimate.units and estimate.offset_ns is not None:
                 return HostResult(
                     host,
