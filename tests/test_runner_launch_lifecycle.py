@@ -658,13 +658,11 @@ def test_a_unit_that_its_own_supervisor_ended_as_it_heard_of_no_runner_has_faile
     play = running(command("b", host="lab"))
     if away:
         play.lifecycle.host(Away("lab", SILENT))
-    play.supervisor("stopping", "b", host="lab", pid=100, grace_ms=1000)
+    play.supervisor("stopping", "b", host="lab", pid=100, grace_ms=1000, why="got SIGTERM")
     play.exits("b", -15, host="lab")
     if away:
         play.lifecycle.host(Back("lab"))
-    assert play.accused == [
-        (FindingClass.UNIT_FAILED, "b was ended on host lab, which had heard of no runner for its lease")
-    ]
+    assert play.accused == [(FindingClass.UNIT_FAILED, "b was ended on host lab, whose supervisor got SIGTERM")]
     assert (play.state("b"), play.lifecycle.over) == (State.FAILED, True)
 
 

@@ -1,6 +1,5 @@
 """The other hosts of a run, as one turn after the other sees them: what is decided becomes a command in the log."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,11 +80,10 @@ class Play:
 
 
 @pytest.fixture
-def play(tmp_path: Path) -> Iterator[Play]:
+def play(tmp_path: Path) -> Play:
     play = Play(tmp_path)
     play.abroad.begin(BEGIN)
-    yield play
-    play.abroad.close()
+    return play
 
 
 def test_a_run_begins_with_the_clock_it_is_on_and_ships_the_folder_to_the_others(play: Play) -> None:
@@ -102,7 +100,6 @@ def test_a_run_on_one_host_calls_nobody_and_ships_nothing(tmp_path: Path) -> Non
     assert play.orders == [(Begin("desk"), ("@local",))]
     assert play.tick(1000) == []
     assert (play.looked, play.abroad.expected, play.abroad.next_deadline_ns) == ([], (), None)
-    play.abroad.close()
 
 
 def test_what_is_decided_is_told_to_the_intake_and_goes_into_the_log_by_way_of_its_supervisor(play: Play) -> None:

@@ -1,6 +1,5 @@
 """Output of units elsewhere in the run folder: as it was told, and nothing that cannot be meant."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,8 @@ def units(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fetched(units: Path) -> Iterator[Fetched]:
-    fetched = Fetched(units, {"api": "@lab", "worker": "@field"})
-    yield fetched
-    fetched.close()
+def fetched(units: Path) -> Fetched:
+    return Fetched(units, {"api": "@lab", "worker": "@field"})
 
 
 def said(step: str, key: str | None = "api", supervisor: str = "@lab", **data: Any) -> Event:
@@ -61,7 +58,6 @@ def test_a_runner_that_reads_its_log_from_the_beginning_writes_the_same(units: P
     for _ in range(2):
         again = Fetched(units, {"api": "@lab"})
         again.take(output(0, b"one two"))
-        again.close()
     assert files(units) == {"api.out": b"one two"}
 
 

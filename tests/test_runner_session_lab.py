@@ -198,3 +198,41 @@ def test_a_runner_that_is_killed_leaves_nothing_on_any_host(place: LabPlace, lab
         assert is_clean(lab.host("lab-1"))
     assert poll(lambda: lab.desk.processes() == {}, 20), lab.desk.processes()
     assert place.run("verify", "latest").code in (1, 6)
+
+
+SERVICE = """
+[units.clerk]
+entrypoint = "units:clerk"
+service = true
+"""
+CLERK = """
+
+def clerk():
+    probe.ready("clerk-ready")
+    while True:
+        time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_goes_on_and_comes_to_its_end_when_the_supervisor_of_a_host_has_ended(
+    place: LabPlace, lab: Lab, number: signal.Signals
+) -> None:
+    patient = CODE.replace(
+        "            talk.readline()\n", "            if not talk.readline():\n                return\n"
+    )
+    place.write(scenario(orders=1000, pause_s=0.02, more=SERVICE), patient + CLERK)
+    with place.start(".", "--plain") as run:
+        run.until("first instance complete")
+        os.kill(pid_of(lab.host("lab-1"), SUPERVISOR), number)
+        done = ended(run, 1)
+    assert done.units["clerk"]["state"] == "stopped", "a service that nobody needs any more"
+    (finding,) = (
+        found for found in done.result["findings"] if found["unit"] == "worker" and found["class"] == "unit-failed"
+    )
+    if number == signal.SIGTERM:
+        assert finding["message"] == "worker was ended on host lab-1, whose supervisor got SIGTERM"
+    again = place.run("verify", "latest", "--json", "-")
+    assert again.code == 1
+    assert finding["message"] in again.out
+    assert is_clean(lab.host("lab-1"))

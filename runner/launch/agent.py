@@ -71,6 +71,8 @@ class Agent:
         """When to connect again, on the monotonic clock; 0: ZeroMQ does that by itself."""
         self._joined = False
         self._complained = ""
+        self._publisher = threading.Thread()
+        """Brings evidence of earlier runs; one at a time."""
 
     def serve(self) -> None:
         """Until a signal. Raises BrokerFailed if it is no broker that answers."""
@@ -140,10 +142,12 @@ class Agent:
         except WireError as error:
             raise BrokerFailed(f"{self._endpoint} does not speak our protocol: {error}") from None
         match message:
-            case m.Welcome():
+            case m.Welcome() if not self._joined:  # else it only wants to know whether we are still here
                 self._joined, self._complained = True, ""
                 self._say(f"agent {self._name} waits for runs on {self._endpoint}")
-                threading.Thread(target=self._publish, name="publishes what is left", daemon=True).start()
+                if not self._publisher.is_alive():
+                    self._publisher = threading.Thread(target=self._publish, name="publishes what is left", daemon=True)
+                    self._publisher.start()
             case m.Invite(run) if run not in self._running:
                 self._start(run)
             case m.Refused(why):

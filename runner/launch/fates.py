@@ -193,7 +193,8 @@ class Fates:
             self._came_to_nothing(life, f"did not start: {report.why or 'the supervisor says no reason'}")
         elif report.step == "stopping":
             if life.stopping_ns is None and life.unit.host != LOCAL and not life.state.ended:
-                self._fail(life, f"was ended on host {life.unit.host}, which had heard of no runner for its lease")
+                why = report.why or "does not say why"
+                self._fail(life, f"was ended on host {life.unit.host}, whose supervisor {why}")
             life.stopping_ns = life.stopping_ns or report.stamp_ns
         elif report.step == "silent-end":
             life.killed = report.waited_ms * 1_000_000 >= life.unit.stop_timeout_ns  # else a person hurried it

@@ -11,7 +11,8 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,8 @@ from runner.launch.local import Place, python_argv, with_own_python
 
 BROKER: Final = "broker"
 """The file of a work folder that says which broker its evidence is for."""
+LOOK_S: Final = 0.05
+"""How often is looked whether a work folder is free."""
 WORK: Final = "circuit-run"
 """Name of the folder, among the user's state, that has a work folder for each run."""
 
@@ -39,18 +42,18 @@ def home() -> Path:
 class Here:
     """The work folder of `run` as `host`, locked while a supervisor uses it. Raises Occupied, or OSError."""
 
-    def __init__(self, broker: str, run: str, host: str, keys: str) -> None:
-        """`keys` is the text of a file of keys, "" where the broker wants none."""
+    def __init__(self, broker: str, run: str, host: str, keys: str, patience_s: float = 0.0) -> None:
+        """`keys` is the text of a file of keys, "" where the broker wants none. `patience_s` is how long it may take
+        until whoever holds the folder lets go of it."""
         self.root: Final = home() / f"{run}@{host}"
         self.folder: Final = self.root / "scenario"
         """The scenario's folder, once it was shipped."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise Occupied(f"a supervisor of run {run} lives on {host} already") from None
+        until_s = time.monotonic() + patience_s
+        while (lock := _held(self.root)) is None:
+            if time.monotonic() >= until_s:
+                raise Occupied(f"a supervisor of run {run} lives on {host} already")
+            time.sleep(LOOK_S)
+        self._lock = lock
         key_file = self.root / "keys"
         if keys:
             with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
@@ -123,19 +126,36 @@ class Here:
             os.close(self._lock)
 
 
-def unpublished(broker: str) -> list[Path]:
-    """Work folders of runs on `broker` that no supervisor of this user uses and that still hold evidence."""
-    found = []
+def unpublished(broker: str) -> Iterator[Path]:
+    """Work folders of runs on `broker` that no supervisor of this user uses and that still hold evidence. Each is held
+    until the next one is asked for, so that no supervisor begins in a folder that is about to be removed."""
     for folder in sorted(home().glob("*@*")):
-        with contextlib.suppress(OSError):
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (lock := _held(folder, make=False)) is None:
+            continue
+        try:
+            with contextlib.suppress(OSError, UnicodeError):
                 if (folder / BROKER).read_text(encoding="utf-8").strip() == broker:
-                    found.append(folder)
-            finally:
-                os.close(fd)
-    return found
+                    yield folder
+        finally:
+            os.close(lock)
+
+
+def _held(folder: Path, *, make: bool = True) -> int | None:
+    """A file descriptor that holds `folder` until it is closed. None: somebody else holds it, or has just removed it.
+    Raises OSError if it cannot be made."""
+    if make:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = None
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), os.stat(folder)):
+            return lock
+    except OSError:  # BlockingIOError, FileNotFoundError
+        pass
+    if lock is not None:
+        os.close(lock)
+    return None
 
 
 def discard(folder: Path) -> None:

@@ -27,8 +27,13 @@ class _Standing(Enum):
     AWAITED = "awaited"
     HERE = "here"
     AWAY = "away"
+    CLOSED = "closed"
+    """Its supervisor has said its last word; nothing more is expected, but another one may come."""
     OVER = "over"
-    """Gone, or done with the run: nothing more is expected."""
+    """Gone, or not needed any more: whatever comes from there, it stays so."""
+
+
+_DONE: Final = (_Standing.CLOSED, _Standing.OVER)
 
 
 @dataclass(slots=True)
@@ -78,7 +83,7 @@ class Roster:
         """Its supervisor has said its last word."""
         changes = self.heard(host, now_ns)
         if host in self._seen:
-            self._seen[host].standing = _Standing.OVER
+            self._seen[host].standing = _Standing.CLOSED
         return changes
 
     def troubled(self, host: str, why: str, *, hopeless: bool = False) -> None:
@@ -106,13 +111,13 @@ class Roster:
     @property
     def next_deadline_ns(self) -> int | None:
         """When `tick` has something to do though nothing happens."""
-        live = [seen for seen in self._seen.values() if seen.standing is not _Standing.OVER]
+        live = [seen for seen in self._seen.values() if seen.standing not in _DONE]
         return min((seen.heard_ns + seen.patience_ns + 1 for seen in live), default=None)
 
     @property
     def expected(self) -> tuple[str, ...]:
         """Hosts whose supervisor has yet to say its last word."""
-        return tuple(name for name, seen in self._seen.items() if seen.standing is not _Standing.OVER)
+        return tuple(name for name, seen in self._seen.items() if seen.standing not in _DONE)
 
     def finish(self) -> None:
         """The run is ending: who has not come yet need not come any more."""

@@ -32,6 +32,8 @@ FLUSH_S: Final = 10.0
 """How long its own last words may take; the runner starts a broker again that was killed."""
 DESERTED_FLUSH_S: Final = 0.5
 """The same when the runner is gone, and may be the broker with it."""
+HELD_S: Final = 10.0
+"""How long an agent may take to publish what an earlier supervisor of the run has left."""
 OCCUPIED: Final = 75
 """Exit code when another supervisor of that run lives on that host."""
 REFUSED: Final = 77
@@ -73,7 +75,7 @@ def main_elsewhere(line: str) -> None:
 
     charter = Charter.parse(line)
     try:
-        here = Here(charter.broker, charter.run, charter.host, charter.keys)
+        here = Here(charter.broker, charter.run, charter.host, charter.keys, HELD_S)
     except Occupied as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(OCCUPIED)
@@ -93,8 +95,8 @@ def main_elsewhere(line: str) -> None:
         sys.exit(REFUSED)
     if left:
         sys.stderr.write(
-            f"run {charter.run}: nobody has got the evidence in {here.root}; it is published when an agent or "
-            f"a run comes to this host again, or by: circuit-run recover --journals {here.place.journals}\n"
+            f"run {charter.run}: nobody has got the evidence in {here.root}; it is published when an agent "
+            f"of this host meets that broker again, or by: circuit-run recover --journals {here.place.journals}\n"
         )
 
 

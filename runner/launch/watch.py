@@ -91,6 +91,8 @@ class Watch:
         """The signal that told it to finish, if one did: nobody has told the runner."""
         self.deserted = False
         """The lease is over: the runner is gone."""
+        self._why = ""
+        """Why it ends units that nobody told it to end; completes "its supervisor ..."."""
         self._unheard = False
         """The broker is gone, too."""
         self._wake_in, self._wake_out = os.pipe()
@@ -146,6 +148,7 @@ class Watch:
         abroad.outlet.tell()
         if not self.deserted and (abroad.lease.left_s <= 0 or abroad.refused()):
             self.deserted = True
+            self._why = "had heard of no runner for its lease, or was told that there is none"
             self._obey(Finish(int(LEASE_GRACE_S * 1000)))
 
     # --- orders -------------------------------------------------------------------------------------------------------
@@ -179,7 +182,8 @@ class Watch:
 
     def _stop(self, one: Charge, grace_ms: int) -> None:
         if one.kill_s is None and one.code is None:
-            self._voice.state("stopping", key=one.unit, pid=one.pid, grace_ms=grace_ms)
+            more = {"why": self._why, "deserted": self.deserted} if self._why else {}
+            self._voice.state("stopping", key=one.unit, pid=one.pid, grace_ms=grace_ms, **more)
         one.stop(time.monotonic(), grace_ms / 1e3)
 
     # --- ends ---------------------------------------------------------------------------------------------------------
@@ -269,6 +273,7 @@ class Watch:
 
     def _end_by(self, number: int, _frame: object) -> None:
         self.ended_by = number
+        self._why = self._why or f"got {signal.Signals(number).name}"
         self.order(Finish(int(LEASE_GRACE_S * 1000)))
 
     @contextlib.contextmanager

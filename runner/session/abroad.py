@@ -117,10 +117,6 @@ class Abroad:
         """The run is ending: who has not come yet need not come any more."""
         self._roster.finish()
 
-    def close(self) -> None:
-        """Nothing more will come."""
-        self._fetched.close()
-
     def _decide(self, changes: list[Change], now_ns: int) -> None:
         for change in changes:
             self._intake.host(change, now_ns)

@@ -84,7 +84,7 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
         intake.timeline.reference = listener.host
         picture = Picture(scenario, intake, listener, started_ns)
         others = [signals.fileno(), *([fd] if (fd := screen.fileno()) is not None else [])]
-        while not intake.closed:
+        while not intake.over:
             now_ns = listener.now_ns()
             if not listener.connected:
                 if target.over:
@@ -102,7 +102,7 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
         screen.show(picture.take("done", listener.now_ns()))
     if target.folder is None:
         return f"run {target.run} is over" if target.run else "the run is over"
-    if intake.closed and hindsight.finished:
+    if intake.over and hindsight.finished:
         return f"run {target.run} is over; see it with: circuit-run show {target.folder.told}"
     return f"run {target.run} has no runner any more; judge what it left: circuit-run verify {target.folder.told}"
 

@@ -23,7 +23,6 @@ class Fetched:
     def __init__(self, folder: Path, units: Mapping[str, str]) -> None:
         self._folder = folder
         self._units = dict(units)
-        self._files: dict[tuple[str, str], int] = {}
 
     def take(self, event: Event) -> None:
         """What a supervisor says: `output`, and `spawned`, from when on there are files. Whatever is neither is
@@ -33,20 +32,16 @@ class Fetched:
             return
         if event.step == "spawned":
             for stream in _STREAMS:
-                self._file(unit, stream)
+                self._put(unit, stream, b"", 0)
         elif event.step == OUTPUT:
             told, at, piece = event.data.get("stream"), event.data.get("at"), event.data.get("bytes")
             if told in _STREAMS and type(at) is int and type(piece) is bytes and 0 <= at <= MOST_BYTES:
-                os.pwrite(self._file(unit, told), piece, at)
+                self._put(unit, told, piece, at)
 
-    def _file(self, unit: str, stream: str) -> int:
-        if (unit, stream) not in self._files:
-            path = self._folder / f"{unit}.{stream}"
-            self._files[unit, stream] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        return self._files[unit, stream]
-
-    def close(self) -> None:
-        """That was all."""
-        for fd in self._files.values():
+    def _put(self, unit: str, stream: str, piece: bytes, at: int) -> None:
+        """The file is opened for each piece: those of a thousand units are more than a process may have open."""
+        fd = os.open(self._folder / f"{unit}.{stream}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.pwrite(fd, piece, at)
+        finally:
             os.close(fd)
-        self._files.clear()

@@ -19,7 +19,7 @@ from runner.launch.lifecycle import Lifecycle
 from runner.lockstep.barriers import Barriers
 from runner.lockstep.skews import Skews
 from runner.lockstep.waits import Past, Waits
-from runner.orders import Directed, host_of
+from runner.orders import SUPERVISOR, Directed, host_of
 from runner.scenario.model import Scenario
 from runner.session.standing import Standing
 from runner.session.translation import Translation
@@ -67,7 +67,9 @@ class Intake:
         self.malformed = 0
         """Messages in the log whose body was not records."""
         self.closed: set[str] = set()
-        """Fabric peers ("@local") that have said their last word."""
+        """Supervisors ("@local") whose newest incarnation has said its last word."""
+        self._supervising: dict[str, int] = {}
+        """Supervisor -> its newest incarnation."""
         self._wanted = lifecycle.wants
         self._ended: set[str] = set()
         self._gone: frozenset[str] = frozenset()
@@ -82,17 +84,25 @@ class Intake:
             self._evidence.join(unit, incarnation, message.host)
             if not fabric:
                 self.lifecycle.joined(unit, incarnation, message.waiting)
+            elif incarnation > self._supervising.get(unit, 0):  # not whoever publishes what a dead one wrote down
+                self._supervising[unit] = incarnation
+                self.closed.discard(unit)
             return [*self.barriers.again(unit, message.waiting), *self.waits.again(unit, message.waiting)]
         if isinstance(message, Gap) and not fabric:
             self._evidence.lose(unit, incarnation, message.first, message.last, message.why)
         elif isinstance(message, Final):
             self._evidence.final(unit, incarnation, message.last)
-            if fabric:
-                self.closed.add(unit)
-            else:
+            if not fabric:
                 self.lifecycle.final(unit, incarnation)
                 return self.note_endings()
+            if incarnation >= self._supervising.get(unit, 0):
+                self.closed.add(unit)
         return []
+
+    @property
+    def over(self) -> bool:
+        """The supervisor of the runner's own host has said its last word: there is nothing left to decide."""
+        return SUPERVISOR in self.closed
 
     def answered(self, to: Iterable[str], answer: Release | Break) -> None:
         """Whoever drives the run has told `to` so."""

@@ -133,7 +133,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         hindsight.take(entry)
     intake = hindsight.intake
     whole = hindsight.finished and not hindsight.deserted
-    cut = _cut(recording.torn, ended=SUPERVISOR in intake.closed and intake.lifecycle.over and whole)
+    cut = _cut(recording.torn, ended=intake.over and intake.lifecycle.over and whole)
     if cut and next(journal.folders(folder.journals), None) is not None:
         cut = (
             *cut,
@@ -163,11 +163,12 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
 
 
 def _stopped_in(entry: Entry) -> set[str]:
-    """The units of which the supervisor says here that it stops them."""
+    """The units of which the supervisor says here that it stops them. One on another host only counts when its lease
+    is over: whatever else ended it there is the end of its units, and not of the run."""
     try:
-        records = unpack_records(entry.body)
-        return {record[4] for record in records if record[2] == "stopping" and record[3] == Kind.STATE}
-    except (WireError, IndexError, TypeError):
+        records = [r for r in unpack_records(entry.body) if r[2] == "stopping" and r[3] == Kind.STATE]
+        return {r[4] for r in records if entry.unit == SUPERVISOR or r[5].get("deserted")}
+    except (WireError, IndexError, TypeError, AttributeError):
         return set()
 
 

@@ -67,9 +67,7 @@ def run(
         folder.endpoint.write_text(fabric.endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
         rest = stack.enter_context(older.rest_of(scenario, fabric.place))
-        live = _Live(scenario, folder, screen, listener, fabric, signals, verbose=verbose)
-        stack.callback(live.close)
-        return live.run(rest)
+        return _Live(scenario, folder, screen, listener, fabric, signals, verbose=verbose).run(rest)
 
 
 def _listener(fabric: Fabric, folder: RunFolder, stack: contextlib.ExitStack) -> Listener:
@@ -150,15 +148,11 @@ class _Live:
             rest.write(result, self._folder.path)
         return Outcome(result, self._interrupted)
 
-    def close(self) -> None:
-        """Let go of files."""
-        self._abroad.close()
-
     def _finish(self) -> None:
         """Let the supervisor publish what is left and say its last word."""
         self._order_to_finish()
         until_ns = self._clock.now_ns + END_NS
-        while SUPERVISOR not in self._intake.closed or self._supervisor.code is None:  # it lives until all is taken
+        while not self._intake.over or self._supervisor.code is None:  # it lives until all is taken
             if self._clock.now_ns > until_ns:
                 raise SupervisorFailed(f"the supervisor did not come to its end; see {self._folder.path}")
             self._turn()
@@ -172,7 +166,7 @@ class _Live:
         """A supervisor has the last word, unless it came to grief: then its units will never be told of again."""
         if left := self._intake.lifecycle.unended(STOP_NS):
             raise SupervisorFailed(f"the supervisor does not end {', '.join(left)}; does it stand still?")
-        if SUPERVISOR not in self._intake.closed or self._intake.lifecycle.over:
+        if not self._intake.over or self._intake.lifecycle.over:
             return
         self._supervisor.wait(LAST_WORDS_S)
         self._supervisor.check()
@@ -208,7 +202,7 @@ class _Live:
         while user code runs)."""
         now_ns = self._clock.now_ns
         self._abroad.tick(now_ns)
-        if not self._intake.closed:
+        if not self._intake.over:
             self._send(self._intake.lifecycle.tick(now_ns), now_ns)
             self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)], now_ns)
             self._send(self._intake.note_endings(), now_ns)
@@ -239,7 +233,7 @@ class _Live:
         if self._clock.away_ns > AWAY_NS:
             raise BrokerFailed(f"the broker does not answer any more; see {self._folder.path}")
         self._supervisor.check()
-        silent = self._supervisor.code is not None and SUPERVISOR not in self._intake.closed
+        silent = self._supervisor.code is not None and not self._intake.over
         if silent and self._listener.current and not self._published:
             self._published = True
             self._fabric.publish()
@@ -320,7 +314,7 @@ class _Live:
 
     def _echo(self) -> None:
         if self._output is not None:
-            for name, line in self._output.lines(last=bool(self._intake.closed)):
+            for name, line in self._output.lines(last=self._intake.over):
                 self._screen.unit_output(name, line)
 
     def _patience_ms(self, now_ns: int) -> int:

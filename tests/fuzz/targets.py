@@ -216,18 +216,15 @@ def supervisor_events(data: bytes) -> None:
     units = (Unit("a", command=("x",), host="lab"), Unit("b", entrypoint="m:f", host="lab"))
     lifecycle = Lifecycle(Scenario("s", "/", "f", units), lambda unit: Start(unit.name, (), "", {}, "", ""), 0)
     fetched = Fetched(_folder("fetched"), {"a": "@lab", "b": "@lab"})
-    try:
-        with suppress(WireError):
-            for record in wire.unpack_records(data):
-                with suppress(WireError):
-                    event = wire.event_of("@lab", 1, record)
-                    lifecycle.event(event)
-                    fetched.take(event)
-        lifecycle.tick(1)
-        lifecycle.statuses()
-        lifecycle.findings()
-    finally:
-        fetched.close()
+    with suppress(WireError):
+        for record in wire.unpack_records(data):
+            with suppress(WireError):
+                event = wire.event_of("@lab", 1, record)
+                lifecycle.event(event)
+                fetched.take(event)
+    lifecycle.tick(1)
+    lifecycle.statuses()
+    lifecycle.findings()
     assert all(path.stat().st_size < 1 << 30 for path in _folder("fetched").iterdir())
     assert {path.name for path in _folder("fetched").iterdir()} <= {"a.out", "a.err", "b.out", "b.err"}
 
