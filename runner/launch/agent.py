@@ -159,11 +159,15 @@ class Agent:
 
     def _start(self, run: str) -> None:
         charter = Charter(self._endpoint, run, self._name, self._keys.text() if self._keys else "", self._lease_s)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "runner.launch.supervisor", "--charter"],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "runner.launch.supervisor", "--charter"],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._say(f"run {run}: its supervisor cannot be started: {error.strerror}")
+            return
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
             stdin.write(charter.text().encode())

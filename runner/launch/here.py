@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from probe.message import Ship, Start
 from runner.launch.charge import NotStarted
@@ -27,6 +27,10 @@ LOOK_S: Final = 0.05
 """How often is looked whether a work folder is free."""
 WORK: Final = "circuit-run"
 """Name of the folder, among the user's state, that has a work folder for each run."""
+
+
+_SAFELY: Final[dict[str, Any]] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+"""Nothing may be unpacked outside of its place; Python 3.11 knows how since 3.11.4."""
 
 
 class Occupied(Exception):
@@ -81,12 +85,13 @@ class Here:
         try:
             with gzip.open(io.BytesIO(b"".join(self._pieces))) as file:
                 with tarfile.open(fileobj=file, mode="r:") as archive:
-                    archive.extractall(unpacked, filter="data")
+                    archive.extractall(unpacked, **_SAFELY)
                 while file.read(1 << 20):  # to its end, where the checksum is
                     pass
             unpacked.rename(self.folder)
         except Exception as error:  # it comes from elsewhere, and whatever is wrong with it is to be told
             self._trouble = f"the scenario's folder could not be unpacked into {self.root}: {error}"
+            self._known = 0  # it may be sent again
         finally:
             self._pieces.clear()
         return self._trouble

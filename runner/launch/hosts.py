@@ -8,7 +8,7 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -44,7 +44,8 @@ class Hosts:
     folder, where what they complain about is kept. Raises UsageError where there is no ssh."""
 
     def __init__(self, hosts: tuple[Host, ...], charter: Callable[[Host], Charter], folder: Path) -> None:
-        self._charter = charter
+        self._charters = {host.name: charter(host).text() for host in hosts if host.ssh is not None}
+        """What each is told; the addresses stay when the broker is started again."""
         self._folder = folder / "hosts"
         self._heard: set[str] = set()
         self._reached: dict[str, _Reached] = {}
@@ -64,7 +65,7 @@ class Hosts:
         """Its supervisor has been heard on the bus."""
         self._heard.add(host)
 
-    def look(self, expected: Mapping[str, object] | tuple[str, ...]) -> list[tuple[str, str, bool]]:
+    def look(self, expected: Collection[str]) -> list[tuple[str, str, bool]]:
         """(host, what is wrong with it, whether it will not come by itself) for each whose ssh has ended since the last
         call. Those in `expected` are started again if that can be of use. Never waits."""
         found = []
@@ -110,7 +111,7 @@ class Hosts:
             )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-            stdin.write(self._charter(host).text().encode())
+            stdin.write(self._charters[host.name].encode())
         return _Reached(host, process, offset)
 
     def _why(self, reached: _Reached, code: int) -> str:

@@ -33,10 +33,13 @@ class Outlet:
         self._files[unit, "out"], self._files[unit, "err"] = out, err
 
     def tell(self, unit: str | None = None) -> None:
-        """Tell what was written since; with `unit`, all that is left of its files."""
-        for (name, stream), path in self._files.items():
-            if unit is None or name == unit:
-                self._tell(name, stream, path, AT_ONCE if unit is None else MOST_BYTES // PIECE_BYTES + 1)
+        """Tell what was written since; with `unit`, which has ended, all that is left of its files."""
+        for (name, stream), path in list(self._files.items()):
+            if unit is None:
+                self._tell(name, stream, path, AT_ONCE)
+            elif name == unit:
+                self._tell(name, stream, path, MOST_BYTES // PIECE_BYTES + 1)
+                del self._files[name, stream]
 
     def _tell(self, unit: str, stream: str, path: str, pieces: int) -> None:
         told = self._told.get((unit, stream), 0)

@@ -6,7 +6,7 @@ Belongs here: asking `ssh -G`, and which of our addresses a host can come back t
 import socket
 import subprocess
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 SSH: Final = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=0")
 """ssh as it is called here: it asks nobody anything, and what its user configured applies."""
@@ -21,11 +21,19 @@ def address_towards(destination: str) -> str:
     if said.get("proxyjump", "none") != "none" or said.get("proxycommand", "none") != "none":
         return ""
     try:
-        family, _, _, _, there = socket.getaddrinfo(said["hostname"], 9, type=socket.SOCK_DGRAM)[0]
+        found = socket.getaddrinfo(said["hostname"], 9, type=socket.SOCK_DGRAM)
+    except (OSError, KeyError, ValueError):  # also what is no name of a host at all
+        return ""
+    return next(filter(None, (_towards(family, there) for family, _, _, _, there in found)), "")
+
+
+def _towards(family: int, there: Any) -> str:
+    """Our address on the way to another one; "" where there is none."""
+    try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(there)  # sends nothing; chooses the route
             address: str = probe.getsockname()[0]
-    except (OSError, KeyError, IndexError, ValueError):  # also what is no name of a host at all
+    except OSError:
         return ""
     return f"[{address}]" if ":" in address else address
 

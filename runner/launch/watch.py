@@ -76,6 +76,8 @@ class Watch:
         """`begun` are processes that were started before; reading from `lease_fd` ends when the runner is gone.
         `abroad` is for another host than the runner's."""
         self._abroad = abroad
+        self._tend_s = 0.0
+        """When to look next what units have written."""
         self._voice = voice
         self._recover = recover
         self._lease_fd = lease_fd
@@ -145,7 +147,10 @@ class Watch:
 
     def _tend(self, abroad: Abroad) -> None:
         """Tell what units have written; see whether there is a runner yet."""
-        abroad.outlet.tell()
+        now_s = time.monotonic()
+        if now_s >= self._tend_s:
+            self._tend_s = now_s + TEND_S
+            abroad.outlet.tell()
         if not self.deserted and (abroad.lease.left_s <= 0 or abroad.refused()):
             self.deserted = True
             self._why = "had heard of no runner for its lease, or was told that there is none"
@@ -169,8 +174,7 @@ class Watch:
                 else:
                     self._voice.state("spawned", key=unit, pid=one.pid)
             case Ship() if self._abroad is not None:
-                if why := self._abroad.here.ship(order):
-                    self._voice.state("trouble", why=why)
+                self._abroad.here.ship(order)  # what is wrong with it each unit says that cannot be started for it
             case Stop(unit=unit, grace_ms=grace_ms) if unit in self._charges:
                 self._stop(self._charges[unit], grace_ms)
             case Finish(grace_ms=grace_ms):

@@ -102,16 +102,21 @@ class Abroad:
         self._decide(self._roster.tick(now_ns, current=not self._listener.behind), now_ns)
 
     def in_their_time(self, directed: Directed) -> Iterator[tuple[Order, tuple[str, ...]]]:
-        """An order and whom it is for; one that names a moment goes to each clock with the moment it has there."""
+        """An order and whom it is for; one that names moments goes to each clock with what it shows then."""
         order, timeline = directed.order, self._intake.timeline
-        if not isinstance(order, Release) or not order.at_ns or timeline.one_clock:
+        if not isinstance(order, Release) or not (order.at_ns or order.stamp_ns) or timeline.one_clock:
             yield order, directed.to
             return
+
+        def shown(boot: str, moment_ns: int) -> int:
+            return max(timeline.to_host(boot, moment_ns), 1) if moment_ns else 0
+
         by_clock: dict[str, list[str]] = {}
         for unit in directed.to:
             by_clock.setdefault(timeline.newest_clock_of(unit), []).append(unit)
         for boot, units in by_clock.items():
-            yield replace(order, at_ns=timeline.to_host(boot, order.at_ns)), tuple(units)
+            at_ns, stamp_ns = shown(boot, order.at_ns), shown(boot, order.stamp_ns)
+            yield replace(order, at_ns=at_ns, stamp_ns=stamp_ns), tuple(units)
 
     def finish(self) -> None:
         """The run is ending: who has not come yet need not come any more."""

@@ -89,7 +89,7 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
             if not listener.connected:
                 if target.over:
                     break
-                _see_whether_gone(listener, target)
+                see_whether_gone(listener, target)
             listener.ask()
             screen.show(picture.take("watching", now_ns))
             listener.wait(others, FRAME_NS // 1_000_000)
@@ -117,7 +117,8 @@ def listener_of(target: Target) -> Listener:
         raise BrokerFailed(f"{error}\nwhat came until then is kept: circuit-run verify {target.folder.told}") from None
 
 
-def _see_whether_gone(listener: Listener, target: Target) -> None:
+def see_whether_gone(listener: Listener, target: Target) -> None:
+    """Raises BrokerFailed if the broker has been away for too long."""
     if time.monotonic_ns() - listener.heard_ns < GONE_NS:
         return
     kept = (

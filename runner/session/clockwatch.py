@@ -13,14 +13,14 @@ from broker.log import Entry
 from probe.errors import WireError
 from probe.event import Event, Kind
 from probe.measuring import CLOCK
-from probe.message import Begin, Command, Events, Hello
+from probe.message import Begin, Command, Events, Final, Hello
 from probe.wire import Record, decode_order, unpack_records
 from runner.clocks import Timeline
 from runner.clocks.estimate import Estimate
 from runner.history import replay
 from runner.listen import Listener
-from runner.orders import host_of
-from runner.session.attach import Target, listener_of
+from runner.orders import SUPERVISOR, host_of
+from runner.session.attach import Target, listener_of, see_whether_gone
 from runner.session.intake import BATCH
 from runner.signals import Signals
 from runner.view.clocks import ClockRow
@@ -34,8 +34,14 @@ def clocks(target: Target, show: Callable[[Sequence[ClockRow], str], None], *, o
     the log was read. Raises BrokerFailed if the broker is not there."""
     with Signals() as signals, contextlib.closing(listener_of(target)) as listener:
         timeline = Timeline(listener.host)
-        while not target.over and listener.connected:
-            _read(listener, timeline)
+        over = False
+        while not over:
+            if not listener.connected:
+                if target.over:
+                    break
+                see_whether_gone(listener, target)
+            listener.ask()
+            over = _read(listener, timeline)
             if once and not listener.behind and listener.offset > log.START:
                 break
             if not once:
@@ -60,16 +66,22 @@ def on_the_timeline(events: Iterable[Event], timeline: Timeline) -> list[Event]:
     return [replace(e, stamp_ns=timeline.to_common(e.unit, e.incarnation, e.stamp_ns)) for e in events]
 
 
-def _read(listener: Listener, timeline: Timeline) -> None:
+def _read(listener: Listener, timeline: Timeline) -> bool:
+    """What has come; whether the run is over by that."""
+    over = False
     while entries := listener.receive(BATCH):
         for entry in entries:
             _take(entry, timeline)
+            over |= isinstance(entry.message, Final) and entry.unit == SUPERVISOR
+    return over
 
 
 def _take(entry: Entry, timeline: Timeline) -> None:
     match entry.message:
         case Hello(host=boot):
             timeline.join(entry.unit, entry.incarnation, boot)
+        case Final():
+            timeline.final(entry.unit, entry.incarnation)
         case Command() if not timeline.reference:
             with contextlib.suppress(WireError):
                 order = decode_order(entry.body)

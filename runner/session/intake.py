@@ -110,6 +110,10 @@ class Intake:
         for unit in to:
             self.waits.answered(unit, answer.ask)
 
+    def at_once(self, event: Event) -> Event:
+        """The same event with its stamp on the timeline, as well as that is known now."""
+        return self._evidence.at_once(event)
+
     def has_seen(self, unit: str, step: str) -> bool:
         """Whether the unit has fired that probe."""
         return self._evidence.has_seen(unit, step)
@@ -177,8 +181,10 @@ class Intake:
             for event in _events_of(entry, records):
                 self.lifecycle.event(self._evidence.at_once(event))
             self._wanted = self.lifecycle.wants
-        self._evidence.batch(unit, entry.incarnation, records, message.watermark_ns)  # its stamps change here
         orders: list[Directed] = []
+        if self.waits.standing:
+            orders += self._evidence.answers_at_once(entry.incarnation, self.waits.saw(unit, records))
+        self._evidence.batch(unit, entry.incarnation, records, message.watermark_ns)  # its stamps change here
         for event in asking:
             if event.kind is Kind.STATE:
                 self._evidence.clock(event)
@@ -188,8 +194,6 @@ class Intake:
                 orders += self.barriers.arrive(event, now_ns)
             elif event.kind is Kind.WAIT:
                 orders += self.waits.asked(event, now_ns)
-        if self.waits.standing:
-            orders += self.waits.saw(unit, records)
         return orders
 
 

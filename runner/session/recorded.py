@@ -165,6 +165,8 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
 def _stopped_in(entry: Entry) -> set[str]:
     """The units of which the supervisor says here that it stops them. One on another host only counts when its lease
     is over: whatever else ended it there is the end of its units, and not of the run."""
+    if b"stopping" not in entry.body:
+        return set()
     try:
         records = [r for r in unpack_records(entry.body) if r[2] == "stopping" and r[3] == Kind.STATE]
         return {r[4] for r in records if entry.unit == SUPERVISOR or r[5].get("deserted")}

@@ -340,4 +340,5 @@ class _Live:
         """The first such event in the log so far, for somebody who waits for it."""
         if not self._intake.has_seen(unit, step):
             return None
-        return replay.find(self._folder.log, unit, step, key, self._listener.offset)
+        found = replay.find(self._folder.log, unit, step, key, self._listener.offset)
+        return found and self._intake.at_once(found)

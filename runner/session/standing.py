@@ -88,8 +88,8 @@ class Standing:
                     state,
                     estimate.worst_ns,
                     -estimate.offset_ns,
-                    estimate.drift_ppm or 0.0,
-                    estimate.rtt_ns or 0,
+                    estimate.drift_ppm,
+                    estimate.rtt_ns,
                     away_s,
                 )
         return HostResult(host, state, away_s=away_s)

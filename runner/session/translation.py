@@ -5,14 +5,16 @@ the business of `clocks`; must not know how anything is judged.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from probe.event import Event, Kind
 from probe.measuring import CLOCK
+from probe.message import Release
 from probe.wire import Record
 from runner.clocks import Timeline
 from runner.lockstep.skews import Skews
+from runner.orders import Directed
 from runner.verifier import Verifier
 
 _SEND, _RECEIVE = int(Kind.SEND), int(Kind.RECEIVE)
@@ -127,6 +129,17 @@ class Translation:
         if not self._timeline.is_foreign(event.unit, event.incarnation):
             return event
         return replace(event, stamp_ns=self._timeline.to_common(event.unit, event.incarnation, event.stamp_ns))
+
+    def answers_at_once(self, incarnation: int, answers: Sequence[Directed]) -> list[Directed]:
+        """Answers to waits for probes of this incarnation, with their stamps on the timeline in the same way."""
+        return [
+            replace(
+                each, order=replace(each.order, stamp_ns=self._timeline.to_common(each.order.unit, incarnation, ns))
+            )
+            if isinstance(each.order, Release) and (ns := each.order.stamp_ns)
+            else each
+            for each in answers
+        ]
 
     def release(self) -> None:
         """Let go on what needs to wait no longer."""

@@ -224,10 +224,10 @@ class HostResult:
     """Largest error of its stamps; 0: its clock is the timeline's own; `UNKNOWN` or more: it was never known."""
     offset_ns: int = 0
     """What was last to be added to its stamps."""
-    drift_ppm: float = 0.0
-    """By how much its clock runs faster (or slower, below zero) than the timeline, in millionths."""
-    rtt_ns: int = 0
-    """The best round trip of a clock measurement; 0: there was none."""
+    drift_ppm: float | None = None
+    """By how much its clock runs faster (or slower, below zero) than the timeline, in millionths; None: not known."""
+    rtt_ns: int | None = None
+    """The best round trip of a clock measurement; None: there was none."""
     away_s: float = 0.0
     """How long it was away, altogether."""
 
