@@ -5,8 +5,8 @@ orders follow is the business of `lifecycle`. Must not know processes, sockets o
 nanoseconds of the run's timeline.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from probe.barrier import START
 from probe.event import USER_KINDS, Event, Kind
@@ -161,9 +161,9 @@ class Fates:
             if self._served.get(host, event.incarnation) != event.incarnation:
                 self._supervisor_was_killed(host, event.stamp_ns)
             self._served[host] = event.incarnation
-        life = self._lives.get(event.key or "")
-        if event.kind is Kind.STATE and life is not None and life.unit.host == host:
-            self._reported(life, event)
+        told = self._lives.get(event.key or "")
+        if event.kind is Kind.STATE and told is not None and told.unit.host == host:
+            self._reported(told, event)
 
     def _supervisor_was_killed(self, host: str, stamp_ns: int) -> None:
         """There is another one now. The units of the one before were killed with it; what they wrote is in the log."""
@@ -182,7 +182,7 @@ class Fates:
     def _reported(self, life: Life, event: Event) -> None:
         data = event.data
         if event.step == "spawned":
-            life.pid = data.get("pid")
+            life.pid = _integer(data, "pid")
             if not life.gated:
                 life.started_ns = event.stamp_ns
                 if life.unit.ready is None:
@@ -196,13 +196,14 @@ class Fates:
                 self._fail(life, f"was ended on host {life.unit.host}, which had heard of no runner for its lease")
             life.stopping_ns = life.stopping_ns or event.stamp_ns
         elif event.step == "silent-end":
-            life.killed = data.get("waited_ms", 0) * 1_000_000 >= life.unit.stop_timeout_ns  # else a person hurried it
+            waited_ns = (_integer(data, "waited_ms") or 0) * 1_000_000
+            life.killed = waited_ns >= life.unit.stop_timeout_ns  # else a person hurried it
         elif event.step == "exited":
             life.alive = False
-            life.ended_ns, life.exit_code = event.stamp_ns, data.get("code")
-            life.tail = tuple(str(line) for line in data.get("tail", ()))
-            if left := data.get("leftover"):
-                life.accuse(FindingClass.LEFTOVER, f"left processes behind: {', '.join(str(one) for one in left)}")
+            life.ended_ns, life.exit_code = event.stamp_ns, _integer(data, "code")
+            life.tail = _lines(data, "tail")
+            if left := _lines(data, "leftover"):
+                life.accuse(FindingClass.LEFTOVER, f"left processes behind: {', '.join(left)}")
             self._exited(life)
 
     def _exited(self, life: Life) -> None:
@@ -292,6 +293,18 @@ class Fates:
 
     def _passed(self, time_ns: int | None) -> bool:
         return time_ns is not None and self._now_ns >= time_ns
+
+
+def _integer(data: Mapping[str, Any], name: str) -> int | None:
+    """A number that a supervisor tells; None for anything else, as it may come from a stranger's machine."""
+    value = data.get(name)
+    return value if type(value) is int else None
+
+
+def _lines(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Lines that a supervisor tells."""
+    value = data.get(name)
+    return tuple(str(line) for line in value) if isinstance(value, list | tuple) else ()
 
 
 def _lost_with(change: Away | Gone) -> str:

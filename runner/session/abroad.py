@@ -13,7 +13,7 @@ from probe.message import Begin, Order, Release
 from runner.launch.fabric import Fabric
 from runner.launch.roster import Change, Roster
 from runner.listen import Listener
-from runner.orders import SUPERVISOR, Directed, supervisor_of
+from runner.orders import SUPERVISOR, Directed, patience_of, supervisor_of
 from runner.scenario.model import Scenario
 from runner.session import parcel
 from runner.session.fetched import Fetched
@@ -33,7 +33,7 @@ class Abroad:
         self._fabric = fabric
         self._parcel = parcel.pieces(Path(scenario.folder)) if hosts else []
         self._roster = Roster(hosts, listener.now_ns())
-        self._fetched = Fetched(units, [unit.name for unit in scenario.units if unit.host != "local"])
+        self._fetched = Fetched(units, {unit.name: unit.host for unit in scenario.units})
 
     def begin(self, now_ns: int) -> None:
         """The run begins: call everybody. What supervisors are told waits for them at the broker."""
@@ -60,8 +60,8 @@ class Abroad:
         """The supervisor of `host` says something."""
         if supervisor_of(host) not in self.supervisors:
             return
-        self._fetched.take(event)
-        if event.step == "serving" and isinstance(lease_s := event.data.get("lease_s"), float | int):
+        self._fetched.take(host, event)
+        if event.step == "serving" and (lease_s := patience_of(event.data.get("lease_s"))) is not None:
             self._roster.has_lease(host, int(lease_s * 1e9))
         self._fabric.hosts.heard(host)
         self._decide(self._roster.heard(host, now_ns), now_ns)

@@ -4,11 +4,12 @@ Belongs here: those files. What comes twice is written over itself.
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from probe.event import Event
+from runner.launch.outlet import MOST_BYTES, PIECE_BYTES
 
 _STREAMS: Final = ("out", "err")
 OUTPUT: Final = "output"
@@ -16,28 +17,29 @@ OUTPUT: Final = "output"
 
 
 class Fetched:
-    """The files `<unit>.out` and `<unit>.err` of `units` in `folder`."""
+    """The files `<unit>.out` and `<unit>.err` in `folder`. `hosts` says where each unit is; only that tells of it."""
 
-    def __init__(self, folder: Path, units: Collection[str]) -> None:
+    def __init__(self, folder: Path, hosts: Mapping[str, str]) -> None:
         self._folder = folder
-        self._units = frozenset(units)
+        self._hosts = hosts
         self._files: dict[tuple[str, str], int] = {}
 
-    def take(self, event: Event) -> None:
-        """What a supervisor says: `output`, and `spawned`, from when on there are files. Whatever is neither is
-        ignored, and so is what cannot be meant, as it comes from elsewhere."""
-        if event.step == "spawned" and event.key in self._units:
-            for stream in _STREAMS:
-                self._file(event.key, stream)
-        elif event.step == OUTPUT:
-            self._take(event)
-
-    def _take(self, event: Event) -> None:
-        stream, at, piece = event.data.get("stream"), event.data.get("at"), event.data.get("bytes")
+    def take(self, host: str, event: Event) -> None:
+        """What the supervisor of `host` says: `output`, and `spawned`, from when on there are files. Whatever is
+        neither is ignored, and so is what cannot be meant, as it comes from elsewhere."""
         unit = event.key or ""
-        if unit not in self._units or stream not in _STREAMS or type(at) is not int or type(piece) is not bytes:
+        if self._hosts.get(unit) != host:
             return
-        if 0 <= at < 1 << 40:
+        if event.step == "spawned":
+            for stream in _STREAMS:
+                self._file(unit, stream)
+        elif event.step == OUTPUT:
+            self._take(unit, event.data.get("stream"), event.data.get("at"), event.data.get("bytes"))
+
+    def _take(self, unit: str, stream: object, at: object, piece: object) -> None:
+        if not isinstance(stream, str) or stream not in _STREAMS or type(at) is not int or type(piece) is not bytes:
+            return
+        if 0 <= at <= MOST_BYTES and len(piece) <= PIECE_BYTES:
             os.pwrite(self._file(unit, stream), piece, at)
 
     def _file(self, unit: str, stream: str) -> int:

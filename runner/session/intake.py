@@ -160,7 +160,7 @@ class Intake:
             self._wanted = self.lifecycle.wants
             return self.note_endings()
         if message.recovered:
-            self.recovered += sum(record[3] in USER_KINDS for record in records if len(record) == 6)
+            self.recovered += sum(type(record[3]) is int and record[3] in USER_KINDS for record in records)
         asking = list(_events_of(entry, _asking(records)))
         if unit in self._wanted:
             for event in _events_of(entry, records):
