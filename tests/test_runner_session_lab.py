@@ -168,3 +168,16 @@ def test_a_runner_that_is_killed_leaves_nothing_on_any_host(place: LabPlace, lab
         assert is_clean(lab.host("lab-1"))
     assert poll(lambda: lab.desk.processes() == {}, 20), lab.desk.processes()
     assert place.run("verify", "latest").code in (1, 6)
+
+
+def test_a_link_that_is_down_for_most_of_a_lease_costs_no_unit(place: LabPlace, lab: Lab) -> None:
+    hosts = f'[hosts.lab-1]\nssh = "lab-1"\npython = "{os.sys.executable}"\nlease = "10s"\n'
+    place.write(scenario(orders=40, pause_s=0.05, hosts=hosts), CODE)
+    with place.start(".", "--plain") as run:
+        run.until("first instance complete")
+        lab.host("lab-1").link_down()
+        time.sleep(7)  # TCP alone would be heard again after 12.6 s
+        lab.host("lab-1").link_up()
+        done = ended(run, 0)
+    assert done.result["evidence"]["lost"] == []
+    assert done.units["worker"]["state"] == "finished"

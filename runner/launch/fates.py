@@ -125,8 +125,10 @@ class Fates:
 
     # --- hosts --------------------------------------------------------------------------------------------------------
 
-    def host(self, change: Away | Back | Gone) -> None:
-        """What became of a host. The units of one that is back, within its lease, are what they were."""
+    def host(self, change: Away | Back | Gone, now_ns: int = 0) -> None:
+        """What was decided about a host, at `now_ns`. The units of one that is back, within its lease, are what they
+        were."""
+        self._now_ns = max(self._now_ns, now_ns)
         for life in self._on(change.host):
             if isinstance(change, Back) and life.away is not None:
                 life.find_again(self._now_ns)
@@ -193,6 +195,7 @@ class Fates:
             self._came_to_nothing(life, f"did not start: {data.get('why', 'the supervisor says no reason')}")
         elif event.step == "stopping":
             if life.stopping_ns is None and life.unit.host != LOCAL and not life.state.ended:
+                life.ended_ns = event.stamp_ns
                 self._fail(life, f"was ended on host {life.unit.host}, which had heard of no runner for its lease")
             life.stopping_ns = life.stopping_ns or event.stamp_ns
         elif event.step == "silent-end":

@@ -7,6 +7,7 @@ Decides nothing itself: `launch.roster` says who is there.
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from probe.event import Event
 from probe.message import Begin, Order, Release
@@ -18,6 +19,9 @@ from runner.scenario.model import Scenario
 from runner.session import parcel
 from runner.session.fetched import Fetched
 from runner.session.intake import Intake
+
+STOOD_NS: Final = 1_000_000_000
+"""Who has not looked for so long was not listening either: the runner stood still, or could not hear the broker."""
 
 
 class Abroad:
@@ -33,6 +37,7 @@ class Abroad:
         self._fabric = fabric
         self._parcel = parcel.pieces(Path(scenario.folder)) if hosts else []
         self._roster = Roster(hosts, listener.now_ns())
+        self._looked_ns = listener.now_ns()
         self._fetched = Fetched(units, {unit.name: unit.host for unit in scenario.units})
 
     def begin(self, now_ns: int) -> None:
@@ -70,6 +75,9 @@ class Abroad:
         """Look who is there. Nobody is blamed for silence while the log has more than was read."""
         if not self.supervisors:
             return
+        if now_ns - self._looked_ns > STOOD_NS:
+            self._roster.stood_still(now_ns - self._looked_ns, now_ns)
+        self._looked_ns = now_ns
         for host in self._roster.expected:
             if supervisor_of(host) in self._intake.closed:
                 self._roster.closed(host)

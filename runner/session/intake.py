@@ -106,7 +106,7 @@ class Intake:
 
     def host(self, change: Away | Back | Gone, now_ns: int) -> None:
         """Whoever drives the run has decided so about a host."""
-        self.lifecycle.host(change)
+        self.lifecycle.host(change, now_ns)
         self.standing.changed(change, now_ns)
 
     def close(self) -> None:
