@@ -27,6 +27,7 @@ from probe.link import KNOCK_S
 from runner.errors import BrokerFailed, UsageError
 from runner.launch import here
 from runner.launch.charter import Charter
+from runner.launch.supervisor import OCCUPIED
 from runner.orders import supervisor_of
 from runner.signals import Signals, signal_name
 
@@ -67,6 +68,8 @@ class Agent:
         """Run -> how often its supervisor was killed."""
         self._incarnation = clock.new_incarnation()
         """The same on every connection: who comes back after a broken one takes its own place."""
+        self._publishing: list[threading.Thread] = []
+        """Those that publish what earlier runs have left."""
         self._knock_s = 0.0
         """When to connect again, on the monotonic clock; 0: ZeroMQ does that by itself."""
         self._joined = False
@@ -143,7 +146,9 @@ class Agent:
             case m.Welcome():
                 self._joined, self._complained = True, ""
                 self._say(f"agent {self._name} waits for runs on {self._endpoint}")
-                threading.Thread(target=self._publish, name="publishes what is left", daemon=True).start()
+                publisher = threading.Thread(target=self._publish, name="publishes what is left", daemon=True)
+                self._publishing = [*(one for one in self._publishing if one.is_alive()), publisher]
+                publisher.start()
             case m.Invite(run) if run not in self._running:
                 self._start(run)
             case m.Refused(why):
@@ -173,6 +178,9 @@ class Agent:
             if code is None:
                 continue
             del self._running[run]
+            if code == OCCUPIED and any(one.is_alive() for one in self._publishing):  # what it found there is ours
+                self._start(run)
+                continue
             self._killed[run] = self._killed.get(run, 0) + (code < 0)
             if code < 0 and self._killed[run] <= AGAIN:
                 self._say(f"run {run}: its supervisor was killed by {signal_name(-code)}, and is started again")
@@ -198,13 +206,18 @@ class Agent:
     def _publish(self) -> None:
         """What units on this host wrote down in earlier runs, and nobody has got."""
         for folder in here.unpublished():
-            found = recovery.recover(folder / "journals", self._endpoint, keys=self._keys, timeout_s=PUBLISH_S)
-            events = sum(one.events for one in found)
-            if problem := next((one.problem for one in found if one.problem), ""):
-                self._say(f"{folder.name}: evidence of an earlier run is not published: {problem}")
-                continue
-            here.discard(folder)
-            self._say(f"{folder.name}: evidence of an earlier run is published ({events:,} events)")
+            with here.held(folder) as is_ours:
+                if is_ours:
+                    self._publish_from(folder)
+
+    def _publish_from(self, folder: Path) -> None:
+        found = recovery.recover(folder / "journals", self._endpoint, keys=self._keys, timeout_s=PUBLISH_S)
+        events = sum(one.events for one in found)
+        if problem := next((one.problem for one in found if one.problem), ""):
+            self._say(f"{folder.name}: evidence of an earlier run is not published: {problem}")
+            return
+        here.discard(folder)
+        self._say(f"{folder.name}: evidence of an earlier run is published ({events:,} events)")
 
 
 def _send(socket: "zmq.Socket[bytes]", message: m.Message) -> None:

@@ -11,7 +11,7 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -49,6 +49,9 @@ class Here:
         except BlockingIOError:
             os.close(self._lock)
             raise Occupied(f"a supervisor of run {run} lives on {host} already") from None
+        if not self.root.is_dir():  # somebody has removed it in this very moment, who had published what was in it
+            os.close(self._lock)
+            raise Occupied(f"the work folder of run {run} on {host} was just removed")
         key_file = self.root / "keys"
         if keys:
             with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
@@ -132,6 +135,26 @@ def unpublished() -> list[Path]:
             finally:
                 os.close(fd)
     return found
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """Nobody else may use that work folder meanwhile; whether it is ours and still there. So a supervisor that comes
+    for the same run does not have it taken from under its feet."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield folder.is_dir()
+    finally:
+        os.close(fd)
 
 
 def discard(folder: Path) -> None:
