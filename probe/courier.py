@@ -22,6 +22,10 @@ PACE_MS: Final = 1.5
 """Under load it collects for so long before it sends again: sending more often would only take the GIL away."""
 LINGER_MS: Final = 200
 """How long a socket that is closed may still try to send; the journal has everything anyway."""
+UNANSWERED_MS: Final = 4000
+"""How long what was sent may stay unanswered by the other host's system until the connection is given up."""
+CONNECT_MS: Final = 2000
+"""How long a connection may take to come about."""
 MAX_SOCKETS: Final = 16_384
 """Each unit of a process has two sockets; the default of 1,023 would be used up by 500 units."""
 
@@ -31,6 +35,7 @@ import_guard = threading.Lock()
 
 def keep_alive(socket: "zmq.Socket[Any]") -> None:
     """Have the system notice within half a minute that the host at the other end of a TCP connection is gone.
+    Whoever accepts connections is so patient; whoever makes them tries a new one earlier (`reach_again`).
 
     ZeroMQ's own heartbeats would be quicker and are off: in 4.3 their timer aborts the whole process (an assertion in
     stream_engine_base.cpp) when a peer resets a connection that was not being read.
@@ -38,6 +43,15 @@ def keep_alive(socket: "zmq.Socket[Any]") -> None:
     socket.tcp_keepalive = 1
     socket.tcp_keepalive_idle, socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 10, 5, 3
     socket.tcp_maxrt = 30_000
+
+
+def reach_again(socket: "zmq.Socket[Any]") -> None:
+    """Have the system give up a TCP connection whose link is down, and ZeroMQ try new ones, so that one is there soon
+    after the link is. The old one would be silent for as long again as the link was down: TCP doubles its pauses.
+    """
+    keep_alive(socket)
+    socket.tcp_maxrt = UNANSWERED_MS
+    socket.connect_timeout = CONNECT_MS
 
 
 def open_socket(context: "zmq.Context[Any]", keys: Keys | None = None) -> "zmq.Socket[bytes]":
@@ -51,7 +65,7 @@ def open_socket(context: "zmq.Context[Any]", keys: Keys | None = None) -> "zmq.S
     socket.maxmsgsize = wire.MAX_FRAME_BYTES
     socket.reconnect_ivl = 20
     socket.reconnect_ivl_max = 1000
-    keep_alive(socket)
+    reach_again(socket)
     if keys is not None:
         keys.secure(socket)
     return socket

@@ -18,7 +18,7 @@ from broker.errors import LogError
 from broker.log import Entry
 from probe import clock, wire
 from probe import message as m
-from probe.courier import keep_alive
+from probe.courier import reach_again
 from probe.errors import WireError
 from probe.handshake import MONITORED, SUCCEEDED, Handshakes
 from probe.keys import Keys
@@ -108,7 +108,7 @@ class Listener:
             keys.secure(self.socket)
         if endpoint.startswith("tcp:"):
             self.socket.ipv6 = "[" in endpoint
-            keep_alive(self.socket)
+            reach_again(self.socket)
         self._handshakes = Handshakes(keys)
         self._monitor = self.socket.get_monitor_socket(MONITORED)
         self._poller = zmq.Poller()

@@ -14,6 +14,8 @@ SUPERVISOR: Final = "@local"
 """Unit name of this host's supervisor."""
 RUNNER: Final = "@runner"
 """Who is named in the log as the sender of orders."""
+FOREVER_S: Final = 1e9
+"""Who says that it waits so long, some thirty years, waits for ever."""
 KEPT_ANSWERS: Final = 10_000
 """How many answers are remembered so that one lost in a broken connection can be given again."""
 
@@ -24,6 +26,13 @@ class Directed:
 
     order: Order
     to: tuple[str, ...]
+
+
+def patience_of(said: object) -> float | None:
+    """How long whoever asks is ready to wait, as it came from a unit; None: it does not say, or nothing that can be."""
+    if isinstance(said, bool) or not isinstance(said, int | float) or not said < FOREVER_S:
+        return None
+    return max(0.0, float(said))
 
 
 def supervisor_of(host: str) -> str:

@@ -276,3 +276,8 @@ def test_a_journal_that_cannot_be_made_is_kept_in_memory_and_said_so(
 def test_sockets_have_no_heartbeats_of_zeromq_whose_timer_can_abort_the_process() -> None:
     with zmq.Context() as context, open_socket(context) as socket:
         assert (socket.heartbeat_ivl, socket.tcp_keepalive) == (0, 1)
+
+
+def test_a_connection_that_nobody_answers_is_given_up_long_before_a_lease_is_over() -> None:
+    with zmq.Context() as context, open_socket(context) as socket:
+        assert socket.tcp_maxrt + socket.connect_timeout <= 7000

@@ -284,3 +284,14 @@ def test_the_work_folder_of_a_supervisor_that_was_killed_is_found(here: Here, st
     assert list(unpublished(BROKER)) == [here.root]
     discard(here.root)
     assert sorted(path.name for path in state.iterdir()) == ["file@lab", "not a work folder"]
+
+
+def test_no_supervisor_begins_in_a_folder_whose_evidence_is_just_published(state: Path) -> None:
+    here = make()
+    (here.place.journals / "api").mkdir()
+    here.close()
+    for folder in unpublished(BROKER):
+        with pytest.raises(Occupied, match="run-1"):
+            make()
+        discard(folder)
+    assert make().close() is False, "then it is a new one"

@@ -68,7 +68,6 @@ def test_both_streams_of_every_unit_are_apart(tmp_path: Path) -> None:
 def test_a_file_that_does_not_exist_yet_is_told_when_it_does(tmp_path: Path) -> None:
     voice, outlet = following(tmp_path)
     outlet.tell()
-    outlet.tell("api")
     assert voice.said == []
     (tmp_path / "api.out").write_bytes(b"late")
     outlet.tell()
@@ -116,8 +115,18 @@ def test_a_file_that_is_just_as_large_as_may_be_is_not_said_to_be_cut(tmp_path: 
     assert voice.text() == b"0123456789"
     with (tmp_path / "api.out").open("ab") as file:
         file.write(b"more")
+    outlet.follow("api", str(tmp_path / "api.out"), str(tmp_path / "api.err"))  # started again
     outlet.tell("api")
     assert voice.text() == b"0123456789[cut]"
+
+
+def test_nothing_is_told_of_a_unit_that_has_ended_until_it_is_started_again(tmp_path: Path) -> None:
+    voice, outlet = following(tmp_path)
+    (tmp_path / "api.out").write_bytes(b"its")
+    outlet.tell("api")
+    (tmp_path / "api.out").write_bytes(b"its, and of a process that it left behind")
+    outlet.tell()
+    assert voice.text() == b"its"
 
 
 def test_a_file_that_its_unit_has_emptied_is_told_no_further(tmp_path: Path) -> None:

@@ -229,3 +229,16 @@ def test_a_run_goes_on_and_comes_to_its_end_when_the_supervisor_of_a_host_has_en
     assert again.code == 1
     assert finding["message"] in again.out
     assert is_clean(lab.host("lab-1"))
+
+
+def test_a_link_that_is_down_for_most_of_a_lease_costs_no_unit(place: LabPlace, lab: Lab) -> None:
+    hosts = f'[hosts.lab-1]\nssh = "lab-1"\npython = "{os.sys.executable}"\nlease = "10s"\n'
+    place.write(scenario(orders=40, pause_s=0.05, hosts=hosts), CODE)
+    with place.start(".", "--plain") as run:
+        run.until("first instance complete")
+        lab.host("lab-1").link_down()
+        time.sleep(7)  # TCP alone would be heard again after 12.6 s
+        lab.host("lab-1").link_up()
+        done = ended(run, 0)
+    assert done.result["evidence"]["lost"] == []
+    assert done.units["worker"]["state"] == "finished"

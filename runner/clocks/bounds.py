@@ -5,7 +5,12 @@ another moment is the intersection of all, each widened by the drift in between 
 the time in a distributed system", 1983). Must not know whose offset it is, nor what is made of it.
 """
 
+from typing import Final
+
 from probe.clock import MAX_DRIFT_PPM, drift_ns
+
+MOST_WAITING: Final = 1024
+"""Bounds of each side that wait for the next `advance`, at least; the newest ones."""
 
 Bound = tuple[int, int]
 """(moment, bound of the offset at that moment), in nanoseconds."""
@@ -29,11 +34,11 @@ class Bounds:
 
     def add_low(self, moment_ns: int, bound: int) -> None:
         """The offset was at least `bound`. It counts from the next `advance` on, if that goes beyond its moment."""
-        self._lows.append((moment_ns, bound))
+        _keep(self._lows, (moment_ns, bound))
 
     def add_high(self, moment_ns: int, bound: int) -> None:
         """The offset was at most `bound`."""
-        self._highs.append((moment_ns, bound))
+        _keep(self._highs, (moment_ns, bound))
 
     @property
     def moments(self) -> list[int]:
@@ -97,6 +102,13 @@ class Bounds:
     def clear(self) -> None:
         """Forget everything that is in the interval."""
         self.low = self.high = None
+
+
+def _keep(waiting: list[Bound], bound: Bound) -> None:
+    """One more. Somebody who reports without end about one moment gets no more than this; one less is no mistake."""
+    waiting.append(bound)
+    if len(waiting) > 2 * MOST_WAITING:
+        del waiting[:-MOST_WAITING]
 
 
 def _split(bounds: list[Bound], to_ns: int) -> tuple[list[Bound], list[Bound]]:

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 from probe.clock import drift_ns
 from runner.verifier.verdict import UNKNOWN
 
-FOREVER: Final = 1 << 63
-"""Later than any stamp."""
+FOREVER: Final = 1 << 64
+"""Later than any stamp, be it one that nobody can mean."""
 ROUNDING_NS: Final = 2
 """What the translation of one stamp, and its way back, may be off by integer arithmetic."""
 FINE: Final = 3600

@@ -9,6 +9,8 @@ from runner.clocks.bounds import Bound
 
 LARGEST: Final = 1 << 63
 """No moment or bound is as large as this."""
+MOST: Final = 256
+"""Bounds of each side that one report may have; of more the last ones count. An honest one has some twenty."""
 
 
 class Report(NamedTuple):
@@ -31,7 +33,11 @@ def parse(stamp_ns: object, data: object) -> Report | None:
         return None
     if rtt_ns is not None and not (_is_number(rtt_ns) and rtt_ns >= 0):
         return None
-    return Report(stamp_ns, [(at, bound) for at, bound in low], [(at, bound) for at, bound in high], rtt_ns)
+    return Report(stamp_ns, _newest(low), _newest(high), rtt_ns)
+
+
+def _newest(bounds: list[list[int]]) -> list[Bound]:
+    return [(at, bound) for at, bound in bounds[-MOST:]]
 
 
 def _is_number(value: object) -> TypeGuard[int]:

@@ -27,6 +27,7 @@ from probe.link import KNOCK_S
 from runner.errors import BrokerFailed, UsageError
 from runner.launch import here
 from runner.launch.charter import Charter
+from runner.launch.supervisor import OCCUPIED
 from runner.orders import supervisor_of
 from runner.signals import Signals, signal_name
 
@@ -181,6 +182,9 @@ class Agent:
             if code is None:
                 continue
             del self._running[run]
+            if code == OCCUPIED and self._publisher.is_alive():  # what it found there is ours
+                self._start(run)
+                continue
             self._killed[run] = self._killed.get(run, 0) + (code < 0)
             if code < 0 and self._killed[run] <= AGAIN:
                 self._say(f"run {run}: its supervisor was killed by {signal_name(-code)}, and is started again")

@@ -126,8 +126,10 @@ class Fates:
 
     # --- hosts --------------------------------------------------------------------------------------------------------
 
-    def host(self, change: Away | Back | Gone) -> None:
-        """What became of a host. The units of one that is back, within its lease, are what they were."""
+    def host(self, change: Away | Back | Gone, now_ns: int = 0) -> None:
+        """What was decided about a host, at `now_ns`. The units of one that is back, within its lease, are what they
+        were."""
+        self._now_ns = max(self._now_ns, now_ns)
         for life in self._on(change.host):
             if isinstance(change, Back) and life.away is not None:
                 life.find_again(self._now_ns)
@@ -194,6 +196,7 @@ class Fates:
         elif report.step == "stopping":
             if life.stopping_ns is None and life.unit.host != LOCAL and not life.state.ended:
                 why = report.why or "does not say why"
+                life.ended_ns = report.stamp_ns
                 self._fail(life, f"was ended on host {life.unit.host}, whose supervisor {why}")
             life.stopping_ns = life.stopping_ns or report.stamp_ns
         elif report.step == "silent-end":

@@ -91,6 +91,11 @@ class Roster:
         seen = self._seen[host]
         seen.trouble, seen.hopeless = why, hopeless
 
+    def stood_still(self, for_ns: int, now_ns: int) -> None:
+        """Whoever listens to them did not for so long: silence in that time means nothing."""
+        for seen in self._seen.values():
+            seen.heard_ns = min(seen.heard_ns + for_ns, now_ns)
+
     def tick(self, now_ns: int, *, current: bool) -> list[Change]:
         """What is different now. `current`: everything that has been said up to now was heard; else nobody is blamed
         for silence."""

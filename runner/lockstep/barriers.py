@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 
 from probe.event import Event
 from probe.message import Break, Order, Release
-from runner.orders import KEPT_ANSWERS, Directed, is_pattern, meant
+from runner.orders import KEPT_ANSWERS, Directed, is_pattern, meant, patience_of
 from runner.scenario.model import Barrier
 
 
 @dataclass(slots=True)
 class _Round:
+    name: str
+    number: int
     ask: str
     parties: tuple[str, ...]
     arrived: dict[str, int] = field(default_factory=dict)
@@ -47,12 +49,13 @@ class Barriers:
         """A unit stands at barrier `event.step`; `event.data` is as in docs/design.md."""
         unit, name = event.unit, event.step
         ask, number = str(event.data.get("ask", "")), event.data.get("round", 1)
-        if isinstance(number, int) and number <= self._opened.get(name, 0):
+        number = number if type(number) is int else 0
+        if 0 < number <= self._opened.get(name, 0):
             return [Directed(Release(ask), (unit,))]
         if (answer := self._answers.get(ask)) is not None:
             return [Directed(answer, (unit,))]
         parties, patience_s = self._terms(event)
-        standing = self._standing.setdefault(ask, _Round(ask, parties))
+        standing = self._standing.setdefault(ask, _Round(name, number, ask, parties))
         standing.arrived[unit] = event.stamp_ns
         if patience_s is not None:
             deadline = now_ns + int(patience_s * 1e9)
@@ -95,7 +98,7 @@ class Barriers:
     def blocked(self) -> dict[str, str]:
         """Unit -> what it waits for, for those that stand at a barrier."""
         return {
-            unit: f"barrier {_name(standing.ask)} (missing: {', '.join(standing.missing)})"
+            unit: f"barrier {standing.name} (missing: {', '.join(standing.missing)})"
             for standing in self._standing.values()
             for unit in standing.arrived
         }
@@ -103,24 +106,23 @@ class Barriers:
     def _terms(self, event: Event) -> tuple[tuple[str, ...], float | None]:
         """Parties and patience (s): what the scenario declares, else what the call says, else every unit, for ever."""
         declared = self._declared.get(event.step)
-        named, timeout = event.data.get("parties"), event.data.get("timeout_s")
+        named, timeout_s = event.data.get("parties"), patience_of(event.data.get("timeout_s"))
         patterns = declared.parties if declared and declared.parties else ()
         if not patterns and isinstance(named, list | tuple):
             patterns = tuple(str(party) for party in named)
         strangers = (name for name in patterns if name not in self._units and not is_pattern(name))
         parties = meant(patterns, (*self._units, *strangers)) or self._units
-        if not isinstance(timeout, int | float):
-            timeout = declared.timeout_ns / 1e9 if declared and declared.timeout_ns is not None else None
-        return parties, timeout
+        if timeout_s is None and declared and declared.timeout_ns is not None:
+            timeout_s = declared.timeout_ns / 1e9
+        return parties, timeout_s
 
     def _judge(self, standing: _Round, now_ns: int) -> list[Directed]:
         if broken := self._break_if_dead(standing):
             return broken
         if len(standing.arrived) < len(standing.parties):
             return []
-        name, _, number = standing.ask.removeprefix("barrier/").rpartition("/")
-        self._opened[name] = max(self._opened.get(name, 0), int(number) if number.isdecimal() else 0)
-        declared = self._declared.get(name)
+        self._opened[standing.name] = max(self._opened.get(standing.name, 0), standing.number)
+        declared = self._declared.get(standing.name)
         at_ns = now_ns + declared.at_ns if declared is not None and declared.at_ns is not None else 0
         return self._answer(standing, Release(standing.ask, at_ns=at_ns))
 
@@ -137,10 +139,6 @@ class Barriers:
         if len(self._answers) > KEPT_ANSWERS:
             del self._answers[next(iter(self._answers))]
         return [Directed(answer, tuple(standing.arrived))]
-
-
-def _name(ask: str) -> str:
-    return ask.removeprefix("barrier/").rpartition("/")[0]
 
 
 def _too_late(patience_s: float) -> str:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from probe.event import USER_KINDS, Event
 from probe.message import Break, Order, Release
 from probe.wire import Record
-from runner.orders import KEPT_ANSWERS, Directed, meant
+from runner.orders import KEPT_ANSWERS, Directed, meant, patience_of
 
 Past = Callable[[str, str, str | None], Event | None]
 """(unit or pattern, step, key) -> the first event that matches and is in the log already."""
@@ -30,10 +30,13 @@ class _Wait:
     patience_s: float
 
     def is_met_by(self, unit: str, record: Record) -> bool:
-        _, _, step, kind, key, _ = record
+        _, stamp_ns, step, kind, key, data = record
         return (
             step == self.step
+            and type(kind) is type(stamp_ns) is int  # it may be rubbish, which is told to nobody
             and kind in _USER_KINDS
+            and (key is None or type(key) is str)
+            and (data is None or type(data) is dict)
             and (self.key is None or key == self.key)
             and fnmatchcase(unit, self.unit)
         )
@@ -51,16 +54,15 @@ class Waits:
 
     def asked(self, event: Event, now_ns: int) -> list[Directed]:
         """A unit waits; `event.data` is as in docs/design.md."""
-        timeout = event.data.get("timeout_s")
-        patience_s = float(timeout) if isinstance(timeout, int | float) else 0.0
+        timeout_s = patience_of(event.data.get("timeout_s"))
         wait = _Wait(
             asker=event.unit,
             ask=str(event.data.get("ask", "")),
             unit=str(event.data.get("unit", "*")),
             step=str(event.data.get("step", "")),
             key=event.key,
-            deadline_ns=now_ns + int(patience_s * 1e9) if timeout is not None else None,
-            patience_s=patience_s,
+            deadline_ns=now_ns + int(timeout_s * 1e9) if timeout_s is not None else None,
+            patience_s=timeout_s or 0.0,
         )
         if (found := self._past(wait.unit, wait.step, wait.key)) is not None:
             return [self._answer(wait, _release(wait, found.unit, found.stamp_ns, found.key, dict(found.data)))]

@@ -14,14 +14,14 @@ from probe.message import Begin, Order, Release
 from runner.launch.fabric import Fabric
 from runner.launch.roster import Change, Roster
 from runner.listen import Listener
-from runner.orders import SUPERVISOR, Directed, supervisor_of
+from runner.orders import SUPERVISOR, Directed, patience_of, supervisor_of
 from runner.scenario.model import LOCAL, Scenario
 from runner.session import parcel
 from runner.session.fetched import Fetched
 from runner.session.intake import Intake
 
-_EVER_S: Final = 1e9
-"""No lease is as long."""
+STOOD_NS: Final = 1_000_000_000
+"""Who has not looked for so long was not listening either: the runner stood still, or could not hear the broker."""
 
 
 class Abroad:
@@ -39,6 +39,7 @@ class Abroad:
         self._incarnations: dict[str, int] = {}
         """Host -> the incarnation of its supervisor."""
         self._roster = Roster(hosts, listener.now_ns())
+        self._looked_ns = listener.now_ns()
         self._fetched = Fetched(
             units, {unit.name: supervisor_of(unit.host) for unit in scenario.units if unit.host != LOCAL}
         )
@@ -75,7 +76,7 @@ class Abroad:
     def _serves(self, host: str, event: Event, now_ns: int) -> None:
         """A supervisor is there. If it is another one, what the one before was told is told again: it may have been
         killed with it."""
-        if type(lease_s := event.data.get("lease_s")) is float and 0 < lease_s < _EVER_S:
+        if (lease_s := patience_of(event.data.get("lease_s"))) is not None:
             self._roster.has_lease(host, int(lease_s * 1e9))
         if self._incarnations.setdefault(host, event.incarnation) == event.incarnation:
             return
@@ -94,6 +95,9 @@ class Abroad:
         """Look who is there. Nobody is blamed for silence while the log has more than was read."""
         if not self.supervisors:
             return
+        if now_ns - self._looked_ns > STOOD_NS:
+            self._roster.stood_still(now_ns - self._looked_ns, now_ns)
+        self._looked_ns = now_ns
         for host in self._roster.expected:
             if supervisor_of(host) in self._intake.closed:
                 self._decide(self._roster.closed(host, now_ns), now_ns)

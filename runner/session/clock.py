@@ -9,13 +9,18 @@ RESUME_NS: Final = 3_000_000_000
 """How long units may take to find a broker that is back, and to say what happened while it was away."""
 
 
+STOOD_NS: Final = 5_000_000_000
+"""Who was not told the time for so long stood still itself: it was suspended, or its machine was."""
+
+
 class Clock:
     """Says up to when everything has been heard, which is the time for whoever decides something. It stops while the
-    broker is away or stands still, and until units that were cut off have had their say: nobody is late whom we could
-    not hear."""
+    broker is away or stands still, or we do, and until units that were cut off have had their say: nobody is late whom
+    we could not hear."""
 
     def __init__(self, now_ns: int) -> None:
         self.now_ns = now_ns
+        self._told_ns = now_ns
         self._connection = 1
         self._heard = True
         self._resume_ns = 0
@@ -25,7 +30,9 @@ class Clock:
     def tell(self, now_ns: int, *, heard: bool, connection: int) -> bool:
         """It is `now_ns`; `heard` is whether the broker is there and speaks, and we know all that had happened before
         this `connection` to it, which are counted from 1. Whether it has just come back."""
-        back = heard and (connection != self._connection or not self._heard)
+        stood = now_ns - self._told_ns > STOOD_NS
+        back = heard and (connection != self._connection or not self._heard or stood)
+        self._told_ns = now_ns
         self._heard = heard
         self.away_ns = 0 if heard else now_ns - self.now_ns
         if back:

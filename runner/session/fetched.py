@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from probe.event import Event
-from runner.launch.outlet import MOST_BYTES
+from runner.launch.outlet import MOST_BYTES, PIECE_BYTES
 
 _STREAMS: Final = ("out", "err")
 OUTPUT: Final = "output"
@@ -34,9 +34,13 @@ class Fetched:
             for stream in _STREAMS:
                 self._put(unit, stream, b"", 0)
         elif event.step == OUTPUT:
-            told, at, piece = event.data.get("stream"), event.data.get("at"), event.data.get("bytes")
-            if told in _STREAMS and type(at) is int and type(piece) is bytes and 0 <= at <= MOST_BYTES:
-                self._put(unit, told, piece, at)
+            self._take(unit, event.data.get("stream"), event.data.get("at"), event.data.get("bytes"))
+
+    def _take(self, unit: str, stream: object, at: object, piece: object) -> None:
+        if not isinstance(stream, str) or stream not in _STREAMS or type(at) is not int or type(piece) is not bytes:
+            return
+        if 0 <= at <= MOST_BYTES and len(piece) <= PIECE_BYTES:
+            self._put(unit, stream, piece, at)
 
     def _put(self, unit: str, stream: str, piece: bytes, at: int) -> None:
         """The file is opened for each piece: those of a thousand units are more than a process may have open."""

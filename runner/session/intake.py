@@ -120,7 +120,7 @@ class Intake:
 
     def host(self, change: Away | Back | Gone, now_ns: int) -> None:
         """Whoever drives the run has decided so about a host."""
-        self.lifecycle.host(change)
+        self.lifecycle.host(change, now_ns)
         self.standing.changed(change, now_ns)
 
     def close(self) -> None:
@@ -175,7 +175,7 @@ class Intake:
             self._wanted = self.lifecycle.wants
             return self.note_endings()
         if message.recovered:
-            self.recovered += sum(record[3] in USER_KINDS for record in records if len(record) == 6)
+            self.recovered += sum(type(record[3]) is int and record[3] in USER_KINDS for record in records)
         asking = list(_events_of(entry, _asking(records)))
         if unit in self._wanted:
             for event in _events_of(entry, records):

@@ -9,6 +9,7 @@ nothing here asked for them. What user code said (`setup`, `check`) is not in th
 
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from runner.history import origin, record, replay
 from runner.history.folder import RunFolder
 from runner.launch.lifecycle import Lifecycle
 from runner.orders import SUPERVISOR, host_of
-from runner.scenario.model import Scenario, Unit
+from runner.scenario.model import LOCAL, Scenario, Unit
 from runner.session import afterwards, older
 from runner.session.intake import Intake, calm_collector
 from runner.session.outcome import Outcome
@@ -34,7 +35,11 @@ from runner.verifier.verdict import Evidence, Result, Verdict
 class Hindsight:
     """Takes the entries of one log, in order."""
 
-    def __init__(self, scenario: Scenario, started_ns: int) -> None:
+    def __init__(
+        self, scenario: Scenario, started_ns: int, outlived: Callable[[Entry], bool] = lambda _entry: False
+    ) -> None:
+        """`outlived` says whether the runner has still ordered something after an entry."""
+        self._outlived = outlived
         self.intake = Intake(scenario, Lifecycle(scenario, _start, started_ns), _nothing)
         self.now_ns = started_ns
         """The latest moment that the log has spoken of."""
@@ -52,7 +57,7 @@ class Hindsight:
         """Units that somebody ordered to be stopped; one that is stopped and is not here lost its runner."""
         self._begun: Counter[str] = Counter()
         """Unit -> its last life that was ordered to begin."""
-        self._units = {unit.name for unit in scenario.units}
+        self._units = {unit.name: unit.host for unit in scenario.units}
         self._lost_sight: set[str] = set()
         """Hosts that the runner has lost sight of: such a one may end its units by itself."""
 
@@ -71,12 +76,20 @@ class Hindsight:
         if isinstance(entry.message, Command):
             self._obey(entry.message.to, entry.body)
         else:
-            host = host_of(entry.unit)
-            if host is not None and host not in self._lost_sight and not _stopped_in(entry) <= self._told:
+            if self._deserts(entry):
                 self.deserted = True
                 self.intake.lifecycle.interrupt()
                 self._tick()
             self.intake.take(entry, self.now_ns)
+
+    def _deserts(self, entry: Entry) -> bool:
+        """Whether a supervisor says here that it ends units because it has no runner any more. One on another host may
+        only not have heard of it for long enough."""
+        host = host_of(entry.unit)
+        if host is None or host in self._lost_sight:
+            return False
+        ended = {name for name in _stopped_in(entry) if self._units.get(name) == host}
+        return not ended <= self._told and (host == LOCAL or not self._outlived(entry))
 
     def _tick(self) -> None:
         if not self._began:  # nobody decided anything yet, and no unit was asked for
@@ -105,7 +118,7 @@ class Hindsight:
                 self._told.add(unit)
             case Finish():
                 self.finished = True
-                self._told |= self._units
+                self._told |= set(self._units)
             case Start(unit, life=life) if life > self._begun[unit]:
                 self._begun[unit] = life
                 self._told.discard(unit)
@@ -127,7 +140,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     """Judge the run in `folder` by `scenario`. Raises RecordingError when its log cannot be read."""
     calm_collector()
     started_ns = _beginning_ns(folder.log)
-    hindsight = Hindsight(scenario, started_ns)
+    hindsight = Hindsight(scenario, started_ns, lambda entry: _ordered_after(folder.log, entry))
     recording = replay.entries(folder.log)
     for entry in recording:
         hindsight.take(entry)
@@ -179,6 +192,11 @@ def _cut(torn: str, *, ended: bool) -> tuple[str, ...]:
     if not torn and ended:
         return ()
     return (f"{torn or 'the log ends before the run did'}: what came after is not judged",)
+
+
+def _ordered_after(log: Path, entry: Entry) -> bool:
+    """Whether the runner has ordered something after `entry` of its log."""
+    return any(isinstance(later.message, Command) for later in replay.entries(log) if later.end > entry.end)
 
 
 def _beginning_ns(log: Path) -> int:
