@@ -53,6 +53,20 @@ def texts(result: Result, width: int = 79, about: Summary = ABOUT) -> list[str]:
     return [plain(line) for line in summary(result, about, width)]
 
 
+def test_everything_is_told_where_the_others_refer_to() -> None:
+    everything = texts(MANY, about=replace(ABOUT, everything=True))
+    assert [line for line in everything if "more" in line and ABOUT.show in line] == []
+    assert [f for f in MANY.findings if f.key and not any(f.key in line for line in everything)] == []
+    assert len(everything) > len(texts(MANY))
+
+
+@pytest.mark.parametrize("width", range(34, 120, 3))
+def test_no_quantile_is_parted_from_its_unit_and_its_error(width: int) -> None:
+    lines = texts(LAB, width)
+    for figure in ("p50 3.10 ms ±0.31", "p99 19.9 ms ±0.4", "max 8.00 ms ±0.31", "p50 <140 µs", "max 212 µs ±90"):
+        assert any(figure in line for line in lines), figure
+
+
 @pytest.mark.parametrize(("columns", "width"), [(40, 39), (80, 79), (200, 120)])
 @pytest.mark.parametrize("name", RESULTS)
 def test_the_summary_looks_as_it_was_kept(name: str, columns: int, width: int) -> None:
