@@ -89,6 +89,12 @@ def test_check_names_units_that_wait_for_each_other(place: Place) -> None:
     assert "a -> b" in told or "b -> a" in told
 
 
+def test_a_broker_that_is_not_there_is_all_that_is_said_of_a_run_that_never_began(place: Place) -> None:
+    place.write(GOOD)
+    run = place.run(".", "--broker", "tcp://127.0.0.1:1", expect=3)
+    assert run.err == "no broker answers at tcp://127.0.0.1:1 within 10 s; is it running?\n"
+
+
 def test_an_agent_that_meets_no_broker_says_so_once_and_goes_on(place: Place) -> None:
     with place.start("agent", "--join", "tcp://127.0.0.1:1", "--name", "lab-1") as agent:
         agent.until("agent lab-1 meets no broker at tcp://127.0.0.1:1 yet, and goes on trying")
