@@ -60,6 +60,15 @@ def test_everything_is_told_where_the_others_refer_to() -> None:
     assert len(everything) > len(texts(MANY))
 
 
+@pytest.mark.parametrize("width", range(34, 120))
+def test_the_quantiles_of_a_table_begin_in_one_column(width: int) -> None:
+    circuit = replace(PASSED.circuits[0], hops=(replace(PASSED.circuits[0].hops[0], target="b: short"),))
+    rows = [
+        line for line in texts(replace(PASSED, circuits=(circuit,)), width) if "p50" in line and "budget" not in line
+    ]
+    assert len({line.index("p50") for line in rows}) == 1
+
+
 @pytest.mark.parametrize("width", range(34, 120, 3))
 def test_no_quantile_is_parted_from_its_unit_and_its_error(width: int) -> None:
     lines = texts(LAB, width)

@@ -288,15 +288,17 @@ def _table(rows: Sequence[_Row], label: int, width: int) -> list[Line]:
     middle = min(max((cell_len(row.text) for row in rows), default=0), max(room, 0))
     counts = max((cell_len(row.text) for row in rows if row.label), default=0)
     names = max((cell_len(row.text) for row in rows if row.right and not row.label), default=0)
-    indent = label + 5 + (names + 3 if 0 < names <= room else 0)  # all numbers begin in one column
+    aligned = 0 < names <= room
+    indent = label + 5 + (names + 3 if aligned else 0)  # all numbers begin in one column
     lines: list[Line] = []
     for row in rows:
         head = Span("  " + fit(clean(row.label), label) + "   ", STRONG)
         if room >= max(20, counts):  # a name may be cut, a number not
             lines.append((head, Span(f"{fit(row.text, middle)}   {row.right}", row.tone)))
         else:
-            own = f"{fit(row.text, names) if indent > label + 5 else row.text}   {row.right}".rstrip()
-            beside = not row.label and cell_len(own) <= width - label - 5
+            own = f"{fit(row.text, names) if aligned else row.text}   {row.right}".rstrip()
+            fits = cell_len(own) <= width - label - 5
+            beside = fits and not row.label and (aligned or not row.text.startswith("→"))
             lines.append((head, Span(own if beside else fit(row.text, width - label - 5), row.tone)))
             if row.right and not beside:
                 lines += [(Span(" " * indent + part, row.tone),) for part in _figures(row.right, width - indent)]
