@@ -53,6 +53,14 @@ def texts(result: Result, width: int = 79, about: Summary = ABOUT) -> list[str]:
     return [plain(line) for line in summary(result, about, width)]
 
 
+def test_a_file_of_the_scenario_is_called_the_same_on_every_host() -> None:
+    there = (
+        '  File "/home/me/.local/state/circuit-run/20261125T185008Z-lab-0d87@lab-1/scenario/units.py", line 3, in work'
+    )
+    finding = Finding(FindingClass.UNIT_FAILED, "worker exited with code 1", unit="worker", details=(there,))
+    assert any('  File "units.py", line 3, in work' in line for line in texts(replace(FAILED, findings=(finding,))))
+
+
 def test_everything_is_told_where_the_others_refer_to() -> None:
     everything = texts(MANY, about=replace(ABOUT, everything=True))
     assert [line for line in everything if "more" in line and ABOUT.show in line] == []

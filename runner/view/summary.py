@@ -42,6 +42,8 @@ _LAST_WORDS: Final = 4
 """Lines of a unit's output where other findings follow, so that those are seen at a glance too."""
 _ENDS: Final = (FindingClass.UNIT_FAILED, FindingClass.NOT_READY, FindingClass.CHECK)
 """What is explained by the output of a process: its end is the most telling part."""
+_SENT: Final = re.compile(r'[^\s"]*/circuit-run/[^\s"/]+@[^\s"/]+/scenario/')
+"""Where a scenario's folder is on another host, while the run lives."""
 _CIRCUITS: Final = 12
 _LABEL: Final = 20
 
@@ -197,7 +199,7 @@ def _explained(
 def _detail(text: str, about: Summary) -> str:
     for path, short in about.shorter:
         text = text.replace(path, short)
-    return clean(text)
+    return clean(_SENT.sub("", text))
 
 
 def _shortened(details: Sequence[str], most: int, *, from_end: bool) -> tuple[Sequence[str], Sequence[str]]:
