@@ -26,10 +26,31 @@ def test_a_new_key_says_where_it_is_and_what_to_do_with_it_and_not_its_secret(
     said = capsys.readouterr().out
     made = keys.load(FOLDER / "lab-2.keys")
     assert made.secret not in said
-    for words in (f"scp -p {FOLDER}/lab-2.keys HOST:", "CIRCUIT_KEYS=", f"rm {FOLDER}/lab-2.keys", f"--keys {FOLDER}"):
+    for words in (
+        f"scp -p {FOLDER}/lab-2.keys HOST:",
+        "--keys lab-2.keys",
+        f"rm {FOLDER}/lab-2.keys",
+        f"--keys {FOLDER}",
+    ):
         assert words in said
     grant = Keyring(FOLDER).grant(made.public)
     assert grant == keyring.Grant("lab-2", ("agent",), ("worker-*", "@lab-2"))
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("--agent",), "circuit-run agent --join tcp://HOST:PORT --keys x.keys\n"),
+        (("--runner",), "circuit-run PATH --broker tcp://HOST:PORT --keys x.keys\n"),
+        (("--role", "watcher"), "circuit-run watch tcp://HOST:PORT --keys x.keys\n"),
+        ((), "export CIRCUIT_KEYS=$PWD/x.keys\n"),
+    ],
+)
+def test_a_new_key_says_which_command_takes_it(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], command: str
+) -> None:
+    assert execute(["keys", "new", "x", *words]) == 0
+    assert command in capsys.readouterr().out
 
 
 def test_a_key_is_for_the_unit_of_its_name_unless_told_otherwise() -> None:

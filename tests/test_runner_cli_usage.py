@@ -1,5 +1,6 @@
 """Command lines and scenarios that make no sense: told why, with the place, and nothing is started."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,7 @@ GOOD = '[units.one]\ncommand = ["true"]\n'
         (("show", "nothing"), 4, "no run 'nothing'"),
         (("verify", "empty"), 4, "empty is a folder without events.log"),
         (("watch",), 4, "there is no run yet"),
-        (("watch", "ipc:///nowhere"), 4, "--run"),
+        (("watch", "ipc:///nowhere"), 3, "no broker answers at ipc:///nowhere"),
         (("broker", "--listen", "nonsense"), 4, "nonsense"),
     ],
 )
@@ -86,3 +87,17 @@ def test_check_names_units_that_wait_for_each_other(place: Place) -> None:
     told = place.run("check", expect=4).err
     assert "units." in told
     assert "a -> b" in told or "b -> a" in told
+
+
+def test_a_broker_that_is_not_there_is_all_that_is_said_of_a_run_that_never_began(place: Place) -> None:
+    place.write(GOOD)
+    run = place.run(".", "--broker", "tcp://127.0.0.1:1", expect=3)
+    assert run.err == "no broker answers at tcp://127.0.0.1:1 within 10 s; is it running?\n"
+
+
+def test_an_agent_that_meets_no_broker_says_so_once_and_goes_on(place: Place) -> None:
+    with place.start("agent", "--join", "tcp://127.0.0.1:1", "--name", "lab-1") as agent:
+        agent.until("agent lab-1 meets no broker at tcp://127.0.0.1:1 yet, and goes on trying")
+        agent.signal(signal.SIGTERM)
+        run = agent.end()
+    assert (run.code, run.out.count("meets no broker")) == (0, 1)

@@ -116,6 +116,13 @@ def test_a_host_whose_key_is_not_for_that_is_told_at_once_and_leaves_nothing(pla
     assert later.result["evidence"].get("incidents", {}) == {}, "what another run has met is no news"
 
 
+def test_a_command_that_a_host_lacks_is_missed_on_that_host(place: LabPlace) -> None:
+    text = scenario().replace('entrypoint = "units:worker"', 'command = ["no-such-program"]')
+    place.write(text, CODE)
+    run = place.run(".", expect=1)
+    assert "worker did not start on host lab-1: command not found: no-such-program" in run.text
+
+
 def test_a_short_break_of_the_link_is_no_news(place: LabPlace, lab: Lab) -> None:
     place.write(scenario(orders=30, pause_s=0.05), CODE)
     with place.start(".", "--plain") as run:

@@ -103,7 +103,7 @@ def test_plain_lines_tell_what_changed_and_nothing_twice() -> None:
 def test_plain_lines_say_on_which_host_a_unit_is_where_there_are_several() -> None:
     lines = told(HOSTS, HOSTS)
     assert " 12.4 s  worker-1    running, on lab-1" in lines
-    assert " 12.4 s  auditor     failed: exited with code 1, on lab-2" in lines
+    assert " 12.4 s  auditor     failed, on lab-2: exited with code 1" in lines
     assert sum("on lab-2" in line for line in lines) == 1
     assert not any(", on local" in line for line in told(RUNNING))
 

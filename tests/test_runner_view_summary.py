@@ -53,6 +53,37 @@ def texts(result: Result, width: int = 79, about: Summary = ABOUT) -> list[str]:
     return [plain(line) for line in summary(result, about, width)]
 
 
+def test_a_file_of_the_scenario_is_called_the_same_on_every_host() -> None:
+    there = (
+        '  File "/home/me/.local/state/circuit-run/20261125T185008Z-lab-0d87@lab-1/scenario/units.py", line 3, in work'
+    )
+    finding = Finding(FindingClass.UNIT_FAILED, "worker exited with code 1", unit="worker", details=(there,))
+    assert any('  File "units.py", line 3, in work' in line for line in texts(replace(FAILED, findings=(finding,))))
+
+
+def test_everything_is_told_where_the_others_refer_to() -> None:
+    everything = texts(MANY, about=replace(ABOUT, everything=True))
+    assert [line for line in everything if "more" in line and ABOUT.show in line] == []
+    assert [f for f in MANY.findings if f.key and not any(f.key in line for line in everything)] == []
+    assert len(everything) > len(texts(MANY))
+
+
+@pytest.mark.parametrize("width", range(34, 120))
+def test_the_quantiles_of_a_table_begin_in_one_column(width: int) -> None:
+    circuit = replace(PASSED.circuits[0], hops=(replace(PASSED.circuits[0].hops[0], target="b: short"),))
+    rows = [
+        line for line in texts(replace(PASSED, circuits=(circuit,)), width) if "p50" in line and "budget" not in line
+    ]
+    assert len({line.index("p50") for line in rows}) == 1
+
+
+@pytest.mark.parametrize("width", range(34, 120, 3))
+def test_no_quantile_is_parted_from_its_unit_and_its_error(width: int) -> None:
+    lines = texts(LAB, width)
+    for figure in ("p50 3.10 ms ±0.31", "p99 19.9 ms ±0.4", "max 8.00 ms ±0.31", "p50 <140 µs", "max 212 µs ±90"):
+        assert any(figure in line for line in lines), figure
+
+
 @pytest.mark.parametrize(("columns", "width"), [(40, 39), (80, 79), (200, 120)])
 @pytest.mark.parametrize("name", RESULTS)
 def test_the_summary_looks_as_it_was_kept(name: str, columns: int, width: int) -> None:

@@ -60,7 +60,7 @@ def new(
     typer.echo(f"made the key {name}: {path}")
     typer.echo("")
     typer.echo(f"  1. carry it to where it is used:   scp -p {file} HOST:")
-    typer.echo(f"  2. say so there:                   export CIRCUIT_KEYS=$PWD/{there}")
+    typer.echo(f"  2. use it there:                   {_said_there(roles, there)}")
     typer.echo(f"  3. delete it here:                 rm {file}")
     typer.echo("")
     typer.echo(f"The broker: circuit-run broker --listen tcp://HOST:PORT --keys {shlex.quote(str(folder))}")
@@ -107,6 +107,17 @@ def _units(name: str, roles: Sequence[str], given: Sequence[str] | None) -> list
     if "agent" in roles and not any(unit.startswith("@") for unit in units):
         units.append(f"@{name}")
     return units
+
+
+def _said_there(roles: Sequence[str], file: str) -> str:
+    """The command that uses a key; units find it by themselves."""
+    if "runner" in roles:
+        return f"circuit-run PATH --broker tcp://HOST:PORT --keys {file}"
+    if "agent" in roles:
+        return f"circuit-run agent --join tcp://HOST:PORT --keys {file}"
+    if list(roles) == ["watcher"]:
+        return f"circuit-run watch tcp://HOST:PORT --keys {file}"
+    return f"export CIRCUIT_KEYS=$PWD/{file}"
 
 
 def _listed(words: Sequence[str]) -> str:

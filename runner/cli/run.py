@@ -182,9 +182,14 @@ def run_all(
 
 
 def _what_is_left(kept: "RunFolder", audit: "Audit", name: str) -> list[str]:
-    """For a run that has no result, in lines: what was left behind, and how to judge what is kept."""
-    lines = [left.sentence for left in audit.over()]
-    if kept.log.exists():
+    """For a run that has no result, in lines: what was left behind, and how to judge what is kept. Where the broker has
+    never let us in, and only the supervisor wrote something down, that is nothing."""
+    from broker import log
+
+    came = kept.log.exists() and kept.log.stat().st_size > log.START
+    wrote = came or (kept.journals.is_dir() and any(not path.name.startswith("_") for path in kept.journals.iterdir()))
+    lines = [left.sentence for left in audit.over() if wrote or not left.evidence]
+    if came:
         lines.append(f"what came until then is kept: circuit-run verify {name}")
     return lines
 

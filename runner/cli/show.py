@@ -16,7 +16,7 @@ def command(
     events: Annotated[bool, typer.Option("--events", help="Show all events.")] = False,
     runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
 ) -> int:
-    """Show a run again: its summary, or its events."""
+    """Show a run again: its summary with every finding, or its events."""
     from runner import session, view
     from runner.history import folder, origin, record, story
 
@@ -31,5 +31,5 @@ def command(
             f"{kept.path} has no result: the run did not come to its end. Judge it: circuit-run verify {kept.told}"
         )
     result = record.load(kept.result.read_text(errors="replace"), str(kept.result))
-    view.print_summary(result, origin.scenario_of(kept), kept.path)
+    view.print_summary(result, origin.scenario_of(kept), kept.path, everything=True)
     return 0

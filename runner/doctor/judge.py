@@ -88,8 +88,9 @@ def _programs(target: Target, facts: Facts, wanted: Wanted) -> Iterator[Checkup]
     release = f"circuit-run=={ours}" if ours else "circuit-run"
     if not theirs:
         found = "not installed for this Python"
+        named = "--python" if target.ssh is None else "--python, or hosts.NAME.python in the scenario"
         yield _install(
-            "circuit-run", found, "install it, or name the Python that has it (--python):", target, facts, release
+            "circuit-run", found, f"install it, or name the Python that has it ({named}):", target, facts, release
         )
     elif ours and theirs != ours:
         yield _install("circuit-run", f"{theirs}, here {ours}", "install the same release:", target, facts, release)
@@ -290,7 +291,13 @@ def _broker(join: Join, joined: Joined) -> Checkup:
 def _no_connection(place: str, failure: Failure) -> Checkup:
     found = f"no connection to {place}: {failure.text}"
     if failure.code == "ECONNREFUSED":
-        return Checkup("broker", Level.PROBLEM, found, "nobody listens there; start the broker:", _start(place))
+        return Checkup(
+            "broker",
+            Level.PROBLEM,
+            found,
+            "nobody listens there now; start a run with --listen, or start the broker:",
+            _start(place),
+        )
     if failure.code == "ENAME":
         remedy = "that machine does not know the name: say its address, or enter it in /etc/hosts there"
         return Checkup("broker", Level.PROBLEM, found, remedy)

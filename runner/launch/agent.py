@@ -33,6 +33,8 @@ from runner.signals import Signals, signal_name
 
 AGAIN: Final = 3
 """How often the supervisor of one run is started again after it was killed."""
+NEWS_S: Final = 2.0
+"""An agent that meets nobody for so long says so."""
 LOOK_MS: Final = 500
 """How often is looked which supervisors have ended."""
 END_S: Final = 15.0
@@ -100,6 +102,7 @@ class Agent:
             socket.connect(self._endpoint)
         except zmq.ZMQError as error:
             raise UsageError(f"--join {self._endpoint}: {error.strerror}; expected tcp://HOST:PORT") from None
+        begun_s = time.monotonic()
         while True:
             ready = dict(poller.poll(LOOK_MS))
             if signals.taken():
@@ -113,6 +116,8 @@ class Agent:
                     self._knock_later(socket, f"is not let in by {self._endpoint}: {why}")
                 elif self._joined:
                     self._is_away(f"has lost {self._endpoint}, and goes on trying")
+            if not self._joined and not self._complained and time.monotonic() > begun_s + NEWS_S:
+                self._is_away(f"meets no broker at {self._endpoint} yet, and goes on trying")
             if self._knock_s and time.monotonic() >= self._knock_s:
                 self._knock_s = 0.0
                 socket.connect(self._endpoint)

@@ -192,7 +192,8 @@ class Fates:
         elif report.step == "not-started":
             life.alive = False
             life.ended_ns = report.stamp_ns
-            self._came_to_nothing(life, f"did not start: {report.why or 'the supervisor says no reason'}")
+            where = "" if life.unit.host == LOCAL else f" on host {life.unit.host}"
+            self._came_to_nothing(life, f"did not start{where}: {report.why or 'the supervisor says no reason'}")
         elif report.step == "stopping":
             if life.stopping_ns is None and life.unit.host != LOCAL and not life.state.ended:
                 why = report.why or "does not say why"

@@ -95,8 +95,8 @@ def main_elsewhere(line: str) -> None:
         sys.exit(REFUSED)
     if left:
         sys.stderr.write(
-            f"run {charter.run}: nobody has got the evidence in {here.root}; it is published when an agent "
-            f"of this host meets that broker again, or by: circuit-run recover --journals {here.place.journals}\n"
+            f"run {charter.run}: nobody has got the evidence in {here.root}; an agent publishes it when it meets that "
+            f"broker again, or: circuit-run recover --journals {here.place.journals} --broker {charter.broker}\n"
         )
 
 

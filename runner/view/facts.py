@@ -45,12 +45,12 @@ def about_pairs(pairs: Pairs, *, times: bool) -> list[str]:
     return [", ".join(parts)]
 
 
-def about_barrier(barrier: BarrierResult) -> str:
-    """How closely together its parties went on."""
+def about_barrier(barrier: BarrierResult) -> tuple[str, str]:
+    """What was released how often, and how closely together its parties went on."""
     skews = (("p50", barrier.skew_p50_ns), ("p99", barrier.skew_p99_ns), ("max", barrier.skew_max_ns))
     times = [f"{name} {interval(ns, barrier.error_ns)}" for name, ns in skews]
     skew = "  ".join(times) if barrier.rounds > 1 else interval(barrier.skew_max_ns, barrier.error_ns)
-    return f"{clean(barrier.name)}, {plural(barrier.rounds, 'release')}, skew {skew}"
+    return f"{clean(barrier.name)}, {plural(barrier.rounds, 'release')}", f"skew {skew}"
 
 
 def about_host(host: HostResult) -> str:

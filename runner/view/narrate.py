@@ -54,9 +54,10 @@ class Narrator:
         for unit in board.units:
             if self._states.get(unit.name, State.CREATED) is not unit.state:
                 where = f", on {unit.host}" if several and unit.name not in self._states else ""
+                tone = ALERT if unit.state is State.FAILED else ""
                 self._states[unit.name] = unit.state
                 if unit.state is not State.RUNNING or where:  # the phase says it, once for all of them
-                    say(unit.name, _became(unit) + where, ALERT if unit.state is State.FAILED else "")
+                    say(unit.name, _became(unit, where), tone)
         if board.phase != self._phase:
             self._phase = board.phase
             say(board.scenario, f"{board.phase}, {plural(len(board.units), 'unit')}")
@@ -129,10 +130,12 @@ def output_line(unit: str, line: str) -> Line:
     return Span(f"{clean(unit)} │ ", unit_tone(unit)), Span(without_escapes(line))
 
 
-def _became(unit: UnitStatus) -> str:
+def _became(unit: UnitStatus, where: str) -> str:
     if unit.state is State.READY and unit.ready_ns is not None and unit.started_ns is not None:
-        return f"ready after {duration(unit.ready_ns - unit.started_ns)}"
-    return f"{unit.state}: {unit.why}" if unit.why else str(unit.state)
+        return f"ready after {duration(unit.ready_ns - unit.started_ns)}{where}"
+    if not unit.why:
+        return f"{unit.state}{where}"
+    return f"{unit.state}{where}: {unit.why.removeprefix(f'was {unit.state}: ').removeprefix(f'was {unit.state} ')}"
 
 
 def _busy(circuit: CircuitResult) -> tuple[int, int]:

@@ -27,17 +27,19 @@ def print_summary(
     folder: Path,
     *,
     interrupted: bool = False,
+    everything: bool = False,
     stream: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> None:
-    """How a run ended, on `stream` (default: standard output). `folder` is where it is kept."""
+    """How a run ended, on `stream` (default: standard output), with a choice of its findings or `everything`. `folder`
+    is where it is kept."""
     here = Path.cwd()
     kept = str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
     show = f"circuit-run show {_name(folder, here, kept)}"
     paper = _paper(stream, environ)
     name = str(Path(".circuit", "latest")) if show.endswith(" latest") else kept
     shorter = ((str(folder), name), (f"{here}{os.sep}", ""))
-    paper.write(summary(result, Summary(scenario, kept, show, interrupted, shorter), paper.width))
+    paper.write(summary(result, Summary(scenario, kept, show, interrupted, everything, shorter), paper.width))
 
 
 def print_events(

@@ -5,6 +5,7 @@ order is fixed: the verdict with its reason, what is wrong and why, how fast it 
 it is kept.
 """
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +42,8 @@ _LAST_WORDS: Final = 4
 """Lines of a unit's output where other findings follow, so that those are seen at a glance too."""
 _ENDS: Final = (FindingClass.UNIT_FAILED, FindingClass.NOT_READY, FindingClass.CHECK)
 """What is explained by the output of a process: its end is the most telling part."""
+_SENT: Final = re.compile(r'[^\s"]*/circuit-run/[^\s"/]+@[^\s"/]+/scenario/')
+"""Where a scenario's folder is on another host, while the run lives."""
 _CIRCUITS: Final = 12
 _LABEL: Final = 20
 
@@ -53,6 +56,8 @@ class Summary:
     folder: str = ""
     show: str = "circuit-run show latest"
     interrupted: bool = False
+    everything: bool = False
+    """Whether every finding is told, however many there are."""
     shorter: tuple[tuple[str, str], ...] = ()
     """(how a path begins, what is said instead), for paths in details."""
 
@@ -108,22 +113,25 @@ def _findings(result: Result, about: Summary, width: int) -> list[Line]:
         alike = (finding.cls, finding.circuit, finding.unit, finding.step, finding.inconclusive)
         groups.setdefault(alike, []).append(finding)
     alike_findings = _at_a_glance(list(groups.values()))
-    indent = 2 + 2 + max(len(group[0].cls.value) for group in alike_findings[: _FULL + _BRIEF]) + 3
+    most = len(alike_findings) if about.everything else _FULL + _BRIEF
+    indent = 2 + 2 + max(len(group[0].cls.value) for group in alike_findings[:most]) + 3
     if indent > width // 2:
         indent = 6
     blocks: list[list[Line]] = []
     told: set[str] = set()
-    for number, group in enumerate(alike_findings[: _FULL + _BRIEF]):
+    for number, group in enumerate(alike_findings[:most]):
         block = _told(group[0], alike_findings[0][0], indent, width)
-        if number < _FULL and about.explains:
+        if (number < _FULL or about.everything) and about.explains:
             details = [text for text in group[0].details if not (text.startswith(" ") and text.strip() in told)]
             told.update(text.strip() for text in details)
             brief = group[0].cls in _ENDS and len(alike_findings) > 1
             block += _explained(group[0], details, about, indent, width, _LAST_WORDS if brief else _DETAILS[number > 0])
-        if len(group) > 1:
+        if about.everything:
+            block += [line for more in group[1:] for line in _told(more, alike_findings[0][0], indent, width)]
+        elif len(group) > 1:
             block += _hanging(indent, f"and {len(group) - 1:,} more like this: {about.show}", width, DIM)
         blocks.append(block)
-    rest = sum(len(group) for group in alike_findings[_FULL + _BRIEF :])
+    rest = sum(len(group) for group in alike_findings[most:])
     if rest:
         blocks.append(_hanging(indent, f"and {plural(rest, 'finding')} more: {about.show}", width, DIM))
     lines: list[Line] = []
@@ -191,7 +199,7 @@ def _explained(
 def _detail(text: str, about: Summary) -> str:
     for path, short in about.shorter:
         text = text.replace(path, short)
-    return clean(text)
+    return clean(_SENT.sub("", text))
 
 
 def _shortened(details: Sequence[str], most: int, *, from_end: bool) -> tuple[Sequence[str], Sequence[str]]:
@@ -236,7 +244,8 @@ def _hanging(indent: int, text: str, width: int, tone: str = PLAIN) -> list[Line
 
 def _facts(result: Result, about: Summary, width: int) -> list[Line]:
     """Circuits with their latencies, pairs, evidence, notes and where the run is kept, under labels."""
-    circuits = sorted(result.circuits, key=lambda circuit: circuit.verdict is Verdict.PASSED)[:_CIRCUITS]
+    circuits = sorted(result.circuits, key=lambda circuit: circuit.verdict is Verdict.PASSED)
+    circuits = circuits if about.everything else circuits[:_CIRCUITS]
     declared = {circuit.name: circuit for circuit in about.scenario.circuits} if about.scenario else {}
     label = min(max((cell_len(circuit.name) for circuit in circuits), default=0), _LABEL)
     label = max(label, len("incidents" if result.evidence.incidents else "evidence"))
@@ -248,7 +257,10 @@ def _facts(result: Result, about: Summary, width: int) -> list[Line]:
     for text in facts.about_pairs(result.pairs, times=about.times and not result.circuits):
         lines += _labelled("pairs", text, label, width)
     for number, barrier in enumerate(result.barriers):
-        lines += _labelled("" if number else "barriers", facts.about_barrier(barrier), label, width)
+        what, skew = facts.about_barrier(barrier)
+        beside = cell_len(f"{what}, {skew}") <= width - label - 5
+        lines += _labelled("" if number else "barriers", f"{what}, {skew}" if beside else what, label, width)
+        lines += [] if beside else [(Span(" " * (label + 5) + part),) for part in _figures(skew, width - label - 5)]
     if result.hosts:
         lines += _labelled("hosts", ", ".join(map(facts.about_host, result.hosts)), label, width)
     for number, (text, tone) in enumerate(facts.about_evidence(result)):
@@ -277,18 +289,34 @@ def _table(rows: Sequence[_Row], label: int, width: int) -> list[Line]:
     room = width - (2 + label + 3) - 3 - max((cell_len(row.right) for row in rows), default=0)
     middle = min(max((cell_len(row.text) for row in rows), default=0), max(room, 0))
     counts = max((cell_len(row.text) for row in rows if row.label), default=0)
+    names = max((cell_len(row.text) for row in rows if row.right and not row.label), default=0)
+    aligned = 0 < names <= room
+    indent = label + 5 + (names + 3 if aligned else 0)  # all numbers begin in one column
     lines: list[Line] = []
     for row in rows:
         head = Span("  " + fit(clean(row.label), label) + "   ", STRONG)
         if room >= max(20, counts):  # a name may be cut, a number not
             lines.append((head, Span(f"{fit(row.text, middle)}   {row.right}", row.tone)))
         else:
-            own = f"{row.text}   {row.right}" if row.right and not row.label else row.text
-            beside = cell_len(own) <= width - label - 5
+            own = f"{fit(row.text, names) if aligned else row.text}   {row.right}".rstrip()
+            fits = cell_len(own) <= width - label - 5
+            beside = fits and not row.label and (aligned or not row.text.startswith("→"))
             lines.append((head, Span(own if beside else fit(row.text, width - label - 5), row.tone)))
-            if row.right and not (beside and own != row.text):
-                lines += _hanging(label + 5, row.right, width, row.tone)
+            if row.right and not beside:
+                lines += [(Span(" " * indent + part, row.tone),) for part in _figures(row.right, width - indent)]
     return lines
+
+
+def _figures(text: str, width: int) -> list[str]:
+    """A row of quantiles in lines of at most `width` cells; a number is not parted from its unit."""
+    if cell_len(text) <= width:
+        return [text]
+    lines = [""]
+    for part in re.split(r" {2,}(?=p\d|max)", text):
+        if lines[-1] and cell_len(lines[-1]) + 2 + cell_len(part) > width:
+            lines.append("")
+        lines[-1] += f"  {part}" if lines[-1] else part
+    return [short for line in lines for short in wrap(line.rstrip(), width, hang=2)]
 
 
 def _labelled(label: str, text: str, room: int, width: int, tone: str = PLAIN) -> list[Line]:
