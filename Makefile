@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fuzz bench chaos docs clean
+.PHONY: demo test check fuzz bench lab chaos docs clean
 
 demo: .venv/run            ## start real processes and watch a circuit complete
 	$(BIN)/circuit-run demo
@@ -21,6 +21,9 @@ fuzz: .venv/fuzz           ## look for bytes that break a reader, FUZZ_SECONDS (
 
 bench: .venv/bench         ## every performance target, as ratios measured in this run
 	$(BIN)/python -m benchmarks
+
+lab: .venv/dev             ## the figures of runs over several hosts; makes the hosts, so it needs root
+	$(BIN)/python -m benchmarks lab
 
 chaos: .venv/dev           ## 1,000 processes killed at random; the table of docs/reliability.md
 	$(BIN)/python -m tests.chaos

@@ -27,8 +27,9 @@ KNOCK_S: Final = 5.0
 """How often a broker that does not let us in is tried again: each time it counts one more that it refused."""
 FEW: Final = 64
 """So many events are not worth a message of their own while another one is under way."""
-LOOK_AFTER_S: Final = 0.1
-"""So long after the moment of a release we look whether the unit has noted something: it does not ring for it."""
+CALM_S: Final = 0.03
+"""So long after the moment of a release its units do not ring: all of them go on now, and sending what they say would
+hold up those that have not had the processor yet."""
 TURN_MESSAGES: Final = 64
 """Messages of one unit that are handled before the next unit has its turn."""
 
@@ -48,6 +49,8 @@ class Speaker(Protocol):
     def point(self, journal: Journal) -> Point | None: ...
     def doze(self, journal: Journal, next_seq: int) -> bool: ...
     def refuse(self, why: str) -> None: ...
+    def expect_note(self) -> None: ...
+    def take_notes(self) -> None: ...
     def state(self, step: str, /, key: object = None, **data: object) -> None: ...
 
 
@@ -76,8 +79,8 @@ class Link:
         self._credit = 0
         """What the broker allows; 0 until its WELCOME."""
         self._sync = False
-        self._look_s = 0.0
-        """When to look whether the unit has noted something, on the monotonic clock; 0: never."""
+        self._calm_until_s = 0.0
+        """When the calm ends that a release with a moment brings, on the monotonic clock; 0: there is none."""
         self._measuring = Measuring(self._say_clock) if unit.on_pong is not None else None
         """None: nobody wants to know about our clock, and it costs nothing."""
         self._final_point: Point | None = None
@@ -206,8 +209,8 @@ class Link:
         due = [self._knock_s] if self._knock_s else []
         if self._journal.why_full:
             due = [time.monotonic() + RETRY_S]
-        if self._look_s:
-            due.append(self._look_s)
+        if self._calm_until_s:
+            due.append(self._calm_until_s)
         if self._measuring is not None and not self._unit.refused:
             due.append(self._measuring.due_s)
         return min(due, default=None)
@@ -216,9 +219,14 @@ class Link:
         """Let the next event ring the alarm, if it could be sent at all. False: there is something to do already."""
         if not self._credit or self._tail.bytes_under_way >= self._credit or self._final_point is not None:
             return True
-        if self._gathers:
+        if self._gathers or self._is_calm:
             return True
         return self._unit.doze(self._journal, self._tail.next_seq)
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether the moment of a release is just over."""
+        return 0 < self._calm_until_s <= time.monotonic() + CALM_S
 
     def turn(self, ready: set[Any]) -> bool:
         """Do what there is to do; `ready` has the sockets that have something. True if it sent events."""
@@ -234,10 +242,10 @@ class Link:
         return spoke
 
     def _look(self) -> None:
-        """Have the unit record what it has noted, if it is time."""
-        if self._look_s and time.monotonic() >= self._look_s:
-            self._look_s = 0.0
-            self._unit.point(self._journal)
+        """Take what the unit has noted in the calm, if that is over."""
+        if self._calm_until_s and time.monotonic() >= self._calm_until_s:
+            self._calm_until_s = 0.0
+            self._unit.take_notes()
 
     def _watch(self) -> None:
         """Take what the monitor says: a connection is there, it is gone, or there will be none."""
@@ -306,7 +314,9 @@ class Link:
             return
         if isinstance(order, m.Release) and order.at_ns:
             ahead_s = (order.at_ns - time.monotonic_ns()) / 1e9
-            self._look_s = time.monotonic() + max(0.0, ahead_s) + LOOK_AFTER_S
+            until_s = time.monotonic() + max(0.0, ahead_s) + CALM_S
+            self._calm_until_s = min(until_s, self._calm_until_s or until_s)
+            self._unit.expect_note()
         if isinstance(order, m.Release | m.Break):
             self._answer(self._unit.waiting.get(order.ask), order)
         else:

@@ -24,6 +24,9 @@ _CANNOT_PACK: Final = (TypeError, ValueError, OverflowError, IndexError, MemoryE
 """What the fast lane raises when a record does not pack or does not fit. Not `Exception`: an error that the caller's
 own signal handler raises in the middle of a probe belongs to the caller."""
 
+_ASKING: Final = (Kind.ARRIVE, Kind.WAIT)
+"""Somebody blocks until these are answered: they ring in any case."""
+
 Collector = Callable[[str, int, str, str | None, dict[str, Any]], None]
 """Takes unit, kind, step, key and data of events that go nowhere else."""
 
@@ -122,6 +125,7 @@ class Recorder:
         self._end = HEADER_BYTES
         self._seq = 0
         self._idle = False
+        self._will_look = False
 
     def _open_journal(self, journal: Journal, bell: Callable[[], None]) -> None:
         """Events go to `journal` from now on; `bell` is rung for one if somebody dozes (see `doze`)."""
@@ -190,12 +194,29 @@ class Recorder:
         except Exception as error:
             self._lose(error)
 
-    def later(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
-        """Notes something, of plain values, to be recorded with the next record or when the courier looks: for a caller
-        that has no time now. It rings for nobody, and is lost if the process is killed before."""
+    def expect_note(self) -> None:
+        """The courier will call `take_notes`; until then `later` may leave it alone."""
         with self.lock:
-            if self._journal is not None:
-                self._deferred.append((monotonic_ns(), kind, step, key, data))
+            self._will_look = True
+
+    def take_notes(self) -> None:
+        """Record what `later` has noted. From now on events ring again, as soon as the courier dozes."""
+        with self.lock:
+            self._will_look = False
+            if self._deferred and not self._busy:
+                self._drain()
+
+    def later(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
+        """Notes something, of plain values, for a caller that has no time now: it is recorded with the next record, or
+        when the courier looks, and lost if the process is killed before. Until the courier looks no event rings."""
+        with self.lock:
+            if self._journal is None:
+                return
+            self._deferred.append((monotonic_ns(), kind, step, key, data))
+            if self._will_look:
+                self._idle = False
+            elif not self._busy:  # it has looked already: we are late
+                self._drain()
 
     def _drain(self) -> None:
         """Records what came in the middle of a record, or had no time. The lock is held, and no record is under way."""
@@ -224,7 +245,7 @@ class Recorder:
         self._seq = seq
         self._end = end
         self._words[0] = end
-        if self._idle:
+        if self._idle or kind in _ASKING:
             self._wake()
 
     def _has_room(self, size: int) -> bool:

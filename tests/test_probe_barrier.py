@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from small_broker import PATIENCE_S, SmallBroker
 
+from probe import link
 from probe import message as m
 from probe.barrier import PASSED, await_start
 from probe.emitter import Unit
@@ -206,6 +207,35 @@ def test_that_it_went_on_is_told_though_the_unit_says_nothing_more(broker: Small
     broker.order("unit", m.Release("barrier/go/1", at_ns=time.monotonic_ns() + AHEAD_NS))
     passed.result(PATIENCE_S)
     assert passed_at(broker) is None, "it must not keep others from going on"
+    assert broker.until(lambda: passed_at(broker))
+
+
+def test_in_the_calm_behind_the_moment_nothing_rings_but_what_asks(
+    broker: SmallBroker, unit: Unit, apart: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "CALM_S", PATIENCE_S)
+    passed = apart(unit.barrier, "go")
+    asked(broker)
+    broker.order("unit", m.Release("barrier/go/1", at_ns=time.monotonic_ns() + AHEAD_NS))
+    passed.result(PATIENCE_S)
+    unit.emit("on")
+    threading.Event().wait(0.1)  # that nothing comes cannot be waited for
+    assert all(record[2] != "on" for record in broker.all_records())
+    passed = apart(unit.barrier, "next")
+    assert asked(broker, 2)["ask"] == "barrier/next/1"
+    assert passed_at(broker)
+    broker.order("unit", m.Release("barrier/next/1"))
+    passed.result(PATIENCE_S)
+
+
+def test_who_goes_on_late_is_heard_all_the_same(
+    broker: SmallBroker, unit: Unit, apart: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "CALM_S", 0.0)
+    passed = apart(unit.barrier, "go")
+    asked(broker)
+    broker.order("unit", m.Release("barrier/go/1", at_ns=time.monotonic_ns() - AHEAD_NS))
+    passed.result(PATIENCE_S)
     assert broker.until(lambda: passed_at(broker))
 
 
