@@ -38,6 +38,7 @@ class Abroad:
         self._parcel = parcel.pieces(Path(scenario.folder)) if hosts else []
         self._roster = Roster(hosts, listener.now_ns())
         self._looked_ns = listener.now_ns()
+        self._finishing = False
         self._fetched = Fetched(units, {unit.name: unit.host for unit in scenario.units})
 
     def begin(self, now_ns: int) -> None:
@@ -79,7 +80,7 @@ class Abroad:
             self._roster.stood_still(now_ns - self._looked_ns, now_ns)
         self._looked_ns = now_ns
         for host in self._roster.expected:
-            if supervisor_of(host) in self._intake.closed:
+            if self._finishing and supervisor_of(host) in self._intake.closed:  # else there will be another one
                 self._roster.closed(host)
         for host, why, hopeless in self._fabric.hosts.look(self._roster.expected):
             self._roster.troubled(host, why, hopeless=hopeless)
@@ -99,6 +100,7 @@ class Abroad:
 
     def finish(self) -> None:
         """The run is ending: who has not come yet need not come any more."""
+        self._finishing = True
         self._roster.finish()
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from runner.errors import BrokerFailed, UsageError
 from runner.history import folder, origin
 from runner.history.folder import RunFolder
 from runner.listen import Listener
+from runner.orders import SUPERVISOR
 from runner.scenario.model import Scenario
 from runner.session.intake import BATCH
 from runner.session.picture import FRAME_NS, Picture
@@ -84,7 +85,7 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
         intake.timeline.reference = listener.host
         picture = Picture(scenario, intake, listener, started_ns)
         others = [signals.fileno(), *([fd] if (fd := screen.fileno()) is not None else [])]
-        while not intake.closed:
+        while SUPERVISOR not in intake.closed:
             now_ns = listener.now_ns()
             if not listener.connected:
                 if target.over:
@@ -102,7 +103,7 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
         screen.show(picture.take("done", listener.now_ns()))
     if target.folder is None:
         return f"run {target.run} is over"
-    if intake.closed and hindsight.finished:
+    if SUPERVISOR in intake.closed and hindsight.finished:
         return f"run {target.run} is over; see it with: circuit-run show {target.folder.told}"
     return f"run {target.run} has no runner any more; judge what it left: circuit-run verify {target.folder.told}"
 

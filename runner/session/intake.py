@@ -66,8 +66,9 @@ class Intake:
         """Events that a supervisor published after their unit's death."""
         self.malformed = 0
         """Messages in the log whose body was not records."""
-        self.closed: set[str] = set()
-        """Fabric peers ("@local") that have said their last word."""
+        self.closed: dict[str, int] = {}
+        """Fabric peers ("@local") that have said their last word, and as which incarnation. One that was killed has
+        said it, too, once what it wrote down is published; until there is another one."""
         self._wanted = lifecycle.wants
         self._ended: set[str] = set()
         self._gone: frozenset[str] = frozenset()
@@ -80,6 +81,8 @@ class Intake:
             return self._events(entry, message, fabric, now_ns)
         if isinstance(message, Hello):
             self._evidence.join(unit, incarnation, message.host)
+            if fabric and self.closed.get(unit, incarnation) != incarnation:
+                del self.closed[unit]
             if not fabric:
                 self.lifecycle.joined(unit, incarnation, message.waiting)
             return [*self.barriers.again(unit, message.waiting), *self.waits.again(unit, message.waiting)]
@@ -88,10 +91,9 @@ class Intake:
         elif isinstance(message, Final):
             self._evidence.final(unit, incarnation, message.last)
             if fabric:
-                self.closed.add(unit)
-            else:
-                self.lifecycle.final(unit, incarnation)
-                return self.note_endings()
+                self.closed[unit] = incarnation
+            self.lifecycle.final(unit, incarnation)
+            return self.note_endings()
         return []
 
     def answered(self, to: Iterable[str], answer: Release | Break) -> None:

@@ -206,7 +206,7 @@ class _Live:
         while user code runs)."""
         now_ns = self._clock.now_ns
         self._abroad.tick(now_ns)
-        if not self._intake.closed:
+        if SUPERVISOR not in self._intake.closed:
             self._send(self._intake.lifecycle.tick(now_ns), now_ns)
             self._send([*self._intake.barriers.tick(now_ns), *self._intake.waits.tick(now_ns)], now_ns)
             self._send(self._intake.note_endings(), now_ns)
@@ -318,7 +318,7 @@ class _Live:
 
     def _echo(self) -> None:
         if self._output is not None:
-            for name, line in self._output.lines(last=bool(self._intake.closed)):
+            for name, line in self._output.lines(last=SUPERVISOR in self._intake.closed):
                 self._screen.unit_output(name, line)
 
     def _patience_ms(self, now_ns: int) -> int:
