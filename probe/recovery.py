@@ -25,6 +25,8 @@ from probe.keys import Keys
 from probe.segment import Owner, Segment
 from probe.tail import Point, Tail
 
+_SUPERVISOR: Final = "_"
+"""How the folder of a peer of the fabric begins, whose name is "@"..."""
 TIMEOUT_S: Final = 5.0
 """How long the broker may take to acknowledge more of a journal. One that is started again needs some tenths of a
 second, on a busy machine some seconds."""
@@ -63,7 +65,8 @@ def recover(
     keys: Keys | None = None,
     timeout_s: float | Callable[[], float] = TIMEOUT_S,
 ) -> list[Recovered]:
-    """Publish and delete every journal in `folder` whose process is dead (of `run`, of `unit`, or all), oldest first.
+    """Publish and delete every journal in `folder` whose process is dead (of `run`, of `unit`, or all), oldest first,
+    but those of supervisors last: whoever has heard the last word of one need not wait for its units any more.
 
     Journals of living processes are left alone. `timeout_s` is how long the broker may take until it acknowledges more
     of a journal; a function is asked again and again, as it may become shorter. A broker that is restarted meanwhile is
@@ -75,7 +78,7 @@ def recover(
     silence = ""
     patience = timeout_s if callable(timeout_s) else lambda: timeout_s
     clear(Path(folder))
-    for path in folders(Path(folder)):
+    for path in sorted(folders(Path(folder)), key=lambda path: path.name.startswith(_SUPERVISOR)):
         try:
             place = Folder(path)
         except OSError:  # its process lives, or somebody else is at it or done with it

@@ -157,6 +157,23 @@ def test_everything_on_a_host_is_killed_and_the_next_agent_brings_the_evidence(p
 
 
 @lab_test
+def test_the_next_agent_may_come_before_anybody_has_missed_the_host(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(orders=1000, pause_s=0.02, hosts=AGENT), CODE)
+    listen = ("--listen", "tcp://0.0.0.0:5000", "--keys", "ring")
+    with place.start(".", "--plain", "--timeout", "30s", *listen) as run:
+        with agent(place, "lab-1", "tcp://desk:5000"):
+            run.until("first instance complete")
+            lab.host("lab-1").kill_everything()
+        with agent(place, "lab-1", "tcp://desk:5000"):
+            run.until("worker  failed: was killed by SIGKILL")
+            done = ended(run, 1)
+            assert ("unit-failed", "worker") in done.findings()
+            assert done.result["evidence"]["lost"] == []
+            assert is_clean(lab.host("lab-1"))
+    assert "scenario's time" not in done.out
+
+
+@lab_test
 def test_two_agents_of_one_name_are_one_too_many(place: LabPlace) -> None:
     with lent_broker(place, place.lab.host("lab-2")), agent(place, "lab-1", "tcp://lab-2:5000") as first:
         first.until("waits for runs")

@@ -286,7 +286,7 @@ def test_the_work_folder_of_a_supervisor_that_was_killed_is_found(here: Here, st
     assert sorted(path.name for path in state.iterdir()) == ["file@lab", "not a work folder"]
 
 
-def test_no_supervisor_begins_in_a_folder_whose_evidence_is_just_published(state: Path) -> None:
+def test_no_supervisor_begins_in_a_folder_whose_evidence_is_just_published() -> None:
     here = make()
     (here.place.journals / "api").mkdir()
     here.close()

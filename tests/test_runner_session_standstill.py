@@ -76,3 +76,17 @@ def test_a_lease_that_ended_because_the_runner_was_gone_accuses_nobody() -> None
 
 def test_a_supervisor_that_ends_what_it_does_not_have_ends_nothing() -> None:
     assert not judged(outlived=False, stops="stranger").deserted
+
+
+def test_units_of_a_supervisor_whose_last_word_somebody_else_has_said_were_killed_with_it() -> None:
+    hindsight = Hindsight(SCENARIO, 0)
+    hindsight.take(Entry("@runner", 0, m.Command((SUPERVISOR,), 1), wire.encode_order(m.Begin("desk")), 1))
+    hindsight.take(said(SUPERVISOR, 2, ("serving", None)))
+    hindsight.take(said("@lab", 3, ("serving", None)))
+    hindsight.take(said("@lab", 4, ("spawned", "camera")))
+    hindsight.take(Entry("@lab", 1, m.Final(2), b"", 5))
+    (status,) = hindsight.intake.lifecycle.statuses()
+    assert (status.state, status.exit_code) == (State.FAILED, -9)
+    assert "@lab" in hindsight.intake.closed
+    hindsight.take(Entry("@lab", 2, m.Hello(m.VERSION, "agent", "run", "@lab", 2, "boot", 1), b"", 6))
+    assert "@lab" not in hindsight.intake.closed, "there is another one now, which has yet to say its last word"

@@ -38,6 +38,8 @@ class Fates:
         self._linger = Linger(legacy) if legacy is not None else None
         self._served: dict[str, int] = {}
         """Host -> the incarnation of its supervisor."""
+        self._spoke_ns: dict[str, int] = {}
+        """Host -> when its supervisor has said something last."""
         self._complete = self._dismissed = self._settled = False
         self._stopped_why = ""
         self._interrupted = False
@@ -103,7 +105,10 @@ class Fates:
 
     def final(self, unit: str, incarnation: int) -> None:
         """A FINAL: that incarnation will say nothing more. An external unit has finished when all of them said so and
-        its required probes have fired."""
+        its required probes have fired. A supervisor that has not told the ends of its units was killed, and somebody
+        has published what it had written down."""
+        if (host := host_of(unit)) is not None and host != LOCAL and self._served.get(host) == incarnation:
+            self._supervisor_was_killed(host, self._spoke_ns.get(host, self._now_ns))
         life = self._lives.get(unit)
         if life is None:
             return
@@ -164,6 +169,7 @@ class Fates:
             if self._served.get(host, event.incarnation) != event.incarnation:
                 self._supervisor_was_killed(host, event.stamp_ns)
             self._served[host] = event.incarnation
+        self._spoke_ns[host] = event.stamp_ns
         told = self._lives.get(event.key or "")
         if event.kind is Kind.STATE and told is not None and told.unit.host == host:
             self._reported(told, report_of(event))
@@ -171,6 +177,8 @@ class Fates:
     def _supervisor_was_killed(self, host: str, stamp_ns: int) -> None:
         """There is another one now. The units of the one before were killed with it; what they wrote is in the log."""
         for life in self._on(host):
+            if life.away is not None:
+                life.find_again(self._now_ns)
             if life.alive and life.pid is not None:
                 life.alive, life.exit_code, life.ended_ns = False, -9, stamp_ns
                 self._exited(life)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from probe.event import Event
-from probe.message import Begin, Order, Release
+from probe.message import Begin, Finish, Order, Release
 from runner.launch.fabric import Fabric
 from runner.launch.roster import Change, Roster
 from runner.listen import Listener
@@ -40,6 +40,7 @@ class Abroad:
         """Host -> the incarnation of its supervisor."""
         self._roster = Roster(hosts, listener.now_ns())
         self._looked_ns = listener.now_ns()
+        self._finishing = False
         self._fetched = Fetched(
             units, {unit.name: supervisor_of(unit.host) for unit in scenario.units if unit.host != LOCAL}
         )
@@ -86,6 +87,8 @@ class Abroad:
         for again in self._intake.lifecycle.repeat():
             if again.to == its:
                 self._listener.command(again.order, its, now_ns)
+        if self._finishing:
+            self._order_to_finish(its, now_ns)
 
     def _ship(self, to: tuple[str, ...], now_ns: int) -> None:
         for piece in self._parcel:
@@ -122,9 +125,14 @@ class Abroad:
             at_ns, stamp_ns = shown(boot, order.at_ns), shown(boot, order.stamp_ns)
             yield replace(order, at_ns=at_ns, stamp_ns=stamp_ns), tuple(units)
 
-    def finish(self) -> None:
+    def finish(self, now_ns: int) -> None:
         """The run is ending: who has not come yet need not come any more."""
+        self._finishing = True
+        self._order_to_finish((SUPERVISOR, *self.supervisors), now_ns)
         self._roster.finish()
+
+    def _order_to_finish(self, supervisors: tuple[str, ...], now_ns: int) -> None:
+        self._listener.command(Finish(grace_ms=0), supervisors, now_ns)
 
     def _decide(self, changes: list[Change], now_ns: int) -> None:
         for change in changes:

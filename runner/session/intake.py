@@ -92,11 +92,10 @@ class Intake:
             self._evidence.lose(unit, incarnation, message.first, message.last, message.why)
         elif isinstance(message, Final):
             self._evidence.final(unit, incarnation, message.last)
-            if not fabric:
-                self.lifecycle.final(unit, incarnation)
-                return self.note_endings()
-            if incarnation >= self._supervising.get(unit, 0):
+            if fabric and incarnation >= self._supervising.get(unit, 0):
                 self.closed.add(unit)
+            self.lifecycle.final(unit, incarnation)
+            return self.note_endings()
         return []
 
     @property

@@ -8,7 +8,7 @@ import contextlib
 import time
 
 from probe.event import Event
-from probe.message import Finish, Sync
+from probe.message import Sync
 from runner.errors import Abandoned, BrokerFailed, SupervisorFailed
 from runner.history import record, replay
 from runner.history.copy import Copy
@@ -17,7 +17,7 @@ from runner.launch import callback
 from runner.launch.fabric import Fabric
 from runner.launch.lifecycle import Lifecycle
 from runner.listen import Listener
-from runner.orders import SUPERVISOR, Directed
+from runner.orders import Directed
 from runner.scenario import save
 from runner.scenario.model import Scenario
 from runner.session import afterwards, older
@@ -252,8 +252,7 @@ class _Live:
 
     def _order_to_finish(self) -> None:
         self._finishing = True
-        self._abroad.finish()
-        self._listener.command(Finish(grace_ms=0), (SUPERVISOR, *self._abroad.supervisors), self._clock.now_ns)
+        self._abroad.finish(self._clock.now_ns)
 
     def _digest(self) -> bool:
         """Log entries that have come, and what follows from them; whether there were any."""
