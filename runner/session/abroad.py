@@ -103,6 +103,10 @@ class Abroad:
         self._finishing = True
         self._roster.finish()
 
+    def hurry(self) -> None:
+        """Somebody wants it to end at once: a host that is away is given up."""
+        self._roster.hurry()
+
     def close(self) -> None:
         """Nothing more will come."""
         self._fetched.close()

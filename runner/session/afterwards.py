@@ -59,11 +59,11 @@ def with_findings(result: Result, more: Iterable[Finding]) -> Result:
     return replace(result, verdict=verdict, findings=in_order([*result.findings, *more]))
 
 
-def with_hosts(result: Result, intake: Intake, now_ns: int) -> Result:
+def with_hosts(result: Result, intake: Intake) -> Result:
     """`result` with how the hosts of the run stood, and how closely together barriers opened."""
     return replace(
         result,
-        hosts=intake.standing.results(intake.timeline, now_ns),
+        hosts=intake.standing.results(intake.timeline),
         barriers=intake.skews.results(intake.timeline.error),
         notes=(*result.notes, *intake.standing.notes()),
     )

@@ -165,7 +165,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         counted=replace(counted, recovered=intake.recovered),
         notes=(*scenario.notes, *intake.notes(), *afterwards.restarts_note(counted.broker_restarts), *cut),
     )
-    result = afterwards.with_hosts(result, intake, hindsight.now_ns)
+    result = afterwards.with_hosts(result, intake)
     if scenario.legacy is not None:
         result = older.tolerant(result, scenario.legacy)
     if before is not None and _is_of(scenario, folder):

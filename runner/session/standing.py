@@ -4,6 +4,7 @@ Belongs here: adding up what was decided about hosts. Decides nothing.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from probe.message import Away, Back, Gone
 from runner.clocks import Timeline
@@ -11,6 +12,9 @@ from runner.duration import span
 from runner.orders import host_of, supervisor_of
 from runner.scenario.model import LOCAL, Host
 from runner.verifier.verdict import HostResult
+
+LAST_NS: Final = 1 << 63
+"""Later than anything that is known of a clock."""
 
 
 class Standing:
@@ -31,12 +35,13 @@ class Standing:
             self._away_ns[host] = self._away_ns.get(host, 0) + now_ns - self._since_ns.pop(host)
         self._state[host] = {Away: "away", Back: "here", Gone: "gone"}[type(change)]
 
-    def results(self, timeline: Timeline, now_ns: int) -> tuple[HostResult, ...]:
-        """Each host, the runner's own first; none if there is no other."""
+    def results(self, timeline: Timeline) -> tuple[HostResult, ...]:
+        """Each host, the runner's own first; none if there is no other. Clocks are told as they were known last, not
+        as they are at this moment, which is another one when the run is judged again."""
         if not self._hosts:
             return ()
-        found = [self._of(LOCAL, timeline, now_ns)]
-        return (*found, *(self._of(host.name, timeline, now_ns) for host in self._hosts))
+        found = [self._of(LOCAL, timeline)]
+        return (*found, *(self._of(host.name, timeline) for host in self._hosts))
 
     def clock_errors(self, timeline: Timeline, now_ns: int) -> dict[str, int]:
         """Host -> how far stamps that it makes now may be off, for the live view; every host from the beginning."""
@@ -60,10 +65,10 @@ class Standing:
             return "came back, and went away again"
         return "and came back; what its units emitted meanwhile has arrived and counts"
 
-    def _of(self, host: str, timeline: Timeline, now_ns: int) -> HostResult:
+    def _of(self, host: str, timeline: Timeline) -> HostResult:
         state, away_s = self._state.get(host, "here"), self._away_ns.get(host, 0) / 1e9
         supervisor = supervisor_of(host)
-        for estimate in timeline.estimates(now_ns):
+        for estimate in timeline.estimates(LAST_NS):
             if supervisor in estimate.units and estimate.offset_ns is not None:
                 return HostResult(
                     host,
