@@ -159,7 +159,7 @@ def test_ctrl_c_leaves_nothing_on_any_host(place: LabPlace, lab: Lab) -> None:
     assert is_clean(lab.host("lab-1"))
 
 
-def test_a_runner_that_stood_still_blames_no_host_for_it(place: LabPlace, lab: Lab) -> None:
+def test_a_runner_that_stood_still_blames_no_host_for_it(place: LabPlace) -> None:
     hosts = f'[hosts.lab-1]\nssh = "lab-1"\npython = "{os.sys.executable}"\nlease = "3s"\n'
     place.write(scenario(orders=40, pause_s=0.3, hosts=hosts), CODE)
     with place.start(".", "--plain") as run:
