@@ -63,7 +63,8 @@ def lent_broker(place: LabPlace, host: Host) -> Iterator[Living]:
 
 
 def is_clean(host: Host) -> bool:
-    return poll(lambda: not any(host.path("/root/.local/state").rglob("*")), 15)
+    """Whether nothing of a run is left; a supervisor that comes when its run has just ended stays for its lease."""
+    return poll(lambda: not any(host.path("/root/.local/state").rglob("*")), 20)
 
 
 @lab_test

@@ -189,6 +189,32 @@ def test_ctrl_c_leaves_nothing_on_any_host(place: LabPlace, lab: Lab) -> None:
     assert is_clean(lab.host("lab-1"))
 
 
+def test_a_runner_that_stood_still_blames_no_host_for_it(place: LabPlace) -> None:
+    hosts = f'[hosts.lab-1]\nssh = "lab-1"\npython = "{os.sys.executable}"\nlease = "3s"\n'
+    place.write(scenario(orders=40, pause_s=0.3, hosts=hosts), CODE)
+    with place.start(".", "--plain") as run:
+        run.until("first instance complete")
+        run.signal(signal.SIGSTOP)
+        time.sleep(8)  # longer than lease and margin
+        run.signal(signal.SIGCONT)
+        done = ended(run, 0)
+    assert done.units["worker"]["state"] == "finished"
+
+
+def test_an_end_that_is_asked_for_twice_does_not_wait_for_a_host_that_is_away(place: LabPlace, lab: Lab) -> None:
+    place.write(scenario(orders=1000, pause_s=0.05), CODE)
+    with place.start(".", "--plain") as run:
+        run.until("first instance complete")
+        lab.host("lab-1").link_down()
+        run.signal(signal.SIGINT)
+        run.until("client  stopped")
+        run.signal(signal.SIGINT)
+        done = ended(run, 2)
+    lab.host("lab-1").link_up()
+    assert "its lease" not in done.out
+    assert done.result["verdict"] != "passed"
+
+
 def test_a_runner_that_is_killed_leaves_nothing_on_any_host(place: LabPlace, lab: Lab) -> None:
     place.write(scenario(orders=1000, pause_s=0.05), CODE)
     with place.start(".", "--plain") as run:

@@ -5,12 +5,14 @@ from probe import message as m
 from probe import wire
 from probe.event import Kind
 from probe.message import Away, Gone
+from runner.clocks import Timeline
 from runner.launch.roster import SILENT_NS, Roster
 from runner.orders import SUPERVISOR
 from runner.scenario.model import Host, Scenario, Unit
 from runner.scenario.state import State
 from runner.session.clock import RESUME_NS, Clock
 from runner.session.recorded import Hindsight
+from runner.session.standing import Standing
 
 SECOND = 1_000_000_000
 LAB = Host("lab", ssh="lab")
@@ -90,3 +92,27 @@ def test_units_of_a_supervisor_whose_last_word_somebody_else_has_said_were_kille
     assert "@lab" in hindsight.intake.closed
     hindsight.take(Entry("@lab", 2, m.Hello(m.VERSION, "agent", "run", "@lab", 2, "boot", 1), b"", 6))
     assert "@lab" not in hindsight.intake.closed, "there is another one now, which has yet to say its last word"
+
+
+def test_clocks_are_told_as_they_were_known_last_whenever_that_is_asked() -> None:
+    timeline = Timeline("desk")
+    timeline.join("@lab", 1, "there")
+    for at in range(1, 9):
+        moment, offset = at * SECOND, at * 1000
+        timeline.report(
+            "@lab", 1, moment, {"low": [[moment, offset - 5]], "high": [[moment, offset + 5]], "rtt_ns": 10}
+        )
+    results = [Standing([LAB]).results(timeline, asked_s * SECOND) for asked_s in (8, 20, 3600)]
+    assert results[0] == results[1] == results[2]
+    assert abs(-results[0][1].offset_ns - 8000) <= 5
+
+
+def test_a_host_that_is_away_is_given_up_when_somebody_wants_the_end_at_once() -> None:
+    roster = Roster([LAB], 0)
+    roster.heard("lab", 1)
+    assert [type(change) for change in roster.tick(3 * SECOND, current=True)] == [Away]
+    assert roster.tick(4 * SECOND, current=True) == []
+    roster.hurry()
+    (gone,) = roster.tick(4 * SECOND, current=True)
+    assert isinstance(gone, Gone)
+    assert "lease" not in gone.why

@@ -27,7 +27,6 @@ from probe.link import KNOCK_S
 from runner.errors import BrokerFailed, UsageError
 from runner.launch import here
 from runner.launch.charter import Charter
-from runner.launch.supervisor import OCCUPIED
 from runner.orders import supervisor_of
 from runner.signals import Signals, signal_name
 
@@ -66,6 +65,8 @@ class Agent:
         self._say = say
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         """Run -> its supervisor."""
+        self._invited: list[str] = []
+        """Runs that are to have a supervisor."""
         self._killed: dict[str, int] = {}
         """Run -> how often its supervisor was killed."""
         self._incarnation = clock.new_incarnation()
@@ -131,6 +132,7 @@ class Agent:
 
     def _is_away(self, why: str) -> None:
         self._joined = False
+        self._invited.clear()  # whoever still wants us says so again when we are back
         if why != self._complained:
             self._complained = why
             self._say(f"agent {self._name} {why}")
@@ -154,8 +156,8 @@ class Agent:
                 if not self._publisher.is_alive():
                     self._publisher = threading.Thread(target=self._publish, name="publishes what is left", daemon=True)
                     self._publisher.start()
-            case m.Invite(run) if run not in self._running:
-                self._start(run)
+            case m.Invite(run) if run not in self._running and run not in self._invited:
+                self._invited.append(run)
             case m.Refused(why):
                 self._knock_later(socket, f"is refused by {self._endpoint}: {why}")
             case m.Error(_, stranger=True):
@@ -181,15 +183,16 @@ class Agent:
         self._say(f"run {run}: supervised (pid {process.pid})")
 
     def _look_after(self) -> None:
-        """A supervisor that was killed is started again: what its units had written down is published by the next."""
+        """Start the supervisors that are wanted, once nothing of earlier runs is in their way. One that was killed is
+        started again: what its units had written down is published by the next."""
+        if not self._publisher.is_alive():
+            while self._invited:
+                self._start(self._invited.pop())
         for run, process in list(self._running.items()):
             code = process.poll()
             if code is None:
                 continue
             del self._running[run]
-            if code == OCCUPIED and self._publisher.is_alive():  # what it found there is ours
-                self._start(run)
-                continue
             self._killed[run] = self._killed.get(run, 0) + (code < 0)
             if code < 0 and self._killed[run] <= AGAIN:
                 self._say(f"run {run}: its supervisor was killed by {signal_name(-code)}, and is started again")

@@ -126,6 +126,12 @@ class Lifecycle(Fates):
         return all(life.state.ended and not life.alive for life in self._lives.values())
 
     @property
+    def lives_here(self) -> bool:
+        """Whether a unit of this host has not ended, or a process of one is left."""
+        lives = [life for life in self._lives.values() if life.unit.host == LOCAL]
+        return any(life.alive or not life.state.ended for life in lives)
+
+    @property
     def gone(self) -> frozenset[str]:
         """Units that came to their end and said all they had to say. Of one that only fell silent nobody knows."""
         gone = [life for life in self._lives.values() if life.state.ended and not life.alive and not life.owes_a_word]

@@ -8,8 +8,19 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any, Final
 
-SSH: Final = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=0")
-"""ssh as it is called here: it asks nobody anything, and what its user configured applies."""
+SSH: Final = (
+    "ssh",
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "ConnectTimeout=10",
+    "-o",
+    "ServerAliveInterval=20",
+    "-o",
+    "ServerAliveCountMax=3",
+)
+"""ssh as it is called here: it asks nobody anything, and what its user configured applies. A link that is down for a
+minute ends it: it may have outlived its runner, and the lease is over long before."""
 ASK_S: Final = 10.0
 ANY_ADDRESS: Final = ("0.0.0.0", "*", "[::]")
 

@@ -60,6 +60,7 @@ class Roster:
 
     def __init__(self, hosts: Sequence[Host], now_ns: int) -> None:
         self._seen = {host.name: _Seen(host, now_ns, host.lease_ns) for host in hosts}
+        self._hurried = False
 
     def begin(self, now_ns: int) -> None:
         """Their time to come counts from now on."""
@@ -108,9 +109,9 @@ class Roster:
             elif seen.standing is _Standing.HERE and (over or (current and seen.hopeless)):
                 seen.standing = _Standing.AWAY
                 changes.append(Away(name, seen.trouble or f"has not been heard for {span(SILENT_NS)}"))
-            elif seen.standing is _Standing.AWAY and over:
+            elif seen.standing is _Standing.AWAY and (over or self._hurried):
                 seen.standing = _Standing.OVER
-                changes.append(Gone(name, _away_too_long(seen)))
+                changes.append(Gone(name, _away_too_long(seen) if over else _given_up(seen)))
         return changes
 
     @property
@@ -123,6 +124,10 @@ class Roster:
     def expected(self) -> tuple[str, ...]:
         """Hosts whose supervisor has yet to say its last word."""
         return tuple(name for name, seen in self._seen.items() if seen.standing not in _DONE)
+
+    def hurry(self) -> None:
+        """Nobody has the patience to wait for the lease of a host that is away."""
+        self._hurried = True
 
     def finish(self) -> None:
         """The run is ending: who has not come yet need not come any more."""
@@ -138,6 +143,10 @@ def _never_came(host: Host) -> str:
             f"--keys FILE --name {host.name}"
         )
     return f"did not come within {span(COME_NS)}"
+
+
+def _given_up(seen: _Seen) -> str:
+    return seen.trouble or "was away when nobody wanted to wait for it any longer"
 
 
 def _away_too_long(seen: _Seen) -> str:

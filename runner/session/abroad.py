@@ -131,6 +131,10 @@ class Abroad:
         self._order_to_finish((SUPERVISOR, *self.supervisors), now_ns)
         self._roster.finish()
 
+    def hurry(self) -> None:
+        """Somebody wants it to end at once: a host that is away is given up."""
+        self._roster.hurry()
+
     def _order_to_finish(self, supervisors: tuple[str, ...], now_ns: int) -> None:
         self._listener.command(Finish(grace_ms=0), supervisors, now_ns)
 

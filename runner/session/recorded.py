@@ -36,11 +36,16 @@ class Hindsight:
     """Takes the entries of one log, in order."""
 
     def __init__(
-        self, scenario: Scenario, started_ns: int, outlived: Callable[[Entry], bool] = lambda _entry: False
+        self,
+        scenario: Scenario,
+        started_ns: int,
+        outlived: Callable[[Entry], bool] = lambda _entry: False,
+        units: Path | None = None,
     ) -> None:
-        """`outlived` says whether the runner has still ordered something after an entry."""
+        """`outlived` says whether the runner has still ordered something after an entry; `units` is where the output of
+        units is kept."""
         self._outlived = outlived
-        self.intake = Intake(scenario, Lifecycle(scenario, _start, started_ns), _nothing)
+        self.intake = Intake(scenario, Lifecycle(scenario, lambda unit: _start(unit, units), started_ns), _nothing)
         self.now_ns = started_ns
         """The latest moment that the log has spoken of."""
         self._decided_ns = started_ns
@@ -140,7 +145,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     """Judge the run in `folder` by `scenario`. Raises RecordingError when its log cannot be read."""
     calm_collector()
     started_ns = _beginning_ns(folder.log)
-    hindsight = Hindsight(scenario, started_ns, lambda entry: _ordered_after(folder.log, entry))
+    hindsight = Hindsight(scenario, started_ns, lambda entry: _ordered_after(folder.log, entry), folder.units)
     recording = replay.entries(folder.log)
     for entry in recording:
         hindsight.take(entry)
@@ -210,9 +215,10 @@ def _beginning_ns(log: Path) -> int:
     return said
 
 
-def _start(unit: Unit) -> Start:
+def _start(unit: Unit, units: Path | None) -> Start:
     """Nothing is started any more; the lifecycle only has to believe it was."""
-    return Start(unit=unit.name, argv=(), cwd="", env={}, out="", err="")
+    err = "" if units is None else str(units / f"{unit.name}.err")
+    return Start(unit=unit.name, argv=(), cwd="", env={}, out="", err=err)
 
 
 def _nothing(_unit: str, _step: str, _key: str | None) -> Event | None:

@@ -166,7 +166,7 @@ class _Live:
         """A supervisor has the last word, unless it came to grief: then its units will never be told of again."""
         if left := self._intake.lifecycle.unended(STOP_NS):
             raise SupervisorFailed(f"the supervisor does not end {', '.join(left)}; does it stand still?")
-        if not self._intake.over or self._intake.lifecycle.over:
+        if not self._intake.over or not self._intake.lifecycle.lives_here:
             return
         self._supervisor.wait(LAST_WORDS_S)
         self._supervisor.check()
@@ -296,6 +296,7 @@ class _Live:
             self._intake.lifecycle.interrupt()
             if self._interrupted:  # asked twice: no more patience
                 self._order_to_finish()
+                self._abroad.hurry()
                 self._insisted_s = self._insisted_s or time.monotonic()
             self._interrupted = True
 
