@@ -35,6 +35,7 @@ class Play:
         (scenario_folder / "circuit.toml").write_text("")
         self.units = folder / "runs" / "run-1" / "units"
         self.units.mkdir(parents=True)
+        self.now_s = 0.0
         self.orders: list[tuple[Any, tuple[str, ...]]] = []
         self.changes: list[Any] = []
         self.troubles: list[tuple[str, str, bool]] = []
@@ -73,8 +74,12 @@ class Play:
         self.abroad.heard(host, event, BEGIN + int(at_s * SECOND))
 
     def tick(self, at_s: float) -> list[tuple[Any, tuple[str, ...]]]:
-        """What was commanded in this turn."""
+        """What was commanded until then, by a runner that looks twice in a second."""
         before = len(self.orders)
+        while self.now_s + 0.5 < at_s:
+            self.now_s += 0.5
+            self.abroad.tick(BEGIN + int(self.now_s * SECOND))
+        self.now_s = at_s
         self.abroad.tick(BEGIN + int(at_s * SECOND))
         return self.orders[before:]
 
@@ -137,7 +142,7 @@ def test_the_last_word_of_a_supervisor_is_no_silence(play: Play) -> None:
 
 def test_when_the_run_ends_who_has_not_come_is_not_waited_for(play: Play) -> None:
     play.hears("lab")
-    play.abroad.finish()
+    play.abroad.finish(BEGIN)
     assert play.abroad.expected == ("lab",)
     assert play.abroad.next_deadline_ns == BEGIN + SILENT_NS + 1
 

@@ -297,7 +297,7 @@ def test_a_supervisor_that_is_gone_before_its_units_ends_the_run(place: Place) -
         context = zmq.Context()
         impostor = context.socket(zmq.DEALER)
         impostor.connect((place.newest().path / "broker").read_text().strip())
-        for message in (m.Hello(m.VERSION, "agent", place.newest().run, "@local", 1), m.Final(0)):
+        for message in (m.Hello(m.VERSION, "agent", place.newest().run, "@local", 1 << 62), m.Final(0)):
             impostor.send_multipart(wire.encode(message))
         run = living.end()
         context.destroy(linger=0)

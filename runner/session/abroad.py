@@ -77,7 +77,7 @@ class Abroad:
     def _serves(self, host: str, event: Event, now_ns: int) -> None:
         """A supervisor is there. If it is another one, what the one before was told is told again: it may have been
         killed with it."""
-        if (lease_s := patience_of(event.data.get("lease_s"))) is not None:
+        if lease_s := patience_of(event.data.get("lease_s")):
             self._roster.has_lease(host, int(lease_s * 1e9))
         if self._incarnations.setdefault(host, event.incarnation) == event.incarnation:
             return
