@@ -8,7 +8,7 @@ demo: .venv/run            ## start real processes and watch a circuit complete
 	$(BIN)/circuit-run demo
 
 test: .venv/dev            ## the whole test suite, on every core; one test: .venv/bin/pytest FILE -k NAME
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n $$(($$(nproc) * 3 / 2)) --dist worksteal  # half of their time tests wait for processes
 
 check: .venv/dev           ## lint, types, architecture
 	$(BIN)/ruff check .

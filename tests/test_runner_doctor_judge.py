@@ -253,6 +253,7 @@ def test_a_broker_that_lets_the_machine_in_is_well() -> None:
             "not the broker that the key 'lab-2' was made for",
             "look at --join and --keys",
         ),
+        (joined(*[(handshake.FAILED_NO_DETAIL, 0)] * 3, key=""), "broker", "hangs up at once", "with --keys"),
         (joined(tcp=Failure("ECONNREFUSED", "Connection refused")), "broker", "Connection refused", "start the broker"),
         (joined(tcp=Failure("ENAME", "unknown")), "broker", "unknown", "/etc/hosts"),
         (joined(tcp=Failure("ETIMEDOUT", "nothing")), "broker", "nothing", "firewall"),

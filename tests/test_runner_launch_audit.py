@@ -41,6 +41,7 @@ def test_a_process_is_of_the_run_by_what_it_was_told_or_by_its_parents(
 def test_processes_are_seen_with_parent_session_and_environment() -> None:
     child = subprocess.Popen(["sleep", "1010"], env={"A": "b"}, start_new_session=True)
     try:
+        assert poll(lambda: Path(f"/proc/{child.pid}/environ").read_bytes() != b"", 5), "its program has begun"
         (seen,) = (process for process in kin.processes() if process.pid == child.pid)
         assert (seen.parent, seen.session) == (os.getpid(), child.pid)
         assert seen.was_told("A", "b")

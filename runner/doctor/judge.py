@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from probe.handshake import SUCCEEDED, Handshakes
+from probe.handshake import FAILED_NO_DETAIL, SUCCEEDED, Handshakes
 from probe.keys import Keys
 from runner.checkup import Checkup, Examined, Level
 from runner.doctor.facts import Answers, Back, Door, Exchange, Facts, Failure, Folder, Join, Joined, Silence, Target
@@ -284,6 +284,9 @@ def _broker(join: Join, joined: Joined) -> Checkup:
     if not joined.bus:
         found = f"{place} can be reached; whether it lets this machine in was not tried"
         return Checkup("broker", Level.NOTE, found, "install circuit-run first")
+    if any(event == FAILED_NO_DETAIL for event, _ in joined.events):
+        found = f"{place} hangs up at once, as does a broker that lets in only who has a key, or what is no broker"
+        return Checkup("broker", Level.PROBLEM, found, "name a key of that broker with --keys, or look at the port")
     found = f"something listens at {place} and does not speak as a broker does"
     return Checkup("broker", Level.PROBLEM, found, "look at the port; a broker is started with:", _start(place))
 
