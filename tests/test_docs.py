@@ -1,6 +1,7 @@
 """The documents say what is so: links resolve, files and functions they name exist, the README's commands run."""
 
 import ast
+import json
 import os
 import re
 import runpy
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from benchmarks import report
+from benchmarks.__main__ import RESULTS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -132,3 +136,8 @@ def test_the_page_on_reliability_shows_what_its_commands_say(tmp_path: Path, com
 
 def test_the_page_on_reliability_shows_something() -> None:
     assert len(SHOWN) >= 2
+
+
+def test_the_page_of_figures_says_what_was_measured() -> None:
+    measured = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert report.PAGE.read_text(encoding="utf-8") == report.page(measured)

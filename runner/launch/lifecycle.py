@@ -1,4 +1,4 @@
-"""When a unit may begin, what its end means, and when the run is over: events and the time in, orders out.
+"""When a unit may begin and when the run is over: events and the time in, orders out.
 
 Belongs here: the orders, as values, and what is known of the run. What events mean is in `fates`. Must not know
 processes, sockets or clocks: times are arguments, in nanoseconds of the run's timeline.
