@@ -124,7 +124,8 @@ def _spoken(kept: RunFolder) -> tuple[list[judge.Spoken], list[str]]:
 def _cries(folder: Path, kept: RunFolder) -> list[str]:
     """Tracebacks in what our own processes printed; units print nothing that is no error."""
     ours = [folder / OUT, folder / WATCHED, *kept.path.glob("*.err"), *kept.units.glob("*.err")]
-    return [f"a traceback in {path.name}" for path in ours if path.exists() and b"Traceback" in path.read_bytes()]
+    said = {path.name: path.read_text(errors="replace") for path in ours if path.exists()}
+    return [f"a traceback in {name}: {text[-400:]}" for name, text in said.items() if "Traceback" in text]
 
 
 def _listed(folder: Path) -> list[Path]:
