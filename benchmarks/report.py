@@ -43,7 +43,8 @@ HOSTS: Final = """
 ## Several hosts
 
 `make lab` (root, about ten minutes) makes hosts out of network namespaces, each with a clock of its own, and measures
-runs over them; each part runs alone, too. Measured on 2026-11-25 on two busy cores (load average 4 to 10, at times 40).
+runs over them; each part runs alone, too. Measured on 2026-11-25, if nothing else is said on two busy cores
+(load average 4 to 10, at times 40), with a build of that day that had fewer faults mended than this one.
 
 `python -m benchmarks lab_hops`: three hosts up to 5 s and 200 ppm apart, 12,000 hops, true times known.
 
@@ -55,17 +56,17 @@ runs over them; each part runs alone, too. Measured on 2026-11-25 on two busy co
 | moments with more error than half the round trip and drift | 0 of 91 | 0 of 80 | none | met |
 | latencies below zero that were shown as they were | 0 | 0 | none | met |
 
-`python -m benchmarks lab_barrier`: 3 hosts x 10 units, a barrier with `at`, 100 releases; the spread of the moments at
-which they went on, in ms. The true spread was within measured +- stated in every release.
+`python -m benchmarks lab_barrier`, measured again at rest: 3 hosts x 10 units, a barrier with `at`, 100 releases; the
+spread of the moments at which all went on, in ms. The true spread was within measured +- stated in every release.
 
-| barrier | spread p50 (range over runs) | stated error p50 | bare p50 | within stated error, best run | target | |
-|---|---:|---:|---:|---:|---|---|
-| 30 processes | 1.0 (1.0 - 4.1) | 0.52 - 0.76 | 0.51 - 0.59 | 2 % | within | **missed** |
-| 3 processes x 10 threads | 0.39 (0.39 - 0.50) | 0.49 - 0.70 | 0.05 | 86 % | within | **missed** |
-| 3 processes x 10 tasks | 0.36 (0.36 - 0.65) | 0.52 - 0.65 | 0.05 | 79 % | within | **missed** |
+| barrier | spread p50 / p95 | stated error p50 | bare p50 | all within it | first of each host | target | |
+|---|---:|---:|---:|---:|---:|---|---|
+| 30 processes | 0.94 / 1.26 | 0.59 | 0.29 | 0 % | 80 % | >= 95 % | **missed** |
+| 3 processes x 10 threads | 0.73 / 3.44 | 0.66 | 0.04 | 35 % | 96 % | >= 95 % | **missed** |
+| 3 processes x 10 tasks | 0.49 / 1.03 | 0.63 | 0.04 | 71 % | 82 % | >= 95 % | **missed** |
 
-Bare is the same number of processes that only sleep until a moment and stamp: started anew, thirty of them are 0.65 to
-0.9 ms apart on two cores, which is more than the stated error.
+Bare is the same number that only sleep until a moment and stamp, on one clock. What ours
+takes beyond that, 0.4 to 0.7 ms, is about as much as the error that is stated, and is not explained yet.
 
 `python -m benchmarks lab_crowd`: 200 units of one host at one barrier; milliseconds between the first and the last.
 
@@ -76,14 +77,15 @@ Bare is the same number of processes that only sleep until a moment and stamp: s
 | bare, p50 / p99 | 2.2 / 6 - 275 | 0.05 / 2.8 | none | |
 | one is killed: all others have its name, worst | 151 | 58 | <= 250 ms | met |
 
-`python -m benchmarks lab_gone`: seconds until a host that vanished is named, the worst of five; the target is 3 s.
+`python -m benchmarks lab_gone`: seconds until a host that vanished is named, the worst of five, measured again; the
+target is 3 s.
 
 | what | s | |
 |---|---:|---|
-| its cable is pulled | 2.59 | met |
-| its supervisor is killed | 2.56 | met |
-| everything on it is killed, reached by ssh | 2.55 | met |
-| everything on it is killed, joined by an agent | 2.48 | met |
+| its cable is pulled | 2.57 | met |
+| its supervisor is killed | 2.41 | met |
+| everything on it is killed, reached by ssh | 2.59 | met |
+| everything on it is killed, joined by an agent | 2.51 | met |
 """
 
 

@@ -6,6 +6,8 @@ Belongs here: how far each file was told. Must not know what becomes of it (`ses
 import contextlib
 from typing import Final, Protocol
 
+OUTPUT: Final = "output"
+"""Step by which a supervisor tells what a unit has written."""
 PIECE_BYTES: Final = 32 * 1024
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of each file; what comes after that stays on its host and is removed with the run."""
@@ -52,6 +54,6 @@ class Outlet:
                     piece = file.read(min(PIECE_BYTES, max(0, MOST_BYTES - told)))
                 if not piece:
                     break
-                self._voice.state("output", key=unit, stream=stream, at=told, bytes=piece)
+                self._voice.state(OUTPUT, key=unit, stream=stream, at=told, bytes=piece)
                 told += len(piece)
             self._told[unit, stream] = told

@@ -40,7 +40,8 @@ class Abroad:
         """Host -> the incarnation of its supervisor."""
         self._roster = Roster(hosts, listener.now_ns())
         self._looked_ns = listener.now_ns()
-        self._finishing = False
+        self.finishing = False
+        """The supervisors have been told to finish."""
         self._fetched = Fetched(
             units, {unit.name: supervisor_of(unit.host) for unit in scenario.units if unit.host != LOCAL}
         )
@@ -87,7 +88,7 @@ class Abroad:
         for again in self._intake.lifecycle.repeat():
             if again.to == its:
                 self._listener.command(again.order, its, now_ns)
-        if self._finishing:
+        if self.finishing:
             self._order_to_finish(its, now_ns)
 
     def _ship(self, to: tuple[str, ...], now_ns: int) -> None:
@@ -127,7 +128,7 @@ class Abroad:
 
     def finish(self, now_ns: int) -> None:
         """The run is ending: who has not come yet need not come any more."""
-        self._finishing = True
+        self.finishing = True
         self._order_to_finish((SUPERVISOR, *self.supervisors), now_ns)
         self._roster.finish()
 

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from probe.event import Event
-from runner.launch.outlet import MOST_BYTES, PIECE_BYTES
+from runner.launch.outlet import MOST_BYTES, OUTPUT, PIECE_BYTES
 
 _STREAMS: Final = ("out", "err")
-OUTPUT: Final = "output"
-"""Step by which a supervisor tells what a unit has written."""
 
 
 class Fetched:

@@ -115,7 +115,6 @@ class _Live:
         self._interrupted = False
         self._insisted_s: float | None = None
         """When somebody asked for the second time to end it. The run's own time may stand still, people do not."""
-        self._finishing = False
         self._needs_processes = True
         """Broker and supervisor have not done their work yet."""
         self._published = False
@@ -150,7 +149,7 @@ class _Live:
 
     def _finish(self) -> None:
         """Let the supervisor publish what is left and say its last word."""
-        self._order_to_finish()
+        self._abroad.finish(self._clock.now_ns)
         until_ns = self._clock.now_ns + END_NS
         while not self._intake.over or self._supervisor.code is None:  # it lives until all is taken
             if self._clock.now_ns > until_ns:
@@ -244,15 +243,11 @@ class _Live:
         heard = self._listener.current and not self._listener.silent
         if self._clock.tell(now_ns, heard=heard, connection=self._listener.connection):
             self._send(self._intake.lifecycle.repeat(), self._clock.now_ns)
-            if self._finishing:
-                self._order_to_finish()
+            if self._abroad.finishing:
+                self._abroad.finish(self._clock.now_ns)
 
     def _supervised(self, host: str, event: Event) -> None:
         self._abroad.heard(host, event, self._clock.now_ns)
-
-    def _order_to_finish(self) -> None:
-        self._finishing = True
-        self._abroad.finish(self._clock.now_ns)
 
     def _digest(self) -> bool:
         """Log entries that have come, and what follows from them; whether there were any."""
@@ -295,7 +290,7 @@ class _Live:
         for _ in range(self._signals.taken() + actions.count(Action.QUIT)):
             self._intake.lifecycle.interrupt()
             if self._interrupted:  # asked twice: no more patience
-                self._order_to_finish()
+                self._abroad.finish(self._clock.now_ns)
                 self._abroad.hurry()
                 self._insisted_s = self._insisted_s or time.monotonic()
             self._interrupted = True
