@@ -99,14 +99,34 @@ def test_the_commands_of_the_readme_run_as_they_stand(example: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
-def test_the_mistake_that_the_readme_proposes_is_found(example: Path) -> None:
+def test_what_the_readme_shows_of_the_mistake_it_proposes_is_what_is_printed(example: Path) -> None:
     (new, old), *_ = re.findall(r"write `([^`]+)` in place of `([^`]+)`", README)
     post = example / "mail" / "post.py"
     post.write_text(post.read_text().replace(old, new))
-    done = _run("circuit-run mail", example)
+    done = _run("COLUMNS=80 circuit-run mail", example)
     assert done.returncode == 1
-    assert "missing" in done.stdout
-    assert "clara" in done.stdout
+    assert _summary(done.stdout) == _shown("FAILED")
+
+
+def test_what_the_readme_shows_of_a_run_that_passed_is_what_is_printed(example: Path) -> None:
+    done = _run("COLUMNS=80 circuit-run mail", example)
+    assert _summary(done.stdout) == _shown("PASSED")
+
+
+def _shown(verdict: str) -> list[str]:
+    """The summary with that verdict that the README shows, without its figures."""
+    (block,) = re.findall(rf"^    mail   {verdict}.*(?:\n    .*|\n)+", README, re.MULTILINE)
+    return _told(block)
+
+
+def _summary(output: str) -> list[str]:
+    """The summary that a command printed behind its plain lines, without its figures."""
+    return _told(output[output.rindex("\n\nmail") :])
+
+
+def _told(text: str) -> list[str]:
+    text = re.sub(r"(?<=\.circuit/runs/)\S+", "RUN", text)
+    return [_without_numbers(line) for line in text.splitlines() if line]
 
 
 def test_every_page_that_the_readme_lists_is_a_page_of_docs() -> None:

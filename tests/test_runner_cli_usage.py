@@ -17,6 +17,22 @@ def place(tmp_path: Path) -> Iterator[Place]:
 GOOD = '[units.one]\ncommand = ["true"]\n'
 
 
+def test_the_command_alone_runs_what_is_here(place: Place) -> None:
+    place.write(GOOD.replace('"true"', '"false"'))
+    run = place.run(expect=1)
+    assert run.findings() == [("unit-failed", "one")]
+    assert run.folder.path.parent == place.folder.resolve() / ".circuit" / "runs"
+
+
+def test_the_command_alone_in_a_folder_without_a_scenario_says_what_to_do_and_is_no_success(place: Place) -> None:
+    run = place.run(expect=5)
+    assert run.out == ""
+    assert run.err == (
+        "no scenario here or below: there is no circuit.toml; `circuit-run init` writes a first one, "
+        "`circuit-run PATH` runs one elsewhere, `circuit-run --help` lists the commands\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

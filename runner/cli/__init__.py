@@ -22,8 +22,9 @@ _TYPER_INTERRUPTED = 130
 app = typer.Typer(
     name="circuit-run",
     help="Prove that an event travelled through the whole system: start units, follow probes, judge circuits.",
-    epilog="`circuit-run PATH...` is short for `circuit-run run PATH...`. Exit codes: 0 passed, 1 failed, "
-    "2 interrupted, 3 internal error, 4 usage or configuration, 5 nothing to run, 6 inconclusive.",
+    epilog="`circuit-run PATH...` is short for `circuit-run run PATH...`, and `circuit-run` alone runs what is here. "
+    "Exit codes: 0 passed, 1 failed, 2 interrupted, 3 internal error, 4 usage or configuration, 5 nothing to run, "
+    "6 inconclusive.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -89,11 +90,10 @@ def _have_somewhere_to_write() -> None:
 
 
 def _complete(argv: list[str]) -> list[str]:
-    """`argv` with what may be left out: the word `run`, and `--less` before each of several names. Nothing at all asks
-    for help."""
-    if argv in ([], ["keys"]):
-        return [*argv, "--help"]
-    if argv[0] not in (*COMMANDS, "--help", "--version"):
+    """`argv` with what may be left out: the word `run`, and `--less` before each of several names."""
+    if argv == ["keys"]:
+        return ["keys", "--help"]
+    if not argv or argv[0] not in (*COMMANDS, "--help", "--version"):
         position = next((i for i, word in enumerate(argv) if word == "run" and i > 0 and argv[i - 1] != "--less"), None)
         argv = ["run", *(argv if position is None else argv[:position] + argv[position + 1 :])]
     return run.spread_less(argv) if argv[:1] == ["run"] else argv

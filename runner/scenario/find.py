@@ -153,10 +153,13 @@ def _names(place: Path) -> set[str]:
 
 def _nothing(paths: Sequence[Path], places: Sequence[Path], left: Sequence[Scenario]) -> str:
     """Why there is nothing to run, and what to do."""
-    where = ", ".join(str(path) for path in paths)
+    where = "here or below" if paths == [Path()] else f"at or below {', '.join(str(path) for path in paths)}"
     if not places:
-        return f"no scenario at or below {where}: there is no {CIRCUIT}; `circuit-run init` writes a first one"
+        return (
+            f"no scenario {where}: there is no {CIRCUIT}; `circuit-run init` writes a first one, "
+            "`circuit-run PATH` runs one elsewhere, `circuit-run --help` lists the commands"
+        )
     if not left:
-        return f"--less leaves out every scenario at or below {where}; name fewer"
+        return f"--less leaves out every scenario {where}; name fewer"
     disabled = ", ".join(scenario.name for scenario in left)
     return f"every scenario left is disabled ({disabled}); say enabled = true in its {older.CONFIG}"
