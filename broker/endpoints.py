@@ -1,7 +1,7 @@
 """Addresses the broker listens on: understanding them, and preparing and clearing what they need on disk.
 
 tcp://HOST:PORT         PORT may be 0 or *: any free one; only with keys, or where everybody is to be let in
-ipc:///folder/name      the folder is made, and removed at the end, if it is not there; only its owner may enter
+ipc:///folder/name      the folder is made, and removed at the end, if it is not there; it is for its owner alone
 """
 
 import fcntl
@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from broker.access import why_not_listening
 from broker.errors import EndpointError
+from probe import private
 
 MAX_IPC_BYTES: Final = 103
 """Longest path of a Unix socket that every system accepts."""
@@ -67,7 +68,7 @@ def prepared(endpoint: Endpoint) -> Iterator[None]:
         return
     path = Path(endpoint.address)
     with held(path.parent):
-        _check_folder(endpoint, path.parent.stat().st_mode)
+        _check_folder(endpoint, path.parent)
         _check_free(path)
         try:
             yield
@@ -77,38 +78,53 @@ def prepared(endpoint: Endpoint) -> Iterator[None]:
 
 def clear(folder: Path) -> None:
     """Remove the private folder of an ipc endpoint if its broker was killed. One that a broker holds stays, and so does
-    one with anything but sockets in it."""
+    one with anything but sockets in it, or of somebody else. `folder` is where only its owner can exchange it."""
     with suppress(OSError):
+        if private.why_not(folder):
+            return
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for path in folder.iterdir():
-                if path.is_socket():
-                    path.unlink()
-            folder.rmdir()
+            _remove(folder)
         finally:
             os.close(fd)
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """`folder`, made and removed again if it is not there; locked meanwhile, so that nobody clears it away."""
-    made = _make_folder(folder)
+def held(folder: Path, *, new: bool = False) -> Iterator[None]:
+    """`folder`, made and removed again if it is not there; locked meanwhile, so that nobody clears it away. With `new`
+    it may not be there. Raises EndpointError."""
+    made = _make_folder(folder, new=new)
     while (lock := _lock(folder)) is None:  # somebody has just cleared it away, as it seemed to be nobody's
-        made = _make_folder(folder)
+        made = _make_folder(folder, new=new)
     try:
         yield
     finally:
         if made:
             with suppress(OSError):
-                folder.rmdir()
+                _remove(folder)
         os.close(lock)
+
+
+def leave(endpoint: Endpoint) -> None:
+    """Remove the private folder of an endpoint, once nobody listens there: whoever made it may have been killed."""
+    if endpoint.transport == "ipc":
+        with suppress(OSError):
+            Path(endpoint.address).parent.rmdir()
+
+
+def _remove(folder: Path) -> None:
+    """The folder, if nothing but sockets is in it. Raises OSError."""
+    for path in folder.iterdir():
+        if path.is_socket():
+            path.unlink()
+    folder.rmdir()
 
 
 def _lock(folder: Path) -> int | None:
     """A file descriptor that holds `folder`; None: it is not there any more."""
     try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -116,23 +132,24 @@ def _lock(folder: Path) -> int | None:
     with suppress(OSError):  # a file system without locks
         fcntl.flock(fd, fcntl.LOCK_SH)
     with suppress(FileNotFoundError):
-        if os.path.samestat(os.fstat(fd), folder.stat()):
+        if os.path.samestat(os.fstat(fd), folder.lstat()):
             return fd
     os.close(fd)
     return None
 
 
-def _check_folder(endpoint: Endpoint, mode: int) -> None:
-    if mode & 0o077:
-        raise EndpointError(
-            f"{endpoint}: its folder can be entered by others; name a folder that does not exist yet, or `chmod 700` it"
-        )
+def _check_folder(endpoint: Endpoint, folder: Path) -> None:
+    """Raises EndpointError if anybody else can enter the folder, or put another one in its place."""
+    if why := private.why_not(folder) or private.why_not_safe(folder.parent.resolve()):
+        raise EndpointError(f"{endpoint}: {why}; name a folder that does not exist yet, in one that is yours alone")
 
 
-def _make_folder(folder: Path) -> bool:
+def _make_folder(folder: Path, *, new: bool) -> bool:
     try:
-        folder.mkdir(mode=0o700)
+        private.make(folder)
     except FileExistsError:
+        if new:
+            raise EndpointError(f"{folder} was made by somebody else just now, and is not used; try again") from None
         return False
     except OSError as error:
         raise EndpointError(

@@ -95,9 +95,12 @@ def serve(
                 announce(bound[endpoint])
             relay = Relay(socket, runs, door)
             over = _loop(relay, socket, door, stop_fd, lease_fd, sweep)
-        for keyring in keys:
-            if over and keyring.parent == folder:
-                _remove(keyring)
+        if over:  # whoever started us may be dead
+            for keyring in keys:
+                if keyring.parent == folder:
+                    _remove(keyring)
+            for endpoint in parsed:
+                endpoints.leave(endpoint)
     finally:
         runs.close()
 
@@ -202,7 +205,7 @@ def _bind(
 
 
 def _remove(keyring: Path) -> None:
-    """A keyring in the folder of the run was made for it, and opens nothing any more. Its runner may be dead."""
+    """A keyring in the folder of the run was made for it, and opens nothing any more."""
     import shutil  # slow to load, and every run waits for its broker
 
     shutil.rmtree(keyring, ignore_errors=True)

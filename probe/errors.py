@@ -2,6 +2,7 @@
 
     ProbeError
     ├── WireError            bytes that are not a message of this protocol (the peer's fault)
+    ├── FolderError          there is no place for a folder that nobody else can get at
     ├── JournalError         a journal file that cannot be opened or is not one
     ├── KeysError            keys that cannot be read, are none, or lie open to others
     ├── BarrierBroken        a party died, was stopped, or never came; `.who` names it
@@ -26,6 +27,10 @@ class WireError(ProbeError):
     def __init__(self, message: str, *, word: str = "") -> None:
         super().__init__(message)
         self.word = word
+
+
+class FolderError(ProbeError):
+    """A private folder that cannot be had; the message says why and what to do."""
 
 
 class JournalError(ProbeError):

@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from probe import private
 from probe.environment import JOURNAL_BYTES
-from probe.errors import JournalError, warn
+from probe.errors import FolderError, JournalError, warn
 from probe.segment import HEADER_BYTES, MAX_SEGMENT_BYTES, Owner, Segment, is_begun
 
 FIRST_SEGMENT_BYTES: Final = 256 * 1024
@@ -152,7 +153,7 @@ class Folder:
         safe = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in owner.unit)[:80]
         path = parent / f"{safe}-{owner.incarnation}"
         fresh = path.with_name(f"{path.name}.{owner.pid}")
-        fresh.mkdir(mode=0o700)
+        private.make(fresh)
         try:
             folder = cls(fresh)
             fresh.rename(path)
@@ -205,18 +206,16 @@ def home(configured: str) -> Path:
     """
     if configured:
         path = Path(configured)
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.ensure(path)
         return path
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not runtime or not os.path.isdir(runtime):
-        import tempfile  # not cheap, and not needed where there is a runtime directory
-
-        runtime = tempfile.gettempdir()
-    path = Path(runtime) / f"circuit-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    found = path.lstat()
-    if path.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise JournalError(f"{path} is not private to this user; delete it or set CIRCUIT_JOURNAL to another folder")
+    try:
+        path = private.base() / f"circuit-{os.getuid()}"
+    except FolderError as error:
+        raise JournalError(f"{error}, or CIRCUIT_JOURNAL to a folder for journals") from None
+    with suppress(FileExistsError):
+        private.make(path)
+    if why := private.why_not(path):
+        raise JournalError(f"{why}; delete it or set CIRCUIT_JOURNAL to another folder")
     return path
 
 

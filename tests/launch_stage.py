@@ -98,7 +98,7 @@ def stage(folder: Path, *units: Unit, code: str = "", **options: object) -> Iter
     name = f"run-{uuid.uuid4().hex[:8]}"
     scenario = Scenario("s", str(folder), "circuit.toml", units, **options)  # type: ignore[arg-type]
     with contextlib.ExitStack() as stack:
-        endpoint = stack.enter_context(private_endpoint(make=False))
+        endpoint = stack.enter_context(private_endpoint())
         broker = stack.enter_context(contextlib.closing(Broker(endpoint, name, run)))
         place = Place(endpoint, name, run)
         launcher = Launcher(scenario, place)

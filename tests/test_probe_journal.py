@@ -201,7 +201,7 @@ def test_journals_of_this_user_are_private(tmp_path: Path, monkeypatch: pytest.M
     assert path == tmp_path / f"circuit-{os.getuid()}"
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     path.chmod(0o755)
-    with pytest.raises(JournalError, match="not private"):
+    with pytest.raises(JournalError, match="can be entered by others"):
         home("")
 
 

@@ -247,6 +247,26 @@ def test_work_folders_are_in_the_home_of_the_user_unless_a_state_folder_is_named
     assert module.home() == Path("/home/me/.local/state/circuit-run")
 
 
+@pytest.mark.parametrize("prepare", ["a link", "open to others"])
+def test_a_work_folder_that_somebody_else_has_a_hand_in_is_not_used(state: Path, prepare: str) -> None:
+    root = state / "run-1@lab"
+    root.mkdir(parents=True, mode=0o755)
+    if prepare == "a link":
+        root.rename(state / "theirs")
+        root.symlink_to("theirs")
+    with pytest.raises(PermissionError, match=r"run-1@lab (is a link|can be entered by others).*set XDG_STATE_HOME"):
+        make()
+    (root / "broker").write_text(BROKER)
+    assert list(unpublished(BROKER)) == []
+
+
+def test_work_folders_are_not_made_where_others_can_exchange_them(state: Path) -> None:
+    state.mkdir(parents=True)
+    state.chmod(0o777)
+    with pytest.raises(PermissionError, match=r"others can exchange files \(mode 777\)"):
+        make()
+
+
 def test_one_supervisor_of_a_run_lives_on_a_host(here: Here) -> None:
     with pytest.raises(Occupied, match="a supervisor of run run-1 lives on lab already"):
         make()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker import keyring
+from probe import private
 from runner.errors import BrokerFailed, ScenarioError, SupervisorFailed
 from runner.launch.daemon import Broker, Daemon, private_endpoint
 from runner.launch.fabric import Deaths
@@ -77,7 +78,7 @@ def test_the_private_endpoint_is_for_one_user_and_goes_away(tmp_path: Path, monk
     deep.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
     for killed in (False, True):
-        with private_endpoint(make=False) as endpoint, contextlib.closing(Broker(endpoint, "r1", tmp_path)) as broker:
+        with private_endpoint() as endpoint, contextlib.closing(Broker(endpoint, "r1", tmp_path)) as broker:
             broker.endpoint()
             path = Path(endpoint.removeprefix("ipc://"))
             assert len(str(path)) < 104
@@ -87,6 +88,33 @@ def test_the_private_endpoint_is_for_one_user_and_goes_away(tmp_path: Path, monk
             broker.close()
             assert path.parent.exists() is killed
         assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+def test_the_folder_of_a_private_endpoint_is_there_before_anybody_is_told_its_name(umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with private_endpoint() as endpoint:
+            folder = Path(endpoint.removeprefix("ipc://")).parent
+            assert private.why_not(folder) == ""
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
+
+
+def test_a_folder_that_somebody_else_made_first_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(private, "base", lambda longest: tmp_path)  # noqa: ARG005
+    monkeypatch.setattr(private, "name", lambda prefix: f"{prefix}guessed")
+    (tmp_path / "circuit-bus-guessed").symlink_to(tmp_path)
+    with pytest.raises(BrokerFailed, match=r"circuit-bus-guessed was made by somebody else"), private_endpoint():
+        pass
+
+
+def test_a_broker_whose_runner_was_killed_removes_the_private_folder(tmp_path: Path) -> None:
+    with private_endpoint() as endpoint, contextlib.closing(Broker(endpoint, "r1", tmp_path)) as broker:
+        broker.endpoint()
+        broker.close()  # as far as the broker can tell, we are dead
+        assert not Path(endpoint.removeprefix("ipc://")).parent.exists()
 
 
 def test_a_broker_says_where_it_listens_and_ends_with_its_lease(tmp_path: Path) -> None:

@@ -9,11 +9,9 @@ import dataclasses
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -22,7 +20,9 @@ from typing import Final
 
 from broker import endpoints
 from broker.endpoints import MAX_IPC_BYTES
-from probe import environment
+from broker.errors import BrokerError
+from probe import environment, private
+from probe.errors import FolderError
 from probe.message import Start
 from runner.errors import BrokerFailed, CircuitRunError, SupervisorFailed
 from runner.launch import kin
@@ -230,24 +230,20 @@ class Supervisor(Daemon):
 
 
 @contextlib.contextmanager
-def private_endpoint(*, make: bool = True) -> Iterator[str]:
-    """An ipc endpoint that only this user can reach; its folder is removed at the end. Without `make` the broker makes
-    the folder: then one of the two removes it, though the other be killed; were both killed, the next run does it."""
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    base = base if os.path.isdir(base) and os.access(base, os.W_OK) else tempfile.gettempdir()
-    name = f"{_PRIVATE}{os.urandom(4).hex()}"
-    if len(os.fsencode(base)) > MAX_IPC_BYTES - len(f"/{name}/bus"):
-        base = "/tmp"
-    for old in Path(base).glob(f"{_PRIVATE}*"):
-        with contextlib.suppress(OSError):  # another run was faster
-            if old.lstat().st_uid == os.getuid():
+def private_endpoint() -> Iterator[str]:
+    """An ipc endpoint that only this user can reach, in a folder that is there before anybody is told its name; the
+    folder is removed at the end. Where this process is killed, its broker removes it; were both killed, the next run
+    does. Raises BrokerFailed if there is no place for it."""
+    name = private.name(_PRIVATE)
+    with contextlib.ExitStack() as stack:
+        try:
+            base = private.base(longest=MAX_IPC_BYTES - len(f"/{name}/bus"))
+            for old in base.glob(f"{_PRIVATE}*"):
                 endpoints.clear(old)
-    folder = os.path.join(base, name)
-    try:
-        with endpoints.held(Path(folder)) if make else contextlib.nullcontext():
-            yield f"ipc://{folder}/bus"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            stack.enter_context(endpoints.held(base / name, new=True))
+        except (FolderError, BrokerError) as error:
+            raise BrokerFailed(str(error)) from None
+        yield f"ipc://{base / name}/bus"
 
 
 def _plain(env: Mapping[str, str]) -> dict[str, str]:

@@ -75,7 +75,7 @@ class Fabric:
             addresses = list(dict.fromkeys([*([listen] if listen else []), *self._listen.values()]))
             self.elsewhere = stack.enter_context(self._door(scenario, addresses, keyring)) if addresses else None
             """The door for other hosts and for units that are started elsewhere; None: there is none."""
-            self.endpoint = lent.endpoint() if lent else stack.enter_context(private_endpoint(make=False))
+            self.endpoint = lent.endpoint() if lent else stack.enter_context(private_endpoint())
             """Where the broker listens: a place that only this user can reach, unless it is lent."""
             self.place = Place(self.endpoint, run, folder, lent.key_file if lent else "")
             self.launcher = Launcher(scenario, self.place)

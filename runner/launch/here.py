@@ -5,6 +5,7 @@ not start anything, nor know the bus.
 """
 
 import contextlib
+import errno
 import fcntl
 import gzip
 import io
@@ -17,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from probe import private
 from probe.message import Ship, Start
 from runner.launch.charge import NotStarted
 from runner.launch.local import Place, python_argv, with_own_python
@@ -135,7 +137,11 @@ def unpublished(broker: str) -> Iterator[Path]:
     """Work folders of runs on `broker` that no supervisor of this user uses and that still hold evidence. Each is held
     until the next one is asked for, so that no supervisor begins in a folder that is about to be removed."""
     for folder in sorted(home().glob("*@*")):
-        if (lock := _held(folder, make=False)) is None:
+        try:
+            lock = _held(folder, make=False)
+        except OSError:  # not ours, or just removed
+            continue
+        if lock is None:
             continue
         try:
             with contextlib.suppress(OSError, UnicodeError):
@@ -147,14 +153,22 @@ def unpublished(broker: str) -> Iterator[Path]:
 
 def _held(folder: Path, *, make: bool = True) -> int | None:
     """A file descriptor that holds `folder` until it is closed. None: somebody else holds it, or has just removed it.
-    Raises OSError if it cannot be made."""
-    if make:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    Raises OSError if it cannot be made, or is not private: what lies there is run."""
+    try:
+        if make:
+            private.ensure(folder.parent)
+            with contextlib.suppress(FileExistsError):
+                private.make(folder)
+        why = private.why_not_safe(folder.parent.resolve()) or private.why_not(folder)
+    except FileNotFoundError:
+        return None
+    if why:
+        raise PermissionError(errno.EACCES, f"{why}; set XDG_STATE_HOME to a folder that is yours alone")
     lock = None
     try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(lock), os.stat(folder)):
+        if os.path.samestat(os.fstat(lock), os.lstat(folder)):
             return lock
     except OSError:  # BlockingIOError, FileNotFoundError
         pass

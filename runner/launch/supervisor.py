@@ -79,6 +79,8 @@ def main_elsewhere(line: str) -> None:
     except Occupied as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(OCCUPIED)
+    except OSError as error:
+        sys.exit(f"the files of run {charter.run} cannot be kept there: {error.strerror or error}")
     kin.adopt_orphans()
     os.environ.update(here.variables())
     lease = Lease(charter.lease_s)

@@ -89,7 +89,7 @@ def _broker_of(kept: RunFolder, told_keys: str) -> Iterator[tuple[str, Keys | No
     if lives := [title for title in map(kin.title, _living(kept)) if SUPERVISOR in title]:
         raise UsageError(f"run {kept.run} has its supervisor still: {lives[0]}; wait for its end, or end it with --end")
     kept.endpoint.unlink(missing_ok=True)  # nobody is there any more
-    with private_endpoint(make=False) as endpoint:
+    with private_endpoint() as endpoint:
         with contextlib.closing(Broker(endpoint, kept.run, kept.path)) as broker:
             broker.endpoint()
             yield endpoint, None
