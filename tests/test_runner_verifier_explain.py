@@ -45,6 +45,12 @@ def whole(key: str, at_ms: float = 0, *, without: str = "") -> list[tuple[str, s
     return [(u, p.step, key, at_ms + n) for n, (u, p) in enumerate(places) if p.step != without]
 
 
+@pytest.mark.parametrize("key", ["", "order 17", "order-17\t", "order\n17"])
+def test_a_key_whose_ends_cannot_be_seen_stands_in_quotes(key: str) -> None:
+    _, (missing,) = judged(*whole(key)[:2])
+    assert missing.message.startswith(f'"{key}" stopped after ')
+
+
 def test_a_missing_step_names_the_last_reached_the_next_expected_and_the_unit_that_had_it() -> None:
     crashed = UnitStatus(
         "worker-1", State.FAILED, exit_code=1, why="exited with code 1", stderr_tail=("Traceback", "disk I/O error")
@@ -115,7 +121,7 @@ def test_a_probe_that_another_unit_fired_is_found() -> None:
 
 def test_a_circuit_that_never_began_says_what_was_fired_instead() -> None:
     _, (missing,) = judged(("client", "order-snet", "k", 1))
-    assert missing.message == "order never began: client: order-sent did not fire"
+    assert missing.message == "order never began; client: order-sent did not fire"
     assert '"order-sent" never fired at all, but client fired "order-snet"; did you mean that?' in missing.details
 
 

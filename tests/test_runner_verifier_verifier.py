@@ -267,9 +267,25 @@ def test_a_wrong_number_of_instances_is_one_finding() -> None:
     assert not run.verifier.satisfied()
     result = run.result()
     assert [(f.cls, f.message) for f in result.findings] == [
-        (FindingClass.COUNT, "1 instance of order began; the scenario asks for exactly 3")
+        (FindingClass.COUNT, "order began once; the scenario asks for exactly 3")
     ]
     assert result.verdict is result.circuits[0].verdict is Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (Instances(0, 1), "at most 1"),
+        (Instances(0, 0), "exactly 0"),
+        (Instances(3, None), "at least 3"),
+        (Instances(3, 5), "3 to 5"),
+    ],
+)
+def test_a_wrong_number_is_told_beside_what_is_asked(asked: Instances, words: str) -> None:
+    run = Run(order(instances=asked))
+    complete(run, "k")
+    complete(run, "l")
+    assert [f.message for f in run.result().findings] == [f"order began twice; the scenario asks for {words}"]
 
 
 def test_a_circuit_that_nothing_ever_matched_does_not_pass() -> None:
@@ -306,12 +322,12 @@ def test_an_expected_probe_that_never_fired_is_missing() -> None:
 def test_a_forbidden_probe_and_an_exception_are_findings() -> None:
     run = Run(order(never=(Probe("worker-*", "dead-letter"),)))
     complete(run, "k")
-    run.fire("worker-2", "dead-letter", "k", 5)
+    run.fire("worker-2", "dead-letter", "k", 5, {"why": "checksum", "attempt": 2})
     run.fire("worker-1", "ValueError", "k", 5, {"message": "no such order", "where": "shop.py:3"}, kind=Kind.EXCEPTION)
     result = run.result()
     assert [f.message for f in result.findings] == [
         "worker-1 reported ValueError for k: no such order (shop.py:3)",
-        "worker-2: dead-letter fired for k, which order forbids",
+        "worker-2: dead-letter (why='checksum', attempt=2) fired for k, which order forbids",
     ]
     assert result.circuits[0].verdict is Verdict.FAILED
     assert result.circuits[0].instances.complete == 1

@@ -289,9 +289,9 @@ def test_an_orphan_is_told_beside_the_instances_that_began() -> None:
 
 
 def test_a_finding_about_a_circuit_is_not_put_on_a_unit() -> None:
-    sentence = "0 instances of order began; the scenario asks for exactly 20"
+    sentence = "order never began; the scenario asks for exactly 20"
     lines = texts(replace(NOT_READY, findings=(Finding(FindingClass.COUNT, sentence, circuit="order", unit="client"),)))
-    assert lines[0].endswith("   order was not started as often as it should")
+    assert lines[0].endswith("   order never began")
     assert lines[2] == f"  ✗ count   {sentence}"
 
 
@@ -325,6 +325,14 @@ def test_a_circuit_that_never_started_is_one_line() -> None:
     lines = texts(replace(NOT_READY, circuits=(silent,)))
     assert "  order      never started" in lines
     assert not any("nothing measured" in line for line in lines)
+
+
+def test_between_an_event_and_itself_nothing_is_measured() -> None:
+    alone = CircuitResult("order", Verdict.PASSED, Instances(2, 2), Latency(2), ())
+    lines = texts(replace(PASSED, circuits=(alone,)))
+    assert "  order      2 of 2 complete      nothing measured" in lines
+    assert "             budget p99 ≤ 20 ms   nothing measured" in lines
+    assert not any("0 ns" in line for line in lines)
 
 
 def test_a_number_of_instances_is_never_cut() -> None:

@@ -25,6 +25,8 @@ from runner.verifier.verdict import UNKNOWN, FindingClass
 COMPARED: Final = 2_000
 """Keys that are looked at for one near miss."""
 _STDERR_LINES: Final = 4
+_MOST_DATA: Final = 300
+"""Characters of an event's data that are told."""
 _SUSPECTS: Final = 3
 
 
@@ -79,13 +81,22 @@ class Context:
         return is_inconclusive(fault, lost_evidence=self.lost_for(fault))
 
 
+def data_in_words(data: Mapping[str, Any]) -> str:
+    """The data of an event on one line: "reason='checksum', attempt=2"."""
+    return ", ".join(f"{name}={value!r}" for name, value in data.items())[:_MOST_DATA]
+
+
 def exception_in_words(data: Mapping[str, Any]) -> str:
     """What the data of an exception event says, on one line: "no such order (shop.py:12 in work)"."""
     told = dict(data)
     message, where = told.pop("message", ""), told.pop("where", "")
-    rest = ", ".join(f"{name}={value!r}" for name, value in told.items())
-    text = " ".join(part for part in (str(message), f"({where})" if where else "", rest) if part)
-    return " ".join(text.split())[:300]
+    text = " ".join(part for part in (str(message), f"({where})" if where else "", data_in_words(told)) if part)
+    return " ".join(text.split())[:_MOST_DATA]
+
+
+def key_in_words(key: str) -> str:
+    """A key as it stands in a sentence: in quotes where one could not see where it begins and ends."""
+    return key if key and not any(character.isspace() for character in key) else f'"{key}"'
 
 
 class Told:
@@ -99,7 +110,7 @@ class Told:
         if self.plan is not None and fault.slot is not None:
             self.slot = self.plan.slots[fault.slot]
         self.inconclusive = context.is_inconclusive(fault)
-        self.who = fault.key if fault.key is not None else f"{fault.circuit} (without a key)"
+        self.who = key_in_words(fault.key) if fault.key is not None else f"{fault.circuit} (without a key)"
 
     def message(self) -> str:
         """The sentence."""
@@ -130,14 +141,12 @@ class Told:
             case FindingClass.UNEXPECTED if fault.mark is None:
                 return f"{fault.circuit} forbids {fault.unit}: {fault.step}, which never fired; is it spelt right?"
             case FindingClass.UNEXPECTED:
-                key = f" for {fault.key}" if fault.key is not None else ""
-                return f"{fault.unit}: {fault.step} fired{key}, which {fault.circuit} forbids"
+                data = f" ({fault.note})" if fault.note else ""
+                return f"{fault.unit}: {fault.step}{data} fired{self._for_key()}, which {fault.circuit} forbids"
             case FindingClass.EXCEPTION:
-                key = f" for {fault.key}" if fault.key is not None else ""
-                return f"{fault.unit} reported {fault.step}{key}{f': {fault.note}' if fault.note else ''}"
+                return f"{fault.unit} reported {fault.step}{self._for_key()}{f': {fault.note}' if fault.note else ''}"
             case FindingClass.COUNT:
-                many = "1 instance" if fault.value == 1 else f"{fault.value:,} instances"
-                return f"{many} of {fault.circuit} began; the scenario asks for {fault.note}"
+                return f"{fault.circuit} began {_times(fault.value)}; the scenario asks for {fault.note}"
             case FindingClass.BUDGET:
                 what = fault.circuit if fault.place is None or self.plan is None else self.plan.places[fault.place].name
                 return f"{fault.note} of {what} is {self._value()}; the budget is {self._limit()}"
@@ -150,7 +159,7 @@ class Told:
         if self.slot is None:
             return f"{fault.unit}: {fault.step} of {fault.circuit} never fired; is it spelt right?"
         if fault.after is None:
-            return f"{fault.circuit} never began: {self.slot.name} did not fire"
+            return f"{fault.circuit} never began; {self.slot.name} did not fire"
         if fault.until is not None:
             return f"{self.who} went from {self._at(fault.after)} to {self._at(fault.until)} without {self._place()}"
         return f"{self.who} stopped after {self._at(fault.after)}; {self._place()} did not fire"
@@ -158,6 +167,8 @@ class Told:
     def details(self) -> Iterable[str]:
         """The lines that explain it, most telling first."""
         match self.fault.cls:
+            case FindingClass.COUNT if self.fault.too_many:
+                pass
             case FindingClass.MISSING | FindingClass.COUNT:
                 yield from self._what_came()
                 yield from self._near_misses()
@@ -190,6 +201,9 @@ class Told:
         assert self.slot is not None
         slot = self.slot
         return f"{slot.name} (in {slot.unit})" if slot.name != f"{slot.unit}: {slot.step}" else slot.name
+
+    def _for_key(self) -> str:
+        return f" for {self.who}" if self.fault.key is not None else ""
 
     def _value(self) -> str:
         """The fault's value with its error."""

@@ -68,7 +68,9 @@ def judge_circuit(
 def _asked(at_least: int, at_most: int | None) -> str:
     if at_most is None:
         return f"at least {at_least:,}"
-    return f"exactly {at_least:,}" if at_least == at_most else f"{at_least:,} to {at_most:,}"
+    if at_least == at_most:
+        return f"exactly {at_least:,}"
+    return f"{at_least:,} to {at_most:,}" if at_least else f"at most {at_most:,}"
 
 
 def _broken(budget: Budget, latency: Latency, place: int | None, *, lost_evidence: bool) -> Iterator[Fault]:

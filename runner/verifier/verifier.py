@@ -18,7 +18,7 @@ from runner.scenario.model import Scenario
 from runner.scenario.state import UnitStatus
 from runner.verifier import goals
 from runner.verifier.clocks import ONE_CLOCK, Clocks
-from runner.verifier.explain import Context
+from runner.verifier.explain import Context, data_in_words
 from runner.verifier.findings import findings, in_order
 from runner.verifier.journeys import Journeys
 from runner.verifier.judge import Fault, Mark
@@ -224,7 +224,8 @@ class Verifier:
         for score, probe in route.nevers:
             if holds(probe.where, data):
                 mark = Mark(stamp_ns, -1, unit)
-                score.accuse(Fault(FindingClass.UNEXPECTED, key=key, mark=mark, unit=unit, step=step))
+                note = data_in_words(data or {})
+                score.accuse(Fault(FindingClass.UNEXPECTED, key=key, mark=mark, unit=unit, step=step, note=note))
         if not route.targets and key is not None:
             self._strays.add(key, (unit, step))
 

@@ -15,7 +15,7 @@ from runner.verifier.verdict import CircuitResult, Finding, FindingClass
 from runner.view.board import Board
 from runner.view.quantity import compact, count, elapsed, plural
 from runner.view.text import ALERT, DIM, Line, Span, clean, fit, unit_tone, without_escapes
-from runner.view.words import connection, glyph, quantiles, subject
+from runner.view.words import connection, glyph, measured, quantiles, subject
 
 PROGRESS_S: Final = 5.0
 """Seconds of the run between two reports of progress."""
@@ -96,7 +96,7 @@ class Narrator:
         self._complete[circuit.name] = complete
         texts = []
         if complete and not before:
-            latency = circuit.latency
+            latency = measured(circuit)
             took = f", in {interval(latency.p50_ns, latency.p50_error_ns)}" if latency.count else ""
             texts.append(f"first instance complete{took}")
         if asked is not None and before < asked <= complete:
@@ -143,7 +143,7 @@ def _busy(circuit: CircuitResult) -> tuple[int, int]:
 
 
 def _progress(circuit: CircuitResult, asked: int | None) -> str:
-    now, latency = circuit.instances, circuit.latency
+    now, latency = circuit.instances, measured(circuit)
     done = f"{now.complete:,}" if asked is None else f"{now.complete:,} of {compact(asked)}"
     text = f"{done} complete, {now.open:,} open, {now.failed:,} failed"
     if latency.count:

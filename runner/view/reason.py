@@ -21,7 +21,6 @@ INSTANCES: Final = {
     FindingClass.DUPLICATE: "arrived more than once",
     FindingClass.ACAUSAL: "came out of order",
     FindingClass.LATE: "came too late",
-    FindingClass.UNEXPECTED: "took a forbidden step",
 }
 """What became of the instances of a circuit."""
 
@@ -29,12 +28,14 @@ _REASONS: Final = {
     FindingClass.NOT_READY: "did not get ready",
     FindingClass.UNIT_FAILED: "failed",
     FindingClass.EXCEPTION: "raised an exception",
-    FindingClass.COUNT: "was not started as often as it should",
     FindingClass.BUDGET: "is over its budget",
     FindingClass.MISSING: "left out a probe",
     FindingClass.LEFTOVER: "left something behind",
 }
 """What a unit or a circuit did, for the line of the verdict."""
+
+_OF_CIRCUIT: Final = (*INSTANCES, FindingClass.COUNT)
+"""What is said against a circuit as a whole where no instance of it has failed: the finding says it best."""
 
 
 def reasons(result: Result) -> list[str]:
@@ -48,47 +49,58 @@ def reasons(result: Result) -> list[str]:
         rest = tuple(finding for finding in ordered if finding.cls is not FindingClass.LOST_EVIDENCE)
         return [*(f"{lost}, {text}" for text in reasons(replace(result, findings=rest)) if rest), lost]
     circuit = next((c for c in result.circuits if c.name == first.circuit), None)
-    if circuit is not None and first.cls in INSTANCES:
+    if circuit is not None and first.cls in INSTANCES and (circuit.instances.failed or circuit.instances.inconclusive):
         return _instances_reasons(circuit, result.findings)
-    reason = _reason(first, result)
-    if reason:
-        return [f"{reason}, and {plural(len(ordered) - 1, 'finding')} more", reason] if len(ordered) > 1 else [reason]
+    if found := _reasons(first, result):
+        more = [f"{found[0]}, and {plural(len(ordered) - 1, 'finding')} more"] if len(ordered) > 1 else []
+        return [*more, *found]
     counts = Counter(finding.cls.value for finding in ordered)
     return [", ".join(f"{number:,} {name}" for name, number in counts.items())]
 
 
-def _reason(finding: Finding, result: Result) -> str:
-    """Who did what. An exit code is told only if the finding tells it: else it is that of a unit that we stopped."""
-    of_circuit = finding.cls in (FindingClass.BUDGET, FindingClass.COUNT)
-    who = clean(finding.circuit or "" if of_circuit else finding.unit or finding.circuit or "")
+def _reasons(finding: Finding, result: Result) -> list[str]:
+    """Who did what, from long to short. An exit code is told only if the finding tells it: else it is that of a unit
+    that we stopped."""
+    if finding.circuit is not None and finding.cls is FindingClass.UNEXPECTED:
+        forbidden = sum(f.cls is finding.cls and f.circuit == finding.circuit for f in result.findings)
+        return [subject(finding), f"{clean(finding.circuit)}: {plural(forbidden, 'forbidden event')}"]
+    if finding.circuit is not None and finding.cls in _OF_CIRCUIT:
+        return [subject(finding), subject(finding).partition(";")[0]]
+    who = clean(finding.circuit or "" if finding.cls is FindingClass.BUDGET else finding.unit or finding.circuit or "")
     if not who or finding.cls not in _REASONS:
-        return ""
+        return []
     if finding.cls is FindingClass.UNIT_FAILED:
         code = next((unit.exit_code for unit in result.units if unit.name == finding.unit), None) or 0
         end = f"exited with code {code}" if code >= 0 else f"was killed by {signal_name(-code)}"
-        return f"{who} {end}" if end in finding.message else subject(finding)
+        return [f"{who} {end}" if end in finding.message else subject(finding)]
     if finding.cls is FindingClass.BUDGET and finding.inconclusive:
-        return f"{who} may be over its budget"
-    return f"{who} {_REASONS[finding.cls]}"
+        return [f"{who} may be over its budget"]
+    return [f"{who} {_REASONS[finding.cls]}"]
 
 
 def _instances_reasons(circuit: CircuitResult, findings: Iterable[Finding]) -> list[str]:
-    """An orphan never started, so it is told beside those that did."""
-    mine = [finding for finding in findings if finding.circuit == circuit.name and finding.cls in INSTANCES]
-    classes = {finding.cls for finding in mine}
+    """What became of its instances, and beside them what is none: an orphan never started, and an event that the
+    circuit forbids may have any key."""
+    mine = [finding for finding in findings if finding.circuit == circuit.name]
+    classes = {finding.cls for finding in mine if finding.cls in INSTANCES}
     now = circuit.instances
-    number = now.failed or now.inconclusive or len({finding.key for finding in mine})
+    number = now.failed or now.inconclusive
     unsure = "may have " if not now.failed and now.inconclusive else ""
     orphans = min(max(now.complete + now.failed + now.open + now.inconclusive - now.started, 0), number)
     orphans = orphans if FindingClass.ORPHAN in classes else 0
+    forbidden = sum(finding.cls is FindingClass.UNEXPECTED for finding in mine)
+    beside = [
+        *([plural(orphans, "orphan")] if orphans else []),
+        *([plural(forbidden, "forbidden event")] if forbidden else []),
+    ]
+    if orphans == number:
+        return [f"{clean(circuit.name)}: {' and '.join(beside)}"]
     if orphans:
-        if orphans == number:
-            return [f"{clean(circuit.name)}: {plural(number, 'orphan')}"]
         classes.discard(FindingClass.ORPHAN)
         number -= orphans
     what = INSTANCES[classes.pop()] if len(classes) == 1 and not unsure else "failed"
     reason = f"{clean(circuit.name)}: {number:,} of {max(now.started, number):,} {unsure}{what}"
-    return [f"{reason}, and {plural(orphans, 'orphan')}", reason] if orphans else [reason]
+    return [", and ".join([reason, *beside]), reason]
 
 
 def _undecided(result: Result) -> str:

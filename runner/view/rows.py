@@ -23,7 +23,7 @@ from runner.view.pages import findings_lines, findings_page, help_page, incident
 from runner.view.quantity import NONE, ago, compact, count, elapsed, plural
 from runner.view.table import Cell, Column, breadth, choose, most_telling, row, titles
 from runner.view.text import ALERT, DIM, PLAIN, STRONG, Line, Span, clean, columns, fit
-from runner.view.words import connection, hop_names, quantiles
+from runner.view.words import connection, hop_names, measured, quantiles
 
 WIDE: Final = 119
 """From this many cells on there is room for hosts, clock errors and wide histograms. The frame gets no wider: the eye
@@ -308,7 +308,7 @@ def _circuit(board: Board, table: Sequence[Column], circuit: CircuitResult) -> L
         "FAIL": Cell(compact(instances.failed), ALERT if instances.failed else DIM),
         "": Cell(", ".join(note for note in notes if note), ALERT if over else PLAIN),
     }
-    return row(table, cells | _times(circuit.latency))
+    return row(table, cells | _times(measured(circuit)))
 
 
 def _times(latency: Latency) -> dict[str, Cell]:

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from probe.event import Event, Kind
 from runner.verifier.clocks import ONE_CLOCK, Clocks
+from runner.verifier.explain import key_in_words
 from runner.verifier.interval import Interval, interval
 from runner.view.quantity import plural
 from runner.view.text import DIM, STRONG, Line, Span, clean, fit, unit_tone
@@ -55,6 +56,6 @@ def _time(one: Event, other: Event, clocks: Clocks) -> Interval:
 
 def _rest(event: Event) -> str:
     kind = "" if event.kind is Kind.DEFAULT else f"  {event.kind.name.lower()}"
-    key = "" if event.key is None else f"  key {clean(event.key)}"
+    key = "" if event.key is None else f"  key {clean(key_in_words(event.key))}"
     data = ", ".join(f"{name}={value!r}" for name, value in event.data.items())[:_MOST_DATA]
     return f"{kind}{key}" + (f"  {clean(data)}" if data else "")

@@ -30,7 +30,7 @@ from runner.view.budgets import standings
 from runner.view.quantity import plural
 from runner.view.reason import INSTANCES, reasons
 from runner.view.text import ALARM, ALERT, DIM, GOOD, PLAIN, STRONG, Line, Span, clean, fit, wrap
-from runner.view.words import glyph, hop_names, subject
+from runner.view.words import glyph, hop_names, measured, subject
 
 _FULL: Final = 4
 """So many groups of findings are told in full."""
@@ -326,16 +326,16 @@ def _labelled(label: str, text: str, room: int, width: int, tone: str = PLAIN) -
 
 
 def _circuit(circuit: CircuitResult, declared: Circuit | None) -> Iterable[_Row]:
-    now = circuit.instances
-    if not (now.started or circuit.latency.count or any(hop.latency.count for hop in circuit.hops)):
+    now, latency = circuit.instances, measured(circuit)
+    if not (now.started or latency.count or any(hop.latency.count for hop in circuit.hops)):
         yield _Row(circuit.name, "never started")
         return
-    yield _Row(circuit.name, f"{now.complete:,} of {now.started:,} complete", facts.about_times(circuit.latency))
+    yield _Row(circuit.name, f"{now.complete:,} of {now.started:,} complete", facts.about_times(latency))
     for number, word in ((now.open, "open"), (now.inconclusive, "undecided")):
         if number:
             yield _Row("", f"{number:,} {word}")
     if declared is not None:
-        yield from _budget(declared.budget, circuit.latency)
+        yield from _budget(declared.budget, latency)
     for name, hop in zip(hop_names(circuit.hops), circuit.hops, strict=True):
         yield _Row("", f"→ {name}", facts.about_times(hop.latency))
         if declared is not None and hop.target in declared.hop_budgets:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from runner.verifier.interval import Interval, interval
-from runner.verifier.verdict import Finding, Hop, Latency
+from runner.verifier.verdict import CircuitResult, Finding, Hop, Latency
 from runner.view.board import Board
 from runner.view.text import clean
 
@@ -32,6 +32,11 @@ def connection(board: Board) -> str:
     if not board.connected:
         return "no connection"
     return "no answer" if board.silent_s >= _SILENT_S else ""
+
+
+def measured(circuit: CircuitResult) -> Latency:
+    """How long the whole way took; nothing where it is a single event, between which and itself no time passes."""
+    return circuit.latency if circuit.hops or circuit.latency.max_ns else Latency()
 
 
 def quantiles(latency: Latency) -> list[tuple[str, Interval]]:
