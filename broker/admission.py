@@ -32,6 +32,7 @@ TWO_HELLOS: Final = "said HELLO for two on one connection"
 NOT_ITS_KEY: Final = "refused, its key is not for that"
 NOT_ITS_NAME: Final = "refused, that unit belongs to another key"
 SAME_NAME: Final = "refused, an agent of that name is here"
+SAME_LIFE: Final = "refused, another process speaks as that incarnation"
 CHOSEN_ID: Final = "refused, it chose its own routing id"
 REVOKED: Final = "cut off, its key was revoked"
 FULL_HOUSE: Final = "refused, there are too many"
@@ -74,6 +75,12 @@ def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Fr
     speaks = hello.role in ("unit", "agent")
     if speaks and grant and (why := access.why_not_owner(hello, grant, run.owners.get(hello.unit))):
         raise Refusal(NOT_ITS_NAME, why)
+    if speaks and run.is_contested(hello, frames):
+        raise Refusal(
+            SAME_LIFE,
+            f"another process speaks as incarnation {hello.incarnation} of unit {hello.unit!r} of this run; choose a "
+            "number that no other process has had",
+        )
     account = run.join(hello, frames, grant) if speaks else None
     name = name_of(last, door, hello.unit or hello.role)
     host = hello.host[:MAX_HOST]

@@ -11,6 +11,8 @@ from typing import Final
 
 MAX_SEQ: Final = 2**63 - 1
 """Largest sequence number that is believed."""
+NOBODY: Final = ("", 0)
+"""The process of a peer that does not say which it is."""
 
 
 class Outcome(Enum):
@@ -35,6 +37,16 @@ class Account:
     """Last number according to FINAL; None: it may say more."""
     rewinding: bool = False
     """It was told to go back and has not done so yet; what it had on the way meanwhile is refused in silence."""
+    process: tuple[str, int] = NOBODY
+    """Boot id of the host and pid of the process that said HELLO first: the only one that can mean these numbers."""
+    contested: bool = False
+    """Another process has said HELLO under this incarnation, and that stands in the log."""
+
+    def claim(self, process: tuple[str, int]) -> bool:
+        """Whether `process` (boot id and pid) may say HELLO as this incarnation: the first that says who it is may."""
+        if not all(self.process):
+            self.process = process
+        return self.process == process or not all(process)
 
     def judge(self, first: int, end: int) -> Outcome:
         """Decide about the numbers from `first` up to but not including `end`. None at all (`first` == `end`) is a

@@ -65,6 +65,18 @@ class Run:
         self.log = log.Log(folder / log.FILE_NAME, self._remember, durable=durable)
         self.counters["torn_bytes"] = self.log.cut
 
+    def is_contested(self, hello: Hello, frames: Sequence[bytes]) -> bool:
+        """Whether another process than the one that says HELLO with `frames` speaks, or has spoken, as this
+        incarnation: they would take each other's numbers. The first such HELLO is kept: it tells whoever judges the
+        log that what this process emits is nowhere."""
+        account = self.ledger.find(hello.unit, hello.incarnation)
+        if account is None or account.claim((hello.host, hello.pid)):
+            return False
+        if not account.contested:
+            account.contested = True
+            self._keep(hello.unit, hello.incarnation, frames)
+        return True
+
     def join(self, hello: Hello, frames: Sequence[bytes], grant: access.Grant | None = None) -> Account:
         """The account of the incarnation that says HELLO, with the key of `grant` if it has one. Its first HELLO is
         kept, and any that says it still waits for an answer, so that whoever follows the log answers again. Raises
@@ -81,6 +93,7 @@ class Run:
         if account is None or hello.waiting:
             self._keep(hello.unit, hello.incarnation, frames)
         account = self.ledger.open(hello.unit, hello.incarnation)
+        account.claim((hello.host, hello.pid))
         account.rewinding = False
         return account
 
@@ -180,6 +193,8 @@ class Run:
             return
         account = self.ledger.open(entry.unit, entry.incarnation)
         match entry.message:
+            case Hello(host=host, pid=pid):
+                account.contested |= not account.claim((host, pid))
             case Events(first, count):
                 account.advance(first + count)
                 self._count(entry.message)

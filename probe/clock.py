@@ -6,7 +6,6 @@ Must not know events, files or sockets. Stamps themselves are `time.monotonic_ns
 import functools
 import os
 import sys
-import time
 from typing import Final
 
 MAX_DRIFT_PPM: Final = 500
@@ -16,7 +15,8 @@ discipline (NTP, PTP) may slew CLOCK_MONOTONIC by."""
 _FIRST_TIME_NAMESPACE: Final = "time:[4026531834]"
 """The kernel's name of the one that every process is in unless somebody made another."""
 
-_last_incarnation = 0
+_PID_BITS: Final = 22
+"""No pid of Linux has more."""
 
 
 @functools.cache
@@ -57,13 +57,8 @@ def _boot() -> str:
 
 
 def new_incarnation() -> int:
-    """A number no other life of any unit on this host has: the wall clock, with the low 16 bits of the pid at its end.
-
-    Later lives have greater numbers, as long as the wall clock is not set back between them.
+    """A number of 63 bits that no other life of any unit has, whatever clocks do: random bits, and behind them the pid,
+    so that processes that live at once on a host differ for certain. It says nothing about which life came first.
     """
-    global _last_incarnation
-    number = (time.time_ns() & ~0xFFFF) | (os.getpid() & 0xFFFF)
-    if number <= _last_incarnation:
-        number = _last_incarnation + 0x10000
-    _last_incarnation = number
-    return number
+    chance = int.from_bytes(os.urandom(8), "big") >> (1 + _PID_BITS)
+    return chance << _PID_BITS | os.getpid() & ((1 << _PID_BITS) - 1)

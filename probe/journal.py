@@ -234,12 +234,15 @@ def bound(configured: str) -> int:
 
 
 def folders(parent: Path) -> Iterator[Path]:
-    """Every journal folder in `parent`, oldest incarnation first; nothing when there is no such folder."""
-    try:
-        names = [path for path in parent.iterdir() if path.name.rpartition("-")[2].isdecimal()]
-    except FileNotFoundError:
-        return
-    yield from sorted(names, key=lambda path: int(path.name.rpartition("-")[2]))
+    """Every journal folder in `parent`, the one that was begun or grew last at the end; nothing when there is no such
+    folder."""
+    changed_ns = {}
+    with suppress(FileNotFoundError):
+        for path in parent.iterdir():
+            if path.name.rpartition("-")[2].isdecimal():
+                with suppress(OSError):  # it is being deleted
+                    changed_ns[path] = path.stat().st_mtime_ns
+    yield from sorted(changed_ns, key=lambda path: (changed_ns[path], path.name))
 
 
 def clear(parent: Path) -> None:

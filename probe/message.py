@@ -30,6 +30,8 @@ class Hello:
     sdk: str = ""
     waiting: tuple[str, ...] = ()
     """Asks (see `Release.ask`) that this incarnation is still blocked on, so that a lost answer is sent again."""
+    recovered: bool = False
+    """The process that it is about has ended, and somebody else publishes what it had written down."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,7 +259,9 @@ class _Publication:
         sdk = f"{SDK} recovery"
         _send(
             socket,
-            m.Hello(m.VERSION, "unit", owner.run, owner.unit, owner.incarnation, owner.boot, owner.pid, sdk),
+            m.Hello(
+                m.VERSION, "unit", owner.run, owner.unit, owner.incarnation, owner.boot, owner.pid, sdk, recovered=True
+            ),
         )
 
     def _say_more(self, socket: "zmq.Socket[bytes]") -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
@@ -179,6 +180,42 @@ def test_a_peer_that_the_broker_does_not_know_is_asked_for_its_hello(broker: Bro
         assert peer.hear(m.Error).stranger
         peer.say(m.Hello(m.VERSION, "unit", RUN, "api", 1))
         assert peer.hear(m.Welcome).next_seq == 1
+
+
+# --- who speaks ---
+
+
+def test_a_second_process_is_refused_under_an_incarnation_that_lives_counted_and_kept_once(
+    broker: BrokerProcess, runner: Peer
+) -> None:
+    """Each would be taken for what the other has sent already, and nobody would know what was lost."""
+    first = m.Hello(m.VERSION, "unit", RUN, "api", 7, "boot", 100)
+    second = replace(first, pid=101)
+    with Peer(broker.endpoint) as peer:
+        peer.say(first)
+        peer.hear(m.Welcome)
+        peer.emit(1, "a")
+        peer.hear(m.Ack)
+        for _ in range(2):
+            with Peer(broker.endpoint) as other:
+                other.say(second)
+                assert "another process speaks as incarnation 7 of unit 'api'" in other.hear(m.Refused).why
+        with Peer(broker.endpoint) as again:  # a reconnection of the first one
+            again.say(first)
+            assert again.hear(m.Welcome).next_seq == 2
+    (incident,) = runner.incidents().items()
+    assert "refused, another process speaks as that incarnation" in incident[0]
+    assert incident[1] == 2
+    assert [said for said in messages(broker) if isinstance(said, m.Hello)] == [first, second]
+    broker.kill()
+    broker.restart()
+    with Peer(broker.endpoint) as other:
+        other.say(second)
+        other.hear(m.Refused)
+    with Peer(broker.endpoint) as supervisor:
+        supervisor.say(replace(first, recovered=True))
+        assert supervisor.hear(m.Welcome).next_seq == 2
+    assert [said for said in messages(broker) if isinstance(said, m.Hello)] == [first, second]
 
 
 # --- readers ---

@@ -31,6 +31,8 @@ BATCH = 256
 COLLECT_EVERY = 200_000
 """Containers that may be made before the collector looks."""
 
+REFUSED = "and was refused, so what that one emitted is in nobody's log"
+
 _ASKING = int(Kind.ARRIVE)
 
 
@@ -70,6 +72,8 @@ class Intake:
         """Supervisors ("@local") whose newest incarnation has said its last word."""
         self._supervising: dict[str, int] = {}
         """Supervisor -> its newest incarnation."""
+        self._processes: dict[tuple[str, int], tuple[str, int]] = {}
+        """Incarnation -> boot id and pid of the process that said HELLO as it."""
         self._wanted = lifecycle.wants
         self._ended: set[str] = set()
         self._gone: frozenset[str] = frozenset()
@@ -81,10 +85,14 @@ class Intake:
         if isinstance(message, Events):
             return self._events(entry, message, fabric, now_ns)
         if isinstance(message, Hello):
+            process = message.host, message.pid
+            if self._processes.setdefault((unit, incarnation), process) != process:
+                self._evidence.doubt(unit, incarnation, f"another process (pid {message.pid}) spoke as it, {REFUSED}")
+                return []
             self._evidence.join(unit, incarnation, message.host)
             if not fabric:
                 self.lifecycle.joined(unit, incarnation, message.waiting)
-            elif incarnation > self._supervising.get(unit, 0):  # not whoever publishes what a dead one wrote down
+            elif not message.recovered and self._supervising.get(unit) != incarnation:
                 self._supervising[unit] = incarnation
                 self.closed.discard(unit)
             return [*self.barriers.again(unit, message.waiting), *self.waits.again(unit, message.waiting)]
@@ -92,7 +100,7 @@ class Intake:
             self._evidence.lose(unit, incarnation, message.first, message.last, message.why)
         elif isinstance(message, Final):
             self._evidence.final(unit, incarnation, message.last)
-            if fabric and incarnation >= self._supervising.get(unit, 0):
+            if fabric and incarnation == self._supervising.get(unit, incarnation):
                 self.closed.add(unit)
             self.lifecycle.final(unit, incarnation)
             return self.note_endings()

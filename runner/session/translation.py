@@ -88,6 +88,10 @@ class Translation:
         """A GAP; it says nothing about time."""
         self._verifier.lose(unit, incarnation, first, last, why)
 
+    def doubt(self, unit: str, incarnation: int, why: str) -> None:
+        """Nobody knows what of this incarnation is lost; it says nothing about time."""
+        self._verifier.doubt(unit, incarnation, why)
+
     def final(self, unit: str, incarnation: int, last: int) -> None:
         """A FINAL, also of a supervisor: it was the last to say something about its clock."""
         if not unit.startswith("@"):

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from runner.verifier.explain import Context, Told
 from runner.verifier.judge import Fault
-from runner.verifier.verdict import Finding, FindingClass, Lost
+from runner.verifier.verdict import Finding, FindingClass, Lost, UnknownLoss
 
 EXPLAINED: Final = 1_000
 """Findings with details; those beyond have their sentence only."""
@@ -47,7 +47,7 @@ def findings(context: Context) -> tuple[Finding, ...]:
         return weak[id(fault)], _ORDER[fault.cls], at.stamp_ns if at else 0, *named
 
     told = [_finding(Told(fault, context), explained=n < EXPLAINED) for n, fault in enumerate(sorted(faults, key=rank))]
-    return in_order([*told, *map(_lost, context.losses.ranges)])
+    return in_order([*told, *map(_lost, context.losses.ranges), *map(_unknown, context.losses.unknown)])
 
 
 def by_cause(unordered: Iterable[Finding]) -> list[Finding]:
@@ -68,6 +68,15 @@ def _lost(lost: Lost) -> Finding:
         FindingClass.LOST_EVIDENCE,
         f"{lost.unit} (incarnation {lost.incarnation}) lost {many}: {lost.why}",
         unit=lost.unit,
+        inconclusive=True,
+    )
+
+
+def _unknown(loss: UnknownLoss) -> Finding:
+    return Finding(
+        FindingClass.LOST_EVIDENCE,
+        f"{loss.unit} (incarnation {loss.incarnation}) may have lost events, how many is not known: {loss.why}",
+        unit=loss.unit,
         inconclusive=True,
     )
 

@@ -1,4 +1,4 @@
-"""Which records are known to be lost: those that were said to be, and those that nobody accounts for.
+"""Which records are lost: those that were said to be, those that nobody accounts for, and those that may have been.
 
 Belongs here: sequence numbers of incarnations. Must not know what is in the records. The broker refuses a batch that
 comes too early, so a hole that nobody has explained is a body that did not parse or a log that was cut; no verdict
@@ -8,7 +8,7 @@ may rest on it.
 from dataclasses import replace
 from typing import Final
 
-from runner.verifier.verdict import Lost
+from runner.verifier.verdict import Lost, UnknownLoss
 
 UNACCOUNTED: Final = "they never arrived, and nobody said why"
 LISTED: Final = 10_000
@@ -25,6 +25,18 @@ class Losses:
         self._newest: dict[tuple[str, int], int] = {}
         """Incarnation -> where its latest range stands in `ranges`."""
         self._next_seq: dict[tuple[str, int], int] = {}
+        self._unknown: dict[tuple[str, int], str] = {}
+        """Incarnation -> why it may have lost records of which nobody knows."""
+
+    @property
+    def unknown(self) -> tuple[UnknownLoss, ...]:
+        """The incarnations that may have lost more than is counted."""
+        return tuple(UnknownLoss(unit, incarnation, why) for (unit, incarnation), why in self._unknown.items())
+
+    def doubt(self, unit: str, incarnation: int, why: str) -> None:
+        """The incarnation may have emitted what nobody will ever see; the first reason stands."""
+        self._unknown.setdefault((unit, incarnation), why)
+        self.units.add(unit)
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
         """Records `first`..`last` will never come. A range that goes on where the one before ended is one with it."""

@@ -197,6 +197,15 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class UnknownLoss:
+    """One incarnation may have emitted what nobody will ever see; how much, nobody knows."""
+
+    unit: str
+    incarnation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """The books: what units emitted and what arrived, counted without the fabric's own records."""
 
@@ -211,6 +220,7 @@ class Evidence:
     """What the broker has not let peers do: "who: what" -> how often, the most frequent first."""
     broker_restarts: int = 0
     """How often the broker died and was started again."""
+    unknown: tuple[UnknownLoss, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

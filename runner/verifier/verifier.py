@@ -165,6 +165,10 @@ class Verifier:
         """Records `first`..`last` of the incarnation will never come."""
         self._losses.lose(unit, incarnation, first, last, why)
 
+    def doubt(self, unit: str, incarnation: int, why: str) -> None:
+        """The incarnation may have emitted what will never come, and nobody knows how much."""
+        self._losses.doubt(unit, incarnation, why)
+
     def final(self, unit: str, incarnation: int, last: int) -> None:
         """The incarnation says nothing more; `last` was its last sequence number."""
         if not unit.startswith("@"):
@@ -303,9 +307,14 @@ class Verifier:
         return self._losses.count
 
     @property
+    def may_have_lost_more(self) -> bool:
+        """Whether there are records of which nobody knows whether they are lost."""
+        return bool(self._losses.unknown)
+
+    @property
     def finding_count(self) -> int:
         """All findings so far, also those that are counted only."""
-        return sum(self._book.counts.values()) + len(self._losses.ranges)
+        return sum(self._book.counts.values()) + len(self._losses.ranges) + len(self._losses.unknown)
 
     def circuits(self) -> tuple[CircuitResult, ...]:
         """How every circuit stands."""
@@ -352,6 +361,7 @@ class Verifier:
             emitted=received + self.lost_count,
             received=received,
             lost=tuple(self._losses.ranges),
+            unknown=self._losses.unknown,
             malformed=sum(member.malformed for member in self._members.values()),
         )
 

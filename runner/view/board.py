@@ -32,6 +32,8 @@ class Board:
     events_per_s: float
     lost: int
     """How many events are known to be lost."""
+    more_lost: bool = False
+    """Others may be lost, and nobody knows how many."""
     over_budget: frozenset[str] = frozenset()
     """Circuits whose budget is broken as things stand."""
     incidents: tuple[tuple[str, int], ...] = ()

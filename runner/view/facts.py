@@ -12,7 +12,7 @@ from runner.verifier.verdict import UNKNOWN, BarrierResult, FindingClass, HostRe
 from runner.view.quantity import plural
 from runner.view.reason import lost_records
 from runner.view.text import ALERT, PLAIN, clean
-from runner.view.words import quantiles
+from runner.view.words import losses, quantiles
 
 _RANGES: Final = 3
 _INCIDENTS: Final = 5
@@ -74,12 +74,12 @@ def about_evidence(result: Result) -> Iterable[tuple[str, str]]:
         text += f", {evidence.recovered:,} recovered from journals"
     if evidence.duplicates_dropped:
         text += f", {evidence.duplicates_dropped:,} received twice"
-    if not lost:
+    if not lost and not evidence.unknown:
         missing = [f for f in result.findings if f.cls is FindingClass.MISSING and not f.inconclusive]
         never = f": the {'event was' if len(missing) == 1 else 'events were'} never emitted" if missing else ""
         yield f"{text}, none lost{never}", PLAIN
         return
-    yield f"{text}, {lost:,} lost", ALERT
+    yield f"{text}, {losses(lost, more=bool(evidence.unknown))}", ALERT
     for gap in evidence.lost[:_RANGES]:
         numbers = f"number {gap.first:,}" if gap.first == gap.last else f"numbers {gap.first:,} to {gap.last:,}"
         yield f"lost: {clean(gap.unit)}, {numbers} ({clean(gap.why)})", ALERT

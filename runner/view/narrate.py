@@ -15,7 +15,7 @@ from runner.verifier.verdict import CircuitResult, Finding, FindingClass
 from runner.view.board import Board
 from runner.view.quantity import compact, count, elapsed, plural
 from runner.view.text import ALERT, DIM, Line, Span, clean, fit, unit_tone, without_escapes
-from runner.view.words import connection, glyph, measured, quantiles, subject
+from runner.view.words import connection, glyph, losses, measured, quantiles, subject
 
 PROGRESS_S: Final = 5.0
 """Seconds of the run between two reports of progress."""
@@ -76,9 +76,9 @@ class Narrator:
             self._next_progress_s = board.elapsed_s + PROGRESS_S
             for circuit in sorted(board.circuits, key=_busy)[:_MOST_CIRCUITS]:
                 say(circuit.name, _progress(circuit, board.expected.get(circuit.name)))
-            lost = f"{board.lost:,} lost" if board.lost else "none lost"
+            lost = losses(board.lost, more=board.more_lost)
             events = f"{plural(board.events, 'event')}, {count(round(board.events_per_s))} ev/s, {lost}"
-            say(board.scenario, events, ALERT if board.lost else "")
+            say(board.scenario, events, ALERT if board.lost or board.more_lost else "")
         return lines
 
     def _link(self, board: Board) -> str:

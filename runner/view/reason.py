@@ -107,6 +107,8 @@ def _undecided(result: Result) -> str:
     lost = lost_records(result.evidence)
     if lost:
         return f"{plural(lost, 'event')} lost"
+    if result.evidence.unknown:
+        return "events may be lost"
     open_ = sum(circuit.instances.open for circuit in result.circuits)
     return f"{plural(open_, 'instance')} still open" if open_ else ""
 

@@ -23,7 +23,7 @@ from runner.view.pages import findings_lines, findings_page, help_page, incident
 from runner.view.quantity import NONE, ago, compact, count, elapsed, plural
 from runner.view.table import Cell, Column, breadth, choose, most_telling, row, titles
 from runner.view.text import ALERT, DIM, PLAIN, STRONG, Line, Span, clean, columns, fit
-from runner.view.words import connection, hop_names, measured, quantiles
+from runner.view.words import connection, hop_names, losses, measured, quantiles
 
 WIDE: Final = 119
 """From this many cells on there is room for hosts, clock errors and wide histograms. The frame gets no wider: the eye
@@ -75,7 +75,7 @@ def _header(board: Board, width: int, behind_s: float | None) -> Line:
 
 def _footer(board: Board, width: int, page: Page, *, paused: bool, keys: bool) -> Line:
     rate = f"{count(round(board.events_per_s)):>7} ev/s"
-    lost = (f"{board.lost:,} lost", ALERT) if board.lost else ("none lost", PLAIN)
+    lost = losses(board.lost, more=board.more_lost), ALERT if board.lost or board.more_lost else PLAIN
     left = [Span(f"{rate}   {plural(board.events, 'event')}, "), Span(*lost)]
     room = width - sum(cell_len(span.text) for span in left) - 2
     if room < 0:

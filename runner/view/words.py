@@ -27,6 +27,13 @@ def subject(finding: Finding) -> str:
     return message if name in message else f"{name}: {message}"
 
 
+def losses(known: int, *, more: bool) -> str:
+    """How many events are lost; `more`: others may be, and nobody knows how many."""
+    if known:
+        return f"{known:,} lost, and maybe more" if more else f"{known:,} lost"
+    return "some may be lost" if more else "none lost"
+
+
 def connection(board: Board) -> str:
     """What is wrong between us and the broker, in two words; nothing if nothing is."""
     if not board.connected:
