@@ -30,7 +30,7 @@ from urllib.parse import unquote
 
 from broker.access import Grant
 from broker.errors import KeyringError
-from probe import keys
+from probe import keys, private
 from probe import message as m
 from probe.errors import KeysError
 from probe.keys import Keys
@@ -109,7 +109,7 @@ def create(folder: Path, like: Path | None = None) -> None:
     if like is not None:
         _check_keyring(like)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.ensure(folder)
         with _locked(folder):
             if (folder / BROKER).exists():
                 _check_private(folder)
@@ -122,7 +122,7 @@ def create(folder: Path, like: Path | None = None) -> None:
                 raise KeyringError(
                     f"{folder} is no keyring, and used for other things; name one that does not exist yet"
                 )
-            (folder / _IGNORE).write_text("*\n")  # secrets are not for version control
+            _write(folder / _IGNORE, "*\n")  # secrets are not for version control
             _save(folder, [])
             keys.write(folder / BROKER, _load(like / BROKER) if like is not None else _new_broker())
     except OSError as error:
@@ -242,11 +242,16 @@ def _pair() -> tuple[str, str]:
 def _save(folder: Path, entries: Sequence[Entry]) -> None:
     """A reader has either the list as it was or as it is now."""
     new = folder / f"{ACCESS}.new"
-    new.unlink(missing_ok=True)
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(_HEAD + "".join(_line(entry) for entry in entries))
+    _write(new, _HEAD + "".join(_line(entry) for entry in entries))
     new.replace(folder / ACCESS)
+
+
+def _write(path: Path, text: str) -> None:
+    """A file that only its owner can read, in the place of any other."""
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _revoked(entry: Entry) -> Entry:

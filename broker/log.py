@@ -19,7 +19,7 @@ from typing import Final
 from zlib import crc32
 
 from broker.errors import LogError
-from probe import wire
+from probe import private, wire
 from probe.errors import WireError
 from probe.message import Message
 
@@ -186,7 +186,7 @@ class Log:
         """How the file was when it was let go of."""
         self._durable = durable
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private.ensure(path.parent)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LogError(f"{path}: {error.strerror}; choose a folder that you may write to") from None

@@ -15,6 +15,7 @@ from typing import Final
 from broker import access, log
 from broker.errors import BrokerError
 from broker.run import Run
+from probe import private
 
 REST_S: Final = 60.0
 """How long a run that nobody takes part in stays open. So long it is not expired either (see `expiry`)."""
@@ -42,7 +43,9 @@ class Runs:
         """Names, in the order in which the runs were begun."""
         if only is None:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                private.ensure(folder)
+                if why := private.why_not_kept(folder):
+                    raise BrokerError(f"{why}, so logs are not kept there; choose another folder")
                 self._begun = dict.fromkeys(_kept(folder))
             except OSError as error:
                 raise BrokerError(f"{folder}: {error.strerror}; choose a folder that you may write to") from None

@@ -86,6 +86,17 @@ def why_not_safe(path: Path) -> str:
     return ""
 
 
+def why_not_kept(path: Path) -> str:
+    """Why what is to be kept in the folder `path` could be exchanged by a stranger; "": by nobody, or only by the owner
+    of the folder in which `path` lies, whom this user has trusted by going there."""
+    found = path.stat()
+    if found.st_uid not in {0, os.geteuid(), os.stat("/").st_uid, path.resolve().parent.stat().st_uid}:
+        return f"{path} belongs to another user (uid {found.st_uid})"
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        return f"in {path} others can exchange files (mode {stat.S_IMODE(found.st_mode):o}; chmod o-w)"
+    return ""
+
+
 def _shared(found: os.stat_result) -> bool:
     """Whether others than its owner may write there. The group of the same number as a user is theirs alone, where each
     user has such a group."""

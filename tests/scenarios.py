@@ -140,7 +140,9 @@ class Place:
             (path.parent / "units.py").write_text(textwrap.dedent(code))
         return path
 
-    def run(self, *words: str | Path, expect: int | None = None, env: dict[str, str] | None = None) -> Run:
+    def run(
+        self, *words: str | Path, expect: int | None = None, env: dict[str, str] | None = None, umask: int = -1
+    ) -> Run:
         """`circuit-run WORDS` to its end; with `expect`, that must be its exit code."""
         done = subprocess.run(
             [COMMAND, *words],
@@ -151,6 +153,7 @@ class Place:
             text=True,
             errors="replace",
             timeout=PATIENCE_S,
+            umask=umask,
         )
         assert expect in (None, done.returncode), f"exit code {done.returncode}:\n{done.stdout}{done.stderr}"
         return Run(done.returncode, done.stdout, done.stderr, self.newest())

@@ -1,5 +1,6 @@
 """Run folders: never overwritten, found again by every name a person would use."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,6 +55,29 @@ def test_a_place_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None
     (tmp_path / "runs").touch()
     with pytest.raises(UsageError, match="choose another with --runs"):
         folder.create(tmp_path, "x", NOON)
+
+
+@pytest.mark.parametrize("name", [".", "runs"])
+def test_a_place_in_which_others_can_exchange_files_is_not_used(tmp_path: Path, name: str) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / name).chmod(0o777)
+    with pytest.raises(
+        UsageError, match=r"others can exchange files \(mode 777; chmod o-w\).*choose another with --runs"
+    ):
+        folder.create(tmp_path, "x", NOON)
+    (tmp_path / name).chmod(0o1777)
+    assert folder.create(tmp_path, "x", NOON).path.is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_a_place_of_a_stranger_is_not_used_and_one_of_the_owner_of_the_project_is(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / ".circuit").mkdir(parents=True)
+    os.chown(project / ".circuit", 65_534, 65_534)
+    with pytest.raises(UsageError, match=r"\.circuit belongs to another user \(uid 65534\)"):
+        folder.create(project / ".circuit", "x", NOON)
+    os.chown(project, 65_534, 65_534)
+    assert folder.create(project / ".circuit", "x", NOON).path.is_dir()
 
 
 def test_the_folder_keeps_itself_out_of_version_control(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def run_all(
                         audit.must_go(fabric.elsewhere.keys)
                         if listen and not quiet:
                             sys.stderr.write("".join(f"{line}\n" for line in fabric.invitations()))
-                    from runner import session, view  # takes as long as the fabric takes to come up
+                    from runner import files, session, view  # takes as long as the fabric takes to come up
                     from runner.history.keep import keep
 
                     with view.choose(plain=plain, quiet=quiet or to_stdout) as screen:
@@ -170,7 +170,7 @@ def run_all(
             keep(root, kept, outcome.result)
             outcomes.append(outcome)
             if scenario.legacy is not None and scenario.legacy.save_resume:
-                with (kept.path / "resume.txt").open("w", encoding="utf-8") as resume:
+                with open(kept.path / "resume.txt", "w", encoding="utf-8", opener=files.opener) as resume:
                     view.print_summary(outcome.result, scenario, kept.path, stream=resume)
             if not to_stdout and not (quiet and outcome.exit_code == ExitCode.PASSED):
                 view.print_summary(outcome.result, scenario, kept.path, interrupted=outcome.interrupted)

@@ -6,13 +6,14 @@ Belongs here: that file. It is the same, byte by byte, as the broker's up to whe
 from pathlib import Path
 
 from broker import log
+from runner import files
 
 
 class Copy:
     """A new file at `path`, from the first entry on."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("xb", buffering=0)
+        self._file = open(path, "xb", buffering=0, opener=files.opener)  # noqa: SIM115  # until `close`
         self._file.write(log.HEADER)
 
     def append(self, entries: bytes) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from probe import private
+from runner import files
 from runner.errors import RecordingError, UsageError
 
 LATEST = "latest"
@@ -74,19 +76,21 @@ def home(start: Path | None = None) -> Path:
 
 
 def create(root: Path, scenario: str, now: datetime | None = None) -> RunFolder:
-    """A new run folder below `root` (a `.circuit` folder), with `latest` pointing to it. Nothing is ever overwritten.
+    """A new run folder below `root` (a `.circuit` folder), with `latest` pointing to it. Nothing is ever overwritten,
+    and nobody but this user can enter it.
 
-    Raises UsageError when the folder cannot be made.
+    Raises UsageError when the folder cannot be made, or somebody else could exchange it.
     """
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", scenario).strip("-.")[:60] or "run"
     folder = RunFolder(root / "runs" / f"{stamp}-{name}-{os.urandom(2).hex()}")
     try:
-        folder.path.parent.mkdir(parents=True, exist_ok=True)
+        private.ensure(folder.path.parent)
+        if why := private.why_not_kept(root) or private.why_not_kept(folder.path.parent):
+            raise UsageError(f"{why}, so runs are not kept there; choose another with --runs")
         _keep_out_of_git(root)
-        folder.path.mkdir()
-        folder.units.mkdir()
-        folder.journals.mkdir(mode=0o700)
+        for made in (folder.path, folder.units, folder.journals):
+            private.make(made)
         _point(root / LATEST, folder.path)
     except OSError as error:
         if isinstance(error, FileExistsError) and folder.path.is_dir():
@@ -133,4 +137,4 @@ def _keep_out_of_git(root: Path) -> None:
     """A run folder is not for version control; the folder says so itself, so no project has to."""
     ignore = root / ".gitignore"
     if not ignore.exists():
-        ignore.write_text("*\n")
+        files.write(ignore, "*\n")

@@ -3,11 +3,14 @@
 Belongs here: the table. Everything in it can be read from the run folders again, so a lost index loses nothing.
 """
 
+import contextlib
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from runner import files
 from runner.history.folder import RunFolder
 from runner.verifier.verdict import Result
 
@@ -38,6 +41,9 @@ def add(root: Path, folder: RunFolder, result: Result) -> None:
         len(result.findings),
         str(folder.path.relative_to(root)) if folder.path.is_relative_to(root) else str(folder.path),
     )
-    with closing(sqlite3.connect(root / "history.db", timeout=5)) as database, database:
+    path = root / "history.db"
+    with contextlib.suppress(OSError):  # what keeps it from being written is said below
+        os.close(files.opener(path, os.O_RDWR | os.O_CREAT))
+    with closing(sqlite3.connect(path, timeout=5)) as database, database:
         database.execute(_TABLE)
         database.execute("insert or replace into runs values (?, ?, ?, ?, ?, ?, ?)", row)

@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+from runner import files
 from runner.history import index, record
 from runner.history.folder import RunFolder
 from runner.verifier.verdict import Result
@@ -14,6 +15,6 @@ from runner.verifier.verdict import Result
 
 def keep(root: Path, folder: RunFolder, result: Result) -> None:
     """Write `result.json` into `folder`, then enter the run into the index below `root`."""
-    folder.result.write_text(record.dump(result))
+    files.write(folder.result, record.dump(result))
     with contextlib.suppress(sqlite3.Error):  # the index can be made again from the folders
         index.add(root, folder, result)

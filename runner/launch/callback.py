@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from runner import files
 from runner.launch import kin
 from runner.launch.local import Place, user_environment
 from runner.scenario.model import Callback, Scenario
@@ -84,7 +85,10 @@ class Callee:
         self._replies, theirs = os.pipe()
         self._tie = kin.Tie()
         try:
-            with (place.folder / f"{name}.out").open("ab") as out, self._err.open("ab") as err:
+            with (
+                open(place.folder / f"{name}.out", "ab", opener=files.opener) as out,
+                open(self._err, "ab", opener=files.opener) as err,
+            ):
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", module, str(ours), str(theirs), scenario.folder],
                     cwd=scenario.folder,

@@ -13,6 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from runner import files
 from runner.launch import kin
 
 if TYPE_CHECKING:
@@ -130,9 +131,9 @@ def start(order: "Start") -> Charge:
     if not order.argv:
         raise NotStarted("its command is empty")
     env = {**os.environ, **order.env}
-    with contextlib.ExitStack() as files:
+    with contextlib.ExitStack() as stack:
         try:
-            out, err = (files.enter_context(open(path, "ab")) for path in (order.out, order.err))
+            out, err = (stack.enter_context(open(path, "ab", opener=files.opener)) for path in (order.out, order.err))
         except OSError as error:
             raise NotStarted(f"its output cannot be written to {error.filename}: {error.strerror}") from None
         for file in (out, err):

@@ -24,6 +24,7 @@ from broker.errors import BrokerError
 from probe import environment, private
 from probe.errors import FolderError
 from probe.message import Start
+from runner import files
 from runner.errors import BrokerFailed, CircuitRunError, SupervisorFailed
 from runner.launch import kin
 from runner.launch.local import Place
@@ -62,7 +63,7 @@ class Daemon:
         self._err = folder / f"{name}.err"
         lease, self._lease = os.pipe()
         try:
-            with self._err.open("ab") as err:
+            with open(self._err, "ab", opener=files.opener) as err:
                 self._process = subprocess.Popen(
                     [*argv, "--lease-fd", str(lease)],
                     env=env,
@@ -208,7 +209,7 @@ class Supervisor(Daemon):
         """Start it; it comes up while the runner goes on, and starts the units in `first` (see `Launcher.first`) before
         it can be spoken to. Raises SupervisorFailed, as everything here."""
         self._place = place
-        place.journals.mkdir(parents=True, exist_ok=True)
+        private.ensure(place.journals)
         env = {**_plain(os.environ), **place.environment("")}
         argv = (sys.executable, "-P", "-m", "runner.launch.supervisor")
         given = json.dumps([dataclasses.asdict(start) for start in first])

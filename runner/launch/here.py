@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from probe import private
 from probe.message import Ship, Start
+from runner import files
 from runner.launch.charge import NotStarted
 from runner.launch.local import Place, python_argv, with_own_python
 
@@ -62,12 +63,11 @@ class Here:
         self._lock = lock
         key_file = self.root / "keys"
         if keys:
-            with open(os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-                file.write(keys)
+            files.write(key_file, keys)
         self.place: Final = Place(broker, run, self.root, str(key_file) if keys else "")
-        self.place.journals.mkdir(mode=0o700, exist_ok=True)
-        (self.root / "units").mkdir(exist_ok=True)
-        (self.root / BROKER).write_text(broker + "\n", encoding="utf-8")
+        private.ensure(self.place.journals)
+        private.ensure(self.root / "units")
+        files.write(self.root / BROKER, broker + "\n")
         self._pieces: list[bytes] = []
         self._known = 0
         """Bytes of the shipped folder that have come."""

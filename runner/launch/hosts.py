@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from probe import private
+from runner import files
 from runner.errors import UsageError
 from runner.launch.charter import Charter
 from runner.launch.reach import SSH
@@ -51,7 +53,7 @@ class Hosts:
         self._reached: dict[str, _Reached] = {}
         for host in hosts:
             if host.ssh is not None:
-                self._folder.mkdir(exist_ok=True)
+                private.ensure(self._folder)
                 try:
                     self._reached[host.name] = self._start(host)
                 except OSError as error:
@@ -100,7 +102,7 @@ class Hosts:
 
     def _start(self, host: Host) -> _Reached:
         assert host.ssh is not None
-        with (self._folder / f"{host.name}.err").open("ab") as err:
+        with open(self._folder / f"{host.name}.err", "ab", opener=files.opener) as err:
             offset = err.tell()
             process = subprocess.Popen(
                 [*SSH, host.ssh, f"exec {host.python} -P -m runner.launch.supervisor --charter"],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from probe import environment
+from probe import environment, private
 from probe.message import Start
 from runner.errors import Mistake, ScenarioError
 from runner.scenario.model import LOCAL, Scenario, Unit
@@ -60,7 +60,7 @@ class Launcher:
         if mistakes := [mistake for unit in scenario.units for mistake in _too_large(scenario, unit)]:
             raise ScenarioError(mistakes)
         for folder in (place.journals, place.folder / "units"):
-            folder.mkdir(parents=True, exist_ok=True)
+            private.ensure(folder)
 
     def first(self) -> list[Start]:
         """The orders for units that may be started before anything else is up: those that wait at the start gate. None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from probe.event import Event
+from runner import files
 from runner.launch.outlet import MOST_BYTES, OUTPUT, PIECE_BYTES
 
 _STREAMS: Final = ("out", "err")
@@ -42,7 +43,7 @@ class Fetched:
 
     def _put(self, unit: str, stream: str, piece: bytes, at: int) -> None:
         """The file is opened for each piece: those of a thousand units are more than a process may have open."""
-        fd = os.open(self._folder / f"{unit}.{stream}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = files.opener(self._folder / f"{unit}.{stream}", os.O_WRONLY | os.O_CREAT)
         try:
             os.pwrite(fd, piece, at)
         finally:

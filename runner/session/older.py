@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runner import files
 from runner.history import record
 from runner.launch.callback import Answer, Meanwhile
 from runner.launch.local import Place
@@ -116,4 +117,4 @@ def _told(name: str, answer: Answer) -> Finding:
 
 
 def _write(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n")
+    files.write(path, json.dumps(value, indent=2) + "\n")

@@ -9,6 +9,7 @@ import time
 
 from probe.event import Event
 from probe.message import Sync
+from runner import files
 from runner.errors import Abandoned, BrokerFailed, SupervisorFailed
 from runner.history import record, replay
 from runner.history.copy import Copy
@@ -59,12 +60,12 @@ def run(
     an error. No unit is alive when this returns.
     """
     calm_collector()
-    folder.scenario.write_bytes(save(scenario))
+    files.write(folder.scenario, save(scenario))
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(_listener(fabric, folder, stack)))
         if fabric.lent is not None:
             listener.disregard_incidents()
-        folder.endpoint.write_text(fabric.endpoint + "\n")
+        files.write(folder.endpoint, fabric.endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
         rest = stack.enter_context(older.rest_of(scenario, fabric.place))
         return _Live(scenario, folder, screen, listener, fabric, signals, verbose=verbose).run(rest)
