@@ -152,6 +152,7 @@ class Courier(threading.Thread):
         self._alarm.ring()
 
     def run(self) -> None:
+        _leave_signals_to_the_program()
         with import_guard:
             import zmq
         context: zmq.Context[Any] = zmq.Context()
@@ -220,6 +221,15 @@ class Courier(threading.Thread):
                 Courier._current = None
             self._alarm.close()
             return True
+
+
+def _leave_signals_to_the_program() -> None:
+    """No signal comes to this thread: one that all threads of the program block would end the program here. Those that
+    an instruction of the thread itself raises (SIGSEGV) cannot be blocked."""
+    import signal
+
+    own = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - own)
 
 
 def forget() -> None:

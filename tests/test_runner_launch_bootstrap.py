@@ -1,5 +1,6 @@
 """Python units as real processes: what they may do, and how they tell what went wrong."""
 
+import signal
 from pathlib import Path
 
 from launch_stage import python, stage
@@ -103,55 +104,92 @@ def hard(): os._exit(5)
         assert s.err("text") == "went wrong\n"
 
 
-def test_sigterm_lets_finally_blocks_and_atexit_run(tmp_path: Path) -> None:
+def test_sigterm_ends_a_python_unit_as_it_ends_any_program_and_all_that_it_emitted_is_kept(tmp_path: Path) -> None:
     code = """
 import asyncio, atexit, threading
 import probe
 
-def plain():
-    atexit.register(probe.emit, "plain-atexit")
+def threaded():
+    atexit.register(probe.emit, "atexit")
+    threading.Thread(target=threading.Event().wait).start()  # as a consumer that is no daemon
+    for number in range(2000):
+        probe.emit("did", key=number)
+    probe.emit("threaded-up")
     try:
-        probe.emit("plain-up")
+        threading.Event().wait()
+    finally:
+        probe.emit("finally")
+
+async def loop():
+    probe.emit("loop-up")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        probe.emit("finally")
+"""
+    units = (python("threaded", ready="threaded-up"), python("loop", ready="loop-up"))
+    with stage(tmp_path, *units, code=code) as s:
+        s.until(lambda: s.lifecycle.all_up)
+        s.order(Stop("threaded", 20_000))
+        s.order(Stop("loop", 20_000))
+        end = s.play()
+        assert {(status.state, status.exit_code) for status in end.values()} == {(State.STOPPED, -signal.SIGTERM)}
+        assert s.steps("threaded") == ["did"] * 2000 + ["threaded-up"]
+        assert s.steps("loop") == ["loop-up"]
+        assert s.err("threaded") == s.err("loop") == ""
+        assert s.lifecycle.findings() == ()
+
+
+def test_a_python_unit_ends_as_its_own_handler_of_sigterm_says(tmp_path: Path) -> None:
+    code = """
+import asyncio, atexit, signal, sys, threading
+import probe
+
+def plain():
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    atexit.register(probe.emit, "plain-atexit")
+    probe.emit("plain-up")
+    try:
         threading.Event().wait()
     finally:
         probe.emit("plain-finally")
 
 async def loop():
-    try:
-        probe.emit("loop-up")
-        await asyncio.Event().wait()
-    finally:
-        probe.emit("loop-finally")
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
+    probe.emit("loop-up")
+    await asked.wait()
+    probe.emit("loop-drained")
 """
     with stage(tmp_path, python("plain", ready="plain-up"), python("loop", ready="loop-up"), code=code) as s:
         s.until(lambda: s.lifecycle.all_up)
-        s.order(Stop("plain", 5000))
-        s.order(Stop("loop", 5000))
+        s.order(Stop("plain", 20_000))
+        s.order(Stop("loop", 20_000))
         end = s.play()
-        assert {status.exit_code for status in end.values()} == {143}
-        assert s.steps("plain") == ["plain-up", "plain-finally", "plain-atexit"]
-        assert s.steps("loop") == ["loop-up", "loop-finally"]
-        assert s.err("plain") == s.err("loop") == ""
+        assert {name: status.exit_code for name, status in end.items()} == {"plain": 143, "loop": 0}
         assert {status.state for status in end.values()} == {State.STOPPED}
+        assert s.steps("plain") == ["plain-up", "plain-finally", "plain-atexit"]
+        assert s.steps("loop") == ["loop-up", "loop-drained"]
+        assert s.err("plain") == s.err("loop") == ""
 
 
-def test_sigterm_does_not_cut_off_the_last_words(tmp_path: Path) -> None:
+def test_a_python_unit_that_blocks_sigterm_is_not_ended_before_it_lets_it_through(tmp_path: Path) -> None:
     code = """
 import os, signal
 import probe
-from probe.link import Link
 
 def main():
-    probe.emit("done")
-    wait = Link.wait_final
-    def terminated_meanwhile(link, timeout_s):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return wait(link, timeout_s)
-    Link.wait_final = terminated_meanwhile
+    probe.emit("begins")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    os.kill(os.getpid(), signal.SIGTERM)
+    probe.emit("committed")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    probe.emit("too-late")
 """
     with stage(tmp_path, python("main"), code=code) as s:
         end = s.play()
-        assert (end["main"].state, end["main"].exit_code, s.err("main")) == (State.FINISHED, 0, "")
+        assert s.steps("main") == ["begins", "committed"]
+        assert end["main"].exit_code == -signal.SIGTERM
 
 
 def test_processes_that_a_unit_starts_find_its_modules_and_end_as_any_process(tmp_path: Path) -> None:
