@@ -92,7 +92,7 @@ def test_commands_of_an_older_folder_find_it_too(tmp_path: Path) -> None:
     (tmp_path / "tool.py").write_text(
         "from testrium.modules.events import Events_Manager\nEvents_Manager(Unit='tool').Set_Event('tool-did')\n"
     )
-    with stage(tmp_path, Unit("tool", command=("python", "tool.py"), service=False), legacy=Legacy()) as s:
+    with stage(tmp_path, Unit("tool", command=("python", "tool.py"), expect=("tool-did",)), legacy=Legacy()) as s:
         s.play()
         assert s.steps("tool") == ["tool-did"]
 

@@ -75,6 +75,7 @@ UNITS = """
         pass
 
     def gentle():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         probe.ready("gentle-ready")
         try:
             while True:

@@ -7,6 +7,8 @@ for that event, which is there for them even if it fired before they came.
 import http.client
 import json
 import os
+import signal
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,7 @@ import probe
 
 def api() -> None:
     """The API. It owns the folder that the database is in, which goes when it is told to stop."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with tempfile.TemporaryDirectory(prefix="orders-") as folder:
         database = os.path.join(folder, "orders.db")
         shop.create_database(database)
