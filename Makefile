@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fuzz bench lab chaos docs clean
+.PHONY: demo test check oracle fuzz bench lab chaos docs clean
 
 demo: .venv/run            ## start real processes and watch a circuit complete
 	$(BIN)/circuit-run demo
@@ -15,6 +15,9 @@ check: .venv/dev           ## lint, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+oracle: .venv/dev          ## the verifier against its oracle, 30,000 examples of each property; an hour or two
+	VERIFIER_CAMPAIGN=1 $(BIN)/pytest -q -n auto --timeout 0 tests/test_runner_verifier_oracle.py
 
 fuzz: .venv/fuzz           ## look for bytes that break a reader, FUZZ_SECONDS (60) for each of them
 	$(BIN)/python -m tests.fuzz

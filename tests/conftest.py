@@ -13,10 +13,14 @@ from pathlib import Path
 
 import pytest
 from broker_process import BrokerProcess
+from hypothesis import settings
 from lab_hosts import Lab, why_not
 
 GRACE_S = 2.0
 """How long a thread or process that is already on its way out may take; nothing sleeps this long when all is well."""
+
+settings.register_profile("busy", deadline=None)  # an example is not wrong for a machine that is busy
+settings.load_profile("busy")
 
 
 def _threads() -> set[threading.Thread]:

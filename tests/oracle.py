@@ -152,11 +152,11 @@ class Oracle:
             said.total.append((latency, self.error(start, ends[-1].by[0])))
             self.late(key, latency, circuit.within_ns, start, ends[-1].by, findings, unclear)
 
-        if states[0] == NOT_SATISFIED:
+        if not own[0]:
             first = min((e for events in own for e in events), key=lambda e: (e.stamp, self.place_of(path, e), e.unit))
             findings, unclear = [("orphan", key, first.unit, first.step)], []
         else:
-            last = max(n for n, state in enumerate(states) if isinstance(state, Satisfied))
+            last = max((n for n, state in enumerate(states) if isinstance(state, Satisfied)), default=-1)
             absent = [n for n, state in enumerate(states) if state == NOT_SATISFIED]
             accused = [n for n in absent if n < last] + [n for n in absent if n > last][:1]
             for n in accused:
@@ -213,7 +213,7 @@ class Oracle:
                 for _, fired in self.by_place(element, events):
                     if len(fired) < element.at_least:
                         return NOT_SATISFIED
-                    needed += fired if element.at_most is None else fired[: element.at_most]
+                    needed += fired[: max(element.at_least, 1)]
                 if not needed:
                     return PASSED_OVER
                 last = max(needed, key=lambda e: (e.stamp, e.unit))

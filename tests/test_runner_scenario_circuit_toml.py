@@ -18,6 +18,7 @@ from runner.scenario.model import (
     Quorum,
     Unit,
 )
+from runner.verifier import Verifier
 
 UNITS = """\
 [units]
@@ -194,6 +195,48 @@ def test_a_mistake_is_named_by_its_path_and_line(title: str) -> None:
 def test_the_same_step_of_different_units_is_no_repetition(here: Path) -> None:
     (here / "circuit.toml").write_text(UNITS + '[circuits.c]\npath = ["api: a", "worker-1: a", "worker-2: a"]\n')
     assert len(load(here).circuits[0].path) == 3
+
+
+EVERY_FORM = """
+path = [
+  "api: a",
+  "worker-1: b",
+  { each = "worker-*: c" },
+  { all = ["api: d", { any = ["worker-1: e", "worker-2: e"] }] },
+  { quorum = 2, of = ["api: f", "worker-1: f", "worker-2: f"] },
+  { optional = "api: g" },
+  { probe = "api: h", times = "1..2", where = { kind = "first", n = 1 } },
+  { probe = "api: h", where = { kind = "last" } },
+]
+"""
+
+
+def test_a_hop_has_its_budget_under_the_name_that_is_printed(here: Path) -> None:
+    (here / "circuit.toml").write_text(UNITS + "[circuits.c]" + EVERY_FORM)
+    (circuit,) = Verifier(load(here)).circuits()
+    printed = [hop.target for hop in circuit.hops]
+    assert printed == [
+        "worker-1: b",
+        "each worker-*: c",
+        "all of (api: d, any of (worker-1: e, worker-2: e))",
+        "2 of (api: f, worker-1: f, worker-2: f)",
+        "optional api: g",
+        'api: h { kind = "first", n = 1 }',
+        'api: h { kind = "last" }',
+    ]
+    budgets = "".join(f"'{name}' = {{ max = \"{n}s\" }}\n" for n, name in enumerate(printed, 1))
+    (here / "circuit.toml").write_text(UNITS + "[circuits.c]" + EVERY_FORM + "[circuits.c.hop_budgets]\n" + budgets)
+    read = load(here).circuits[0].hop_budgets
+    assert read == {name: Budget(max_ns=n * 1_000_000_000) for n, name in enumerate(printed, 1)}
+
+
+def test_a_hop_to_a_single_probe_is_named_by_that_probe_too(here: Path) -> None:
+    written = 'hop_budgets = { "worker-*: c" = { max = "1s" }, "api:  g" = { max = "2s" } }\n'
+    (here / "circuit.toml").write_text(UNITS + "[circuits.c]" + EVERY_FORM + written)
+    assert load(here).circuits[0].hop_budgets == {
+        "each worker-*: c": Budget(max_ns=1_000_000_000),
+        "optional api: g": Budget(max_ns=2_000_000_000),
+    }
 
 
 @pytest.mark.usefixtures("here")

@@ -246,13 +246,126 @@ def test_what_may_still_come_after_completion_is_no_duplicate() -> None:
     assert run.found() == []
 
 
-def test_latencies_of_a_revised_instance_count_once() -> None:
-    run = Run(order(Probe("api", "sent"), Probe("worker-*", "received", at_most=None)))
+@pytest.mark.parametrize(
+    "element",
+    [
+        Probe("worker-*", "got", at_most=2, within_ns=5 * MS),
+        Probe("worker-*", "got", at_most=None, within_ns=5 * MS),
+        Probe("worker-*", "got", at_least=0, at_most=2, within_ns=5 * MS),
+        Probe("worker-*", "got", each=True, at_most=2, within_ns=5 * MS),
+        All((Probe("worker-1", "got", at_most=2), Probe("worker-2", "got", at_most=2)), 5 * MS),
+        Quorum(1, (Probe("worker-1", "got", at_most=2), Probe("worker-2", "got")), 5 * MS),
+        Quorum(2, (Probe("worker-1", "got", at_most=2), Probe("worker-2", "got")), 5 * MS),
+        Optional(Probe("worker-1", "got", at_most=3), 5 * MS),
+    ],
+    ids=lambda element: type(element).__name__,
+)
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_redelivery_within_the_most_is_neither_late_nor_out_of_order(element: Element, settled: bool) -> None:
+    run = Run(order(Probe("api", "sent"), element, Probe("api", "answered")))
     run.fire("api", "sent", "k", 1)
-    run.fire("worker-1", "received", "k", 2)
+    if not (isinstance(element, Probe) and not element.each):
+        run.fire("worker-2", "got", "k", 2)
+    run.fire("worker-1", "got", "k", 3)
+    run.fire("api", "answered", "k", 4)
+    if settled:
+        run.say(5)
+        assert run.counts() == (1, 1, 0, 0, 0)
+    run.fire("worker-1", "got", "k", 60)
+    circuit = run.result().circuits[0]
+    assert run.found() == []
+    assert run.counts() == (1, 1, 0, 0, 0)
+    assert circuit.latency.max_ns == sum(hop.latency.max_ns for hop in circuit.hops) == 3 * MS
+
+
+def test_the_moment_of_an_element_is_its_last_needed_event_in_every_order_of_arrival() -> None:
+    """Of two to four the second counts for time and order, and what follows it may not come before."""
+    moments = {"worker-1": 4, "worker-2": 6, "worker-3": 9, "worker-4": 12}
+    for last in moments:
+        units = tuple(Unit(name) for name in ("api", *moments))
+        element = Probe("worker-*", "got", at_least=2, at_most=4, within_ns=5 * MS)
+        run = Run(order(Probe("api", "sent"), element, Probe("api", "answered")), units=units)
+        run.fire("api", "sent", "k", 1)
+        run.fire("api", "answered", "k", 5)
+        for unit in [*(other for other in moments if other != last), last]:
+            run.fire(unit, "got", "k", moments[unit])
+        assert run.result().circuits[0].hops[0].latency.max_ns == 5 * MS
+        assert run.found() == [("acausal", "k", "api", "answered")]
+
+
+def test_one_more_than_the_most_is_a_duplicate_whenever_it_comes() -> None:
+    run = Run(order(Probe("api", "sent"), Probe("worker-*", "got", at_most=2), Probe("api", "answered")))
+    run.fire("api", "sent", "k", 1)
+    run.fire("worker-1", "got", "k", 2)
+    run.fire("api", "answered", "k", 3)
+    run.say(5)
+    run.fire("worker-2", "got", "k", 40)
+    run.say(50)
+    assert run.found() == []
+    run.fire("worker-1", "got", "k", 60)
+    run.say(70)
+    assert run.found() == [("duplicate", "k", "worker-1", "got")]
+    assert run.counts() == (1, 0, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "lacking"),
+    [
+        (Probe("worker-*", "got", each=True), "worker-2"),
+        (All((Probe("worker-1", "got"), Probe("worker-2", "got"))), "worker-2"),
+        (Quorum(2, (Probe("worker-1", "got"), Probe("worker-2", "got"))), "worker-2"),
+        (Probe("worker-1", "got", at_least=2, at_most=2), "worker-1"),
+        (Probe("worker-1", "got", at_least=2, at_most=3), "worker-1"),
+    ],
+    ids=("each", "all", "quorum", "times", "range"),
+)
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_first_element_that_is_half_there_is_missing_and_no_orphan(
+    first: Element, lacking: str, goes_on: bool
+) -> None:
+    run = Run(order(first, Probe("api", "answered")))
+    run.fire("worker-1", "got", "k", 1)
+    if goes_on:
+        run.fire("api", "answered", "k", 2)
+    run.fire("api", "answered", "l", 2)
+    run.end()
+    assert sorted(run.found()) == [("missing", "k", lacking, "got"), ("orphan", "l", "api", "answered")]
+    assert run.counts() == (1, 0, 2, 0, 0)
+
+
+def test_a_first_element_that_is_half_there_is_absent_once_the_time_of_the_circuit_is_over() -> None:
+    run = Run(order(Probe("worker-*", "got", each=True), Probe("api", "answered"), within_ns=20 * MS))
+    run.fire("worker-1", "got", "k", 1)
+    run.say(20)
+    assert run.found() == []
+    run.say(21)
+    assert run.found() == [("missing", "k", "worker-2", "got")]
+
+
+def test_a_step_stands_in_a_path_more_than_once_where_a_field_tells_its_places_apart() -> None:
+    ticks = tuple(Probe("api", "tick", where={"n": n}) for n in (1, 2, 3))
+    run = Run(order(*ticks, hop_budgets={"api: tick { n = 3 }": Budget(max_ns=MS)}))
+    for n, at_ms in ((1, 1), (2, 3), (3, 5)):
+        run.fire("api", "tick", "k", at_ms, {"n": n})
+    run.fire("api", "tick", "l", 6, {"n": 1})
+    run.fire("api", "tick", "l", 8, {"n": 3})
+    result = run.result()
+    assert [(hop.source, hop.target) for hop in result.circuits[0].hops] == [
+        ("api: tick { n = 1 }", "api: tick { n = 2 }"),
+        ("api: tick { n = 2 }", "api: tick { n = 3 }"),
+    ]
+    assert [finding.message for finding in result.findings] == [
+        "l went from api: tick { n = 1 } to api: tick { n = 3 } without api: tick { n = 2 }",
+        "max of api: tick { n = 3 } is 2 ms; the budget is 1 ms",
+    ]
+
+
+def test_latencies_of_a_revised_instance_count_once() -> None:
+    run = Run(order(Probe("api", "sent"), Optional(Probe("worker-*", "noted"))))
+    run.fire("api", "sent", "k", 1)
     run.say(10)
-    assert run.verifier.circuits()[0].latency.max_ns == MS
-    run.fire("worker-1", "received", "k", 12)
+    assert run.verifier.circuits()[0].latency.max_ns == 0
+    run.fire("worker-1", "noted", "k", 12)
     run.say(20)
     latency = run.verifier.circuits()[0].latency
     assert (latency.count, latency.max_ns) == (1, 11 * MS)

@@ -5,7 +5,7 @@ model alone. Must not know how scenarios are found or run.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +13,9 @@ from runner.errors import ScenarioError
 from runner.scenario import hosts
 from runner.scenario.elements import PathReader
 from runner.scenario.model import LOCAL, Barrier, Budget, Callback, Circuit, Element, Probe, Scenario, Unit
-from runner.scenario.names import entrypoint, is_entrypoint, matching, means_units, name_of, step, unit_and_step
+from runner.scenario.names import entrypoint, is_entrypoint, matching, means_units, name_of, step
 from runner.scenario.order import cycles
+from runner.scenario.path import element_names, hop_names
 from runner.scenario.quantity import duration, instances
 from runner.scenario.reading import (
     Keys,
@@ -105,7 +106,7 @@ def circuit_keys(units: Sequence[str]) -> Keys:
         "within": ("within_ns", duration()),
         "instances": ("instances", instances),
         "budget": ("budget", _budget),
-        "hop_budgets": ("hop_budgets", lambda spot: _hop_budgets(spot, units)),
+        "hop_budgets": ("hop_budgets", _hop_budgets),
         "never": ("never", array_of(paths.forbidden)),
     }
 
@@ -219,12 +220,9 @@ def _circuit(spot: Spot, units: Sequence[str]) -> Circuit | None:
     fields = table(spot, circuit_keys(units), needed=("path",))
     if name is None or "path" not in fields:
         return None
+    if "hop_budgets" in fields:
+        fields["hop_budgets"] = _by_hop(spot.at("hop_budgets"), fields["hop_budgets"], fields["path"])
     circuit = Circuit(name, **fields)
-    steps = {str(element): element for element in circuit.path[1:] if isinstance(element, Probe) and not element.each}
-    for hop in circuit.hop_budgets:
-        if hop not in steps:
-            listed = ", ".join(f'"{known}"' for known in steps) or "none, for this path has one element"
-            spot.at("hop_budgets").mistake(f'has "{hop}", which ends no hop of the path; hops end at {listed}')
     for index, forbidden in enumerate(circuit.never):
         if any(_overlap(forbidden, element, units) for element in circuit.path):
             spot.at("never").at(index).mistake(f'forbids "{forbidden}", which the path asks for')
@@ -244,13 +242,30 @@ def _budget(spot: Spot) -> Budget:
     return Budget(**table(spot, BUDGET_KEYS))
 
 
-def _hop_budgets(spot: Spot, units: Sequence[str]) -> dict[str, Budget]:
-    budgets = {}
-    for item in tables(spot):
-        named = unit_and_step(Spot(item.key, item.path, item.source), units)
-        if named:
-            budgets[str(Probe(*named))] = _budget(item)
+def _hop_budgets(spot: Spot) -> dict[str, Budget]:
+    return {" ".join(item.key.split()): _budget(item) for item in tables(spot)}
+
+
+def _by_hop(spot: Spot, written: Mapping[str, Budget], path: Sequence[Element]) -> dict[str, Budget]:
+    """The budgets by the names of the hops that are meant."""
+    known = hop_names(path)
+    budgets: dict[str, Budget] = {}
+    for hop, budget in written.items():
+        meant = known.get(hop, ())
+        if not meant:
+            listed = _listed(element_names(path)[1:]) or "none, for this path has one element"
+            spot.mistake(f'has "{hop}", which ends no hop of the path; hops end at {listed}')
+        elif len(meant) > 1:
+            spot.mistake(f'has "{hop}", which ends several hops of the path; write {_listed(meant, " or ")}')
+        elif meant[0] in budgets:
+            spot.mistake(f'has "{hop}" for the hop to "{meant[0]}", which has a budget already; keep one')
+        else:
+            budgets[meant[0]] = budget
     return budgets
+
+
+def _listed(names: Sequence[str], between: str = ", ") -> str:
+    return between.join(f'"{name}"' for name in names)
 
 
 def _barrier(spot: Spot, units: Sequence[str]) -> Barrier | None:

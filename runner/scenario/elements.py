@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from runner.scenario.model import All, Element, Optional, Probe, Quorum
 from runner.scenario.names import matching, unit_and_step
+from runner.scenario.path import passable, probes_of
 from runner.scenario.quantity import duration, times
 from runner.scenario.reading import Keys, Spot, string, table
 from runner.scenario.words import expected, found
@@ -125,19 +126,30 @@ class PathReader:
     # --- paths without meaning ----------------------------------------------------------------------------------------
 
     def _check_no_event_counts_twice(self, read: Sequence[tuple[Spot, Element]]) -> None:
-        """One event can satisfy one element only, so no two probes may mean the same step of the same unit."""
+        """One event can satisfy one element only, so no two probes may mean the same step of the same unit, unless
+        their `where`s tell which of them an event is for."""
         placed = [(spot, probe) for spot, element in read for probe in probes_of(element)]
         for (_, earlier), (spot, later) in combinations(placed, 2):
             shared = matching(earlier.unit, self._units) & matching(later.unit, self._units)
-            if earlier.step != later.step or not shared:
+            if earlier.step != later.step or not shared or _exclude_each_other(earlier, later):
                 continue
+            hint = ""
+            if earlier.where or later.where:
+                hint = "; two places are told apart by a where on one field, with different values"
             if str(earlier) == str(later):
                 spot.mistake(
-                    f'has "{later}", which stands in this path already; if it fires more often say times = "2"'
+                    f'has "{later}", which stands in this path already; if it fires more often say times = "2"{hint}'
                 )
             else:
                 both = f"{min(shared)}: {later.step}"
-                spot.mistake(f'and "{earlier}" before it both mean "{both}"; one event can count in one place only')
+                spot.mistake(
+                    f'and "{earlier}" before it both mean "{both}"; one event can count in one place only{hint}'
+                )
+
+
+def _exclude_each_other(one: Probe, other: Probe) -> bool:
+    """Whether their `where`s ask one field for different values, so that no event counts for both."""
+    return any(field in other.where and other.where[field] != value for field, value in one.where.items())
 
 
 def _need(spot: Spot) -> int | None:
@@ -161,27 +173,3 @@ def _check_first(spot: Spot, element: Element) -> None:
         spot.mistake("is the first element and may be passed over; a path begins with a probe that must fire")
     if element.within_ns is not None:
         spot.at("within").mistake("counts from the element before, and the first has none; use the circuit's within")
-
-
-def passable(element: Element) -> bool:
-    """Whether an element may be satisfied without any event."""
-    match element:
-        case Probe():
-            return element.at_least == 0
-        case All():
-            return all(passable(member) for member in element.members)
-        case Quorum():
-            return sum(passable(member) for member in element.members) >= element.need
-        case Optional():
-            return True
-
-
-def probes_of(element: Element) -> list[Probe]:
-    """Every probe in an element, from left to right."""
-    match element:
-        case Probe():
-            return [element]
-        case All() | Quorum():
-            return [probe for member in element.members for probe in probes_of(member)]
-        case Optional():
-            return probes_of(element.content)

@@ -160,9 +160,12 @@ class Told:
             return f"{fault.unit}: {fault.step} of {fault.circuit} never fired; is it spelt right?"
         if fault.after is None:
             return f"{fault.circuit} never began; {self.slot.name} did not fire"
-        if fault.until is not None:
-            return f"{self.who} went from {self._at(fault.after)} to {self._at(fault.until)} without {self._place()}"
-        return f"{self.who} stopped after {self._at(fault.after)}; {self._place()} did not fire"
+        place, reached = self._place(), self._at(fault.after)
+        too_few = f"{place} fired {_times(fault.value)} and {self.slot.at_least:,} are needed" if fault.value else ""
+        if fault.until is None:
+            return f"{self.who} stopped after {reached}; {too_few or f'{place} did not fire'}"
+        went = f"{self.who} went from {reached} to {self._at(fault.until)}"
+        return f"{went} though {too_few}" if too_few else f"{went} without {place}"
 
     def details(self) -> Iterable[str]:
         """The lines that explain it, most telling first."""
@@ -190,7 +193,7 @@ class Told:
 
     def _at(self, mark: Mark | None) -> str:
         """An event by the unit that fired it."""
-        return f"{mark.unit}: {self.plan.slots[mark.slot].step}" if mark is not None and self.plan is not None else "?"
+        return f"{mark.unit}: {self.plan.slots[mark.slot].label}" if mark is not None and self.plan is not None else "?"
 
     def _name(self, mark: Mark | None) -> str:
         """An event as the path names it."""
@@ -200,7 +203,7 @@ class Told:
         """The probe as the path names it; of `each`, the unit that it is about."""
         assert self.slot is not None
         slot = self.slot
-        return f"{slot.name} (in {slot.unit})" if slot.name != f"{slot.unit}: {slot.step}" else slot.name
+        return f"{slot.name} (in {slot.unit})" if slot.name != f"{slot.unit}: {slot.label}" else slot.name
 
     def _for_key(self) -> str:
         return f" for {self.who}" if self.fault.key is not None else ""

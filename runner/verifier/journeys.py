@@ -49,22 +49,24 @@ class Single:
     def filled(self) -> Filled:
         """As `judge` wants it."""
         mark = Mark(self.stamp_ns, self.slot, self.unit)
-        return Filled(self.number, mark, self.extra, (mark,))
+        return Filled(self.number, (mark,), self.extra)
 
 
 class Several:
-    """The events of a slot that takes a number of them: one more than that is kept, the earliest."""
+    """The events of a slot that takes a number of them: as many of the earliest as tell which are needed and which is
+    the first beyond the most allowed, whatever order they come in."""
 
-    __slots__ = ("_at_most", "_marks", "_number")
+    __slots__ = ("_kept", "_marks", "_number", "_slot")
 
-    def __init__(self, mark: Mark, at_most: int) -> None:
-        self._at_most = at_most
+    def __init__(self, mark: Mark, slot: Slot) -> None:
+        self._slot = slot
+        self._kept = slot.needed if slot.at_most is None else slot.at_most + 1
         self._marks = [mark]
         self._number = 1
 
     def add(self, mark: Mark) -> None:
         self._number += 1
-        if len(self._marks) <= self._at_most:
+        if len(self._marks) < self._kept:
             insort(self._marks, mark)
         elif mark < self._marks[-1]:
             self._marks.pop()
@@ -72,40 +74,16 @@ class Several:
 
     def filled(self) -> Filled:
         """As `judge` wants it."""
-        most, marks = self._at_most, self._marks
-        if len(marks) <= most:
-            return Filled(self._number, marks[-1], None, marks)
-        return Filled(self._number, marks[most - 1] if most else None, marks[most], marks[:most])
+        extra = self._marks[-1] if self._slot.at_most is not None and self._number > self._slot.at_most else None
+        return Filled(self._number, self._marks[: self._slot.needed], extra)
 
 
-class Endless:
-    """The events of a slot that takes any number: the earliest of each unit, and the last."""
-
-    __slots__ = ("_last", "_number", "_soonest")
-
-    def __init__(self, mark: Mark) -> None:
-        self._soonest = {mark.unit: mark}
-        self._last = mark
-        self._number = 1
-
-    def add(self, mark: Mark) -> None:
-        self._number += 1
-        self._soonest[mark.unit] = min(mark, self._soonest.get(mark.unit, mark))
-        self._last = max(self._last, mark)
-
-    def filled(self) -> Filled:
-        """As `judge` wants it."""
-        return Filled(self._number, self._last, None, sorted(self._soonest.values()))
+Tally: TypeAlias = Single | Several
 
 
-Tally: TypeAlias = Single | Several | Endless
-
-
-def tally_of(mark: Mark, at_most: int | None) -> Tally:
-    """The tally of a slot whose first event is `mark`."""
-    if at_most == 1:
-        return Single(mark)
-    return Endless(mark) if at_most is None else Several(mark, at_most)
+def tally_of(mark: Mark, slot: Slot) -> Tally:
+    """The tally of `slot`, whose first event is `mark`."""
+    return Single(mark) if slot.at_most == 1 else Several(mark, slot)
 
 
 class Part:
@@ -165,7 +143,7 @@ class Journeys(Gathering[Journey]):
             part = self._parts[segment][key] = Part()
         tally = part.tallies.get(slot.index)
         if tally is None:
-            part.tallies[slot.index] = tally_of(mark, slot.at_most)
+            part.tallies[slot.index] = tally_of(mark, slot)
         else:
             tally.add(mark)
         if slot.rekey is not None and data is not None and data.get(slot.rekey) is not None:

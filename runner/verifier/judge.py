@@ -4,8 +4,6 @@ Belongs here: everything that makes an instance complete, failed, inconclusive o
 how far the watermarks are, never the order in which anything arrived; that is why no verdict can depend on it.
 
 What the law leaves open is decided so:
-- Of an element that may have fewer or more events (`times = "1..3"`), every event up to the most allowed is needed:
-  its moment is the last of them.
 - A member that may be passed over and has no event does not help a quorum: a member counts when it happened.
 - An `optional` whose content has begun must be finished.
 - A hop is named by its end, and counts from the nearest satisfied element before it, whatever was passed over or
@@ -14,7 +12,8 @@ What the law leaves open is decided so:
 - One `missing`, `acausal` and `late` each per element; one `duplicate` per probe (for `each`, per probe and unit).
   The circuit's own `within` is one more `late`.
 - A deadline is the sooner of the element's (its `within` after the element before, once that is satisfied) and the
-  circuit's `within` after the first event. The first element has none: it is absent when its units are final.
+  circuit's `within` after the first event. Without an event of the first element there is none: that is absent when
+  its units are final.
 - A clock error is that of the two events at hand. Order is kept if their stamps are within it; a `late` that it
   cannot decide is inconclusive: neither surely over the limit nor surely within.
 """
@@ -40,21 +39,12 @@ class Mark(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """The events of one slot. `last` is the last needed one (None: none is needed), `extra` the earliest beyond the
-    most allowed. `early` are the needed events that could be too early, in order of their stamps."""
+    """The events of one slot, at least one. `needed` are the earliest, as many as the slot needs or as have come, in
+    order of their stamps; `extra` is the earliest beyond the most allowed."""
 
     number: int
-    last: Mark | None
+    needed: Sequence[Mark]
     extra: Mark | None
-    early: Sequence[Mark]
-
-    @property
-    def first(self) -> Mark:
-        """The earliest event."""
-        if self.early:
-            return self.early[0]
-        assert self.extra is not None  # a slot that is filled has a needed event or one too many
-        return self.extra
 
 
 class Reach(NamedTuple):
@@ -88,7 +78,8 @@ class Standing(IntEnum):
 @dataclass(slots=True, eq=False)
 class Fault:
     """A finding before it is put into words. `place` is the path element (None: the whole circuit); `after` the last
-    event reached before it. `value` and `limit` are nanoseconds, or counts for `duplicate`."""
+    event reached before it. `value` and `limit` are nanoseconds, or counts for `duplicate`; `value` of a `missing`
+    probe is how often it fired."""
 
     cls: FindingClass
     circuit: str | None = None
@@ -115,8 +106,9 @@ class Fault:
 
 @dataclass(slots=True)
 class Judgement:
-    """What one instance comes to. `hops` are (place, latency, clock error); `waits` is the earliest deadline that is
-    not decided yet and the place it belongs to; `latest_ns` the latest stamp that had a say."""
+    """What one instance comes to. `hops` are (place, latency, clock error). `absent`: something will not come any more,
+    whatever becomes of the rest. `waits` is the earliest deadline that is not decided yet and the place it belongs to;
+    `latest_ns` the latest stamp that had a say."""
 
     faults: list[Fault] = field(default_factory=list)
     hops: list[tuple[int, int, int]] = field(default_factory=list)
@@ -146,16 +138,16 @@ def judge(plan: Plan, slots: Slots, horizons: Sequence[float], clocks: Clocks) -
     """
     verdict = Judgement()
     events = [filled for filled in slots if filled]
-    verdict.latest_ns = max((filled.extra or filled.last or filled.first).stamp_ns for filled in events)
+    verdict.latest_ns = max((filled.extra or filled.needed[-1]).stamp_ns for filled in events)
     reached = [reach(place.node, slots, plan) for place in plan.places]
-    begun = min((filled.first for slot in plan.places[0].slots if (filled := slots[slot])), default=None)
+    begun = min((filled.needed[0] for slot in plan.places[0].slots if (filled := slots[slot])), default=None)
     verdict.started = begun is not None
     _measure(plan, slots, reached, begun, verdict, clocks)
-    if reached[0] is None:
+    if begun is None:
         verdict.satisfied = False
         verdict.faults.clear()
         if horizons[0] == inf:
-            first = min(filled.first for filled in events)
+            first = min(filled.needed[0] for filled in events)
             verdict.absent = True
             place = plan.slots[first.slot].place
             verdict.faults.append(Fault(FindingClass.ORPHAN, slot=first.slot, place=place, mark=first))
@@ -169,7 +161,7 @@ def judge(plan: Plan, slots: Slots, horizons: Sequence[float], clocks: Clocks) -
                     slot=slot.index,
                     place=slot.place,
                     mark=filled.extra,
-                    after=filled.last,
+                    after=filled.needed[-1],
                     value=filled.number,
                     limit=slot.at_most or 0,
                 )
@@ -185,7 +177,7 @@ def reach(node: Node, slots: Slots, plan: Plan) -> Reach | Passed | None:
             count = filled.number if filled else 0
             if count < plan.slots[node.slot].at_least:
                 return None
-            return Reach(filled.last, (node.slot,)) if filled and filled.last else PASSED
+            return Reach(filled.needed[-1], (node.slot,)) if filled else PASSED
         case Every():
             members = [reach(member, slots, plan) for member in node.members]
             if None in members:
@@ -268,13 +260,13 @@ def _between(one: Mark, other: Mark, clocks: Clocks) -> tuple[int, int]:
 
 def _too_early(here: Reach, before: Mark, slots: Slots, clocks: Clocks) -> Fault | None:
     """The earliest needed event of `here` that is, beyond its clock error, before the moment `before`."""
-    if all(filled.early[0].stamp_ns >= before.stamp_ns for slot in here.slots if (filled := slots[slot])):
+    if all(filled.needed[0].stamp_ns >= before.stamp_ns for slot in here.slots if (filled := slots[slot])):
         return None
     too_early = [
         mark
         for slot in here.slots
         if (filled := slots[slot])
-        for mark in takewhile(lambda mark: mark.stamp_ns < before.stamp_ns, filled.early)
+        for mark in takewhile(lambda mark: mark.stamp_ns < before.stamp_ns, filled.needed)
         if mark.stamp_ns + clocks.error(before.unit, before.stamp_ns, mark.unit, mark.stamp_ns) < before.stamp_ns
     ]
     if not too_early:
@@ -303,15 +295,14 @@ def _find_absent(
     plan: Plan,
     slots: Slots,
     reached: Sequence[Reach | Passed | None],
-    begun: Mark | None,
+    begun: Mark,
     horizons: Sequence[float],
     verdict: Judgement,
 ) -> None:
     """What will not come any more, and what may still come and by when."""
-    last = max(place.index for place in plan.places if isinstance(reached[place.index], Reach))
-    circuit_due = None
-    if begun is not None and plan.circuit.within_ns is not None:
-        circuit_due = begun.stamp_ns + plan.circuit.within_ns
+    last = max((place.index for place in plan.places if isinstance(reached[place.index], Reach)), default=-1)
+    within_ns = plan.circuit.within_ns
+    circuit_due = None if within_ns is None else begun.stamp_ns + within_ns
     before: Mark | None = None
     before_known = True  # every element since `before` is decided
     accused_behind_last = False
@@ -331,16 +322,19 @@ def _find_absent(
                     verdict.waits = due, place.index
             elif not accused_behind_last:
                 accused_behind_last = place.index > last
-                verdict.absent = True
+                # Should an open element before it not come either, that one is accused and this is a consequence.
+                verdict.absent = verdict.absent or before_known or not accused_behind_last
                 until = next((r.moment for r in reached[place.index :] if isinstance(r, Reach)), None)
+                slot = lacking(place.node, slots, plan)
                 verdict.faults.append(
                     Fault(
                         FindingClass.MISSING,
-                        slot=lacking(place.node, slots, plan),
+                        slot=slot,
                         place=place.index,
-                        after=before,
+                        after=before or begun,
                         begun=begun,
                         until=until,
+                        value=filled.number if (filled := slots[slot]) else 0,
                         limit=place.within_ns or 0,
                     )
                 )

@@ -3,10 +3,11 @@
 Belongs here: how two words differ by a slip of the fingers, and which steps a scenario names. Must not know events.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from difflib import get_close_matches
 
-from runner.scenario.model import All, Element, Optional, Probe, Quorum, Scenario
+from runner.scenario.model import Scenario
+from runner.scenario.path import probes_of
 
 
 def slip(found: str, meant: str) -> str:
@@ -54,16 +55,5 @@ def named_steps(scenario: Scenario) -> frozenset[str]:
             names.add(unit.ready)
     for circuit in scenario.circuits:
         names.update(probe.step for probe in circuit.never)
-        names.update(_steps(circuit.path))
+        names.update(probe.step for element in circuit.path for probe in probes_of(element))
     return frozenset(names)
-
-
-def _steps(elements: Iterable[Element]) -> Iterable[str]:
-    for element in elements:
-        match element:
-            case Probe():
-                yield element.step
-            case All() | Quorum():
-                yield from _steps(element.members)
-            case Optional():
-                yield from _steps((element.content,))

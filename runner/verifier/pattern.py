@@ -13,26 +13,34 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, TypeAlias
 
 from runner.scenario.model import All, Circuit, Element, Optional, Probe, Quorum
+from runner.scenario.path import StepName, element_names, step_names
 
 NOTHING: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place that events fill. `name` is the probe as the user wrote it, `unit` a name or pattern; `place` is the
-    path element it belongs to. `elastic`: it may take more events after the instance is satisfied."""
+    """One place that events fill. `name` is the probe as the user wrote it, `unit` a name or pattern, `label` what
+    tells its step from the others of the path; `place` is the path element it belongs to. `elastic`: it may take more
+    events after the instance is satisfied."""
 
     index: int
     place: int
     name: str
     unit: str
     step: str
+    label: str
     exactly: bool
     at_least: int
     at_most: int | None
     where: Mapping[str, Any]
     rekey: str | None
     elastic: bool
+
+    @property
+    def needed(self) -> int:
+        """How many of its events, the earliest, count for order and time; the others may come whenever they like."""
+        return max(self.at_least, 1)
 
     def takes(self, unit: str, step: str) -> bool:
         """Whether an event of that unit and step may fill it (its `where` is another matter)."""
@@ -121,14 +129,15 @@ class Plan:
 
 def compile_circuit(circuit: Circuit, units: Sequence[str]) -> Plan:
     """The plan of `circuit` for a scenario that declares `units`."""
-    slots: list[Slot] = []
+    compiler = _Compiler(units, step_names(circuit.path))
+    slots = compiler.slots
     places: list[Place] = []
     segment = 0
-    for index, element in enumerate(circuit.path):
+    for index, (element, name) in enumerate(zip(circuit.path, element_names(circuit.path), strict=True)):
         first = len(slots)
-        node = _compile(element, index, units, slots, inside=False)
+        node = compiler.node(element, index, inside=False)
         own = tuple(range(first, len(slots)))
-        places.append(Place(index, name_of(element), node, own, _within(element), segment))
+        places.append(Place(index, name, node, own, _within(element), segment))
         if index + 1 == len(circuit.path):  # nothing follows that a new key could lead to
             slots[first:] = [replace(slot, rekey=None) for slot in slots[first:]]
         segment += any(slots[slot].rekey is not None for slot in own)
@@ -141,40 +150,48 @@ def compile_circuit(circuit: Circuit, units: Sequence[str]) -> Plan:
     )
 
 
-def _compile(element: Element, place: int, units: Sequence[str], slots: list[Slot], *, inside: bool) -> Node:
-    """`inside`: below an element that is satisfied without all its content."""
-    match element:
-        case Probe(each=True):
-            asked = [unit for unit in units if fnmatchcase(unit, element.unit)] or [element.unit]
-            return Every(tuple(_leaf(element, unit, place, slots, inside=inside) for unit in asked))
-        case Probe():
-            return _leaf(element, element.unit, place, slots, inside=inside)
-        case All():
-            return Every(tuple(_compile(member, place, units, slots, inside=inside) for member in element.members))
-        case Quorum():
-            inside = inside or element.need < len(element.members)
-            members = tuple(_compile(member, place, units, slots, inside=inside) for member in element.members)
-            return Enough(element.need, members)
-        case Optional():
-            return Maybe(_compile(element.content, place, units, slots, inside=True))
+class _Compiler:
+    """Elements to nodes, probes to `slots`."""
 
+    def __init__(self, units: Sequence[str], label: StepName) -> None:
+        self.slots: list[Slot] = []
+        self._units = units
+        self._label = label
 
-def _leaf(probe: Probe, unit: str, place: int, slots: list[Slot], *, inside: bool) -> Leaf:
-    slot = Slot(
-        index=len(slots),
-        place=place,
-        name=str(probe),
-        unit=unit,
-        step=probe.step,
-        exactly=probe.each or not any(sign in unit for sign in "*?["),
-        at_least=probe.at_least,
-        at_most=probe.at_most,
-        where=probe.where,
-        rekey=probe.rekey,
-        elastic=inside or probe.at_least != probe.at_most,
-    )
-    slots.append(slot)
-    return Leaf(slot.index)
+    def node(self, element: Element, place: int, *, inside: bool) -> Node:
+        """`inside`: below an element that is satisfied without all its content."""
+        match element:
+            case Probe(each=True):
+                asked = [unit for unit in self._units if fnmatchcase(unit, element.unit)] or [element.unit]
+                return Every(tuple(self._leaf(element, unit, place, inside=inside) for unit in asked))
+            case Probe():
+                return self._leaf(element, element.unit, place, inside=inside)
+            case All():
+                return Every(tuple(self.node(member, place, inside=inside) for member in element.members))
+            case Quorum():
+                inside = inside or element.need < len(element.members)
+                members = tuple(self.node(member, place, inside=inside) for member in element.members)
+                return Enough(element.need, members)
+            case Optional():
+                return Maybe(self.node(element.content, place, inside=True))
+
+    def _leaf(self, probe: Probe, unit: str, place: int, *, inside: bool) -> Leaf:
+        slot = Slot(
+            index=len(self.slots),
+            place=place,
+            name=f"{probe.unit}: {self._label(probe)}",
+            unit=unit,
+            step=probe.step,
+            label=self._label(probe),
+            exactly=probe.each or not any(sign in unit for sign in "*?["),
+            at_least=probe.at_least,
+            at_most=probe.at_most,
+            where=probe.where,
+            rekey=probe.rekey,
+            elastic=inside or probe.at_least != probe.at_most,
+        )
+        self.slots.append(slot)
+        return Leaf(slot.index)
 
 
 def _within(element: Element) -> int | None:
@@ -182,25 +199,6 @@ def _within(element: Element) -> int | None:
     if isinstance(element, Optional) and element.within_ns is None:
         return _within(element.content)
     return element.within_ns
-
-
-def name_of(element: Element) -> str:
-    """An element as the user wrote it, on one line."""
-    match element:
-        case Probe():
-            return f"each {element}" if element.each else str(element)
-        case All():
-            return f"all of {_listed(element.members)}"
-        case Quorum(need=1):
-            return f"any of {_listed(element.members)}"
-        case Quorum():
-            return f"{element.need} of {_listed(element.members)}"
-        case Optional():
-            return f"optional {name_of(element.content)}"
-
-
-def _listed(members: Sequence[Element]) -> str:
-    return f"({', '.join(name_of(member) for member in members)})"
 
 
 def passable(node: Node, slots: Sequence[Slot]) -> bool:

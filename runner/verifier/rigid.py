@@ -219,7 +219,7 @@ class Rigid(Gathering[Row]):
             if row[slot + 1] is not None:
                 mark = Mark(row[slot + 1], slot, row[slot + 1 + self._width])
                 count, extra = extras.get(slot, (0, None))
-                filled[slot] = Filled(1 + count, mark, extra, (mark,))
+                filled[slot] = Filled(1 + count, (mark,), extra)
         return judge(self.plan, filled, horizons, self._clocks)
 
     def _look(self, instance: Row, horizons: Sequence[float]) -> tuple[int, int] | None:
