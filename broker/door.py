@@ -12,7 +12,6 @@ import errno
 import os
 import struct
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import zmq
 
 from broker.access import Grant
 from broker.incidents import Incidents, place
+from probe.clock import monotonic
 
 HELLO_S: Final = 10.0
 """How long a connection may take to say HELLO."""
@@ -130,7 +130,7 @@ class Door:
         caller = self._callers.get(fd)
         if caller is None:  # it spoke and left at once; `fd` may be somebody else's by now, or nobody's
             gone = [left for left in self._left if left.fd == fd and left.identity is None]
-            caller = gone[0] if gone else Caller(-1, where(frame), time.monotonic())
+            caller = gone[0] if gone else Caller(-1, where(frame), monotonic())
         caller.identity = identity
         return caller
 
@@ -148,7 +148,7 @@ class Door:
 
     def tidy(self) -> None:
         """Show out who has not said HELLO in time, and count who left without one. To be called now and then."""
-        now = time.monotonic()
+        now = monotonic()
         for caller in self._dismissed:
             self.cut(caller)
         self._dismissed.clear()
@@ -176,7 +176,7 @@ class Door:
         for data, _address in _messages(self._monitor):
             event, value = _EVENT.unpack(data)
             if event == zmq.EVENT_ACCEPTED:
-                caller = self._callers[value] = Caller(value, _place(value), time.monotonic())
+                caller = self._callers[value] = Caller(value, _place(value), monotonic())
                 if len(self._callers) > self._room:
                     too_many.append(caller)
             elif event == zmq.EVENT_DISCONNECTED:
@@ -201,7 +201,7 @@ class Door:
             if failure:
                 self.incidents.count(caller.place, failure)
             return
-        caller.since_s = time.monotonic()
+        caller.since_s = monotonic()
         if caller.identity != b"":
             self._left.append(caller)
 

@@ -20,6 +20,7 @@ from typing import Final
 
 from broker import access, log
 from broker.runs import Runs
+from probe.clock import monotonic
 
 SWEEP_S: Final = 60.0
 """How often is looked."""
@@ -51,9 +52,9 @@ class Expiry:
         """Remove what is too old or too much, if it is time to look; each removal is told to `report` in a sentence
         (default: standard error). Files are only renamed here; a thread removes them, which takes a while for large
         ones."""
-        if (self._keep_for_s is None and self._keep_bytes is None) or time.monotonic() < self._next_s:
+        if (self._keep_for_s is None and self._keep_bytes is None) or monotonic() < self._next_s:
             return
-        self._next_s = time.monotonic() + SWEEP_S
+        self._next_s = monotonic() + SWEEP_S
         doomed: list[tuple[Path, int | None]] = [(path, None) for path in self._folder.glob(f"{_DOOMED}*")]
         found = sorted(_kept(self._folder), key=lambda kept: kept.last_s)
         total = sum(kept.size for kept in found)

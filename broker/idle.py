@@ -4,7 +4,6 @@ Belongs here: who they are, what they may say, and who is invited to what. Must 
 invitation opens a connection of its own, and is a peer like any other.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -16,6 +15,7 @@ from broker.admission import NOT_ITS_KEY, SAME_NAME, WRONG_HELLO, Refusal, check
 from broker.door import Caller, Door, public_key, where
 from broker.run import Run
 from probe import message as m
+from probe.clock import monotonic_ns
 
 MAX_IDLE: Final = 1024
 """Most idle agents at a time."""
@@ -97,7 +97,7 @@ class Idle:
 
     def answer(self, agent: Agent, message: m.Message) -> m.Message | None:
         """What the broker answers to what an agent says; None: it may not say that."""
-        now_ns = time.monotonic_ns()
+        now_ns = monotonic_ns()
         match message:
             case m.Ping(sent_ns):
                 return m.Pong(sent_ns, now_ns, now_ns, {})
@@ -121,4 +121,4 @@ class Idle:
 
 def welcome() -> m.Welcome:
     """What an idle agent is answered: there is nothing to go on with."""
-    return m.Welcome(m.VERSION, 1, 0, time.monotonic_ns())
+    return m.Welcome(m.VERSION, 1, 0, monotonic_ns())

@@ -9,7 +9,6 @@ one that does not read is left out until it does, and costs no more than its win
 """
 
 import math
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -43,7 +42,7 @@ from broker.run import Nonsense, Reply, Run
 from broker.runs import REST_S, Runs
 from probe import message as m
 from probe import wire
-from probe.clock import boot_id
+from probe.clock import boot_id, monotonic, monotonic_ns
 from probe.errors import WireError
 
 CREDIT_BYTES: Final = 8 * 1024 * 1024
@@ -114,7 +113,7 @@ class Relay:
     def look(self) -> None:
         """See who has left, who does not read, whose key was revoked, and whether there is memory left. To be called a
         few times a second."""
-        now = time.monotonic()
+        now = monotonic()
         self._door.tidy()
         for identity in self._door.hung_up():
             self._hang_up(identity)
@@ -200,7 +199,7 @@ class Relay:
                 peer.run.ordered(frames)
                 self._ordered.append((peer.run, message.to, frames))
             case m.Ping(sent_ns):
-                self._asked.append((peer, sent_ns, time.monotonic_ns()))
+                self._asked.append((peer, sent_ns, monotonic_ns()))
 
     def _hello(self, identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame) -> None:
         if peer := self._peers.find(identity):
@@ -249,7 +248,7 @@ class Relay:
             if reply is Reply.ACK:
                 sent = self._send(identity, m.Ack(next_seq))
             else:
-                clock = time.monotonic_ns(), boot_id(), self._peers.to_measure(peer)
+                clock = monotonic_ns(), boot_id(), self._peers.to_measure(peer)
                 sent = self._send(identity, m.Welcome(m.VERSION, next_seq, CREDIT_BYTES, *clock))
             if sent is Sent.FULL:
                 still_due[identity] = reply
@@ -309,7 +308,7 @@ class Relay:
             run = peer.run
             if run.name not in known:
                 known[run.name] = self._statistics(run), run.incidents.merged(self._door.incidents)
-            self._send(peer.identity, m.Pong(sent_ns, received_ns, time.monotonic_ns(), *known[run.name]))
+            self._send(peer.identity, m.Pong(sent_ns, received_ns, monotonic_ns(), *known[run.name]))
         self._asked.clear()
 
     def _send(self, identity: bytes, message: m.Message, *body: bytes) -> Sent:
@@ -320,7 +319,7 @@ class Relay:
         if sent is Sent.GONE:
             self._hang_up(identity)
         elif sent is Sent.FULL and self._peers.find(identity):
-            self._full.setdefault(identity, time.monotonic())
+            self._full.setdefault(identity, monotonic())
         elif sent is Sent.YES and self._full:
             self._full.pop(identity, None)
         return sent
@@ -339,7 +338,7 @@ class Relay:
         self._due.pop(identity, None)
         self._full.pop(identity, None)
         if peer := self._peers.find(identity):
-            self._peers.leave(peer, time.monotonic())
+            self._peers.leave(peer, monotonic())
 
     def _forget(self, peer: Peer) -> None:
         self._hang_up(peer.identity)
@@ -366,8 +365,8 @@ class Relay:
         """Before anybody is turned away, see who has left. Raises BrokerError if they are all there."""
         if len(self._peers) + len(self._idle) < access.MAX_PEERS:
             return
-        if time.monotonic() - self._knocked_s > KNOCK_S:
-            self._knocked_s = time.monotonic()
+        if monotonic() - self._knocked_s > KNOCK_S:
+            self._knocked_s = monotonic()
             for peer in self._peers:
                 if peer.left_s is not None or self._knock(peer) is Sent.GONE:
                     self._forget(peer)

@@ -7,7 +7,6 @@ was read again. One that was forgotten is begun anew from its log; so nothing is
 Belongs here: opening, resting and forgetting. Must not know sockets or peers, nor when a run is too old.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from broker import access, log
 from broker.errors import BrokerError
 from broker.run import Run
 from probe import private
+from probe.clock import monotonic
 
 REST_S: Final = 60.0
 """How long a run that nobody takes part in stays open. So long it is not expired either (see `expiry`)."""
@@ -71,7 +71,7 @@ class Runs:
         if run is None or not run.log.resume():
             run = Run(name, self._folder / name, durable=self._durable)
         self._open[name] = run
-        self._used_s[name] = time.monotonic()
+        self._used_s[name] = monotonic()
         self._begun.setdefault(name)
         if len(self._begun) > MAX_NAMES:
             del self._begun[next(iter(self._begun))]
@@ -91,9 +91,9 @@ class Runs:
         if run is None:
             return False
         if run.users or self.only:
-            self._used_s[name] = time.monotonic()
+            self._used_s[name] = monotonic()
             return True
-        return time.monotonic() - self._used_s[name] < within_s
+        return monotonic() - self._used_s[name] < within_s
 
     def rest(self, after_s: float) -> None:
         """Close what nobody has taken part in for so long. To be called between two turns, now and then."""

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -24,6 +23,7 @@ from broker.expiry import Expiry
 from broker.relay import Relay
 from broker.runs import Runs
 from probe import wire
+from probe.clock import monotonic
 from probe.courier import keep_alive
 
 QUEUED_IN: Final = 32
@@ -127,10 +127,10 @@ def _loop(
         wait_ms = relay.step(1) if slept else relay.step()
         slept = wait_ms != 0
         if deadline is not None:
-            if time.monotonic() > deadline or (slept and relay.deserted()):
+            if monotonic() > deadline or (slept and relay.deserted()):
                 return True
             wait_ms = DESERTED_MS if wait_ms is None else wait_ms
-        now = time.monotonic()
+        now = monotonic()
         if now >= look_at:
             relay.look()
             if sweep is not None:
@@ -146,7 +146,7 @@ def _loop(
             door.answer()
         if lease_fd is not None and lease_fd in ready and not os.read(lease_fd, 64):
             poller.unregister(lease_fd)
-            deadline = time.monotonic() + LEASE_LINGER_S
+            deadline = monotonic() + LEASE_LINGER_S
 
 
 def _room(expected: int, *, many_runs: bool) -> int:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakKeyDictionary, ref
 
+from probe.clock import monotonic, monotonic_ns
 from probe.errors import BarrierBroken, BarrierTimeout, WaitBroken, WaitTimeout
 from probe.event import Event, Kind
 from probe.message import Break, Order, Release
@@ -161,10 +162,10 @@ def _ask(
 
 
 def _wait(answered: threading.Event, patience_s: float | None) -> None:
-    deadline_s = None if patience_s is None else time.monotonic() + patience_s
+    deadline_s = None if patience_s is None else monotonic() + patience_s
     left_s = LOOK_UP_S
     while left_s > 0 and not answered.wait(min(left_s, LOOK_UP_S)):
-        left_s = LOOK_UP_S if deadline_s is None else deadline_s - time.monotonic()
+        left_s = LOOK_UP_S if deadline_s is None else deadline_s - monotonic()
 
 
 async def _ask_async(
@@ -227,7 +228,7 @@ _inboxes: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Inbox]" = WeakKeyDictio
 
 def _ahead_s(at_ns: int) -> float:
     """How long that moment is ahead, in seconds."""
-    return (at_ns - time.monotonic_ns()) / 1e9
+    return (at_ns - monotonic_ns()) / 1e9
 
 
 def _sleep_until(at_ns: int) -> int:
@@ -235,7 +236,7 @@ def _sleep_until(at_ns: int) -> int:
     left_s = _ahead_s(at_ns)
     if left_s > 0:
         time.sleep(left_s)
-    return time.monotonic_ns()
+    return monotonic_ns()
 
 
 def _tell_passed(unit: Asker, name: str, ask: str, went_ns: int) -> None:

@@ -1,11 +1,17 @@
-"""Time and identity of one life of a process: the host's boot id, incarnation numbers, and how far clocks drift.
+"""Time and identity of one life of a process: the host's clock, its boot id, incarnations, and how far clocks drift.
 
-Must not know events, files or sockets. Stamps themselves are `time.monotonic_ns()`, called where they are taken.
+Must not know events, files or sockets. `monotonic_ns` and `monotonic` are the host's CLOCK_MONOTONIC. All three
+packages use them and not those of `time`, which a program under test may have replaced; FAKED_BY is what has replaced
+the clocks of the whole process, "" if nothing has.
 """
 
 import functools
 import os
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import ModuleType
 from typing import Final
 
 MAX_DRIFT_PPM: Final = 500
@@ -17,6 +23,64 @@ _FIRST_TIME_NAMESPACE: Final = "time:[4026531834]"
 
 _PID_BITS: Final = 22
 """No pid of Linux has more."""
+
+
+def _own_time() -> ModuleType:
+    """A copy of the module `time` that nobody else has: freezegun and mocks replace functions of the one in
+    `sys.modules`, and every other name that leads to them, whether we were imported before or afterwards."""
+    spec = time.__spec__
+    assert spec is not None
+    assert spec.loader is not None
+    own = spec.loader.create_module(spec)
+    assert own is not None
+    spec.loader.exec_module(own)
+    return own
+
+
+def _kernel_clock() -> Callable[[], int] | None:
+    """CLOCK_MONOTONIC as the C library reads it, past any library that was preloaded; None: it is not found.
+
+    It costs several times what `time.monotonic_ns` does, and imports ctypes.
+    """
+    import ctypes
+
+    class Timespec(ctypes.Structure):
+        _fields_ = (("s", ctypes.c_long), ("ns", ctypes.c_long))
+
+    def c_library() -> ctypes.CDLL | None:
+        for name in ("libc.so.6", "libc.so"):  # glibc, musl; looked up in one by name, a function is that one's own
+            with suppress(OSError):
+                return ctypes.CDLL(name)
+        return None
+
+    read = getattr(c_library(), "clock_gettime", None)
+    if read is None:
+        return None
+
+    def kernel_ns() -> int:
+        now = Timespec()
+        read(time.CLOCK_MONOTONIC, ctypes.byref(now))
+        return int(now.s) * 1_000_000_000 + int(now.ns)
+
+    return kernel_ns
+
+
+def _clocks() -> tuple[Callable[[], int], Callable[[], float], str]:
+    """The host's CLOCK_MONOTONIC in nanoseconds and in seconds; and the preloaded library that tells the whole process
+    another time (libfaketime), if there is one."""
+    own = _own_time()
+    usual: Callable[[], int] = own.monotonic_ns
+    preloaded = os.environ.get("LD_PRELOAD", "")
+    kernel = _kernel_clock() if preloaded else None
+    if kernel is None:
+        return usual, own.monotonic, ""
+    is_faked = not usual() <= kernel() <= usual()
+    if not is_faked and "faketime" not in preloaded:  # which may begin to fake at any later moment
+        return usual, own.monotonic, ""
+    return kernel, lambda: kernel() / 1e9, preloaded if is_faked else ""
+
+
+monotonic_ns, monotonic, FAKED_BY = _clocks()
 
 
 @functools.cache

@@ -6,12 +6,12 @@ a unit ever waits for this thread, except who asked to wait.
 
 import math
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from probe import wire
 from probe.alarm import Alarm
+from probe.clock import monotonic
 from probe.keys import Keys
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Courier(threading.Thread):
         """How long nothing has to be done unless somebody calls."""
         if not self._timers:
             return None
-        return math.ceil(max(0.0, min(self._timers.values()) - time.monotonic()) * 1000)
+        return math.ceil(max(0.0, min(self._timers.values()) - monotonic()) * 1000)
 
     def _called(self, ready: set[Any]) -> set[Errand]:
         """The errands that want to be looked at."""
@@ -186,7 +186,7 @@ class Courier(threading.Thread):
         while self._calls:
             errands.add(self._calls.popleft())
         if self._timers:
-            now_s = time.monotonic()
+            now_s = monotonic()
             errands |= {errand for errand, due_s in self._timers.items() if due_s <= now_s}
         return errands
 

@@ -7,13 +7,13 @@ event is recorded is `recorder`'s business, how it is sent the courier's.
 import atexit
 import os
 import sys
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from probe import clock, environment
 from probe.barrier import pass_barrier, pass_barrier_async, wait_for, wait_for_async
+from probe.clock import monotonic
 from probe.environment import Environment
 from probe.errors import JournalError, warn
 from probe.event import Event, Kind
@@ -25,6 +25,8 @@ from probe.tail import NOTHING
 
 EXIT_TIMEOUT_S: Final = 2.0
 """How long a process that ends waits for its last events to be acknowledged; the journal keeps what is not."""
+FAKED: Final = "clock-faked"
+"""Step by which an incarnation says that a preloaded library fakes the clocks of its process."""
 _FORK_PATIENCE_S: Final = 5.0
 """How long a fork waits for an import in the courier's thread."""
 
@@ -126,14 +128,14 @@ class Unit(Recorder):
     def close(self, timeout_s: float = EXIT_TIMEOUT_S) -> bool:
         """End this incarnation: what it emitted is sent and acknowledged, and its journal deleted. True if that was
         possible within `timeout_s`; otherwise the journal stays for a supervisor. The next probe begins a new one."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = monotonic() + timeout_s
         if (link := self._link) is not None:
             link.say_last(timeout_s)
         with self.lock:
             link, point = self._link, self._journal and self.point(self._journal)
             if link is None or point is None:
                 return True
-            timeout_s = max(0.0, deadline_s - time.monotonic())
+            timeout_s = max(0.0, deadline_s - monotonic())
             link.seal(point, timeout_s)
             self._link = None
             self._shut_journal()
@@ -182,6 +184,8 @@ class Unit(Recorder):
                 self._link = Link(self, journal, settings.broker, settings.keys)
                 self._open_journal(journal, self._link.wake)
                 self._link.enlist()
+                if clock.FAKED_BY:
+                    self.state(FAKED, by=clock.FAKED_BY)
             except BaseException as error:
                 if self._link is not None:
                     self._link.seal(NOTHING, 0)
@@ -268,8 +272,8 @@ def divert(collector: Collector | None) -> Collector | None:
 
 def close_all(timeout_s: float = EXIT_TIMEOUT_S) -> bool:
     """Close every unit of this process (see `Unit.close`) within `timeout_s` for all of them together."""
-    deadline = time.monotonic() + timeout_s
-    closed = [each.close(max(0.0, deadline - time.monotonic())) for each in all_units()]
+    deadline = monotonic() + timeout_s
+    closed = [each.close(max(0.0, deadline - monotonic())) for each in all_units()]
     return all(closed)
 
 

@@ -6,12 +6,12 @@ Belongs here: what is said to the broker when, and what its answers mean. What o
 
 import struct
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from probe import handshake, keys, wire
 from probe import message as m
+from probe.clock import monotonic, monotonic_ns
 from probe.courier import LINGER_MS, SDK, Courier, open_socket
 from probe.errors import KeysError, WireError, warn
 from probe.journal import Journal
@@ -117,7 +117,7 @@ class Link:
 
     def seal(self, point: Point, timeout_s: float) -> None:
         """There will be nothing after `point`. The unit's lock is held."""
-        self._deadline_s = time.monotonic() + timeout_s
+        self._deadline_s = monotonic() + timeout_s
         self._final_point = point
 
     def wait_final(self, timeout_s: float) -> bool:
@@ -133,7 +133,7 @@ class Link:
 
     def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None:
         """Connect; without effect while there are no keys to do it with."""
-        if time.monotonic() < self._knock_s:
+        if monotonic() < self._knock_s:
             return
         import zmq
 
@@ -154,7 +154,7 @@ class Link:
     def _kept_out(self, why: str) -> None:
         """The broker does not let us in. Whatever is emitted goes on into the journal, and we knock again later."""
         self._settled.set()
-        self._knock_s = time.monotonic() + KNOCK_S
+        self._knock_s = monotonic() + KNOCK_S
         if not self._complained:
             self._complained = True
             warn(
@@ -164,7 +164,7 @@ class Link:
 
     def _knock(self) -> None:
         """Try again to get in, if it is time; ZeroMQ itself has given up."""
-        if self._knock_s and self._socket is not None and time.monotonic() >= self._knock_s:
+        if self._knock_s and self._socket is not None and monotonic() >= self._knock_s:
             self._knock_s = 0.0
             self._socket.connect(self._broker)
 
@@ -199,7 +199,7 @@ class Link:
         """Whether there is nothing left to do, or no time left to do it in."""
         if self._final_acked or self._final_point is None:
             return self._final_acked
-        return bool(self._unit.refused) or self._knock_s > 0 or time.monotonic() >= self._deadline_s
+        return bool(self._unit.refused) or self._knock_s > 0 or monotonic() >= self._deadline_s
 
     @property
     def timer_s(self) -> float | None:
@@ -208,7 +208,7 @@ class Link:
             return self._deadline_s
         due = [self._knock_s] if self._knock_s else []
         if self._journal.why_full:
-            due = [time.monotonic() + RETRY_S]
+            due = [monotonic() + RETRY_S]
         if self._calm_until_s:
             due.append(self._calm_until_s)
         if self._measuring is not None and not self._unit.refused:
@@ -226,7 +226,7 @@ class Link:
     @property
     def _is_calm(self) -> bool:
         """Whether the moment of a release is just over."""
-        return 0 < self._calm_until_s <= time.monotonic() + CALM_S
+        return 0 < self._calm_until_s <= monotonic() + CALM_S
 
     def turn(self, ready: set[Any]) -> bool:
         """Do what there is to do; `ready` has the sockets that have something. True if it sent events."""
@@ -243,7 +243,7 @@ class Link:
 
     def _look(self) -> None:
         """Take what the unit has noted in the calm, if that is over."""
-        if self._calm_until_s and time.monotonic() >= self._calm_until_s:
+        if self._calm_until_s and monotonic() >= self._calm_until_s:
             self._calm_until_s = 0.0
             self._unit.take_notes()
 
@@ -274,7 +274,7 @@ class Link:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            now_ns = time.monotonic_ns() if self._measuring is not None else 0
+            now_ns = monotonic_ns() if self._measuring is not None else 0
             try:
                 message, body = wire.decode(frames)
                 self._heard(message, body, now_ns)
@@ -313,8 +313,8 @@ class Link:
             self._sync = True
             return
         if isinstance(order, m.Release) and order.at_ns:
-            ahead_s = (order.at_ns - time.monotonic_ns()) / 1e9
-            until_s = time.monotonic() + max(0.0, ahead_s) + CALM_S
+            ahead_s = (order.at_ns - monotonic_ns()) / 1e9
+            until_s = monotonic() + max(0.0, ahead_s) + CALM_S
             self._calm_until_s = min(until_s, self._calm_until_s or until_s)
             self._unit.expect_note()
         if isinstance(order, m.Release | m.Break):

@@ -3,15 +3,15 @@
 Belongs here: the rhythm of PINGs and reports. What they say about the clocks is `sampling`'s business, who has to
 measure and how anything is sent is the link's. Must not know sockets.
 
-The rhythm goes by `time.monotonic`, stamps are `time.monotonic_ns`: a test may shift the one and not the other.
+The rhythm goes by `monotonic`, stamps are `monotonic_ns`: a test may shift the one and not the other.
 """
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
 from probe import message as m
+from probe.clock import monotonic, monotonic_ns
 from probe.sampling import Sampler
 
 CLOCK: Final = "clock"
@@ -37,7 +37,7 @@ class Measuring:
         self._saying = threading.Lock()
         """Held from the making of a report until it is recorded, so that they are recorded in order."""
         self._ping_s = 0.0
-        self._report_s = time.monotonic() + REPORT_S
+        self._report_s = monotonic() + REPORT_S
         self._burst = 0
         """Answers that are still to be followed by a question at once."""
         self._unanswered = 0
@@ -51,7 +51,7 @@ class Measuring:
     def begin(self) -> None:
         """The broker has welcomed us on a new connection."""
         self._asks, self._burst, self._unanswered = True, BURST, 0
-        self._ping_s = time.monotonic()
+        self._ping_s = monotonic()
 
     def pause(self) -> None:
         """There is no broker to ask."""
@@ -59,11 +59,11 @@ class Measuring:
 
     def turn(self, send: Callable[[m.Message], bool]) -> None:
         """Do what is due."""
-        now_s = time.monotonic()
+        now_s = monotonic()
         if self._asks and now_s >= self._ping_s:
             self._ping_s = now_s + PING_S
             if self._unanswered < MAX_UNANSWERED:
-                self._unanswered += send(m.Ping(time.monotonic_ns()))
+                self._unanswered += send(m.Ping(monotonic_ns()))
         if now_s >= self._report_s:
             with self._saying:
                 self._report()
@@ -89,6 +89,6 @@ class Measuring:
                 self._saying.release()
 
     def _report(self) -> None:
-        self._report_s = time.monotonic() + REPORT_S
+        self._report_s = monotonic() + REPORT_S
         self._say(self._sampler.report())
-        self._sampler.told(time.monotonic_ns())
+        self._sampler.told(monotonic_ns())

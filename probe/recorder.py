@@ -7,10 +7,10 @@ dropped. Must not know sockets, brokers or how an incarnation begins; `emitter` 
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic_ns
 from typing import Any, Final, Protocol
 
 from probe import limits
+from probe.clock import monotonic_ns
 from probe.errors import warn
 from probe.event import TRUNCATED, Kind
 from probe.journal import Journal

@@ -6,7 +6,6 @@ several at once, from threads or processes: the lock on its folder lets one of t
 
 import math
 import struct
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import zmq
 
 from probe import message as m
 from probe import wire
+from probe.clock import monotonic
 from probe.courier import SDK, open_socket
 from probe.errors import JournalError, WireError
 from probe.handshake import DISCONNECTED, MONITORED, SUCCEEDED, Handshakes
@@ -163,7 +163,7 @@ class _Publication:
         self._credit = 0
         """What the broker allows on this connection; 0 until its WELCOME."""
         self._final_sent = False
-        self._progress_s = time.monotonic()
+        self._progress_s = monotonic()
         """When the broker last said something new."""
 
     def deliver(self) -> Recovered:
@@ -190,7 +190,7 @@ class _Publication:
 
     @property
     def _left_s(self) -> float:
-        return self._progress_s + self._patience() - time.monotonic()
+        return self._progress_s + self._patience() - monotonic()
 
     def _speak(self, context: "zmq.Context[Any]") -> str:
         """All of it, over one connection; what is in the way, "" if nothing is. Raises _Broken or TimeoutError."""
@@ -239,7 +239,7 @@ class _Publication:
                 self._tail.rewind(answer.next_seq)
                 if not self._wanted:
                     self._wanted = self._tail.next_seq
-                    self._progress_s = time.monotonic()
+                    self._progress_s = monotonic()
             case m.Ack(below):
                 self._tail.ack(below)
             case m.Error(_, stranger=True):
@@ -249,7 +249,7 @@ class _Publication:
             case m.Refused(why):
                 return f"the broker refuses it: {why}"
         if self._tail.acked > acked:
-            self._progress_s = time.monotonic()
+            self._progress_s = monotonic()
         return ""
 
     def _greet(self, socket: "zmq.Socket[bytes]") -> None:

@@ -8,10 +8,10 @@ assert events.find("order-sent", key="17").data["items"] == 3
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic_ns
 from typing import Any
 
 from probe import emitter
+from probe.clock import monotonic_ns
 from probe.event import Event, Kind
 
 

@@ -6,7 +6,6 @@ orders until the log shows them. Must not know what entries mean, nor who is wai
 
 import math
 import struct
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -18,6 +17,7 @@ from broker.errors import LogError
 from broker.log import Entry
 from probe import clock, wire
 from probe import message as m
+from probe.clock import monotonic, monotonic_ns
 from probe.courier import reach_again
 from probe.errors import WireError
 from probe.handshake import MONITORED, SUCCEEDED, Handshakes
@@ -72,7 +72,7 @@ class Listener:
         """What the broker last said about itself and this run; see `ask`."""
         self.connection = 0
         """How often the broker has welcomed us."""
-        self.heard_ns = time.monotonic_ns()
+        self.heard_ns = monotonic_ns()
         """When the broker last said anything, on CLOCK_MONOTONIC."""
         self.host = ""
         """Boot id of the broker's host, whose clock is the run's."""
@@ -136,16 +136,16 @@ class Listener:
     @property
     def silent(self) -> bool:
         """Whether the broker is there and stands still: it was asked (see `ask`), and has said nothing at all since."""
-        return self._asking and time.monotonic_ns() - max(self._asked_ns, self.heard_ns) > SILENT_NS
+        return self._asking and monotonic_ns() - max(self._asked_ns, self.heard_ns) > SILENT_NS
 
     def now_ns(self) -> int:
         """This moment on the run's timeline, the broker's CLOCK_MONOTONIC."""
-        return time.monotonic_ns() - self._lead.ns
+        return monotonic_ns() - self._lead.ns
 
     @property
     def silent_ns(self) -> int:
         """For how long the broker has not said anything."""
-        return time.monotonic_ns() - self.heard_ns
+        return monotonic_ns() - self.heard_ns
 
     @property
     def behind(self) -> bool:
@@ -219,7 +219,7 @@ class Listener:
     def ask(self) -> None:
         """Ask what the broker has counted, without waiting: `pong` is the answer once `receive` has met it. Harmless
         when called often: the question goes out once a second, and not again before it is answered."""
-        if not self._asking and time.monotonic_ns() - self._asked_ns >= ASK_NS:
+        if not self._asking and monotonic_ns() - self._asked_ns >= ASK_NS:
             self._ping()
 
     def ping(self, timeout_s: float = 5.0) -> dict[str, int]:
@@ -250,9 +250,9 @@ class Listener:
 
     def _until(self, reached: Callable[[], bool], timeout_s: float) -> None:
         """Take what comes until `reached`; entries go to the stash."""
-        deadline = time.monotonic() + timeout_s
+        deadline = monotonic() + timeout_s
         while not reached():
-            left_ms = math.ceil((deadline - time.monotonic()) * 1000)
+            left_ms = math.ceil((deadline - monotonic()) * 1000)
             if left_ms <= 0 or not self._poller.poll(left_ms):
                 raise BrokerFailed(f"no broker answers at {self.endpoint} within {timeout_s:g} s; is it running?")
             self._stash = self.receive(len(self._stash) + 1)
@@ -268,7 +268,7 @@ class Listener:
                 self._send(wire.encode(self._hello))
 
     def _ping(self) -> None:
-        self._asked_ns, self._asking = time.monotonic_ns(), True
+        self._asked_ns, self._asking = monotonic_ns(), True
         if self._welcome:
             self._send(wire.encode(m.Ping(self._asked_ns)))
 
@@ -285,7 +285,7 @@ class Listener:
     # --- what the broker says ---
 
     def _take(self, frames: list[bytes]) -> list[Entry]:
-        self.heard_ns = time.monotonic_ns()
+        self.heard_ns = monotonic_ns()
         try:
             message, body = wire.decode(frames)
         except WireError as error:

@@ -1,11 +1,19 @@
-"""Boot ids and incarnation numbers."""
+"""Boot ids, incarnation numbers, and stamps in programs of which a test has replaced the clocks."""
 
 import os
+import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from scenarios import COMMAND, Place, place_in
+from small_broker import SmallBroker
 
 from probe import clock
+from probe.event import Kind
 
 
 def test_the_boot_id_is_always_the_same() -> None:
@@ -45,3 +53,150 @@ def test_children_of_one_process_do_not_share_an_incarnation() -> None:
         numbers.add(int(os.read(ours, 64)))
         os.close(ours)
     assert len(numbers) == 8
+
+
+# --- clocks that a test has replaced ---
+
+FREEZE = {
+    "freezegun": "from freezegun import freeze_time as freeze",
+    "time-machine": "from time_machine import travel as freeze",
+    "a mock": """
+import contextlib, time
+from unittest import mock
+@contextlib.contextmanager
+def freeze(_):
+    with mock.patch("time.monotonic_ns", lambda: 7), mock.patch("time.monotonic", lambda: 7.0):
+        yield""",
+}
+EMITS = """
+import threading
+{before}
+{freeze}
+with freeze("2020-01-01"):
+    import probe
+    from probe.errors import WaitTimeout
+    probe.emit("first")
+    other = threading.Thread(target=probe.emit, args=("from a thread",))
+    other.start()
+    other.join()
+    try:
+        probe.wait("nobody: anything", timeout=0.05)  # its patience is measured, too
+    except WaitTimeout as error:
+        probe.emit(type(error).__name__)
+"""
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[SmallBroker]:
+    broker = SmallBroker(tmp_path)
+    yield broker
+    broker.close()
+
+
+def environment(broker: SmallBroker, **more: str) -> dict[str, str]:
+    place = {"CIRCUIT_BROKER": broker.endpoint, "CIRCUIT_RUN": "run", "CIRCUIT_UNIT": "unit"}
+    return {**os.environ, **place, "CIRCUIT_JOURNAL": str(broker.home / "journal"), **more}
+
+
+@pytest.mark.parametrize("before", ["import probe", "import sys"], ids=["probe comes first", "probe comes later"])
+@pytest.mark.parametrize("freeze", FREEZE.values(), ids=FREEZE)
+def test_stamps_are_those_of_the_host_in_a_program_whose_time_stands_still(
+    freeze: str, before: str, broker: SmallBroker
+) -> None:
+    begun_ns = time.monotonic_ns()
+    code = EMITS.format(freeze=freeze, before=before)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment(broker), timeout=50)
+    steps = ["first", "from a thread", "wait", "WaitTimeout"]
+    records = broker.all_records()
+    assert [record[2] for record in records] == steps
+    stamps = [begun_ns, *(record[1] for record in records), time.monotonic_ns()]
+    assert stamps == sorted(stamps)
+
+
+SHIM = """
+#include <time.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+int clock_gettime(clockid_t id, struct timespec *now) {
+    int code = (int)syscall(SYS_clock_gettime, id, now);
+    if (!code && id == CLOCK_MONOTONIC) now->tv_sec += 1000000;
+    return code;
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A library that tells every process it is preloaded into that it is eleven days later."""
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("a library that fakes clocks is compiled here: needs Linux and a C compiler, cc")
+    folder = tmp_path_factory.mktemp("shim")
+    (folder / "clock.c").write_text(SHIM)
+    library = folder / "clock.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, folder / "clock.c"], check=True)
+    return str(library)
+
+
+def test_stamps_are_those_of_the_host_where_a_library_fakes_the_clocks_of_the_whole_process(
+    shim: str, broker: SmallBroker
+) -> None:
+    begun_ns = time.monotonic_ns()
+    code = "import time, probe; probe.emit('fired', shows=time.monotonic_ns())"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment(broker, LD_PRELOAD=shim), timeout=50)
+    told, fired = broker.all_records()
+    assert begun_ns < told[1] < fired[1] < time.monotonic_ns() < fired[5]["shows"]
+    assert (told[2], told[3], told[5]) == ("clock-faked", Kind.STATE, {"by": shim})
+
+
+def test_a_library_that_leaves_the_clocks_alone_costs_nothing_and_is_not_mentioned(broker: SmallBroker) -> None:
+    code = "from probe import clock; print(type(clock.monotonic_ns).__name__, repr(clock.FAKED_BY))"
+    preloaded = environment(broker, LD_PRELOAD="libpthread.so.0")
+    said = subprocess.run([sys.executable, "-c", code], env=preloaded, stdout=subprocess.PIPE, text=True, check=True)
+    assert said.stdout.split() == ["builtin_function_or_method", "''"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_in(tmp_path) as place:
+        yield place
+
+
+PING = """
+import probe
+
+def pinger():
+    probe.send("ping", key="1")
+    probe.wait("ponger: pong")
+
+def ponger():
+    probe.wait("pinger: ping")
+    probe.emit("pong", key="1")
+"""
+PING_TOML = """
+[scenario]
+name = "ping"
+[units.pinger]
+entrypoint = "units:pinger"
+[units.ponger]
+entrypoint = "units:ponger"
+env = {{ LD_PRELOAD = "{shim}" }}
+[circuits.ping]
+path = ["pinger: ping", "ponger: pong"]
+within = "30s"
+instances = 1
+"""
+
+
+def test_a_unit_by_a_faked_clock_is_judged_by_the_hosts_and_the_run_says_so(shim: str, place: Place) -> None:
+    place.write(PING_TOML.format(shim=shim), PING)
+    (note,) = [note for note in place.run("circuit.toml", expect=0).result["notes"] if "faked" in note]
+    assert note.startswith(f"the clocks of ponger are faked by LD_PRELOAD={shim}")
+
+
+def test_a_run_that_could_not_keep_time_does_not_begin(shim: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "run"], cwd=tmp_path, env={**os.environ, "LD_PRELOAD": shim}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"LD_PRELOAD={shim} fakes its clocks" in done.stderr

@@ -53,8 +53,10 @@ def test_a_unit_that_is_told_to_measure_reports_where_the_broker_s_clock_is(brok
 class Time:
     """What `probe.measuring` takes for the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 100.0
+        monkeypatch.setattr(measuring, "monotonic", self.monotonic)
+        monkeypatch.setattr(measuring, "monotonic_ns", self.monotonic_ns)
 
     def monotonic(self) -> float:
         return self.now_s
@@ -64,8 +66,7 @@ class Time:
 
 
 def test_it_asks_five_times_at_once_and_reports_and_then_goes_on_at_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Time()
-    monkeypatch.setattr(measuring, "time", clock)
+    clock = Time(monkeypatch)
     said: list[tuple[float, dict[str, object]]] = []
     asked: list[tuple[float, m.Message]] = []
     measures = measuring.Measuring(lambda report: said.append((round(clock.now_s, 3), report)))
@@ -89,8 +90,7 @@ def test_it_asks_five_times_at_once_and_reports_and_then_goes_on_at_its_pace(mon
 
 
 def test_a_broker_that_stands_still_is_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Time()
-    monkeypatch.setattr(measuring, "time", clock)
+    clock = Time(monkeypatch)
     asked: list[m.Message] = []
 
     def send(message: m.Message) -> bool:

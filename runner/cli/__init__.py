@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from probe import clock
 from runner.cli import agent, broker, check, clocks, demo, doctor, emit, init, keys, recover, run, show, verify, watch
-from runner.errors import CircuitRunError, ExitCode
+from runner.errors import CircuitRunError, ExitCode, UsageError
 
 _TYPER_INTERRUPTED = 130
 """What typer makes of a Ctrl-C."""
@@ -32,6 +33,9 @@ app = typer.Typer(
 for _command in (run, init, check, demo, emit, broker, agent, watch, clocks, show, verify, recover, doctor):
     app.command(name=_command.__name__.rpartition(".")[2])(_command.command)
 app.add_typer(keys.app)
+
+_KEEP_TIME = ("run", "demo", "broker", "agent")
+"""Commands that wait and measure: a process whose clocks stand still would never end."""
 
 COMMANDS = (*(info.name for info in app.registered_commands if info.name), "keys")
 
@@ -62,7 +66,13 @@ def execute(argv: list[str]) -> int:
     """Run `argv`; returns the exit code, having printed whatever there is to say."""
     _have_somewhere_to_write()
     try:
-        code = int(app(_complete(argv), prog_name="circuit-run", standalone_mode=False) or 0)
+        words = _complete(argv)
+        if clock.FAKED_BY and words[0] in _KEEP_TIME:
+            raise UsageError(
+                f"circuit-run {words[0]} cannot keep time here: LD_PRELOAD={clock.FAKED_BY} fakes its clocks. Start it "
+                "without that, and give it to the units that need it: under [units.NAME], env = { LD_PRELOAD = ... }"
+            )
+        code = int(app(words, prog_name="circuit-run", standalone_mode=False) or 0)
         return int(ExitCode.INTERRUPTED) if code == _TYPER_INTERRUPTED else code
     except CircuitRunError as error:
         sys.stderr.write(f"{error}\n")

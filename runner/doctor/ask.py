@@ -19,6 +19,7 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
+from probe.clock import monotonic, monotonic_ns
 from runner.doctor import door as doors
 from runner.doctor.examine import CONNECT_S, MARK
 from runner.doctor.facts import Answers, Back, Clocks, Door, Exchange, Facts, Join, Joined, Silence, Target
@@ -65,12 +66,12 @@ def _answers_of(target: Target, join: Join | None, held: "doors.Door | None", go
     # the only word that a shell there has to understand; works in Python 2 as well, so that it can say that it is old
     start = f"{target.python} -c 'import sys; exec(getattr(sys.stdin, \"buffer\", sys.stdin).read({len(script)}))'"
     argv = ["sh", "-c", start] if target.ssh is None else [*SSH, "--", target.ssh, start]
-    begun_ns = time.monotonic_ns()
+    begun_ns = monotonic_ns()
     try:
         with _Conversation(argv, going_on) as talk:
             talk.give(script)
             facts = talk.ask(Facts, PATIENCE_S, ask="facts")
-            took_ns = time.monotonic_ns() - begun_ns
+            took_ns = monotonic_ns() - begun_ns
             exchanges = [] if target.ssh is None else [_exchange(talk) for _ in range(EXCHANGES // 2)]
             door, back = (None, None) if target.ssh is None else _way_back(talk, target.ssh, facts.seen_at, held)
             joined = None
@@ -90,7 +91,7 @@ def _exchange(talk: "_Conversation") -> Exchange:
 
 
 def _now() -> Clocks:
-    return Clocks(time.monotonic_ns(), time.time_ns())
+    return Clocks(monotonic_ns(), time.time_ns())
 
 
 def _way_back(
@@ -169,7 +170,7 @@ class _Conversation:
         """The answer to `question`."""
         self.give(json.dumps(question).encode("ascii") + b"\n")
         mark = MARK.encode("ascii")
-        end_s = time.monotonic() + patience_s
+        end_s = monotonic() + patience_s
         while not (line := self._line(end_s, patience_s)).startswith(mark):
             pass  # a shell that greets
         self._begun = True
@@ -180,7 +181,7 @@ class _Conversation:
 
     def _line(self, end_s: float, patience_s: float) -> bytes:
         while b"\n" not in self._rest:
-            ready = self._selector.select(max(0.0, end_s - time.monotonic()))
+            ready = self._selector.select(max(0.0, end_s - monotonic()))
             if not ready or any(key.fd == self._going_on for key, _ in ready):
                 raise _Silent(Silence(None, self._words(), waited_s=patience_s, begun=self._begun))
             more = os.read(self._out.fileno(), 65536)

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ import zmq
 
 from probe import clock, keys, recovery, wire
 from probe import message as m
+from probe.clock import monotonic
 from probe.courier import SDK, open_socket
 from probe.errors import KeysError, WireError
 from probe.handshake import MONITORED, SUCCEEDED, Handshakes
@@ -103,7 +103,7 @@ class Agent:
             socket.connect(self._endpoint)
         except zmq.ZMQError as error:
             raise UsageError(f"--join {self._endpoint}: {error.strerror}; expected tcp://HOST:PORT") from None
-        begun_s = time.monotonic()
+        begun_s = monotonic()
         while True:
             ready = dict(poller.poll(LOOK_MS))
             if signals.taken():
@@ -117,9 +117,9 @@ class Agent:
                     self._knock_later(socket, f"is not let in by {self._endpoint}: {why}")
                 elif self._joined:
                     self._is_away(f"has lost {self._endpoint}, and goes on trying")
-            if not self._joined and not self._complained and time.monotonic() > begun_s + NEWS_S:
+            if not self._joined and not self._complained and monotonic() > begun_s + NEWS_S:
                 self._is_away(f"meets no broker at {self._endpoint} yet, and goes on trying")
-            if self._knock_s and time.monotonic() >= self._knock_s:
+            if self._knock_s and monotonic() >= self._knock_s:
                 self._knock_s = 0.0
                 socket.connect(self._endpoint)
             if socket in ready:
@@ -140,7 +140,7 @@ class Agent:
     def _knock_later(self, socket: "zmq.Socket[bytes]", why: str) -> None:
         self._is_away(f"{why}; it goes on trying")
         socket.disconnect(self._endpoint)
-        self._knock_s = time.monotonic() + KNOCK_S
+        self._knock_s = monotonic() + KNOCK_S
 
     # --- what the broker says ---
 
@@ -203,12 +203,12 @@ class Agent:
 
     def _end(self) -> None:
         """End every supervisor: politely, and then not."""
-        deadline_s = time.monotonic() + END_S
+        deadline_s = monotonic() + END_S
         for process in self._running.values():
             process.send_signal(signal.SIGTERM)
         for process in self._running.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline_s - time.monotonic()))
+                process.wait(max(0.0, deadline_s - monotonic()))
             if process.poll() is None:
                 process.kill()
                 process.wait()

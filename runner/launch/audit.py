@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from probe import environment
+from probe.clock import monotonic
 from runner.launch import kin
 from runner.launch.kin import Process
 
@@ -68,10 +69,10 @@ class Audit:
     def _end_processes(self) -> list[Left]:
         self._await_end(ALONE_S)
         told: dict[int, str] = {}
-        deadline_s = time.monotonic() + END_S
+        deadline_s = monotonic() + END_S
         while left := self._living():
             told.update((pid, kin.title(pid)) for pid in left if pid not in told)
-            if time.monotonic() > deadline_s:
+            if monotonic() > deadline_s:
                 break
             kin.signal_all(left, signal.SIGKILL)
             self._await_end(STEP_S)
@@ -81,8 +82,8 @@ class Audit:
         ]
 
     def _await_end(self, patience_s: float) -> None:
-        deadline_s = time.monotonic() + patience_s
-        while self._living() and time.monotonic() < deadline_s:
+        deadline_s = monotonic() + patience_s
+        while self._living() and monotonic() < deadline_s:
             time.sleep(STEP_S)
 
     def _living(self) -> list[int]:

@@ -10,11 +10,11 @@ import selectors
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from probe.clock import monotonic
 from runner import files
 from runner.launch import kin
 from runner.launch.local import Place, user_environment
@@ -118,7 +118,7 @@ class Callee:
 
     def ask(self, request: Mapping[str, Any], timeout_s: float, meanwhile: Meanwhile) -> dict[str, Any]:
         """The reply, or one with an `error` when there was none: it died, or was ended by us."""
-        deadline = time.monotonic() + timeout_s
+        deadline = monotonic() + timeout_s
         question = memoryview(json.dumps(request, default=str).encode() + b"\n")
         os.set_blocking(self._requests, False)
         with selectors.DefaultSelector() as selector:
@@ -127,7 +127,7 @@ class Callee:
             while b"\n" not in self._heard:
                 if meanwhile():
                     return self._give_up("was stopped")
-                if time.monotonic() > deadline:
+                if monotonic() > deadline:
                     return self._give_up(f"did not end within {timeout_s:g} s")
                 for key, _ in selector.select(STEP_S):
                     if key.fd == self._requests:

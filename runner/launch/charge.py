@@ -1,7 +1,7 @@
 """One process in the supervisor's care, from its start until everything that belongs to it is gone.
 
 Belongs here: starting it, the stages of its end, and its last words. Must not know the bus, and imports nothing of it:
-the first units are started before the supervisor is up. Times are seconds of `time.monotonic`.
+the first units are started before the supervisor is up. Times are seconds of `probe.clock.monotonic`.
 """
 
 import contextlib

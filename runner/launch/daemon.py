@@ -22,6 +22,7 @@ from broker import endpoints
 from broker.endpoints import MAX_IPC_BYTES
 from broker.errors import BrokerError
 from probe import environment, private
+from probe.clock import monotonic
 from probe.errors import FolderError
 from probe.message import Start
 from runner import files
@@ -100,7 +101,7 @@ class Daemon:
 
     def said(self, start: bytes, timeout_s: float) -> str:
         """What follows `start` in the next line on standard output that begins so."""
-        deadline = time.monotonic() + timeout_s
+        deadline = monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(self._out, selectors.EVENT_READ)
             while True:
@@ -108,7 +109,7 @@ class Daemon:
                     line, _, self._heard = self._heard.partition(b"\n")
                     if line.startswith(start):
                         return line.removeprefix(start).decode().strip()
-                if not selector.select(max(0.0, deadline - time.monotonic())):
+                if not selector.select(max(0.0, deadline - monotonic())):
                     raise self._failure(f"did not say {start.decode().strip()!r} within {timeout_s:g} s")
                 if not (read := os.read(self._out.fileno(), _WORDS_BYTES)):
                     raise self._failure(f"ended with code {self._process.wait()}")
@@ -174,7 +175,7 @@ class Broker(Daemon):
         self._again = partial(Broker, run=run, folder=folder, durable=durable, peers=peers, keys=keys)
         self._wanted = (listen, *further)
         self._endpoints: list[str] = []
-        self._started_s = time.monotonic()
+        self._started_s = monotonic()
 
     def endpoint(self, number: int = 0, timeout_s: float = READY_S) -> str:
         """Where it listens, as soon as it does; `number` counts the endpoints that it was told, from 0."""
@@ -192,7 +193,7 @@ class Broker(Daemon):
             selector.register(self, selectors.EVENT_READ)
             while len(self._endpoints) < len(self._wanted) and (b"\n" in self._heard or selector.select(0)):
                 self.endpoint(len(self._endpoints))
-        if len(self._endpoints) < len(self._wanted) and time.monotonic() - self._started_s > REBUILD_S:
+        if len(self._endpoints) < len(self._wanted) and monotonic() - self._started_s > REBUILD_S:
             raise self._failure(f"was started and does not listen after {REBUILD_S:g} s")
 
     def again(self) -> "Broker":
@@ -224,8 +225,8 @@ class Supervisor(Daemon):
         """End the lease, which ends every unit, and wait; if it was killed, end what it could not end any more."""
         super().close(timeout_s)
         if self._process.returncode != 0:
-            deadline_s = time.monotonic() + timeout_s
-            while (left := self.leftovers()) and time.monotonic() < deadline_s:
+            deadline_s = monotonic() + timeout_s
+            while (left := self.leftovers()) and monotonic() < deadline_s:
                 kin.signal_all(left, signal.SIGKILL)
                 time.sleep(STEP_S)
 

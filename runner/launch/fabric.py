@@ -6,13 +6,13 @@ what the run is about. They come up in the background, so that whoever starts th
 """
 
 import contextlib
-import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from probe.clock import monotonic
 from runner.errors import BrokerFailed, UsageError
 from runner.launch.charter import Charter
 from runner.launch.daemon import Broker, Daemon, Supervisor, private_endpoint
@@ -127,7 +127,7 @@ class Fabric:
         if code is None or code > 0 or isinstance(self.broker, Lent):
             self.broker.check()
             return False
-        if self._deaths.too_many(time.monotonic()):
+        if self._deaths.too_many(monotonic()):
             how = f"was killed by {signal_name(-code)}" if code else "was told to end"
             raise BrokerFailed(
                 f"the broker {how}, for the {DEATHS}th time within {DEATHS_S:g} s, and is not started again"

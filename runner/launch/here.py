@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from probe import private
+from probe.clock import monotonic
 from probe.message import Ship, Start
 from runner import files
 from runner.launch.charge import NotStarted
@@ -55,9 +56,9 @@ class Here:
         self.root: Final = home() / f"{run}@{host}"
         self.folder: Final = self.root / "scenario"
         """The scenario's folder, once it was shipped."""
-        until_s = time.monotonic() + patience_s
+        until_s = monotonic() + patience_s
         while (lock := _held(self.root)) is None:
-            if time.monotonic() >= until_s:
+            if monotonic() >= until_s:
                 raise Occupied(f"a supervisor of run {run} lives on {host} already")
             time.sleep(LOOK_S)
         self._lock = lock

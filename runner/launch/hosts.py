@@ -7,13 +7,13 @@ the bus. Must not know units.
 import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from probe import private
+from probe.clock import monotonic
 from runner import files
 from runner.errors import UsageError
 from runner.launch.charter import Charter
@@ -71,7 +71,7 @@ class Hosts:
         """(host, what is wrong with it, whether it will not come by itself) for each whose ssh has ended since the last
         call. Those in `expected` are started again if that can be of use. Never waits."""
         found = []
-        now_s = time.monotonic()
+        now_s = monotonic()
         for name, reached in list(self._reached.items()):
             if name not in expected:
                 continue
@@ -86,11 +86,11 @@ class Hosts:
 
     def close(self) -> None:
         """Let go of every ssh. Supervisors that have not said their last word have a lease."""
-        deadline_s = time.monotonic() + END_S
+        deadline_s = monotonic() + END_S
         for name, reached in self._reached.items():
             if name in self._heard:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    reached.process.wait(max(0.0, deadline_s - time.monotonic()))
+                    reached.process.wait(max(0.0, deadline_s - monotonic()))
             if reached.process.poll() is None:
                 reached.process.terminate()
         for reached in self._reached.values():

@@ -3,9 +3,9 @@
 Belongs here: that one clock. Local supervisors have a pipe instead (see `daemon`).
 """
 
-import time
 from typing import Final
 
+from probe.clock import monotonic
 from probe.message import Pong
 
 RUNNERLESS_S: Final = 3.0
@@ -18,12 +18,12 @@ class Lease:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._until_s = time.monotonic() + seconds
+        self._until_s = monotonic() + seconds
         self._runnerless = False
 
     def heard(self, pong: Pong) -> None:
         """The broker has answered a PING."""
-        now_s = time.monotonic()
+        now_s = monotonic()
         if pong.counters.get("runners", 0):
             self._until_s, self._runnerless = now_s + self.seconds, False
         elif not self._runnerless:
@@ -32,4 +32,4 @@ class Lease:
     @property
     def left_s(self) -> float:
         """How long it lasts yet; 0: it is over."""
-        return max(0.0, self._until_s - time.monotonic())
+        return max(0.0, self._until_s - monotonic())

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from probe import environment
+from probe.clock import monotonic
 from probe.message import Finish, Order, Ship, Start, Stop
 from runner.launch import charge, kin
 from runner.launch.charge import Charge
@@ -147,7 +148,7 @@ class Watch:
 
     def _tend(self, abroad: Abroad) -> None:
         """Tell what units have written; see whether there is a runner yet."""
-        now_s = time.monotonic()
+        now_s = monotonic()
         if now_s >= self._tend_s:
             self._tend_s = now_s + TEND_S
             abroad.outlet.tell()
@@ -188,7 +189,7 @@ class Watch:
         if one.kill_s is None and one.code is None:
             more = {"why": self._why, "deserted": self.deserted} if self._why else {}
             self._voice.state("stopping", key=one.unit, pid=one.pid, grace_ms=grace_ms, **more)
-        one.stop(time.monotonic(), grace_ms / 1e3)
+        one.stop(monotonic(), grace_ms / 1e3)
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 
@@ -199,12 +200,12 @@ class Watch:
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
                 if pid in by_pid:
-                    by_pid[pid].has_ended(os.waitstatus_to_exitcode(status), time.monotonic())
+                    by_pid[pid].has_ended(os.waitstatus_to_exitcode(status), monotonic())
 
     def _attend(self, one: Charge) -> None:
         """Bring the end of `one` a step further. `exited` is said when all that belongs to it is gone and all that it
         emitted is in the log."""
-        now_s = time.monotonic()
+        now_s = monotonic()
         if one.code is None:
             if one.kill_if_due(now_s):
                 waited_ms = round((now_s - (one.told_s or now_s)) * 1000)
@@ -252,8 +253,8 @@ class Watch:
 
     def _end_the_rest(self) -> None:
         """Whatever belongs to no unit and still lives; what may not be ended (another user's) is left to the audit."""
-        deadline_s = time.monotonic() + charge.GIVE_UP_S
-        while (left := kin.descendants(os.getpid())) and time.monotonic() < deadline_s:
+        deadline_s = monotonic() + charge.GIVE_UP_S
+        while (left := kin.descendants(os.getpid())) and monotonic() < deadline_s:
             kin.signal_all(left, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
@@ -268,7 +269,7 @@ class Watch:
             return STEP_S
         kills = [one.kill_s for one in self._charges.values() if one.kill_s is not None and not one.killed]
         looks_s = [TEND_S] if self._abroad is not None else []
-        due_s = [kill_s - time.monotonic() for kill_s in kills] + looks_s
+        due_s = [kill_s - monotonic() for kill_s in kills] + looks_s
         return max(0.0, min(*due_s, SLEEP_S)) if due_s else None
 
     def _wake(self) -> None:

@@ -4,11 +4,11 @@ Belongs here: finding the broker of a run and following its log. Sends no orders
 """
 
 import contextlib
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from probe import environment, keys
+from probe.clock import monotonic_ns
 from probe.errors import KeysError
 from probe.keys import Keys
 from runner.errors import BrokerFailed, UsageError
@@ -119,7 +119,7 @@ def listener_of(target: Target) -> Listener:
 
 def see_whether_gone(listener: Listener, target: Target) -> None:
     """Raises BrokerFailed if the broker has been away for too long."""
-    if time.monotonic_ns() - listener.heard_ns < GONE_NS:
+    if monotonic_ns() - listener.heard_ns < GONE_NS:
         return
     kept = (
         f"; what came until then is kept: circuit-run verify {target.folder.told}" if target.folder is not None else ""

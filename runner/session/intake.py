@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from broker.log import Entry
 from probe.barrier import PASSED, START
+from probe.emitter import FAKED
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event, Kind
 from probe.message import Away, Back, Break, Events, Final, Gap, Gone, Hello, Release
@@ -70,6 +71,8 @@ class Intake:
         """Messages in the log whose body was not records."""
         self.closed: set[str] = set()
         """Supervisors ("@local") whose newest incarnation has said its last word."""
+        self._faked: dict[str, str] = {}
+        """Unit -> the library that fakes the clocks of its process."""
         self._supervising: dict[str, int] = {}
         """Supervisor -> its newest incarnation."""
         self._processes: dict[tuple[str, int], tuple[str, int]] = {}
@@ -145,6 +148,10 @@ class Intake:
                 f"{unit} never said its last word; what it emitted in the end is not known"
                 for unit in self.lifecycle.silent
             ),
+            *(
+                f"the clocks of {unit} are faked by LD_PRELOAD={by}; its probes are stamped by the host's own clock"
+                for unit, by in sorted(self._faked.items())
+            ),
         )
 
     def note_endings(self) -> list[Directed]:
@@ -197,6 +204,8 @@ class Intake:
                 self._evidence.clock(event)
             if event.kind is Kind.STATE and event.step == PASSED:
                 self._evidence.passed(event)
+            elif event.kind is Kind.STATE and event.step == FAKED:
+                self._faked[unit] = str(event.data.get("by"))
             elif event.kind is Kind.ARRIVE and event.data.get("ask") != START:
                 orders += self.barriers.arrive(event, now_ns)
             elif event.kind is Kind.WAIT:

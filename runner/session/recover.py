@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from probe import journal, keys, recovery
+from probe.clock import monotonic
 from probe.errors import JournalError, KeysError
 from probe.keys import Keys
 from probe.recovery import Recovered
@@ -125,8 +126,8 @@ def _end(kept: RunFolder) -> tuple[str, ...]:
         left = _living(kept)
         told.update((pid, kin.title(pid)) for pid in left if pid not in told)
         kin.signal_all(left, number)
-        deadline_s = time.monotonic() + GRACE_S
-        while _living(kept) and time.monotonic() < deadline_s:
+        deadline_s = monotonic() + GRACE_S
+        while _living(kept) and monotonic() < deadline_s:
             time.sleep(STEP_S)
     return tuple(told.values())
 

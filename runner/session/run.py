@@ -5,8 +5,8 @@ the log alone (that is `intake` and the parts behind it).
 """
 
 import contextlib
-import time
 
+from probe.clock import monotonic
 from probe.event import Event
 from probe.message import Sync
 from runner import files
@@ -226,7 +226,7 @@ class _Live:
 
     def _see_to_processes(self) -> None:
         """A broker that was killed is started again; a supervisor that came to grief ends the run."""
-        if self._insisted_s is not None and time.monotonic() - self._insisted_s > INSIST_S:
+        if self._insisted_s is not None and monotonic() - self._insisted_s > INSIST_S:
             raise Abandoned(f"not everything had ended {INSIST_S:g} s after the second interruption, and was killed")
         if self._fabric.revive():
             self._listener.broker_died()
@@ -293,7 +293,7 @@ class _Live:
             if self._interrupted:  # asked twice: no more patience
                 self._abroad.finish(self._clock.now_ns)
                 self._abroad.hurry()
-                self._insisted_s = self._insisted_s or time.monotonic()
+                self._insisted_s = self._insisted_s or monotonic()
             self._interrupted = True
 
     def _show(self, now_ns: int, *, last: bool = False) -> None:

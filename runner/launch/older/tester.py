@@ -5,12 +5,12 @@ Belongs here: calling them in their order, and `validate_test` after each. Must 
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Any
 
+from probe.clock import monotonic
 from runner.launch import callee
 from runner.launch.callee import Reply
 
@@ -36,7 +36,7 @@ def _at_once(run: Callable[[dict[str, Any]], Reply], group: Iterable[dict[str, A
 
 def _run(entrypoint: str, validate: str | None) -> Reply:
     name = entrypoint.partition(":")[2]
-    started = time.monotonic()
+    started = monotonic()
     reply = callee.call({"entrypoint": entrypoint, "arguments": ()})
     if "error" not in reply and validate is not None:
         verdict = callee.call({"entrypoint": validate, "arguments": (name,)})
@@ -45,7 +45,7 @@ def _run(entrypoint: str, validate: str | None) -> Reply:
         elif not verdict["returned"]:
             reply = {"error": f"validate_test({name!r}) returned {verdict['returned']}", "traceback": []}
     outcome = {"error": reply.get("error", ""), "traceback": reply.get("traceback", [])}
-    return {"name": name, "seconds": time.monotonic() - started, **outcome}
+    return {"name": name, "seconds": monotonic() - started, **outcome}
 
 
 if __name__ == "__main__":

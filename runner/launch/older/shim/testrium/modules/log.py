@@ -7,7 +7,6 @@ was emitted before a question is in it: then the watermark of every living unit 
 import os
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -63,13 +62,13 @@ class Log:
 
     def events(self) -> list[Event]:
         """Everything that was emitted on this host before the call."""
-        now_ns = time.monotonic_ns()
+        now_ns = clock.monotonic_ns()
         own = [(one.name, one.incarnation) for one in all_units() if one.incarnation]  # maybe not in the log yet
         with self._lock:
-            deadline = time.monotonic() + PATIENCE_S
+            deadline = clock.monotonic() + PATIENCE_S
             quiet: set[tuple[str, int]] = set()
             self._end = -1
-            while self._connected() and time.monotonic() < deadline:
+            while self._connected() and clock.monotonic() < deadline:
                 stamps = {**dict.fromkeys(own, 0), **self._living}
                 quiet = {one for one, ns in stamps.items() if ns < now_ns} - self._ended
                 behind = quiet - self._silent
@@ -86,7 +85,7 @@ class Log:
 
     def wait(self, wanted: Callable[[Event], bool], timeout_s: float) -> bool:
         """Whether an event that is `wanted` is in the log, or comes within `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
         if any(map(wanted, self.events())):
             return True
         with self._lock:
@@ -95,7 +94,7 @@ class Log:
                 if any(wanted(event) for event in self._events[seen:]):
                     return True
                 seen = len(self._events)
-                left_s = deadline - time.monotonic()
+                left_s = deadline - clock.monotonic()
                 if left_s <= 0:
                     break
                 self._read(left_s)
