@@ -12,6 +12,7 @@ import errno
 import os
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import zmq
 
 from broker.access import Grant
 from broker.incidents import Incidents, place
+from probe import process
 from probe.clock import monotonic
 
 HELLO_S: Final = 10.0
@@ -51,6 +53,8 @@ class Caller:
     """See `incidents.place`."""
     since_s: float
     """When it came, and later when it left."""
+    pid: int | None = None
+    """The process at the other end; 0: one of this host that could not be told any more, None: of elsewhere."""
     identity: bytes | None = None
     """The routing id under which it said HELLO; None: it has not yet."""
     heard: int = 0
@@ -77,6 +81,8 @@ class Door:
         self._callers: dict[int, Caller] = {}
         self._left: list[Caller] = []
         self._dismissed: list[Caller] = []
+        self._let_in: Counter[str] = Counter()
+        """Place -> how many came from there with a key that we know, and have not said HELLO yet."""
         self._failure: str | None = None
         """Why the handshake failed whose connection will be closed next; "": that was counted."""
         self._zap = context.socket(zmq.ROUTER)
@@ -117,6 +123,7 @@ class Door:
             grant = self.grant(public)
             if grant is not None and not grant.revoked:
                 status, user = b"200", public.encode()
+                self._let_in[address.decode()] += 1
             else:
                 status, user = b"400", b""
                 known = f"{grant.name} at {address.decode()}" if grant else address.decode()
@@ -132,6 +139,7 @@ class Door:
             gone = [left for left in self._left if left.fd == fd and left.identity is None]
             caller = gone[0] if gone else Caller(-1, where(frame), monotonic())
         caller.identity = identity
+        self._was_let_in(caller)
         return caller
 
     def dismiss(self, caller: Caller) -> None:
@@ -160,10 +168,25 @@ class Door:
         waiting = []
         for caller in self._left:
             if caller.identity is None and now - caller.since_s > LEFT_S:
-                self.incidents.count(caller.place, _NO_HELLO)
+                if not self._came_to_its_end(caller):
+                    self.incidents.count(caller.place, _NO_HELLO)
             else:
                 waiting.append(caller)
         self._left = waiting
+
+    def _came_to_its_end(self, caller: Caller) -> bool:
+        """Whether it said no HELLO because its process has ended, as children do that are forked for one task: one of
+        this host that is gone, or one of elsewhere that had shown a key that we know."""
+        if caller.pid is None:
+            return self._was_let_in(caller)
+        return not caller.pid or not process.lives(caller.pid)
+
+    def _was_let_in(self, caller: Caller) -> bool:
+        """Whether a key was shown from its place for which nobody has accounted yet; now it has."""
+        if self._let_in[caller.place] > 1:
+            self._let_in[caller.place] -= 1
+            return True
+        return self._let_in.pop(caller.place, 0) > 0
 
     def cut(self, caller: Caller) -> None:
         """End the connection: both sides then see that the other one hung up."""
@@ -173,10 +196,13 @@ class Door:
 
     def _hear(self) -> None:
         too_many = []
-        for data, _address in _messages(self._monitor):
+        for data, endpoint in _messages(self._monitor):
             event, value = _EVENT.unpack(data)
             if event == zmq.EVENT_ACCEPTED:
-                caller = self._callers[value] = Caller(value, _place(value), monotonic())
+                found, pid = _place(value)
+                if pid is None and endpoint.startswith(b"ipc:"):  # it left at once
+                    pid = 0
+                caller = self._callers[value] = Caller(value, found, monotonic(), pid)
                 if len(self._callers) > self._room:
                     too_many.append(caller)
             elif event == zmq.EVENT_DISCONNECTED:
@@ -204,6 +230,8 @@ class Door:
         caller.since_s = monotonic()
         if caller.identity != b"":
             self._left.append(caller)
+        else:
+            self._was_let_in(caller)
 
 
 def where(frame: zmq.Frame) -> str:
@@ -268,14 +296,14 @@ def _hang_up(fd: int) -> None:
             connection.shutdown(_socket.SHUT_RDWR)
 
 
-def _place(fd: int) -> str:
-    """Where the other end of a connection that has just come is."""
-    found = "somebody who left at once"
+def _place(fd: int) -> tuple[str, int | None]:
+    """Where the other end of a connection that has just come is, and the process there if it is of this host."""
     with _dup(fd) as connection:
         if connection is not None and connection.family == _socket.AF_UNIX:
-            found = place("")
-            if (credentials := getattr(_socket, "SO_PEERCRED", None)) is not None:  # Linux
-                found = f"pid {struct.unpack('3i', connection.getsockopt(_socket.SOL_SOCKET, credentials, 12))[0]}"
-        elif connection is not None:
-            found = str(connection.getpeername()[0])
-    return found
+            if (credentials := getattr(_socket, "SO_PEERCRED", None)) is None:  # only Linux has it
+                return place(""), 0
+            pid: int = struct.unpack("3i", connection.getsockopt(_socket.SOL_SOCKET, credentials, 12))[0]
+            return f"pid {pid}", pid
+        if connection is not None:
+            return str(connection.getpeername()[0]), None
+    return "somebody who left at once", None

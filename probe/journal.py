@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from probe import private
+from probe import private, process
 from probe.environment import JOURNAL_BYTES
 from probe.errors import FolderError, JournalError, warn
 from probe.segment import HEADER_BYTES, MAX_SEGMENT_BYTES, Owner, Segment, is_begun
@@ -249,16 +249,6 @@ def clear(parent: Path) -> None:
     """Removes what is left in `parent` of processes that died before they had locked their journal: it is empty."""
     for path in parent.glob("*-*.*"):
         incarnation, _, pid = path.name.rpartition("-")[2].partition(".")
-        if incarnation.isdecimal() and pid.isdecimal() and not _lives(int(pid)):
+        if incarnation.isdecimal() and pid.isdecimal() and not process.lives(int(pid)):
             with suppress(OSError):
                 path.rmdir()
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -34,7 +34,8 @@ class Lab:
             listen="tcp://127.0.0.1:0",
         )
         self.endpoint = self.broker.endpoint
-        self.unit = Peer.unit(self.broker.next_endpoint())
+        self.local = self.broker.next_endpoint()
+        self.unit = Peer.unit(self.local)
         self._seq = 0
 
     def key(self, name: str, role: str = "unit", *units: str, runs: str = "*") -> Keys:
@@ -94,6 +95,23 @@ def test_an_unknown_key_is_refused_at_the_door_and_counted_by_address(lab: Lab) 
         lab.counted("127.0.0.1: refused, unknown key")
         lab.serves()
         assert not stranger.socket.poll(0)
+
+
+def test_who_has_shown_its_key_and_leaves_before_hello_has_done_nothing_wrong_and_who_has_not_is_counted(
+    lab: Lab,
+) -> None:
+    with Peer(lab.endpoint, keys=lab.key("api", "unit", "api")) as ended:
+        monitor = ended.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        with monitor:
+            assert monitor.poll(10_000)
+            ended.socket.disable_monitor()
+    for endpoint in (lab.endpoint, lab.local):
+        with RawPeer(endpoint, greeted=False) as scanner:
+            lab.serves()
+            scanner.socket.shutdown(socket.SHUT_WR)
+            assert scanner.cut_off()
+    lab.counted(f"pid {os.getpid()}: left before it said HELLO")  # the last one that left
+    assert lab.unit.incidents()["127.0.0.1: left before it said HELLO"] == 1
 
 
 def test_keys_for_another_broker_are_refused_and_counted_by_address(lab: Lab) -> None:
@@ -222,6 +240,6 @@ def test_a_local_peer_is_let_in_where_the_system_does_not_say_which_process_it_i
 ) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert door._place(ours.fileno()) == f"pid {os.getpid()}"
+        assert door._place(ours.fileno()) == (f"pid {os.getpid()}", os.getpid())
         monkeypatch.delattr("_socket.SO_PEERCRED")  # macOS
-        assert door._place(ours.fileno()) == "somebody"
+        assert door._place(ours.fileno()) == ("somebody", 0)

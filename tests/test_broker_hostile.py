@@ -149,6 +149,23 @@ def test_who_does_not_keep_to_the_protocol_of_zeromq_is_named(served: Served, no
     assert served.grown < 20 * MIB
 
 
+def test_a_process_that_ends_before_it_has_said_hello_has_done_nothing_wrong(served: Served) -> None:
+    """As children do that are forked for one task. It is not even waited for by its parent yet."""
+    if (pid := os.fork()) == 0:
+        raw = RawPeer(served.broker.endpoint)
+        raw.send(b"\x00")
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    try:
+        with RawPeer(served.broker.endpoint) as raw:
+            served.serves()
+            raw.socket.shutdown(socket.SHUT_WR)
+            served.counted(f"pid {US}: left before it said HELLO")  # and it had left later
+        assert served.peer.incidents() == {f"pid {US}: left before it said HELLO": 1}
+    finally:
+        os.waitpid(pid, 0)
+
+
 def test_a_frame_that_is_too_long_ends_the_connection(served: Served) -> None:
     with RawPeer(served.broker.endpoint) as raw:
         raw.send(spoken(HELLO))
