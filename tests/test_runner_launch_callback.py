@@ -41,6 +41,11 @@ def dies(result):
     print("last words", file=sys.stderr, flush=True)
     os._exit(7)
 
+def prints_and_dies(result):
+    print(file=sys.stderr)
+    print("last words", flush=True)
+    os._exit(8)
+
 def hangs(result):
     subprocess.Popen(["sleep", "1004"])
     time.sleep(1000)
@@ -90,6 +95,8 @@ def test_a_check_that_does_not_pass_says_how(place: Place) -> None:
     assert not any("runner" in line for line in raised.details)
     assert checked(place, "complains").why == "left with totals differ"
     assert checked(place, "dies") == Answer(False, "ended its process with code 7", ("last words",))
+    (place.folder / "check.err").unlink()
+    assert checked(place, "prints_and_dies") == Answer(False, "ended its process with code 8", ("last words",))
     misnamed = checked(place, "fien")
     assert "has no function 'fien'; did you mean 'fine'?" in misnamed.why
 
@@ -112,7 +119,7 @@ def test_user_code_can_be_stopped_from_outside(place: Place) -> None:
 
 
 def test_a_setup_may_be_a_function_or_a_command(place: Place) -> None:
-    answers = {}
+    answers, printed = {}, ""
     for name, one in {
         "function": Callback("checks:fine"),
         "raising": Callback("checks:raises"),
@@ -123,7 +130,9 @@ def test_a_setup_may_be_a_function_or_a_command(place: Place) -> None:
     }.items():
         scenario = Scenario("s", str(place.folder), "circuit.toml", (), setup=one, env={"MINE": "yes"})
         answers[name] = callback.setup(scenario, place, never)
-        (place.folder / "setup.err").unlink(missing_ok=True)
+        printed += (place.folder / "setup.out").read_text() if one else ""
+        for file in place.folder.glob("setup.*"):
+            file.unlink()
     assert answers.pop("raising").why == "raised KeyError: 'total'"
     assert answers == {
         "function": Answer(True),
@@ -132,7 +141,7 @@ def test_a_setup_may_be_a_function_or_a_command(place: Place) -> None:
         "missing": Answer(False, "cannot be started: No such file or directory: no-such-program"),
         "none": Answer(True),
     }
-    assert "yes\n" in (place.folder / "setup.out").read_text()
+    assert "yes\n" in printed
 
 
 def _runs(line: str) -> bool:

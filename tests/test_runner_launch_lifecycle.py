@@ -278,7 +278,7 @@ def test_a_unit_that_fails_later_lets_the_others_go_on() -> None:
     play.exits("a", -11, tail=["core dumped"])
     assert play.told() == []
     assert play.accused == [(FindingClass.UNIT_FAILED, "a was killed by SIGSEGV after 3 s")]
-    assert (play.state("a"), play.status("a").stderr_tail) == (State.FAILED, ("core dumped",))
+    assert (play.state("a"), play.status("a").last_lines) == (State.FAILED, ("core dumped",))
     assert not play.lifecycle.over
     play.exits("b")
     assert play.lifecycle.over

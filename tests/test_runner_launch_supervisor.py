@@ -196,6 +196,16 @@ def test_a_second_life_goes_on_in_the_same_files(tmp_path: Path) -> None:
         assert [e.data["tail"] for e in s.events if e.step == "exited"] == [["problem"], ["problem"]]
 
 
+def test_the_last_words_are_those_on_stdout_where_nothing_else_was_written(tmp_path: Path) -> None:
+    script = "echo first; echo; [ -e second ] && { echo 1 failed in 0.1s; exit 3; }; touch second; exit 1"
+    with stage(tmp_path, shell("tests", script, restart="on-failure")) as s:
+        s.play()
+        told = [(e.data["tail"], e.data["stream"]) for e in s.events if e.step == "exited"]
+        assert told[:2] == [(["first", ""], "out"), (["first", "", "1 failed in 0.1s"], "out")]
+        (finding,) = s.lifecycle.findings()
+        assert finding.details[-2:] == ("1 failed in 0.1s", f"whole output: {tmp_path}/run/units/tests.out")
+
+
 def test_an_order_that_comes_twice_starts_one_process(tmp_path: Path) -> None:
     with stage(tmp_path, Unit("one", launcher="external")) as s:
         start = Start("one", ("sleep", "1000"), "/", {}, os.devnull, os.devnull)

@@ -7,7 +7,7 @@ import pytest
 
 from runner.duration import span
 from runner.scenario.model import Circuit, Element, Optional, Probe, Scenario, Unit
-from runner.scenario.state import State, UnitStatus
+from runner.scenario.state import FormerLife, State, UnitStatus
 from runner.verifier import Verifier
 from runner.verifier.names import nearest, slip
 from runner.verifier.verdict import Finding, FindingClass
@@ -51,9 +51,23 @@ def test_a_key_whose_ends_cannot_be_seen_stands_in_quotes(key: str) -> None:
     assert missing.message.startswith(f'"{key}" stopped after ')
 
 
+def test_the_life_that_had_it_is_told_and_not_the_one_that_the_unit_began_afterwards() -> None:
+    lives = (FormerLife(40 * MS, "was killed by SIGKILL after 40 ms"), FormerLife(90 * MS, "exited with code 1"))
+    again = UnitStatus("worker-1", State.FINISHED, why="exited with code 0", former=lives)
+    ends = []
+    for at_ms in (10, 50, 95):
+        _, (missing,) = judged(*whole("order-17", at_ms)[:2], statuses=[again])
+        ends.append(missing.details[-1])
+    assert ends == [
+        "worker-1 was killed by SIGKILL after 40 ms, and was started again",
+        "worker-1 exited with code 1, and was started again",
+        "worker-1 exited with code 0",
+    ]
+
+
 def test_a_missing_step_names_the_last_reached_the_next_expected_and_the_unit_that_had_it() -> None:
     crashed = UnitStatus(
-        "worker-1", State.FAILED, exit_code=1, why="exited with code 1", stderr_tail=("Traceback", "disk I/O error")
+        "worker-1", State.FAILED, exit_code=1, why="exited with code 1", last_lines=("Traceback", "disk I/O error")
     )
     _, (missing,) = judged(*whole("order-17")[:2], statuses=[crashed])
     assert missing.message == "order-17 stopped after worker-1: order-received; worker-*: row-written did not fire"

@@ -80,13 +80,13 @@ class Callee:
         module: str = "runner.launch.callee",
         told: Mapping[str, str] | None = None,
     ) -> None:
-        self._err = place.folder / f"{name}.err"
+        self._out, self._err = place.folder / f"{name}.out", place.folder / f"{name}.err"
         ours, self._requests = os.pipe()
         self._replies, theirs = os.pipe()
         self._tie = kin.Tie()
         try:
             with (
-                open(place.folder / f"{name}.out", "ab", opener=files.opener) as out,
+                open(self._out, "ab", opener=files.opener) as out,
                 open(self._err, "ab", opener=files.opener) as err,
             ):
                 self._process = subprocess.Popen(
@@ -151,9 +151,12 @@ class Callee:
         return Answer(False, why, tuple(reply["traceback"]) if raised else self.tail())
 
     def tail(self) -> tuple[str, ...]:
-        """The last lines on standard error."""
-        with contextlib.suppress(OSError):
-            return tuple(self._err.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").splitlines()[-12:])
+        """The last lines on standard error, or on standard output where nothing else was written."""
+        for file in (self._err, self._out):
+            with contextlib.suppress(OSError):
+                text = file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+                if text.strip():
+                    return tuple(text.splitlines()[-12:])
         return ()
 
     def _write(self, question: memoryview) -> int:

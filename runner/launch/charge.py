@@ -38,15 +38,34 @@ class NotStarted(Exception):
     """The process could not be started; the message says why and what to look at."""
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file that takes what a unit writes; of this life is what begins at `offset`."""
+
+    path: str
+    offset: int
+
+    def tail(self) -> list[str]:
+        """The last lines, readable whatever they are; none if nothing but blanks was written."""
+        with contextlib.suppress(OSError), open(self.path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = max(self.offset, size - TAIL_BYTES)
+            file.seek(start)
+            text = file.read(TAIL_BYTES).decode("utf-8", "replace")
+            lines = text.splitlines() if text.strip() else []
+            whole = lines[1:] if start > self.offset and len(lines) > 1 else lines
+            return [_readable(line) for line in whole[-TAIL_LINES:]]
+        return []
+
+
 @dataclass(slots=True)
 class Charge:
     """A unit's process. Its group has its pid as number."""
 
     unit: str
     pid: int
-    err: str
-    err_offset: int
-    """Where this life's standard error begins in the file."""
+    out: Written
+    err: Written
     tie: kin.Tie
     """What ends it when we are killed."""
     code: int | None = None
@@ -112,16 +131,13 @@ class Charge:
         kin.signal_all(left, number)
         return False
 
-    def tail(self) -> list[str]:
-        """The last lines of its standard error, readable whatever it wrote."""
-        with contextlib.suppress(OSError), open(self.err, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            start = max(self.err_offset, size - TAIL_BYTES)
-            file.seek(start)
-            lines = file.read(TAIL_BYTES).decode("utf-8", "replace").splitlines()
-            whole = lines[1:] if start > self.err_offset and len(lines) > 1 else lines
-            return [_readable(line) for line in whole[-TAIL_LINES:]]
-        return []
+    def last_words(self) -> dict[str, object]:
+        """What `exited` says of them: the last lines of its standard error, or of its standard output where it wrote
+        nothing else, as test tools do."""
+        tail = self.err.tail()
+        if not tail and (printed := self.out.tail()):
+            return {"tail": printed, "stream": "out"}
+        return {"tail": tail}
 
 
 def start(order: "Start") -> Charge:
@@ -140,7 +156,7 @@ def start(order: "Start") -> Charge:
             if file.tell():
                 file.write(b"--- started again ---\n")
                 file.flush()
-        err_offset = err.tell()  # now: the process shares the position
+        offsets = out.tell(), err.tell()  # now: the process shares the positions
         tie = kin.Tie()
         try:
             popen = subprocess.Popen(
@@ -158,7 +174,7 @@ def start(order: "Start") -> Charge:
             raise NotStarted(_why_not(error, order)) from None
         tie.bind(popen.pid)
         popen.returncode = 0  # reaped by the supervisor, which waits for every child at once
-        return Charge(order.unit, popen.pid, order.err, err_offset, tie)
+        return Charge(order.unit, popen.pid, Written(order.out, offsets[0]), Written(order.err, offsets[1]), tie)
 
 
 def _why_not(error: OSError | ValueError, order: "Start") -> str:

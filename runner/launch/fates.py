@@ -212,7 +212,8 @@ class Fates:
             life.killed = report.waited_ms * 1_000_000 >= life.unit.stop_timeout_ns  # else a person hurried it
         elif report.step == "exited":
             life.alive = False
-            life.ended_ns, life.exit_code, life.tail = report.stamp_ns, report.code, report.tail
+            life.ended_ns, life.exit_code = report.stamp_ns, report.code
+            life.tail, life.tail_of = report.tail, life.out if report.of_output else life.err
             if report.leftover:
                 life.accuse(FindingClass.LEFTOVER, f"left processes behind: {', '.join(report.leftover)}")
             self._exited(life)

@@ -11,7 +11,7 @@ from typing import Final
 from probe.message import Start, Stop
 from runner.duration import span
 from runner.scenario.model import Unit
-from runner.scenario.state import State, UnitStatus
+from runner.scenario.state import FormerLife, State, UnitStatus
 from runner.signals import signal_name
 from runner.verifier.verdict import Finding, FindingClass
 
@@ -29,8 +29,10 @@ class Life:
     service: bool
     head_start_ns: int = 0
     """How long after its import it counts as ready, if it has no ready probe."""
+    out: str = ""
+    """Path of the file that takes its standard output."""
     err: str = ""
-    """Path of the file that takes its standard error."""
+    """The same for its standard error."""
     state: State = State.CREATED
     why: str = ""
     alive: bool = False
@@ -48,9 +50,12 @@ class Life:
     lost: bool = False
     """Its host is gone, so nobody knows what it emitted last."""
     restarts: int = 0
+    former: list[FormerLife] = field(default_factory=list)
     pid: int | None = None
     exit_code: int | None = None
     tail: tuple[str, ...] = ()
+    tail_of: str = ""
+    """Which of these files ends so."""
     steps: list[str] = field(default_factory=list)
     """Different probes that fired while it was not ready."""
     missing: set[str] = field(default_factory=set)
@@ -104,7 +109,9 @@ class Life:
         return self.unit.entrypoint is not None and not self.external
 
     def renew(self) -> None:
-        """Forget this life: the unit is to be started again."""
+        """Forget this life, but not how it ended: the unit is to be started again."""
+        if self.ended_ns is not None:
+            self.former.append(FormerLife(self.ended_ns, self.end()))
         self.state, self.why, self.restarts = State.CREATED, "", self.restarts + 1
         self.alive = self.at_gate = self.up = self.again = self.killed = False
         self.pid = self.exit_code = self.asked_ns = self.started_ns = self.imported_ns = None
@@ -187,8 +194,8 @@ class Life:
     def explained(self) -> list[Finding]:
         """Its findings; those about its end close with its last words and where to read all of them."""
         words = self.tail[-SHOWN_LINES:]
-        if self.err and self.tail and self.exit_code is not None:
-            words = (*words, f"whole output: {self.err}")
+        if self.tail_of and self.tail and self.exit_code is not None:
+            words = (*words, f"whole output: {self.tail_of}")
         return [
             finding if finding.cls is FindingClass.LEFTOVER else replace(finding, details=(*finding.details, *words))
             for finding in self.findings
@@ -203,10 +210,11 @@ class Life:
             pid=self.pid,
             exit_code=self.exit_code,
             why=self.why or waits_for,
-            stderr_tail=self.tail if self.state is State.FAILED else (),
+            last_lines=self.tail if self.state is State.FAILED else (),
             started_ns=self.started_ns,
             ready_ns=self.ready_ns,
             ended_ns=self.ended_ns,
+            former=tuple(self.former),
         )
 
     def end(self) -> str:

@@ -52,7 +52,7 @@ class Lifecycle(Fates):
             served = life.unit.host in self._served and life.away is None
             if life.state is State.CREATED and not life.alive and not life.external and served and (free or life.gated):
                 start = life.start(self._launch)
-                life.alive, life.err, life.asked_ns = True, start.err, self._now_ns
+                life.alive, life.out, life.err, life.asked_ns = True, start.out, start.err, self._now_ns
                 orders.append(_to_supervisor(life, start))
             if not free or (life.gated and not life.at_gate) or not (served or life.external):
                 continue

@@ -25,6 +25,8 @@ class Report:
     why: str = ""
     waited_ms: int = 0
     tail: tuple[str, ...] = ()
+    of_output: bool = False
+    """Whether `tail` is of its standard output, not of its standard error."""
     leftover: tuple[str, ...] = ()
 
 
@@ -39,6 +41,7 @@ def report_of(event: Event) -> Report:
         why=str(data.get("why", "")),
         waited_ms=_number(data, "waited_ms") or 0,
         tail=_words(data, "tail"),
+        of_output=data.get("stream") == "out",
         leftover=_words(data, "leftover"),
     )
 

@@ -221,7 +221,7 @@ class Watch:
                 self._abroad.outlet.tell(unit)
             more = {name: list(words) for name, words in (("leftover", gone.leftover), ("problems", problems)) if words}
             self._voice.state(
-                "exited", key=unit, pid=gone.pid, code=gone.code, tail=gone.tail(), recovered=recovered, **more
+                "exited", key=unit, pid=gone.pid, code=gone.code, recovered=recovered, **gone.last_words(), **more
             )
 
     def _publish(self, unit: str) -> None:

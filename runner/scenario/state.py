@@ -32,6 +32,14 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class FormerLife:
+    """A life of a unit that was started again. `how` completes the sentence "<unit> ...": "was killed by SIGKILL"."""
+
+    ended_ns: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
 class UnitStatus:
     """What is known of one unit at one moment."""
 
@@ -43,8 +51,8 @@ class UnitStatus:
     """Negative: killed by that signal (as in `subprocess`)."""
     why: str = ""
     """One sentence for a unit that failed, was stopped or still waits: "waits for worker", "exited with code 1"."""
-    stderr_tail: tuple[str, ...] = ()
-    """Last lines of standard error, kept when the unit failed."""
+    last_lines: tuple[str, ...] = ()
+    """Last lines of its output, kept when the unit failed."""
     started_ns: int | None = None
     ready_ns: int | None = None
     ended_ns: int | None = None
@@ -54,3 +62,5 @@ class UnitStatus:
     """Events that its own code emitted."""
     last_step: str = ""
     last_stamp_ns: int | None = None
+    former: tuple[FormerLife, ...] = ()
+    """The lives before this one, the first one first."""

@@ -5,7 +5,6 @@ file) or how orders travel; reads no clock.
 """
 
 import gc
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from broker.log import Entry
@@ -22,6 +21,7 @@ from runner.lockstep.skews import Skews
 from runner.lockstep.waits import Past, Waits
 from runner.orders import SUPERVISOR, Directed, host_of
 from runner.scenario.model import Scenario
+from runner.scenario.state import UnitStatus
 from runner.session.standing import Standing
 from runner.session.translation import Translation
 from runner.verifier import Verifier
@@ -141,9 +141,8 @@ class Intake:
 
     def notes(self) -> tuple[str, ...]:
         """What is no finding and yet worth knowing."""
-        again = Counter(unit for unit, _ in self.lifecycle.forgiven)
         return (
-            *(f"{unit} failed and was started again {plural(n, 'time')}" for unit, n in sorted(again.items())),
+            *(_restarts(status) for status in self.lifecycle.statuses() if status.former),
             *(
                 f"{unit} never said its last word; what it emitted in the end is not known"
                 for unit in self.lifecycle.silent
@@ -211,6 +210,13 @@ class Intake:
             elif event.kind is Kind.WAIT:
                 orders += self.waits.asked(event, now_ns)
         return orders
+
+
+def _restarts(status: UnitStatus) -> str:
+    """How the lives of a unit ended that was started again."""
+    ends = ", then ".join(life.how for life in status.former)
+    times = f" {plural(len(status.former), 'time')}" if len(status.former) > 1 else ""
+    return f"{status.name} {ends}, and was started again{times}"
 
 
 def _asking(records: Sequence[Record]) -> list[Record]:

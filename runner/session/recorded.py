@@ -217,8 +217,8 @@ def _beginning_ns(log: Path) -> int:
 
 def _start(unit: Unit, units: Path | None) -> Start:
     """Nothing is started any more; the lifecycle only has to believe it was."""
-    err = "" if units is None else str(units / f"{unit.name}.err")
-    return Start(unit=unit.name, argv=(), cwd="", env={}, out="", err=err)
+    out, err = ("" if units is None else str(units / f"{unit.name}{ending}") for ending in (".out", ".err"))
+    return Start(unit=unit.name, argv=(), cwd="", env={}, out=out, err=err)
 
 
 def _nothing(_unit: str, _step: str, _key: str | None) -> Event | None:

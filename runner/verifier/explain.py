@@ -277,6 +277,7 @@ class Told:
     def _suspects(self) -> Iterable[str]:
         """What the units are doing that fired it or should have."""
         fault, statuses = self.fault, self.context.statuses
+        at = fault.mark or fault.after
         if fault.mark is not None:
             suspects = [fault.mark.unit]
         elif self.slot is not None:
@@ -287,7 +288,7 @@ class Told:
             suspects = [fault.unit] if fault.unit is not None else []
         for name in suspects[:_SUSPECTS]:
             if name in statuses:
-                yield from _doing(statuses[name])
+                yield from _doing(statuses[name], at.stamp_ns if at is not None else None)
         if len(suspects) > _SUSPECTS:
             yield f"{len(suspects) - _SUSPECTS:,} more units could have fired it"
 
@@ -342,14 +343,18 @@ def _times(count: int) -> str:
     return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count:,} times")
 
 
-def _doing(status: UnitStatus) -> Iterable[str]:
-    """What a unit does now, or how it ended."""
+def _doing(status: UnitStatus, at_ns: int | None) -> Iterable[str]:
+    """What a unit does now, or how it ended; of a unit that was started again since `at_ns`, how that life ended."""
+    life = next((life for life in status.former if at_ns is not None and life.ended_ns >= at_ns), None)
+    if life is not None:
+        yield f"{status.name} {life.how}, and was started again"
+        return
     last = f"; its last probe was {status.last_step}" if status.last_step else ""
     if status.state.ended:
         why = status.why or f"has {status.state}"
         yield f"{why if why.startswith(status.name) else f'{status.name} {why}'}{last}"
         if status.state is State.FAILED:
-            yield from (f"    {line}" for line in status.stderr_tail[-_STDERR_LINES:])
+            yield from (f"    {line}" for line in status.last_lines[-_STDERR_LINES:])
     elif status.state is State.CREATED:
         yield f"{status.name} was never started{f': {status.why}' if status.why else ''}"
     else:
