@@ -36,6 +36,7 @@ SAME_LIFE: Final = "refused, another process speaks as that incarnation"
 CHOSEN_ID: Final = "refused, it chose its own routing id"
 REVOKED: Final = "cut off, its key was revoked"
 FULL_HOUSE: Final = "refused, there are too many"
+NOT_ITS_CLOCK: Final = "stamped by a clock that is not its host's"
 DEAF: Final = f"has not read for {DEAF_S:.0f} s"
 TOO_MUCH: Final = "cut off, the broker was short of memory"
 

@@ -3,7 +3,7 @@
 Belongs here: what is known of one peer, and the arithmetic of windows. Must not know sockets or other peers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from broker import log
@@ -47,6 +47,8 @@ class Peer:
     host: str = ""
     """Boot id of its host, as it says."""
     window: Window | None = None
+    told: set[str] = field(default_factory=set)
+    """What it did that it may not, and was told once."""
     left_s: float | None = None
     """When it was seen to have left; what it said before that may still come."""
 

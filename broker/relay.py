@@ -22,6 +22,7 @@ from broker.admission import (
     FULL_HOUSE,
     MALFORMED,
     NO_HELLO,
+    NOT_ITS_CLOCK,
     NOT_ITS_ROLE,
     REVOKED,
     TOO_MUCH,
@@ -187,6 +188,8 @@ class Relay:
 
     def _handle(self, peer: Peer, message: m.Message, frames: Sequence[bytes]) -> None:
         match message:
+            case m.Events() if message.watermark_ns > monotonic_ns() and peer.host in ("", boot_id()):
+                self._doubt(peer, message)
             case m.Events() | m.Gap() | m.Final():
                 reply = peer.run.take(peer.hello.unit, peer.hello.incarnation, message, frames)
                 if reply is Reply.WELCOME or (reply is Reply.ACK and peer.identity not in self._due):
@@ -200,6 +203,18 @@ class Relay:
                 self._ordered.append((peer.run, message.to, frames))
             case m.Ping(sent_ns):
                 self._asked.append((peer, sent_ns, monotonic_ns()))
+
+    def _doubt(self, peer: Peer, events: m.Events) -> None:
+        """Events from the future of our own clock prove nothing about when they happened: they are lost."""
+        if NOT_ITS_CLOCK not in peer.told:
+            peer.told.add(NOT_ITS_CLOCK)
+            ahead_s = (events.watermark_ns - monotonic_ns()) / 1e9
+            why = f"the watermark is {ahead_s:.0f} s ahead of CLOCK_MONOTONIC of this host, on which you say you are"
+            self._send(peer.identity, m.Error(f"{why}; what is stamped by another clock is not kept"))
+        self._blame(peer, None, NOT_ITS_CLOCK)
+        if events.count > 0:
+            gap = m.Gap(events.first, events.first + events.count - 1, NOT_ITS_CLOCK)
+            self._handle(peer, gap, [bytes(frame) for frame in wire.encode(gap)])
 
     def _hello(self, identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame) -> None:
         if peer := self._peers.find(identity):

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic_ns
 
 import msgpack
 import pytest
@@ -101,6 +102,32 @@ def test_a_watermark_alone_is_kept_and_not_acknowledged(broker: BrokerProcess, u
     unit.say(m.Events(1, 0, 55))
     unit.hears_nothing_before_pong()
     assert messages(broker)[-1] == m.Events(1, 0, 55)
+
+
+def test_what_is_stamped_by_another_clock_than_its_hosts_is_lost_and_named(broker: BrokerProcess, unit: Peer) -> None:
+    unit.emit(1, "a", watermark_ns=monotonic_ns())
+    unit.hear(m.Ack)
+    ahead_ns = monotonic_ns() + 3_600_000_000_000
+    unit.emit(2, "b", "c", watermark_ns=ahead_ns)
+    assert "CLOCK_MONOTONIC" in unit.hear(m.Error).why
+    assert unit.hear(m.Ack) == m.Ack(4)
+    unit.say(m.Events(4, 0, ahead_ns))
+    unit.emit(4, "d", watermark_ns=monotonic_ns())
+    assert unit.hear(m.Ack) == m.Ack(5)
+    assert unit.hears_nothing_before_pong()["lost"] == 2
+    assert firsts(broker) == [(1, 1), (4, 1)]
+    (lost,) = [message for message in messages(broker) if isinstance(message, m.Gap)]
+    assert lost == m.Gap(2, 3, "stamped by a clock that is not its host's")
+    assert [count for what, count in unit.incidents().items() if what.endswith(lost.why)] == [2]
+
+
+def test_a_host_with_a_clock_of_its_own_may_be_ahead(broker: BrokerProcess) -> None:
+    with Peer(broker.endpoint) as peer:
+        peer.say(m.Hello(m.VERSION, "unit", RUN, "far", 1, "another boot"))
+        peer.hear(m.Welcome)
+        peer.emit(1, "a", watermark_ns=2**62)
+        assert peer.hear(m.Ack) == m.Ack(2)
+    assert firsts(broker) == [(1, 1)]
 
 
 def test_final_is_kept_once_everything_before_it_is(broker: BrokerProcess, unit: Peer) -> None:
