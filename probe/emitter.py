@@ -200,6 +200,9 @@ class Unit(Recorder):
                 return False
             finally:
                 self._busy = False
+            # What came meanwhile is as old as the journal: whoever has listed journals before has not missed it.
+            begun_ns = clock.monotonic_ns()
+            self._deferred = [(max(each[0], begun_ns), *each[1:]) for each in self._deferred]
             self._drain()
         _arrange_exit()
         return True

@@ -32,9 +32,9 @@ class Journal:
 
     def __init__(self, owner: Owner, place: "Folder | None", bound: int = DEFAULT_BOUND) -> None:
         """A journal with one empty segment, of at most `bound` bytes altogether. Without a place it is in memory: it
-        outlives the broker, not its process.
+        outlives the broker, not its process. From here on others find its folder, and in it whose journal it is.
 
-        Raises OSError or JournalError when that segment cannot be made.
+        Raises OSError or JournalError when that segment cannot be made; the place is removed then.
         """
         self.owner = owner
         self.place = place
@@ -44,8 +44,16 @@ class Journal:
         self._largest = max(FIRST_SEGMENT_BYTES, min(SEGMENT_BYTES, bound // 4 // HEADER_BYTES * HEADER_BYTES))
         self._numbers = itertools.count(1)
         self._spare: Segment | None = None
-        first = self._create(FIRST_SEGMENT_BYTES)
-        first.begin(1)
+        try:
+            first = self._create(FIRST_SEGMENT_BYTES)
+            first.begin(1)
+            if place is not None and first.path is not None:
+                place.show()
+                first.path = place.path / first.path.name
+        except BaseException:
+            if place is not None:
+                place.remove()
+            raise
         self.segments = [first]
 
     def _create(self, size: int) -> Segment:
@@ -148,20 +156,22 @@ class Folder:
 
     @classmethod
     def create(cls, parent: Path, owner: Owner) -> "Folder":
-        """The folder of a new incarnation. It gets its name when it is locked: an empty one that nobody has locked
-        is taken for that of a dead unit, and removed (see `clear`). Raises OSError."""
+        """The folder of a new incarnation. Nobody finds it before `show`: one that nobody has locked is taken for that
+        of a dead unit, and removed (see `clear`). Raises OSError."""
         safe = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in owner.unit)[:80]
-        path = parent / f"{safe}-{owner.incarnation}"
-        fresh = path.with_name(f"{path.name}.{owner.pid}")
+        fresh = parent / f"{safe}-{owner.incarnation}.{owner.pid}"
         private.make(fresh)
         try:
-            folder = cls(fresh)
-            fresh.rename(path)
+            return cls(fresh)
         except BaseException:
             fresh.rmdir()
             raise
-        folder.path = path
-        return folder
+
+    def show(self) -> None:
+        """Let others find it. Raises OSError."""
+        path = self.path.with_suffix("")
+        self.path.rename(path)
+        self.path = path
 
     def segments(self) -> tuple[list[Segment], Owner | None]:
         """All segments that hold anything, in order, and whose they are.
@@ -197,6 +207,15 @@ class Folder:
         with suppress(OSError):
             self.path.rmdir()
         self.close()
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Whose journal is in the folder `path`; None: it is being deleted, or is none."""
+    for segment in sorted(path.glob("*.segment")):
+        with suppress(OSError, JournalError):
+            if is_begun(segment):
+                return Segment.owner_of(segment)
+    return None
 
 
 def home(configured: str) -> Path:
@@ -246,9 +265,9 @@ def folders(parent: Path) -> Iterator[Path]:
 
 
 def clear(parent: Path) -> None:
-    """Removes what is left in `parent` of processes that died before they had locked their journal: it is empty."""
+    """Removes what is left in `parent` of processes that died before anybody could find their journal."""
     for path in parent.glob("*-*.*"):
         incarnation, _, pid = path.name.rpartition("-")[2].partition(".")
         if incarnation.isdecimal() and pid.isdecimal() and not process.lives(int(pid)):
             with suppress(OSError):
-                path.rmdir()
+                Folder(path).remove()

@@ -22,3 +22,13 @@ def lives(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def maps(pid: int, folder: str) -> bool:
+    """Whether that process has a file of `folder` (an absolute path without links) in its memory; so it lives, whatever
+    it has closed. False where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as file:
+            return os.fsencode(f" {folder}/") in file.read()
+    except OSError:
+        return False

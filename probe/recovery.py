@@ -5,6 +5,7 @@ several at once, from threads or processes: the lock on its folder lets one of t
 """
 
 import math
+import os
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -15,8 +16,8 @@ from typing import Any, Final
 import zmq
 
 from probe import message as m
-from probe import wire
-from probe.clock import monotonic
+from probe import process, wire
+from probe.clock import boot_id, monotonic
 from probe.courier import SDK, open_socket
 from probe.errors import JournalError, WireError
 from probe.handshake import DISCONNECTED, MONITORED, SUCCEEDED, Handshakes
@@ -127,6 +128,8 @@ def _recover_one(
             return None
         if any(want not in (None, has) for want, has in zip(wanted, (owner.run, owner.unit), strict=True)):
             return None
+        if owner.boot == boot_id() and process.maps(owner.pid, os.path.realpath(place.path)):
+            return None  # it lives, and has only closed every file that it had open, as daemons do
         answer = _Publication(segments, owner, broker, keys, patience).deliver()
         if not answer.problem:
             with suppress(OSError):  # it will be published again, which is harmless

@@ -94,6 +94,15 @@ class Segment:
         segment.words[_HEAD] = HEADER_BYTES
         return segment
 
+    @staticmethod
+    def owner_of(path: Path) -> Owner:
+        """Whose segment it is. Raises OSError, or JournalError for what is none."""
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+        if len(header) < HEADER_BYTES:
+            raise JournalError(f"{path} is not a journal: it has {len(header)} bytes; delete it")
+        return Owner.unpack(header[_WORDS:], path)
+
     @classmethod
     def open(cls, path: Path) -> tuple["Segment", Owner]:
         """A copy of a segment that another process wrote; reading a file through a mapping is fatal when it shrinks.

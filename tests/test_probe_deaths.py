@@ -168,13 +168,13 @@ Evidence = tuple[list[int], dict[int, list[int]]]
 
 def _evidence(folder: Path, log: Path) -> Evidence:
     """A thread that goes on after its unit was closed is the next incarnation, whose way to the log is its own."""
-    said: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    said: dict[int, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for entry in replay.entries(log):
         if isinstance(entry.message, Events) and not entry.unit.startswith("@"):
             for record in wire.unpack_records(entry.body):
                 if record[2] == "step":
-                    said[int(record[4] or 0)][entry.incarnation].append(record[5]["n"])
-    in_order = {slot: [n for one in sorted(lives) for n in lives[one]] for slot, lives in said.items()}
+                    said[int(record[4] or 0)][entry.incarnation].append((record[1], record[5]["n"]))
+    in_order = {slot: [n for life in sorted(lives.values()) for _, n in life] for slot, lives in said.items()}
     return _counted(folder), in_order
 
 

@@ -1,8 +1,9 @@
 """Journals: bounded, owned by one, readable by whoever comes after, and private."""
 
-import fcntl
+import errno
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from probe.journal import (
     Folder,
     Journal,
     bound,
+    clear,
     folders,
     home,
 )
@@ -55,20 +57,50 @@ def test_a_living_journal_is_locked(tmp_path: Path) -> None:
     Folder(path).close()
 
 
-def test_a_new_journal_is_not_seen_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    lock = fcntl.flock
+def test_a_new_journal_is_not_found_before_it_is_locked_and_says_whose_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    reserve = segments._reserve
 
-    def look_and_lock(file: int, operation: int) -> None:
-        seen.append(list(journal.folders(tmp_path)))
-        lock(file, operation)
+    def look_and_reserve(file: int, size: int) -> None:
+        found.append(list(journal.folders(tmp_path)))
+        reserve(file, size)
 
-    monkeypatch.setattr(fcntl, "flock", look_and_lock)
-    made = Folder.create(tmp_path, OWNER)
-    assert seen == [[]]
-    assert list(journal.folders(tmp_path)) == [made.path]
+    monkeypatch.setattr(segments, "_reserve", look_and_reserve)
+    made = Journal(OWNER, Folder.create(tmp_path, OWNER))
+    assert found == [[]]
+    (path,) = journal.folders(tmp_path)
+    assert journal.owner_of(path) == OWNER
+    with pytest.raises(BlockingIOError):
+        Folder(path)
+    assert made.segments[0].path == path / "000001.segment"
     made.remove()
     assert list(tmp_path.iterdir()) == []
+    assert journal.owner_of(path) is None
+
+
+def test_a_journal_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_file: int, _size: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(segments, "_reserve", fail)
+    with pytest.raises(OSError, match="no space"):
+        Journal(OWNER, Folder.create(tmp_path, OWNER))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_process_left_that_was_killed_before_its_journal_could_be_found_is_removed(tmp_path: Path) -> None:
+    def leave(name: str) -> None:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "000001.segment").write_bytes(b"half")
+
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    leave(f"unit-7.{ended.pid}")
+    leave(f"unit-8.{os.getpid()}")
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"unit-8.{os.getpid()}"]
 
 
 def test_growth_is_bounded_and_freed_segments_are_used_again(tmp_path: Path) -> None:

@@ -168,3 +168,26 @@ def test_a_ctrl_c_still_brings_everything(broker: SmallBroker) -> None:
     finished = run_unit(broker, EMIT.format(count=100) + "import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     assert "KeyboardInterrupt" in finished.stderr
     assert len(broker.all_records()) == 100
+
+
+def test_the_journal_of_a_process_that_has_closed_all_its_files_is_left_alone_while_it_lives(
+    broker: SmallBroker,
+) -> None:
+    """As daemons do: then the lock is gone, and not the process."""
+    code = "import os, sys, probe; probe.emit('begun'); os.closerange(3, 1024); print(flush=True); sys.stdin.read()"
+    settings = broker.environment()
+    told = {"CIRCUIT_BROKER": f"ipc://{broker.home}/nobody", "CIRCUIT_RUN": "run", "CIRCUIT_UNIT": "unit"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | told | {"CIRCUIT_JOURNAL": settings.journal},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as daemon:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline()
+        assert recover(settings.journal, broker.endpoint) == []
+        assert len(list(folders(Path(settings.journal)))) == 1
+        daemon.kill()
+        daemon.wait()
+        (found,) = recover(settings.journal, broker.endpoint)
+    assert (found.events, found.problem) == (1, "")
