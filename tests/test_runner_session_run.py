@@ -306,3 +306,41 @@ def test_a_wait_that_ran_out_of_time_says_what_it_waited_for(meeting: tuple[Plac
 def test_a_wait_for_a_unit_that_has_ended_and_a_barrier_without_it_break_by_name(meeting: tuple[Place, Run]) -> None:
     assert "'short: never' will not fire: short" in told(*meeting, "broken")
     assert "barrier 'pair' is broken: short" in told(*meeting, "barrier-broken")
+
+
+# --- what it is busy with ---------------------------------------------------------------------------------------------
+
+BUSY = """
+import threading
+from pathlib import Path
+
+
+def until(name):
+    while not Path(name).exists():
+        threading.Event().wait(0.01)
+
+
+def prepare():
+    until("prepared")
+
+
+def look(result):
+    until("looked")
+
+
+def work():
+    pass
+"""
+
+
+def test_a_run_says_when_setup_and_check_hold_it_up_and_is_done_last(place: Place) -> None:
+    place.write('[scenario]\nsetup = "units:prepare"\ncheck = "units:look"\n[units.a]\nentrypoint = "units:work"', BUSY)
+    with place.start(".", "--plain") as living:
+        living.until("  setup, 1 unit\n")
+        (place.folder / "prepared").touch()
+        living.until("  checking, 1 unit\n")
+        (place.folder / "looked").touch()
+        run = living.end()
+    assert run.code == 0
+    phases = [line.split()[3].strip(",") for line in run.out.splitlines() if line.endswith(", 1 unit")]
+    assert (phases[0], phases[-2:]) == ("setup", ["checking", "done"])

@@ -116,6 +116,8 @@ class _Live:
         self._interrupted = False
         self._insisted_s: float | None = None
         """When somebody asked for the second time to end it. The run's own time may stand still, people do not."""
+        self._doing = ""
+        """What user code that the runner has called does now, in a word."""
         self._needs_processes = True
         """Broker and supervisor have not done their work yet."""
         self._published = False
@@ -127,7 +129,7 @@ class _Live:
     def run(self, rest: older.Rest | None) -> Outcome:
         """From `setup` to the verdict."""
         lifecycle = self._intake.lifecycle
-        prepared = callback.setup(self._scenario, self._place, self._turn)
+        prepared = callback.setup(self._scenario, self._place, self._turning("setup"))
         findings = afterwards.finding("setup", self._scenario.setup, prepared)
         if findings:
             lifecycle.stop(f"setup {prepared.why}")
@@ -138,14 +140,16 @@ class _Live:
             self._turn()
             self._see_whether_supervised()
         if rest is not None:
-            rest.tests(self._turn)
+            rest.tests(self._turning("testing"))
         self._finish()
         result = self._judged(findings)
-        answer = callback.check(self._scenario, self._place, record.plain(result), self._turn)
+        checking = self._turning("checking")
+        answer = callback.check(self._scenario, self._place, record.plain(result), checking)
         result = afterwards.with_findings(result, afterwards.finding("check", self._scenario.check, answer))
         if rest is not None:
-            result = rest.judged(result, self._turn)
+            result = rest.judged(result, checking)
             rest.write(result, self._folder.path)
+        self._show(self._listener.now_ns(), last=True)
         return Outcome(result, self._interrupted)
 
     def _finish(self) -> None:
@@ -178,7 +182,6 @@ class _Live:
             with contextlib.suppress(BrokerFailed):  # what counts is in the log
                 self._listener.ping()
         now_ns = self._listener.now_ns()
-        self._show(now_ns, last=True)
         self._supervisor.check()  # units that it ended on its own are no verdict
         result = self._intake.verifier.result(
             run=self._folder.run,
@@ -302,8 +305,22 @@ class _Live:
         self._screen.show(self._picture.take("done" if last else self._phase(), now_ns))
         self._next_frame_ns = self._listener.now_ns() + FRAME_NS
 
+    def _turning(self, doing: str) -> callback.Meanwhile:
+        """`_turn` for a time in which user code that the runner has called is `doing` something."""
+
+        def turn() -> bool:
+            self._doing = doing
+            try:
+                return self._turn()
+            finally:
+                self._doing = ""
+
+        return turn
+
     def _phase(self) -> str:
         lifecycle = self._intake.lifecycle
+        if self._doing:
+            return self._doing
         if lifecycle.over or lifecycle.stopped_why:
             return "stopping"
         return "starting" if not lifecycle.all_up else "settling" if lifecycle.idle else "running"

@@ -16,7 +16,7 @@ class Board:
 
     scenario: str
     phase: str
-    """starting, running, settling, stopping, done."""
+    """setup, starting, running, settling, stopping, testing, checking, done."""
     elapsed_s: float
     now_ns: int
     units: tuple[UnitStatus, ...]
