@@ -6,12 +6,15 @@ Belongs here: nothing else, and no import that takes time. What the command does
 import os
 import signal
 
+from circuit_run import claim
+
 _INTERRUPTED = 2
 """`ExitCode.INTERRUPTED`, which is not loaded yet."""
 
 
 def main() -> None:
     """Load the command line and run it. Never returns."""
+    claim()
     before = signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     from runner import cli
 

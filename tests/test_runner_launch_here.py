@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import circuit_run
 from probe.message import Ship, Start
 from runner.launch import here as module
 from runner.launch.charge import NotStarted
@@ -168,7 +169,7 @@ def test_a_python_unit_gets_this_hosts_python_its_folder_and_its_place_in_the_ru
     ship(here, APP)
     order = Start("api", (), "", {"MODE": "fast"}, "/desk/units/api.out", "/desk/units/api.err", 2, "app:api")
     done = here.complete(order, {"PATH": "/usr/bin"})
-    assert done.argv == (sys.executable, "-P", "-m", "runner.launch.bootstrap", "app:api", str(here.folder))
+    assert done.argv == (*circuit_run.PROCESS, "runner.launch.bootstrap", "app:api", str(here.folder))
     assert (done.unit, done.life) == ("api", 2)
     assert done.cwd == f"{here.folder}/"
     assert (done.out, done.err) == (f"{here.root}/units/api.out", f"{here.root}/units/api.err")

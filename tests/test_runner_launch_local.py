@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import circuit_run
 from broker import keyring
 from probe import private
 from runner.errors import BrokerFailed, ScenarioError, SupervisorFailed
@@ -27,7 +28,7 @@ def test_a_python_unit_is_started_by_the_bootstrap_and_a_command_as_it_stands(tm
     command = Unit("b", command=("./b.sh", "--fast"), cwd="sub")
     launch = Launcher(scenario(tmp_path, python, command), Place("ipc:///bus", "r1", tmp_path / "run"))
     start = launch(python)
-    assert start.argv == (sys.executable, "-P", "-m", "runner.launch.bootstrap", "app:a", str(tmp_path))
+    assert start.argv == (*circuit_run.PROCESS, "runner.launch.bootstrap", "app:a", str(tmp_path))
     assert (start.cwd, start.out, start.err) == (
         f"{tmp_path}/",
         f"{tmp_path}/run/units/a.out",

@@ -9,7 +9,6 @@ import os
 import signal
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final
 
 import zmq
 
+import circuit_run
 from probe import clock, keys, recovery, wire
 from probe import message as m
 from probe.clock import monotonic
@@ -169,7 +169,7 @@ class Agent:
         charter = Charter(self._endpoint, run, self._name, self._keys.text() if self._keys else "", self._lease_s)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "runner.launch.supervisor", "--charter"],
+                [*circuit_run.PROCESS, "runner.launch.supervisor", "--charter"],
                 stdin=subprocess.PIPE,
                 start_new_session=True,
             )

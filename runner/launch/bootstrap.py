@@ -1,4 +1,4 @@
-"""What a Python unit is started as: `python -P -m runner.launch.bootstrap module:function FOLDER`.
+"""What a Python unit is started as: `circuit_run runner.launch.bootstrap module:function FOLDER`.
 
 Waits at the start gate, imports the entrypoint, calls it, and turns its end into an exit code. Belongs here: what is
 between the interpreter and the user's code. Must stay light, because every unit pays for it.
@@ -36,7 +36,3 @@ def main(argv: list[str]) -> NoReturn:
         sys.stderr.write(entry.traceback_of(error))
         sys.exit(1)
     sys.exit(0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

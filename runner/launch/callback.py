@@ -9,11 +9,11 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import circuit_run
 from probe.clock import monotonic
 from runner import files
 from runner.launch import kin
@@ -90,7 +90,7 @@ class Callee:
                 open(self._err, "ab", opener=files.opener) as err,
             ):
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", module, str(ours), str(theirs), scenario.folder],
+                    [*circuit_run.PROCESS, module, str(ours), str(theirs), scenario.folder],
                     cwd=scenario.folder,
                     env={**os.environ, **user_environment(scenario, os.environ), **(told or {})},
                     stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The process in which the runner lets user code run: `python -P -m runner.launch.callee REQUESTS REPLIES FOLDER`.
+"""The process in which the runner lets user code run: `circuit_run runner.launch.callee REQUESTS REPLIES FOLDER`.
 
 REQUESTS and REPLIES are file descriptors with one JSON value a line. Belongs here: reading a request, calling, and
 telling what came of it. Must not know what the answer means. When REQUESTS ends while user code runs, the runner is
@@ -82,5 +82,6 @@ def failure(error: BaseException) -> Reply:
     return {"error": f"{type(error).__name__}: {error}", "traceback": entry.traceback_of(error).splitlines()}
 
 
-if __name__ == "__main__":
-    serve({"call": call, "run": run}, sys.argv[1:])
+def main(argv: list[str]) -> None:
+    """Serve as `argv` says."""
+    serve({"call": call, "run": run}, argv)

@@ -11,13 +11,13 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import circuit_run
 from broker import endpoints
 from broker.endpoints import MAX_IPC_BYTES
 from broker.errors import BrokerError
@@ -165,7 +165,7 @@ class Broker(Daemon):
     ) -> None:
         """Start it on the endpoints `listen` and `further`; it comes up while the runner goes on. `peers` is how many
         connections it has to hold, `keys` its keyring, or are its keyrings. Raises BrokerFailed, as everything here."""
-        argv = [sys.executable, "-P", "-m", "broker", "--folder", str(folder), "--run", run]
+        argv = [*circuit_run.PROCESS, "broker.__main__", "--folder", str(folder), "--run", run]
         argv += [word for endpoint in (listen, *further) for word in ("--listen", endpoint)]
         argv += ["--durable"] if durable else []
         argv += ["--expect-peers", str(peers)] if peers else []
@@ -212,7 +212,7 @@ class Supervisor(Daemon):
         self._place = place
         private.ensure(place.journals)
         env = {**_plain(os.environ), **place.environment("")}
-        argv = (sys.executable, "-P", "-m", "runner.launch.supervisor")
+        argv = (*circuit_run.PROCESS, "runner.launch.supervisor")
         given = json.dumps([dataclasses.asdict(start) for start in first])
         super().__init__("supervisor", argv, env, place.folder, SupervisorFailed, given)
 

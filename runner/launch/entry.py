@@ -7,8 +7,10 @@ user's first frame. Must stay light, because every unit pays for it, and must no
 import os
 import sys
 from collections.abc import Callable, Iterable
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Final
+
+import circuit_run
 
 _HERE: Final = os.path.dirname(__file__) + os.sep
 _MACHINERY: Final = (f"{os.sep}importlib{os.sep}", f"{os.sep}asyncio{os.sep}", "<frozen importlib")
@@ -26,6 +28,7 @@ def make_room(folder: str) -> None:
     here = os.getcwd()
     sys.path[:0] = [here] if here == folder else [here, folder]
     sys.argv = [""]
+    circuit_run.yield_names()
     for name in [name for name in sys.modules if name.partition(".")[0] == "runner"]:
         del sys.modules[name]
     main = sys.modules["__main__"].__dict__
@@ -47,7 +50,7 @@ def find(entrypoint: str) -> Callable[..., Any]:
         here = os.getcwd()
         hint = _did_you_mean(module_name, (file.removesuffix(".py") for file in os.listdir(here)))
         raise Misnamed(f"entrypoint {entrypoint!r}: there is no module {error.name!r} in {here}{hint}") from None
-    where = f"module {module_name!r} ({getattr(module, '__file__', None) or 'built in'})"
+    where = f"module {module_name!r} ({getattr(module, '__file__', None) or 'built in'}){_hides(module_name, module)}"
     found = getattr(module, name, None)
     if found is None:
         hint = _did_you_mean(name, (known for known, value in vars(module).items() if callable(value)))
@@ -56,6 +59,15 @@ def find(entrypoint: str) -> Callable[..., Any]:
         raise Misnamed(f"entrypoint {entrypoint!r}: {name!r} in {where} is no function but {type(found).__name__}")
     function: Callable[..., Any] = found
     return function
+
+
+def _hides(name: str, module: ModuleType) -> str:
+    """What is to be said of a module that was imported before anybody asked for the user's own of that name."""
+    file = os.path.join(os.getcwd(), *name.split("."))
+    for own in (f"{file}.py", os.path.join(file, "__init__.py")):
+        if os.path.isfile(own) and not os.path.samefile(own, getattr(module, "__file__", None) or os.devnull):
+            return f", which hides {own}: rename that,"
+    return ""
 
 
 def call(function: Callable[..., Any], *arguments: object) -> Any:

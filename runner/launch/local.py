@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import circuit_run
 from probe import environment, private
 from probe.message import Start
 from runner.errors import Mistake, ScenarioError
@@ -101,8 +102,8 @@ def _elsewhere(scenario: Scenario, unit: Unit, out: str, err: str) -> Start:
 
 
 def python_argv(entrypoint: str, folder: str) -> tuple[str, ...]:
-    """The command line of a Python unit. `-P`: what lies in its folder must not hide what the bootstrap imports."""
-    return (sys.executable, "-P", "-m", "runner.launch.bootstrap", entrypoint, folder)
+    """The command line of a Python unit."""
+    return (*circuit_run.PROCESS, "runner.launch.bootstrap", entrypoint, folder)
 
 
 def user_environment(scenario: Scenario, base: Mapping[str, str], unit: Unit | None = None) -> dict[str, str]:

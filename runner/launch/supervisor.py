@@ -1,4 +1,4 @@
-"""The process that starts, watches and ends the units of one host: `python -P -m runner.launch.supervisor`.
+"""The process that starts, watches and ends the units of one host: `circuit_run runner.launch.supervisor`.
 
 Belongs here: how it comes up and goes; `watch` is what it does. Beside the runner (`--lease-fd`) units that are to be
 started at once come on standard input, and are started before anything is imported that they do not need: they come up
@@ -40,7 +40,15 @@ REFUSED: Final = 77
 """Exit code when the broker will not hear of it; the last line on standard error says why."""
 
 
-def main(lease_fd: int | None) -> None:
+def main(argv: "Sequence[str]") -> None:
+    """Serve as `argv` says: `--charter`, or `--lease-fd N`, or nothing."""
+    if "--charter" in argv:
+        main_elsewhere(sys.stdin.readline())
+    else:
+        main_here(int(argv[argv.index("--lease-fd") + 1]) if "--lease-fd" in argv else None)
+
+
+def main_here(lease_fd: int | None) -> None:
     """Serve the run that the environment names (see probe/environment.py). Ended by a signal it exits with code 1, so
     that the runner does not take what it did for the end of the run."""
     begun = start_first(sys.stdin.read())
@@ -126,10 +134,3 @@ def start_first(orders: str) -> list[Charge]:
         with contextlib.suppress(charge.NotStarted):
             begun.append(charge.start(cast("Start", SimpleNamespace(**fields))))
     return begun
-
-
-if __name__ == "__main__":
-    if "--charter" in sys.argv:
-        main_elsewhere(sys.stdin.readline())
-    else:
-        main(int(sys.argv[sys.argv.index("--lease-fd") + 1]) if "--lease-fd" in sys.argv else None)

@@ -4,6 +4,7 @@ Belongs here: what counts as a scenario, where to look, which to leave out, what
 know the keys inside a file.
 """
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Final
 import msgspec
 
 from runner.errors import Mistake, NothingToRun, ScenarioError, UsageError
-from runner.scenario import circuit_toml, older
+from runner.scenario import circuit_toml, hidden, older
 from runner.scenario.hosts import moved, reached
 from runner.scenario.model import Scenario
 from runner.scenario.quantity import parse_duration
@@ -99,9 +100,11 @@ def override(
 
 def _read(place: Path) -> Scenario:
     try:
-        return older.read(place) if place.is_dir() else circuit_toml.read(place)
+        found = older.read(place) if place.is_dir() else circuit_toml.read(place)
     except RecursionError:
         raise ScenarioError([Mistake(str(place), "", "is nested deeper than anybody can read")]) from None
+    also = hidden.notes(Path(found.folder), os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return msgspec.structs.replace(found, notes=(*found.notes, *also)) if also else found
 
 
 def _place(path: Path) -> Path | None:

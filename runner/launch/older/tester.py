@@ -1,10 +1,9 @@
-"""The process in which test functions of an older folder run: `python -P -m runner.launch.older.tester ...`.
+"""The process in which test functions of an older folder run: `circuit_run runner.launch.older.tester ...`.
 
 Belongs here: calling them in their order, and `validate_test` after each. Must not know what the outcome means.
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -48,5 +47,6 @@ def _run(entrypoint: str, validate: str | None) -> Reply:
     return {"name": name, "seconds": monotonic() - started, **outcome}
 
 
-if __name__ == "__main__":
-    callee.serve({"tests": tests, "call": callee.call}, sys.argv[1:])
+def main(argv: list[str]) -> None:
+    """Serve as `argv` says."""
+    callee.serve({"tests": tests, "call": callee.call}, argv)
