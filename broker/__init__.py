@@ -5,6 +5,7 @@
     endpoints   addresses: parsing them, preparing and clearing what they need on disk
     keyring     the folder that says whose keys the broker lets in
     access      who may come in and who may say what (pure)
+    issued      keys that were made for one run
     incidents   who did what they may not, and how often (pure)
     ledger      per incarnation: next number, duplicates, gaps (pure)
     log         the append-only file: writing, cutting a torn tail, reading it back

@@ -3,11 +3,15 @@
 An `ipc://` endpoint lives in a folder that only the user can enter: the file system keeps others out, and who is in is
 believed. Who comes over TCP has proved to own a key (`door`), and its grant says which roles, units and runs are its
 own. With `--insecure` there are no keys, and everybody is believed.
+
+A name of a run has an owner: the supervisor that starts the unit ("@lab-2"), as the run's runner says, or the key that
+spoke first as a unit that nobody owned. What a key may speak as is what its grant says, less what others own.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 from probe import message as m
 from probe.event import MAX_STEP_BYTES
@@ -22,6 +26,10 @@ MAX_LIVES: Final = MAX_INCARNATIONS // 4
 """Most incarnations of one unit, so that one that runs wild does not use up the run's."""
 MAX_PEERS: Final = 16_384
 """Most connections that are remembered."""
+MAX_OWNED: Final = MAX_INCARNATIONS
+"""Most names of a run that have an owner."""
+LOCAL: Final = "@local"
+"""The supervisor on the runner's own host; what it starts comes over `ipc://`, or with a key made for the run."""
 MAX_READERS: Final = 32
 """Most readers at a time, of all runs: each may have a window of the log under way (`relay.MAX_WINDOW_BYTES`)."""
 IDENTITY_BYTES: Final = 5
@@ -33,6 +41,8 @@ SPEAKERS: Final[dict[type[m.Message], tuple[str, ...]]] = {
     m.Final: ("unit", "agent"),
     m.Fetch: ("runner", "watcher"),
     m.Command: ("runner",),
+    m.Names: ("runner",),
+    m.Issue: ("runner",),
     m.Ping: m.ROLES,
 }
 """Message -> roles that may send it, once they have said HELLO."""
@@ -119,11 +129,80 @@ def is_for_run(grant: Grant, run: str) -> bool:
 
 
 def why_not_owner(hello: m.Hello, grant: Grant, owner: str | None) -> str | None:
-    """Why the name of the unit is not for this key; None: it is. `owner` is the key that spoke first as this unit in
-    this run (None: nobody has). An agent may always: it publishes what a unit has left behind."""
-    if owner in (None, grant.name) or "agent" in grant.roles:
+    """Why the name of the unit is not for this key; None: it is. `owner` is whose it is in this run (None: nobody's
+    yet). A runner may speak for all of its run, and an agent publishes what a unit without a supervisor left behind."""
+    if owner in (None, grant.name) or "runner" in grant.roles:
         return None
-    return f"unit {hello.unit[:80]!r} of this run belongs to the key {owner!r}; use that key, or another name"
+    if not is_supervisor(owner):
+        if "agent" in grant.roles:
+            return None
+        return f"unit {hello.unit[:80]!r} of this run belongs to the key {owner!r}; use that key, or another name"
+    if grant.name == units_of(owner) or (owner != LOCAL and _may_speak_as(grant.units, owner)):
+        return None
+    host = "the host of its runner" if owner == LOCAL else f"host {owner[1:]}"
+    return (
+        f"unit {hello.unit[:80]!r} of this run is started on {host}, and the key {grant.name!r} may not speak as it; "
+        "use another name"
+    )
+
+
+def is_supervisor(name: str | None) -> TypeGuard[str]:
+    """Whether a unit or an owner of this name is a supervisor. No key that lasts is called so."""
+    return name is not None and name.startswith("@")
+
+
+def owner_of(grant: Grant | None, *, local: bool) -> str | None:
+    """Whose a name is from now on, if it is nobody's, when somebody with this grant has come in as that unit: an agent
+    only publishes what others have said. `local`: they came over `ipc://`."""
+    if grant is None:
+        return LOCAL if local else None
+    return grant.name if "agent" not in grant.roles else None
+
+
+def units_of(supervisor: str) -> str:
+    """What the key of the units is called that a supervisor starts. No key that lasts is called so."""
+    return f"{supervisor}/units"
+
+
+def issued(issue: m.Issue, run: str) -> Grant:
+    """What a key may do that the runner of `run` has made."""
+    return Grant(issue.name, ("agent", "unit") if issue.role == "agent" else ("unit",), issue.units, (escaped(run),))
+
+
+def issued_to_units(hello: m.Hello, grant: Grant) -> Grant:
+    """What the key may do that a supervisor, which has come in with `grant`, has made for the units that it starts."""
+    units = tuple(unit for unit in grant.units if not is_supervisor(unit))
+    return Grant(units_of(hello.unit), ("unit",), units, (escaped(hello.run),))
+
+
+def why_not_issued(new: Grant, own: Grant) -> str | None:
+    """Why who has come in with `own` may not give the key `new`; None: it may. Nobody can give what they do not
+    have."""
+    if not is_supervisor(new.name):
+        return f"{new.name[:80]!r} is no name for a key of a run; it is called like a supervisor: @lab-2, @lab-2/units"
+    if "runner" in new.roles or not set(new.roles) <= {*own.roles, "unit"}:
+        return f"the key {own.name!r} may not give the role {_listed(new.roles)}"
+    if beyond := [unit for unit in new.units if not _covers(own.units, unit)]:
+        return f"the key {own.name!r} may not speak as {beyond[0][:80]!r}, and so not let others do so"
+    return None
+
+
+def _covers(patterns: Collection[str], pattern: str) -> bool:
+    """Whether whoever may speak as what `patterns` mean may do so as all that `pattern` means."""
+    if pattern in patterns or ("@*" if is_supervisor(pattern) else "*") in patterns:
+        return True
+    name = unescaped(pattern)
+    return escaped(name) == pattern and _may_speak_as(patterns, name)
+
+
+def escaped(name: str) -> str:
+    """The pattern that means `name` alone."""
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in name)
+
+
+def unescaped(pattern: str) -> str:
+    """What `escaped` made `pattern` of; in any other pattern, no name that `pattern` means alone."""
+    return re.sub(r"\[([*?[])\]", r"\1", pattern)
 
 
 def is_given(identity: bytes) -> bool:

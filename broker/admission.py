@@ -12,7 +12,7 @@ from typing import Final
 import zmq
 
 from broker import access, incidents
-from broker.door import Door, public_key, where
+from broker.door import Door, is_local, public_key, where
 from broker.errors import BrokerError
 from broker.peer import Peer
 from broker.runs import Runs
@@ -82,11 +82,19 @@ def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Fr
             f"another process speaks as incarnation {hello.incarnation} of unit {hello.unit!r} of this run; choose a "
             "number that no other process has had",
         )
-    account = run.join(hello, frames, grant) if speaks else None
+    owner = access.owner_of(grant, local=door.has_keys and is_local(last)) if not hello.recovered else None
+    account = run.join(hello, frames, owner) if speaks else None
+    if grant is not None and hello.role == "agent" and hello.units_key and not hello.recovered:
+        door.issued.add(hello.units_key, access.issued_to_units(hello, grant))
     name = name_of(last, door, hello.unit or hello.role)
     host = hello.host[:MAX_HOST]
-    hello = replace(hello, host="", sdk="", waiting=())  # of no use any more, and as large as the peer likes
+    hello = stripped(hello)
     return Peer(identity, hello, run, account, door.greeted(last, identity), public, name, host)
+
+
+def stripped(hello: m.Hello) -> m.Hello:
+    """Without what is of no use any more, and as large as the peer likes."""
+    return replace(hello, host="", sdk="", waiting=(), units_key="")
 
 
 def check_identity(identity: bytes) -> None:

@@ -22,6 +22,7 @@ import zmq
 
 from broker.access import Grant
 from broker.incidents import Incidents, place
+from broker.issued import Issued
 from probe import process
 from probe.clock import monotonic
 
@@ -69,14 +70,18 @@ class Door:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         socket: zmq.Socket[bytes],
-        grant: Callable[[str], Grant | None],
+        grant: Callable[[str], Grant | None] | None,
+        issued: Issued,
         room: int = sys.maxsize,
     ) -> None:
-        """Watch `socket`, which is not bound yet. `grant` gives what the owner of a public key may do; `room` is how
-        many connections there may be."""
+        """Watch `socket`, which is not bound yet. `grant` gives what the owner of a public key that lasts may do
+        (None: there are no keys), `issued` has those of runs; `room` is how many connections there may be."""
         self.incidents = Incidents()
         """What was done by those who belong to no run."""
-        self.grant = grant
+        self.issued = issued
+        self._lasting = grant
+        self.has_keys: Final = grant is not None
+        """Whether somebody may come who has proved to own one."""
         self._room = room
         self._callers: dict[int, Caller] = {}
         self._left: list[Caller] = []
@@ -111,6 +116,10 @@ class Door:
     def callers(self) -> list[Caller]:
         """Everybody connected."""
         return list(self._callers.values())
+
+    def grant(self, public: str) -> Grant | None:
+        """What the owner of this key may do; None for a key that is not known."""
+        return (self._lasting and self._lasting(public)) or self.issued.grant(public)
 
     # --- who comes ---
 
@@ -240,6 +249,11 @@ def where(frame: zmq.Frame) -> str:
         return place(str(frame.get("Peer-Address")))
     except zmq.ZMQError:
         return place("")
+
+
+def is_local(frame: zmq.Frame) -> bool:
+    """Whether `frame` came over `ipc://`: from somebody who may enter a folder of this user's."""
+    return where(frame).startswith("pid ")
 
 
 def public_key(frame: zmq.Frame) -> str | None:

@@ -5,13 +5,13 @@ invitation opens a connection of its own, and is a peer like any other.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import zmq
 
 from broker import access
-from broker.admission import NOT_ITS_KEY, SAME_NAME, WRONG_HELLO, Refusal, check_identity, name_of
+from broker.admission import NOT_ITS_KEY, SAME_NAME, WRONG_HELLO, Refusal, check_identity, name_of, stripped
 from broker.door import Caller, Door, public_key, where
 from broker.run import Run
 from probe import message as m
@@ -85,7 +85,7 @@ class Idle:
             raise Refusal(WRONG_HELLO, f"{MAX_IDLE} agents wait here already; start another broker")
         caller = self._door.greeted(last, identity)
         name = name_of(last, self._door, hello.unit)
-        agent = Agent(identity, replace(hello, host="", sdk="", waiting=()), caller, public, name, where(last))
+        agent = Agent(identity, stripped(hello), caller, public, name, where(last))
         self._agents[identity] = self._called[hello.unit] = agent
         return agent
 

@@ -124,7 +124,7 @@ def create(folder: Path, like: Path | None = None) -> None:
                 )
             _write(folder / _IGNORE, "*\n")  # secrets are not for version control
             _save(folder, [])
-            keys.write(folder / BROKER, _load(like / BROKER) if like is not None else _new_broker())
+            keys.write(folder / BROKER, _load(like / BROKER) if like is not None else keys.made(BROKER, ""))
     except OSError as error:
         raise _unusable(folder, error) from None
 
@@ -218,25 +218,12 @@ def _add(folder: Path, grants: Sequence[Grant]) -> list[Path]:
                 )
             if file.exists():
                 raise KeyringError(f"{file} is in the way and not on the list; remove it")
-            public, secret = _pair()
-            keys.write(file, Keys(grant.name, broker.public, public, secret))
-            entries.append(Entry(public, grant))
+            made = keys.made(grant.name, broker.public)
+            keys.write(file, made)
+            entries.append(Entry(made.public, grant))
             files.append(file)
         _save(folder, entries)
     return files
-
-
-def _new_broker() -> Keys:
-    public, secret = _pair()
-    return Keys(BROKER, public, public, secret)
-
-
-def _pair() -> tuple[str, str]:
-    """A new pair: public, secret."""
-    import zmq  # takes longer to load than all the rest, and only new keys need it
-
-    public, secret = zmq.curve_keypair()
-    return public.decode(), secret.decode()
 
 
 def _save(folder: Path, entries: Sequence[Entry]) -> None:

@@ -23,6 +23,7 @@ from broker.admission import (
     MALFORMED,
     NO_HELLO,
     NOT_ITS_CLOCK,
+    NOT_ITS_KEY,
     NOT_ITS_ROLE,
     REVOKED,
     TOO_MUCH,
@@ -201,6 +202,11 @@ class Relay:
             case m.Command():
                 peer.run.ordered(frames)
                 self._ordered.append((peer.run, message.to, frames))
+            case m.Names():
+                if why := peer.run.name_owners(message):
+                    self._turn_away(peer, why)
+            case m.Issue():
+                self._issue(peer, message)
             case m.Ping(sent_ns):
                 self._asked.append((peer, sent_ns, monotonic_ns()))
 
@@ -215,6 +221,25 @@ class Relay:
         if events.count > 0:
             gap = m.Gap(events.first, events.first + events.count - 1, NOT_ITS_CLOCK)
             self._handle(peer, gap, [bytes(frame) for frame in wire.encode(gap)])
+
+    def _issue(self, peer: Peer, issue: m.Issue) -> None:
+        """A runner lets in whoever has the key that it has made. Where there are no keys, nobody needs one."""
+        own = self._door.grant(peer.key) if peer.key else None
+        new = access.issued(issue, peer.run.name)
+        if own is None:
+            return
+        try:
+            if why := access.why_not_issued(new, own):
+                raise Refusal(NOT_ITS_KEY, why)
+            self._door.issued.add(issue.public, new)
+        except BrokerError as error:
+            self._turn_away(peer, str(error))
+
+    def _turn_away(self, peer: Peer, why: str) -> None:
+        """A runner that cannot have what its run needs."""
+        self._blame(peer, None, NOT_ITS_KEY)
+        self._send(peer.identity, m.Refused(why))
+        self._door.dismiss(peer.caller)
 
     def _hello(self, identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame) -> None:
         if peer := self._peers.find(identity):
@@ -361,6 +386,7 @@ class Relay:
 
     def _check_keys(self) -> None:
         """Show out whose key is not valid any more."""
+        self._door.issued.expire(lambda run: self._peers.of(run).runners > 0)
         for who in (*self._peers, *self._idle):
             if who.key is None or (isinstance(who, Peer) and who.left_s is not None):
                 continue
@@ -371,10 +397,18 @@ class Relay:
             self._door.dismiss(who.caller)
             if isinstance(who, Peer):
                 self._blame(who, None, REVOKED)
+                self._withdraw(who)
                 self._forget(who)
             else:
                 self._door.incidents.count(who.name, REVOKED)
                 self._idle.leave(who.identity)
+
+    def _withdraw(self, peer: Peer) -> None:
+        """What a key that is revoked has let in goes with it."""
+        if peer.hello.role == "runner" and self._peers.of(peer.run.name).runners <= 1:
+            self._door.issued.withdraw(peer.run.name)
+        elif peer.hello.role == "agent":
+            self._door.issued.withdraw(peer.run.name, access.units_of(peer.hello.unit))
 
     def _make_room(self) -> None:
         """Before anybody is turned away, see who has left. Raises BrokerError if they are all there."""

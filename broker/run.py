@@ -16,7 +16,7 @@ from broker.errors import BrokerError
 from broker.incidents import Incidents
 from broker.ledger import Account, Ledger, Outcome
 from probe import wire
-from probe.message import Command, Events, Final, Gap, Hello
+from probe.message import Command, Events, Final, Gap, Hello, Names
 
 SMALLEST_RECORD: typing.Final = 7
 """Bytes of a record with nothing in it; more records than fit into a body are no records."""
@@ -55,7 +55,7 @@ class Run:
         self.incidents = Incidents()
         """What its peers did that they may not."""
         self.owners: dict[str, str] = {}
-        """Unit -> name of the key that spoke first as it; forgotten when the broker ends."""
+        """Unit -> whose it is, see `access`."""
         self._group: list[bytes] = []
         self.kept: dict[str, deque[Sequence[bytes]]] = {}
         """Supervisor -> COMMANDs that it is still to get, in order; see `keep_for`."""
@@ -77,10 +77,10 @@ class Run:
             self._keep(hello.unit, hello.incarnation, frames)
         return True
 
-    def join(self, hello: Hello, frames: Sequence[bytes], grant: access.Grant | None = None) -> Account:
-        """The account of the incarnation that says HELLO, with the key of `grant` if it has one. Its first HELLO is
-        kept, and any that says it still waits for an answer, so that whoever follows the log answers again. Raises
-        BrokerError: too many incarnations."""
+    def join(self, hello: Hello, frames: Sequence[bytes], owner: str | None = None) -> Account:
+        """The account of the incarnation that says HELLO; a name that is nobody's belongs to `owner` from then on. Its
+        first HELLO is kept, and any that says it still waits for an answer, so that whoever follows the log answers
+        again. Raises BrokerError: too many incarnations."""
         account = self.ledger.find(hello.unit, hello.incarnation)
         if account is None and len(self.ledger) >= access.MAX_INCARNATIONS:
             raise BrokerError(f"run {self.name!r} has {access.MAX_INCARNATIONS} incarnations already; start a new run")
@@ -88,8 +88,8 @@ class Run:
             raise BrokerError(
                 f"unit {hello.unit!r} has {access.MAX_LIVES} incarnations already; see why it has so many"
             )
-        if grant is not None and "agent" not in grant.roles:
-            self.owners.setdefault(hello.unit, grant.name)
+        if owner is not None and hello.unit not in self.owners:
+            self._own({hello.unit: owner})
         if account is None or hello.waiting:
             self._keep(hello.unit, hello.incarnation, frames)
         account = self.ledger.open(hello.unit, hello.incarnation)
@@ -137,6 +137,26 @@ class Run:
         self._keep(RUNNER, 0, frames)
         self.counters["commands"] += 1
 
+    def name_owners(self, names: Names) -> str:
+        """Keep whose the names of the run are; that may be said again. Why not, if somebody else owns one already; ""
+        if nobody does."""
+        for unit, owner in names.owners.items():
+            if self.owners.get(unit, owner) != owner:
+                return (
+                    f"in run {self.name!r} {unit!r} is to belong to {owner}, and {self.owners[unit]!r} has it already: "
+                    "somebody was there before the runner; start a new run, and see who has that key"
+                )
+        new = {unit: owner for unit, owner in names.owners.items() if unit not in self.owners}
+        if len(self.owners) + len(new) > access.MAX_OWNED:
+            return f"run {self.name!r} would have more than {access.MAX_OWNED} names with an owner"
+        if new:
+            self._own(new)
+        return ""
+
+    def _own(self, owners: dict[str, str]) -> None:
+        self.owners.update(owners)
+        self._keep(RUNNER, 0, wire.encode(Names(owners)))
+
     def keep_for(self, unit: str, frames: Sequence[bytes]) -> bool:
         """Hold a COMMAND for a supervisor that cannot have it yet: it has not said HELLO, its connection broke and it
         will say HELLO again, or its queue is full. Whether it is held; one that has said FINAL gets nothing."""
@@ -176,7 +196,7 @@ class Run:
         """What is remembered of it in memory, counted in incarnations."""
         return len(self.ledger) + self._kept_bytes // 256
 
-    def _keep(self, unit: str, incarnation: int, frames: Sequence[bytes]) -> None:
+    def _keep(self, unit: str, incarnation: int, frames: Sequence[bytes | memoryview]) -> None:
         self._group.append(wire.encode_entry(unit, incarnation, frames))
         self.counters["entries"] += 1
 
@@ -190,6 +210,9 @@ class Run:
         self.counters["entries"] += 1
         if isinstance(entry.message, Command):
             self.counters["commands"] += 1
+            return
+        if isinstance(entry.message, Names):
+            self.owners.update(entry.message.owners)
             return
         account = self.ledger.open(entry.unit, entry.incarnation)
         match entry.message:

@@ -20,6 +20,7 @@ from broker.access import Grant
 from broker.door import Door
 from broker.errors import BrokerError, EndpointError
 from broker.expiry import Expiry
+from broker.issued import Issued
 from broker.relay import Relay
 from broker.runs import Runs
 from probe import wire
@@ -88,7 +89,8 @@ def serve(
                 stack.enter_context(endpoints.prepared(endpoint))
             context = stack.enter_context(zmq.Context())
             socket = stack.enter_context(_router(context))
-            door = stack.enter_context(closing(Door(context, socket, grant, room)))
+            issued = Issued(folder)
+            door = stack.enter_context(closing(Door(context, socket, grant, issued, room)))
             bound = _bind(socket, parsed, secret)
             stop_fd = stack.enter_context(_stop_pipe())
             for endpoint in parsed:
@@ -96,6 +98,7 @@ def serve(
             relay = Relay(socket, runs, door)
             over = _loop(relay, socket, door, stop_fd, lease_fd, sweep)
         if over:  # whoever started us may be dead
+            issued.discard()
             for keyring in keys:
                 if keyring.parent == folder:
                     _remove(keyring)
@@ -160,10 +163,10 @@ def _room(expected: int, *, many_runs: bool) -> int:
     return files.room(limit, many_runs=many_runs)
 
 
-def _keyrings(folders: Sequence[Path]) -> tuple[bytes, Callable[[str], Grant | None]]:
+def _keyrings(folders: Sequence[Path]) -> tuple[bytes, Callable[[str], Grant | None] | None]:
     """The broker's own secret key (b"": there are no keys), and who may do what."""
     if not folders:
-        return b"", lambda _public: None
+        return b"", None
     from broker import keyring  # a run without keys need not wait for it
 
     ours, grant = keyring.any_of(folders)

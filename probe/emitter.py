@@ -44,7 +44,8 @@ class Unit(Recorder):
     `name` "" is the unit that CIRCUIT_UNIT names. `environment` says where the broker is (default: the variables of
     this process, read when the first probe fires). A unit with `on_order` is an agent: it gets
     every order that is not the answer to something the unit asked, in the courier's thread. One with `on_pong` measures
-    its clock, whether the broker wants it or not, and gets every answer of the broker, in that thread too.
+    its clock, whether the broker wants it or not, and gets every answer of the broker, in that thread too. `units_key`
+    is the public key of what it starts.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class Unit(Recorder):
         environment: Environment | None = None,
         on_order: Callable[[Order], None] | None = None,
         on_pong: Callable[[Pong], None] | None = None,
+        units_key: str = "",
     ) -> None:
         self._given_name = name
         self._given_environment = environment
         self.on_order = on_order
         self.on_pong = on_pong
+        self.units_key = units_key
         super().__init__()
         _units.add(self)
         if _collector is not None:

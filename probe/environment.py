@@ -24,6 +24,10 @@ DISABLED: Final = "CIRCUIT_DISABLED"
 """Set to anything but "" or "0": every probe is a no-op, whatever else is set."""
 
 
+OWN: Final = (BROKER, RUN, UNIT, JOURNAL, KEYS)
+"""What makes a process part of a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What the launcher told this process. `broker` is "" when there is none."""
@@ -41,6 +45,11 @@ class Environment:
     def enabled(self) -> bool:
         """Whether probes should do anything at all."""
         return bool(self.broker) and not self.disabled
+
+
+def apart(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without what may make a process part of a run."""
+    return {name: value for name, value in environ.items() if name not in OWN}
 
 
 def read(environ: Mapping[str, str] | None = None) -> Environment:

@@ -54,6 +54,14 @@ class Keys:
         return "\n".join([f"{MAGIC} {VERSION}", *(f"{what:<7} {word}" for what, word in words), ""])
 
 
+def made(name: str, broker: str) -> Keys:
+    """New keys of the name `name`, for the broker with this public key ("": they are a broker's own)."""
+    import zmq  # takes longer to load than all the rest, and only new keys need it
+
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    return Keys(name, broker or public, public, secret)
+
+
 def read(told: str, broker: str) -> Keys | None:
     """The keys that `told` (the value of CIRCUIT_KEYS: a path, or the text of a file) stands for, to be used with the
     endpoint `broker`; None for "", and where it is not TCP: there the file system says who comes in.

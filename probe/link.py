@@ -42,6 +42,7 @@ class Speaker(Protocol):
 
     on_order: Callable[[m.Order], None] | None
     on_pong: Callable[[m.Pong], None] | None
+    units_key: str
     waiting: dict[str, Callable[[m.Order], None]]
     refused: str
     lock: threading.RLock
@@ -424,6 +425,7 @@ class Link:
             pid=owner.pid,
             sdk=SDK,
             waiting=tuple(self._unit.waiting),
+            units_key=self._unit.units_key,
         )
 
     def _send(self, message: m.Message, *body: bytes | memoryview) -> bool:

@@ -32,6 +32,8 @@ class Hello:
     """Asks (see `Release.ask`) that this incarnation is still blocked on, so that a lost answer is sent again."""
     recovered: bool = False
     """The process that it is about has ended, and somebody else publishes what it had written down."""
+    units_key: str = ""
+    """Of a supervisor: the public key that the units which it starts prove themselves with, in this run alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,26 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """Whose the names of a run are: name of a unit -> its owner, a supervisor ("@lab-2"). From then on nobody else's
+    key may speak as it. In the log the owner may also be the key that spoke first as a unit which nobody owned."""
+
+    owners: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """The runner has made a key for its run: whoever proves to own the other half of `public` may come in with `role`
+    ("agent" or "unit") and speak as `units`, names or patterns, until the run has no runner any more."""
+
+    name: str
+    """"@lab-2" for that host's supervisor, "@lab-2/units" for what it starts."""
+    public: str
+    role: str
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Liveness and clock. `sent_ns` is the asker's CLOCK_MONOTONIC."""
 
@@ -158,7 +180,22 @@ class Error:
 
 
 Message: TypeAlias = (
-    Hello | Welcome | Refused | Invite | Events | Gap | Ack | Final | Fetch | Records | Command | Ping | Pong | Error
+    Hello
+    | Welcome
+    | Refused
+    | Invite
+    | Events
+    | Gap
+    | Ack
+    | Final
+    | Fetch
+    | Records
+    | Command
+    | Names
+    | Issue
+    | Ping
+    | Pong
+    | Error
 )
 
 

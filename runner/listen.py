@@ -56,9 +56,11 @@ class Listener:
         keys: Keys | None = None,
         timeout_s: float = 10.0,
         copy: Callable[[bytes], None] | None = None,
+        introduction: Sequence[m.Message] = (),
     ) -> None:
         """Connect and wait for the broker's WELCOME. `role` is "runner", or "watcher" for one that sends no orders.
-        `copy` gets the log as it comes, in whole entries, where the broker keeps it elsewhere.
+        `copy` gets the log as it comes, in whole entries, where the broker keeps it elsewhere. `introduction` is what
+        the broker has to know of the run; it is told so on every connection.
 
         Raises BrokerFailed if nobody answers within `timeout_s`, and at once if the broker refuses or does not know
         our keys.
@@ -78,6 +80,7 @@ class Listener:
         """Boot id of the broker's host, whose clock is the run's."""
         self._lead = Lead()
         self._copy = copy
+        self._introduction = introduction
         self._hello = m.Hello(m.VERSION, role, run, sdk="circuit-run")
         self._limit = 0
         self._asked_ns = 0
@@ -297,6 +300,8 @@ class Listener:
                 self._welcome = True
                 self.connection += 1
                 self.host = message.host
+                for each in self._introduction:
+                    self._send(wire.encode(each))
                 self._behind = UNKNOWN if self._unlogged or self.offset > log.START else None
                 self._fetch()
                 if self._asking:  # the PING has met nobody

@@ -1,8 +1,11 @@
 """The rules of admission, one by one, without a broker."""
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker import access
 from broker.access import Grant
@@ -36,11 +39,79 @@ def test_a_key_opens_what_its_grant_says(hello: m.Hello, grant: Grant | None, wh
     assert (found is None) if why is None else (found is not None and why in found)
 
 
-def test_a_name_belongs_to_the_first_key_but_an_agent_may_speak_for_it() -> None:
-    assert access.why_not_owner(HELLO, GRANT, None) is None
-    assert access.why_not_owner(HELLO, GRANT, "lab-2") is None
-    assert "belongs to the key 'one'" in (access.why_not_owner(HELLO, GRANT, "one") or "")
-    assert access.why_not_owner(HELLO, replace(GRANT, roles=("agent",)), "one") is None
+AGENT = Grant("lab-2", ("agent", "unit"), ("*", "@lab-2"))
+
+
+@pytest.mark.parametrize(
+    ("grant", "owner", "why"),
+    [
+        (GRANT, None, None),
+        (GRANT, "lab-2", None),
+        (GRANT, "one", "belongs to the key 'one'; use that key"),
+        (AGENT, "one", None),  # it publishes what nobody supervises
+        (GRANT, "@lab-1", "is started on host lab-1, and the key 'lab-2' may not speak as it"),
+        (AGENT, "@lab-1", "is started on host lab-1, and the key 'lab-2' may not speak as it"),
+        (AGENT, "@lab-2", None),
+        (Grant("@lab-2", ("agent", "unit"), ("worker-1", "@lab-2")), "@lab-2", None),
+        (Grant("@lab-2/units", ("unit",), ("worker-1",)), "@lab-2", None),
+        (Grant("@lab-2/units", ("unit",), ("worker-1",)), "@lab-1", "is started on host lab-1"),
+        (GRANT, "@local", "is started on the host of its runner, and the key 'lab-2' may not speak as it"),
+        (replace(AGENT, units=("*", "@*")), "@local", "is started on the host of its runner"),
+        (Grant("@local/units", ("unit",), ("*",)), "@local", None),
+        (Grant("anna", ("runner", "agent", "unit"), ("*", "@*")), "@local", None),
+    ],
+)
+def test_a_name_is_for_its_owner_alone(grant: Grant, owner: str | None, why: str | None) -> None:
+    found = access.why_not_owner(HELLO, grant, owner)
+    assert (found is None) if why is None else (found is not None and why in found)
+
+
+def test_a_name_that_is_nobodys_belongs_to_whoever_speaks_as_it_and_not_to_an_agent() -> None:
+    assert access.owner_of(GRANT, local=False) == "lab-2"
+    assert access.owner_of(AGENT, local=False) is None
+    assert access.owner_of(None, local=True) == "@local"
+    assert access.owner_of(None, local=False) is None
+
+
+ANNA = Grant("anna", ("runner", "agent", "unit"), ("*", "@*"), ("night-*",))
+
+
+@pytest.mark.parametrize(
+    ("issue", "own", "why"),
+    [
+        (m.Issue("@lab-1", "", "agent", ("@lab-1", "camera")), ANNA, None),
+        (m.Issue("@local/units", "", "unit", ("*",)), ANNA, None),
+        (m.Issue("@lab-1", "", "unit", ("worker-1",)), replace(ANNA, units=("worker-*",)), None),
+        (m.Issue("@lab-1", "", "unit", ("worker-*",)), replace(ANNA, units=("worker-*",)), None),
+        (m.Issue("@lab-1", "", "unit", ("worker[*]",)), replace(ANNA, units=("worker?",)), None),
+        (
+            m.Issue("@lab-1", "", "unit", ("worker-1*",)),
+            replace(ANNA, units=("worker-1?",)),
+            "not speak as 'worker-1*'",
+        ),
+        (m.Issue("@lab-1", "", "unit", ("*",)), replace(ANNA, units=("worker-*",)), "may not speak as '*'"),
+        (m.Issue("@lab-1", "", "agent", ("@lab-1",)), replace(ANNA, units=("*",)), "may not speak as '@lab-1'"),
+        (m.Issue("@lab-1", "", "agent", ("x",)), replace(ANNA, roles=("runner",)), "may not give the role agent"),
+        (m.Issue("boss", "", "agent", ("x",)), ANNA, "'boss' is no name for a key of a run"),
+    ],
+)
+def test_nobody_can_give_a_key_for_more_than_their_own_opens(issue: m.Issue, own: Grant, why: str | None) -> None:
+    found = access.why_not_issued(access.issued(issue, "night-1"), own)
+    assert (found is None) if why is None else (found is not None and why in found)
+
+
+@given(st.text("ab*?[]!-@", max_size=6), st.text("ab*?[]!-@", max_size=6))
+def test_a_pattern_made_of_a_name_means_that_name_alone(name: str, other: str) -> None:
+    pattern = access.escaped(name)
+    assert fnmatchcase(other, pattern) == (other == name)
+    assert access.unescaped(pattern) == name
+
+
+def test_keys_of_a_run_are_good_for_that_run_alone_and_never_for_its_runner() -> None:
+    grant = access.issued(m.Issue("@lab-1", "", "runner", ("a",)), "night-[1]")
+    assert grant == Grant("@lab-1", ("unit",), ("a",), ("night-[[]1]",))
+    units = access.issued_to_units(replace(HELLO, unit="@lab-2", role="agent"), AGENT)
+    assert units == Grant("@lab-2/units", ("unit",), ("*",), ("run-1",))
 
 
 @pytest.mark.parametrize(

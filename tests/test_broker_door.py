@@ -15,8 +15,10 @@ from raw_zmtp import RawPeer
 from scenarios import poll
 
 from broker import door, keyring
+from broker.issued import Issued
 from probe import message as m
 from probe.keys import Keys, load
+from probe.keys import made as new_keys
 
 
 class Lab:
@@ -55,6 +57,12 @@ class Lab:
     def counted_at_least(self, times: int) -> None:
         """Wait until something of that place was counted so often."""
         assert poll(lambda: sum(self.unit.incidents().values()) >= times, 10), self.unit.incidents()
+
+    def restart(self) -> None:
+        """The broker is killed, and another one takes its place."""
+        self.broker.kill()
+        self.broker.restart()
+        self.broker.next_endpoint()
 
     def close(self) -> None:
         self.unit.close()
@@ -136,7 +144,7 @@ def test_recorded_traffic_of_a_peer_with_a_valid_key_opens_nothing(lab: Lab) -> 
     heard = bytearray()
     host, _, port = lab.endpoint.removeprefix("tcp://").rpartition(":")
     with socket.create_server(("127.0.0.1", 0)) as between, socket.create_connection((host, int(port))) as out:
-        with Peer(f"tcp://127.0.0.1:{between.getsockname()[1]}", keys=lab.key("api", "unit", "api")) as peer:
+        with Peer(f"tcp://127.0.0.1:{between.getsockname()[1]}", keys=lab.key("cam", "unit", "cam")) as peer:
             inward, _ = between.accept()
             pipes = [
                 threading.Thread(target=pump, args=(inward, out, heard)),
@@ -144,7 +152,7 @@ def test_recorded_traffic_of_a_peer_with_a_valid_key_opens_nothing(lab: Lab) -> 
             ]
             for pipe in pipes:
                 pipe.start()
-            peer.say(hello())
+            peer.say(hello("cam"))
             peer.hear(m.Welcome)
         for pipe in pipes:
             pipe.join()
@@ -202,6 +210,98 @@ def test_the_first_key_that_spoke_as_a_unit_keeps_the_name_but_an_agent_publishe
             peer.hear(m.Welcome)
 
 
+class Anna(Peer):
+    """A runner with a key of its own, which has told the broker of its run."""
+
+    def __init__(self, lab: Lab, *said: m.Message) -> None:
+        keys = load(keyring.add(lab.ring, "anna", roles=["runner", "agent", "unit"], units=["*", "@*"]))
+        super().__init__(lab.endpoint, keys=keys)
+        self.keys = keys
+        self.say(hello("", "runner"))
+        self.hear(m.Welcome)
+        for message in said:
+            self.say(message)
+        self.pong()
+
+    def issued(self, name: str, role: str, *units: str) -> Keys:
+        """A key that she has made for her run."""
+        made = new_keys(name, self.keys.broker)
+        self.say(m.Issue(name, made.public, role, units))
+        self.pong()
+        return made
+
+
+def test_a_name_that_the_runner_gives_to_a_supervisor_is_for_nobody_elses_key_also_after_a_restart(lab: Lab) -> None:
+    pool = lab.key("pool", "unit", "*")
+    agent = load(keyring.add(lab.ring, "lab-2", roles=["agent", "unit"], units=["*", "@lab-2"]))
+    with Anna(lab, m.Names({"db": "@local", "camera": "@lab-2"})):
+        for _ in range(2):
+            assert "is started on the host of its runner" in refused(lab, pool, hello("db"))
+            assert "is started on host lab-2" in refused(lab, pool, hello("camera"))
+            assert "is started on the host of its runner" in refused(lab, agent, hello("db"))
+            with Peer(lab.endpoint, keys=agent) as peer:
+                peer.say(hello("camera"))
+                peer.hear(m.Welcome)
+            lab.restart()
+
+
+def test_who_was_there_before_the_runner_is_told_to_it(lab: Lab) -> None:
+    with Peer(lab.endpoint, keys=lab.key("pool", "unit", "*")) as peer, Anna(lab) as anna:
+        peer.say(hello("db"))
+        peer.hear(m.Welcome)
+        anna.say(m.Names({"db": "@local"}))
+        assert "'pool' has it already: somebody was there before the runner" in anna.hear(m.Refused).why
+
+
+def test_a_name_that_a_local_unit_has_is_not_for_a_key(lab: Lab) -> None:
+    why = refused(lab, lab.key("pool", "unit", "*"), replace(hello("api"), incarnation=2))
+    assert "unit 'api' of this run is started on the host of its runner" in why
+
+
+def test_a_key_of_a_run_opens_what_the_runner_said_in_that_run_also_after_a_restart(lab: Lab) -> None:
+    with Anna(lab, m.Names({"camera": "@lab-1"})) as anna:
+        keys = anna.issued("@lab-1", "agent", "@lab-1", "camera")
+        for _ in range(2):
+            for said in (hello("@lab-1", "agent"), hello("camera")):
+                with Peer(lab.endpoint, keys=keys) as peer:
+                    peer.say(said)
+                    peer.hear(m.Welcome)
+            for said in (hello("", "runner"), hello("", "watcher"), hello("@local", "agent"), hello("store")):
+                assert "the key '@lab-1'" in refused(lab, keys, said)
+            lab.restart()
+
+
+def test_a_runner_cannot_give_what_it_does_not_have(lab: Lab) -> None:
+    with Peer(lab.endpoint, keys=load(keyring.add(lab.ring, "bob", roles=["runner"]))) as bob:
+        bob.say(hello("", "runner"))
+        bob.hear(m.Welcome)
+        bob.say(m.Issue("@lab-1", new_keys("x", "").public, "agent", ("@lab-1",)))
+        assert bob.hear(m.Refused).why == "the key 'bob' may not give the role agent, unit"
+    with Peer(lab.endpoint, keys=lab.key("pool", "unit", "*")) as pool:
+        pool.say(hello("db"))
+        pool.hear(m.Welcome)
+        pool.say(m.Issue("@lab-1", new_keys("x", "").public, "agent", ("@lab-1",)))
+        assert pool.hear(m.Error).why == "ISSUE comes from a runner, you are a unit"
+
+
+def test_what_a_supervisor_starts_has_a_key_for_its_names_and_no_more(lab: Lab) -> None:
+    agent = load(keyring.add(lab.ring, "lab-2", roles=["agent", "unit"], units=["*", "@lab-2"]))
+    units = new_keys("@lab-2/units", agent.broker)
+    with Anna(lab, m.Names({"db": "@local", "camera": "@lab-2"})), Peer(lab.endpoint, keys=agent) as supervisor:
+        supervisor.say(replace(hello("@lab-2", "agent"), units_key=units.public))
+        supervisor.hear(m.Welcome)
+        with Peer(lab.endpoint, keys=units) as peer:
+            peer.say(hello("camera"))
+            peer.hear(m.Welcome)
+        assert "is started on the host of its runner" in refused(lab, units, hello("db"))
+        for said in (hello("@lab-2", "agent"), hello("", "runner"), hello("camera", run="run-2")):
+            assert refused(lab, units, said)
+        keyring.revoke(lab.ring, "lab-2")
+        supervisor.hear(m.Refused)
+        with Peer(lab.endpoint, keys=units):
+            lab.counted("127.0.0.1: refused, unknown key")
+
+
 def test_a_key_that_is_revoked_is_cut_off_and_stays_out(lab: Lab) -> None:
     keys = lab.key("lab-2", "unit", "*")
     with Peer(lab.endpoint, keys=keys) as peer:
@@ -216,10 +316,10 @@ def test_a_key_that_is_revoked_is_cut_off_and_stays_out(lab: Lab) -> None:
     lab.serves()
 
 
-def test_who_connects_and_never_says_hello_is_shown_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_connects_and_never_says_hello_is_shown_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "HELLO_S", 0.0)
     with tempfile.TemporaryDirectory(dir="/tmp") as short, zmq.Context() as context, context.socket(zmq.ROUTER) as bus:
-        ours = door.Door(context, bus, lambda _public: None)
+        ours = door.Door(context, bus, None, Issued(tmp_path))
         bus.bind(f"ipc://{short}/bus")
         with RawPeer(f"ipc://{short}/bus") as idle:
 

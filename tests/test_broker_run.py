@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from broker import access
+from broker import access, log
 from broker import run as broker_run
-from broker.access import Grant
 from broker.errors import BrokerError
 from broker.run import Run
 from probe import message as m
@@ -21,9 +20,9 @@ def run(tmp_path: Path) -> Iterator[Run]:
     found.log.close()
 
 
-def join(run: Run, unit: str, incarnation: int, grant: Grant | None = None) -> None:
+def join(run: Run, unit: str, incarnation: int, owner: str | None = None) -> None:
     hello = m.Hello(m.VERSION, "unit", "r", unit, incarnation)
-    run.join(hello, [bytes(frame) for frame in wire.encode(hello)], grant)
+    run.join(hello, [bytes(frame) for frame in wire.encode(hello)], owner)
 
 
 def test_a_unit_that_runs_wild_does_not_use_up_the_incarnations_of_the_run(
@@ -50,8 +49,30 @@ def test_orders_that_wait_for_a_supervisor_are_bounded_in_number_and_size(
     assert run.keep_for("@a", [b"x"])
 
 
-def test_a_name_is_owned_by_the_first_key_and_never_by_an_agent(run: Run) -> None:
-    join(run, "api", 1, Grant("lab", ("agent",), ("*",)))
-    join(run, "api", 2, Grant("one", ("unit",), ("*",)))
-    join(run, "api", 3, Grant("two", ("unit",), ("*",)))
+def test_a_name_is_owned_by_the_first_who_spoke_as_it_also_after_a_restart(run: Run, tmp_path: Path) -> None:
+    join(run, "api", 1, None)
+    join(run, "api", 2, "one")
+    join(run, "api", 3, "two")
     assert run.owners == {"api": "one"}
+    run.flush()
+    run.log.close()
+    again = Run(run.name, tmp_path)
+    again.log.close()
+    assert again.owners == {"api": "one"}
+
+
+def test_whose_names_are_is_said_once_for_all_and_may_be_said_again(run: Run, tmp_path: Path) -> None:
+    assert run.name_owners(m.Names({"api": "@local", "camera": "@lab-1"})) == ""
+    assert run.name_owners(m.Names({"camera": "@lab-1", "store": "@lab-2"})) == ""
+    run.flush()
+    said = [entry.message for entry in log.scan(tmp_path / log.FILE_NAME)]
+    assert said == [m.Names({"api": "@local", "camera": "@lab-1"}), m.Names({"store": "@lab-2"})]
+    join(run, "door", 1, "pool")
+    assert "'door' is to belong to @lab-1, and 'pool' has it already" in run.name_owners(m.Names({"door": "@lab-1"}))
+    assert run.owners["door"] == "pool"
+
+
+def test_names_with_an_owner_are_bounded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "MAX_OWNED", 2)
+    assert "more than 2 names" in run.name_owners(m.Names(dict.fromkeys("abc", "@lab-1")))
+    assert run.owners == {}

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import circuit_run
+from probe.keys import load, made
 from probe.message import Ship, Start
 from runner.launch import here as module
 from runner.launch.charge import NotStarted
@@ -27,6 +28,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 BROKER = "tcp://192.0.2.1:7000"
+KEYS = made("@lab", "")
 
 
 def make(run: str = "run-1", keys: str = "") -> Here:
@@ -224,13 +226,16 @@ def mode(path: Path) -> int:
 def test_the_work_folder_is_for_its_user_alone_and_so_are_the_keys(state: Path) -> None:
     before = os.umask(0)
     try:
-        here = make(keys="secret = 1\n")
+        here = make(keys=KEYS.text())
     finally:
         os.umask(before)
     assert here.root == state / "run-1@lab"
     assert (mode(here.root), mode(here.root / "keys"), mode(here.place.journals)) == (0o700, 0o600, 0o700)
-    assert (here.root / "keys").read_text() == "secret = 1\n"
+    assert (here.root / "keys").read_text() == KEYS.text()
     assert here.variables()["CIRCUIT_KEYS"] == str(here.root / "keys")
+    units = load(here.root / "units.keys")
+    assert (units.name, units.broker, units.public) == ("@lab/units", KEYS.broker, here.units_key)
+    assert here.place.environment("api")["CIRCUIT_KEYS"] == str(here.root / "units.keys")
     here.close()
 
 
@@ -285,12 +290,12 @@ def test_nothing_is_left_when_nothing_is_owed(here: Here, state: Path) -> None:
 
 
 def test_evidence_that_nobody_has_got_stays_with_the_keys_to_publish_it(state: Path) -> None:
-    here = make(keys="secret = 1\n")
+    here = make(keys=KEYS.text())
     ship(here, APP)
     (here.place.journals / "api").mkdir()
     assert list(unpublished(BROKER)) == [], "somebody uses it"
     assert here.close() is True
-    assert sorted(path.name for path in here.root.iterdir()) == ["broker", "journals", "keys", "units"]
+    assert sorted(path.name for path in here.root.iterdir()) == ["broker", "journals", "keys", "units", "units.keys"]
     assert list(unpublished(BROKER)) == [here.root]
     assert list(unpublished("tcp://192.0.2.2:7000")) == [], "that broker has nothing to do with it"
     discard(here.root)

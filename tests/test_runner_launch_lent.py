@@ -15,18 +15,17 @@ ENDPOINT = "tcp://192.0.2.1:7000"
 def test_it_has_one_address_and_does_not_end_as_far_as_we_are_concerned() -> None:
     lent = Lent(ENDPOINT, None)
     assert [lent.endpoint(), lent.endpoint(3)] == [ENDPOINT, ENDPOINT]
-    assert (lent.code, lent.keys, lent.key_file) == (None, None, "")
+    assert (lent.code, lent.keys) == (None, None)
     lent.check()
     assert lent.again() is lent
     lent.close()
     assert lent.endpoint() == ENDPOINT
 
 
-def test_its_keys_are_read_and_named_by_their_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_keys_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert execute(["keys", "new", "me", "--role", "runner"]) == 0
     lent = Lent(ENDPOINT, Path(".circuit/keys/me.keys"))
-    assert lent.key_file == str(tmp_path / ".circuit/keys/me.keys")
     assert lent.keys is not None
     assert Keyring(Path(".circuit/keys")).grant(lent.keys.public) is not None
 

@@ -152,10 +152,10 @@ def run_all(
                 ) as fabric:
                     if lent is None:
                         audit.must_go(Path(fabric.endpoint.removeprefix("ipc://")).parent)
-                    if fabric.elsewhere is not None:
-                        audit.must_go(fabric.elsewhere.keys)
-                        if listen and not quiet:
-                            sys.stderr.write("".join(f"{line}\n" for line in fabric.invitations()))
+                    if fabric.key_folder is not None:
+                        audit.must_go(fabric.key_folder)
+                    if listen and not quiet:
+                        sys.stderr.write("".join(f"{line}\n" for line in fabric.invitations()))
                     from runner import files, session, view  # takes as long as the fabric takes to come up
                     from runner.history.keep import keep
 
@@ -185,8 +185,9 @@ def _what_is_left(kept: "RunFolder", audit: "Audit", name: str) -> list[str]:
     """For a run that has no result, in lines: what was left behind, and how to judge what is kept. Where the broker has
     never let us in, and only the supervisor wrote something down, that is nothing."""
     from broker import log
+    from probe.message import Names
 
-    came = kept.log.exists() and kept.log.stat().st_size > log.START
+    came = kept.log.exists() and any(not isinstance(entry.message, Names) for entry in log.scan(kept.log))
     wrote = came or (kept.journals.is_dir() and any(not path.name.startswith("_") for path in kept.journals.iterdir()))
     lines = [left.sentence for left in audit.over() if wrote or not left.evidence]
     if came:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import circuit_run
+from probe import environment
 from probe.clock import monotonic
 from runner import files
 from runner.launch import kin
@@ -92,7 +93,11 @@ class Callee:
                 self._process = subprocess.Popen(
                     [*circuit_run.PROCESS, module, str(ours), str(theirs), scenario.folder],
                     cwd=scenario.folder,
-                    env={**os.environ, **user_environment(scenario, os.environ), **(told or {})},
+                    env={
+                        **environment.apart(os.environ),
+                        **user_environment(scenario, os.environ),
+                        **(told or {}),
+                    },
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,

@@ -171,7 +171,7 @@ class Broker(Daemon):
         argv += ["--expect-peers", str(peers)] if peers else []
         keyrings = [keys] if isinstance(keys, Path) else keys or ()
         argv += [word for keyring in keyrings for word in ("--keys", str(keyring))]
-        super().__init__("broker", argv, _plain(os.environ), folder, BrokerFailed)
+        super().__init__("broker", argv, environment.apart(os.environ), folder, BrokerFailed)
         self._again = partial(Broker, run=run, folder=folder, durable=durable, peers=peers, keys=keys)
         self._wanted = (listen, *further)
         self._endpoints: list[str] = []
@@ -211,7 +211,7 @@ class Supervisor(Daemon):
         it can be spoken to. Raises SupervisorFailed, as everything here."""
         self._place = place
         private.ensure(place.journals)
-        env = {**_plain(os.environ), **place.environment("")}
+        env = {**environment.apart(os.environ), **place.for_supervisor()}
         argv = (*circuit_run.PROCESS, "runner.launch.supervisor")
         given = json.dumps([dataclasses.asdict(start) for start in first])
         super().__init__("supervisor", argv, env, place.folder, SupervisorFailed, given)
@@ -246,9 +246,3 @@ def private_endpoint() -> Iterator[str]:
         except (FolderError, BrokerError) as error:
             raise BrokerFailed(str(error)) from None
         yield f"ipc://{base / name}/bus"
-
-
-def _plain(env: Mapping[str, str]) -> dict[str, str]:
-    """`env` without what another run may have told this process."""
-    ours = {environment.BROKER, environment.RUN, environment.UNIT, environment.JOURNAL, environment.KEYS}
-    return {name: value for name, value in env.items() if name not in ours}

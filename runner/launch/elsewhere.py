@@ -31,8 +31,8 @@ def check(listen: str) -> None:
 
 class Elsewhere:
     """The door of one run, from its making to the end of `with`. `folder` is the run folder, `units` are the names of
-    those who are to come, `agents` the units of each host whose supervisor the run starts. `lasting` is a keyring whose
-    keys are good here, too. Raises UsageError if it cannot be made."""
+    those who are to come, `agents` what may be spoken on each host whose supervisor the run starts (see `ownership`).
+    `lasting` is a keyring whose keys are good here, too. Raises UsageError if it cannot be made."""
 
     def __init__(
         self,

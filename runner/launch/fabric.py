@@ -6,14 +6,18 @@ what the run is about. They come up in the background, so that whoever starts th
 """
 
 import contextlib
+import shutil
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from broker import log
 from probe.clock import monotonic
+from probe.message import Message
 from runner.errors import BrokerFailed, UsageError
+from runner.launch import ownership
 from runner.launch.charter import Charter
 from runner.launch.daemon import Broker, Daemon, Supervisor, private_endpoint
 from runner.launch.elsewhere import Elsewhere
@@ -77,7 +81,11 @@ class Fabric:
             """The door for other hosts and for units that are started elsewhere; None: there is none."""
             self.endpoint = lent.endpoint() if lent else stack.enter_context(private_endpoint())
             """Where the broker listens: a place that only this user can reach, unless it is lent."""
-            self.place = Place(self.endpoint, run, folder, lent.key_file if lent else "")
+            self._keys = stack.enter_context(_run_keys(lent, scenario, folder))
+            self.place = Place(self.endpoint, run, folder, *(self._keys.files if self._keys else ()))
+            self._names = ownership.names_of(scenario) if self.elsewhere or self._keys else ()
+            if self.elsewhere is not None:
+                ownership.write_down(self._names, folder / log.FILE_NAME)
             self.launcher = Launcher(scenario, self.place)
             self.broker: Broker | Lent = lent or Broker(
                 self.endpoint,
@@ -91,11 +99,37 @@ class Fabric:
             stack.callback(self._close_broker)
             stack.callback(self.publish)
             stack.callback(self._close_hosts)
-            self.supervisor = stack.enter_context(contextlib.closing(Supervisor(self.place, self.launcher.first())))
+            self._supervisor: Supervisor | None = None
+            stack.callback(self._close_supervisor)
+            if lent is None:  # else its key has to be known there first
+                self.begin()
             self._ending = stack.pop_all()
         self.restarts = 0
         """How often the broker was started again."""
         self._deaths = Deaths()
+
+    @property
+    def introduction(self) -> tuple[Message, ...]:
+        """What the broker of somebody else has to be told before anything of the run meets it."""
+        return (*self._names, *self._keys.issues) if self._keys else ()
+
+    def begin(self) -> None:
+        """Start the supervisor, and with it the first units; once the broker was told what `introduction` says."""
+        if self._supervisor is None:
+            self._supervisor = Supervisor(self.place, self.launcher.first())
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """The supervisor on this host, after `begin`."""
+        assert self._supervisor is not None
+        return self._supervisor
+
+    @property
+    def key_folder(self) -> Path | None:
+        """Where keys of this run alone are, which go with it."""
+        if self.elsewhere is not None:
+            return self.elsewhere.keys
+        return self._keys.folder if self._keys else None
 
     @property
     def processes(self) -> tuple[Daemon, ...]:
@@ -147,7 +181,7 @@ class Fabric:
 
     def _door(self, scenario: Scenario, addresses: Sequence[str], keyring: Path | None) -> Elsewhere:
         external = [unit.name for unit in scenario.units if unit.launcher == "external"]
-        agents = {host.name: ("*",) for host in self._used if host.ssh is not None}
+        agents = {host.name: ownership.spoken_on(scenario, host) for host in self._used if host.ssh is not None}
         return Elsewhere(addresses, self._folder, self._run, external, agents, keyring)
 
     def _charter(self, host: Host) -> Charter:
@@ -155,7 +189,7 @@ class Fabric:
         assert host.ssh is not None
         lease_s = host.lease_ns / 1e9
         if self.lent is not None:
-            its_keys = self.lent.keys.text() if self.lent.keys else ""
+            its_keys = self._keys.of(host.name) if self._keys else ""
             return Charter(self.endpoint, self._run, host.name, its_keys, lease_s)
         assert self.elsewhere is not None
         number = 1 + self.elsewhere.listen.index(self._listen[host.name])
@@ -165,6 +199,10 @@ class Fabric:
     def _close_hosts(self) -> None:
         if self._hosts is not None:
             self._hosts.close()
+
+    def _close_supervisor(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.close()
 
     def _close_broker(self) -> None:
         self.broker.close()
@@ -181,6 +219,19 @@ class Fabric:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ending.close()
+
+
+@contextlib.contextmanager
+def _run_keys(lent: Lent | None, scenario: Scenario, folder: Path) -> Iterator[ownership.RunKeys | None]:
+    """The keys of a run on the broker of somebody else; None where they are not needed. They go with the run."""
+    if lent is None or lent.keys is None:
+        yield None
+        return
+    made = ownership.RunKeys(lent.keys.broker, scenario, folder / "keys")
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made.folder, ignore_errors=True)
 
 
 def _listen(hosts: Sequence[Host], listen: str) -> dict[str, str]:

@@ -18,12 +18,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from broker import access
+from probe import keys as key_files
 from probe import private
 from probe.clock import monotonic
 from probe.message import Ship, Start
 from runner import files
 from runner.launch.charge import NotStarted
 from runner.launch.local import Place, python_argv, with_own_python
+from runner.orders import supervisor_of
 
 BROKER: Final = "broker"
 """The file of a work folder that says which broker its evidence is for."""
@@ -51,8 +54,8 @@ class Here:
     """The work folder of `run` as `host`, locked while a supervisor uses it. Raises Occupied, or OSError."""
 
     def __init__(self, broker: str, run: str, host: str, keys: str, patience_s: float = 0.0) -> None:
-        """`keys` is the text of a file of keys, "" where the broker wants none. `patience_s` is how long it may take
-        until whoever holds the folder lets go of it."""
+        """`keys` is the text of the supervisor's file of keys, "" where the broker wants none. `patience_s` is how long
+        it may take until whoever holds the folder lets go of it."""
         self.root: Final = home() / f"{run}@{host}"
         self.folder: Final = self.root / "scenario"
         """The scenario's folder, once it was shipped."""
@@ -62,10 +65,13 @@ class Here:
                 raise Occupied(f"a supervisor of run {run} lives on {host} already")
             time.sleep(LOOK_S)
         self._lock = lock
-        key_file = self.root / "keys"
+        self.units_key = ours = its_units = ""
+        """Public key of the units that are started here; "" where the broker wants none."""
         if keys:
-            files.write(key_file, keys)
-        self.place: Final = Place(broker, run, self.root, str(key_file) if keys else "")
+            made = key_files.made(access.units_of(supervisor_of(host)), key_files.parse(keys, "the charter").broker)
+            self.units_key = made.public
+            ours, its_units = self._kept("keys", keys), self._kept("units.keys", made.text())
+        self.place: Final = Place(broker, run, self.root, its_units, ours)
         private.ensure(self.place.journals)
         private.ensure(self.root / "units")
         files.write(self.root / BROKER, broker + "\n")
@@ -116,7 +122,11 @@ class Here:
 
     def variables(self) -> dict[str, str]:
         """What the environment of the supervisor itself has to say."""
-        return self.place.environment("")
+        return self.place.for_supervisor()
+
+    def _kept(self, name: str, keys: str) -> str:
+        files.write(self.root / name, keys)
+        return str(self.root / name)
 
     def close(self, *, began: bool = True) -> bool:
         """Let go, and remove what is not needed any more. Evidence that nobody has got yet stays, with all that is

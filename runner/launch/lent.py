@@ -15,8 +15,8 @@ from runner.errors import UsageError
 
 
 class Lent:
-    """The broker at `endpoint`. `key_file` has our keys for it: those of a runner that may also speak as its supervisor
-    and its units. Raises UsageError for an address or keys that make no sense."""
+    """The broker at `endpoint`. `key_file` has our keys for it, those of a runner; they stay in this process. Raises
+    UsageError for an address or keys that make no sense."""
 
     code: Final = None
     """It does not end, as far as we are concerned; that it is away is noticed on the bus."""
@@ -29,7 +29,6 @@ class Lent:
             raise UsageError(f"--broker {error}") from None
         except KeysError as error:
             raise UsageError(f"--keys: {error}") from None
-        self.key_file: Final = "" if key_file is None else str(key_file.resolve())
         self._endpoint = endpoint
 
     def endpoint(self, number: int = 0) -> str:

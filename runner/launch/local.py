@@ -31,7 +31,9 @@ class Place:
     run: str
     folder: Path
     keys: str = ""
-    """File of keys for a broker on TCP; "": there are none."""
+    """File of the units' keys for a broker on TCP; "": there are none."""
+    supervisor_keys: str = ""
+    """The same for the supervisor."""
 
     @property
     def journals(self) -> Path:
@@ -40,12 +42,19 @@ class Place:
 
     def environment(self, unit: str) -> dict[str, str]:
         """The variables that make a process `unit` of this run."""
+        return self._environment(unit, self.keys)
+
+    def for_supervisor(self) -> dict[str, str]:
+        """The variables of its supervisor."""
+        return self._environment("", self.supervisor_keys)
+
+    def _environment(self, unit: str, keys: str) -> dict[str, str]:
         return {
             environment.BROKER: self.broker,
             environment.RUN: self.run,
             environment.UNIT: unit,
             environment.JOURNAL: str(self.journals),
-            **({environment.KEYS: self.keys} if self.keys else {}),
+            **({environment.KEYS: keys} if keys else {}),
         }
 
 

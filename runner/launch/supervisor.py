@@ -74,6 +74,7 @@ def main_elsewhere(line: str) -> None:
     """Serve the run that the charter `line` names, on another host than the runner's. A supervisor that was killed here
     has left evidence: that is published before anything else is said."""
     from probe.emitter import Unit
+    from probe.errors import KeysError
     from runner.launch.charter import Charter
     from runner.launch.here import Here, Occupied
     from runner.launch.lease import Lease
@@ -87,13 +88,13 @@ def main_elsewhere(line: str) -> None:
     except Occupied as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(OCCUPIED)
-    except OSError as error:
-        sys.exit(f"the files of run {charter.run} cannot be kept there: {error.strerror or error}")
+    except (OSError, KeysError) as error:
+        sys.exit(f"run {charter.run} cannot be served there: {getattr(error, 'strerror', None) or error}")
     kin.adopt_orphans()
     os.environ.update(here.variables())
     lease = Lease(charter.lease_s)
     recover(lambda: min(FLUSH_S, lease.left_s))
-    voice = Unit(supervisor_of(charter.host), on_pong=lease.heard)
+    voice = Unit(supervisor_of(charter.host), on_pong=lease.heard, units_key=here.units_key)
     watch = Watch(voice, recover, None, abroad=Abroad(here, lease, Outlet(voice), lambda: voice.refused))
     voice.on_order = watch.order
     watch.serve()

@@ -13,7 +13,7 @@ from runner.errors import UsageError
 from runner.scenario.model import ANY, LOCAL, Host, Scenario, Unit
 from runner.scenario.names import name_of
 from runner.scenario.quantity import duration
-from runner.scenario.reading import Keys, Spot, boolean, string, strings_by_name, table, tables
+from runner.scenario.reading import Keys, Spot, array_of, boolean, string, strings_by_name, table, tables
 from runner.scenario.words import did_you_mean
 
 _RESERVED: Final = {
@@ -32,6 +32,7 @@ def host_keys() -> Keys:
         "env": ("env", strings_by_name),
         "cwd": ("cwd", string),
         "lease": ("lease_ns", duration()),
+        "speaks_for": ("speaks_for", array_of(_spoken)),
     }
 
 
@@ -110,6 +111,15 @@ def _host(spot: Spot) -> Host | None:
     if fields.get("agent") and "lease" in spot.value:
         spot.at("lease").mistake("is the agent's to say: circuit-run agent --lease; leave it out")
     return Host(name, **fields) if name else None
+
+
+def _spoken(spot: Spot) -> str | None:
+    """A unit, or a pattern of units."""
+    name = string(spot)
+    if name is not None and (not name or name.startswith("@") or not name.isprintable()):
+        spot.mistake(f'is no unit and no pattern of units: "{name}"')
+        return None
+    return name
 
 
 def _destination(spot: Spot) -> str | None:

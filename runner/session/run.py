@@ -64,7 +64,8 @@ def run(
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(_listener(fabric, folder, stack)))
         if fabric.lent is not None:
-            listener.disregard_incidents()
+            listener.disregard_incidents()  # and it has taken the introduction by then
+        fabric.begin()
         files.write(folder.endpoint, fabric.endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
         rest = stack.enter_context(older.rest_of(scenario, fabric.place))
@@ -78,7 +79,8 @@ def _listener(fabric: Fabric, folder: RunFolder, stack: contextlib.ExitStack) ->
     while True:
         fabric.ready()
         try:
-            return Listener(fabric.endpoint, folder.run, keys=fabric.lent.keys if fabric.lent else None, copy=copy)
+            ours = fabric.lent.keys if fabric.lent else None
+            return Listener(fabric.endpoint, folder.run, keys=ours, copy=copy, introduction=fabric.introduction)
         except BrokerFailed:
             if not fabric.revive():  # else it was killed in this very moment
                 raise
