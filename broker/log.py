@@ -38,13 +38,15 @@ sync: Final = getattr(os, "fdatasync", os.fsync)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One logged message: HELLO, EVENTS, GAP, FINAL or COMMAND, and who said it. `end` is the offset behind it."""
+    """One logged message: HELLO, EVENTS, GAP, FINAL or COMMAND, and who said it. Its bytes in the log go from
+    `start` up to `end`."""
 
     unit: str
     incarnation: int
     message: Message
     body: bytes
     end: int
+    start: int = 0
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ def _whole(chunk: bytes, offset: int) -> tuple[int, LogError | None]:
 
 def _entry(payload: memoryview, start: int, end: int) -> Entry:
     try:
-        return Entry(*wire.decode_entry(payload), end)
+        return Entry(*wire.decode_entry(payload), end, start)
     except WireError as error:
         raise LogError(f"the entry at byte {start}: {error}", offset=start) from None
 

@@ -3,6 +3,7 @@
 Belongs here: what is known of one peer, and the arithmetic of windows. Must not know sockets or other peers.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,6 +50,8 @@ class Peer:
     window: Window | None = None
     told: set[str] = field(default_factory=set)
     """What it did that it may not, and was told once."""
+    orders: deque[int] = field(default_factory=deque)
+    """Where in the log of its run the COMMANDs begin that it is to get, and could not take yet."""
     left_s: float | None = None
     """When it was seen to have left; what it said before that may still come."""
 

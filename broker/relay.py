@@ -17,6 +17,7 @@ import zmq
 
 from broker import access
 from broker.admission import (
+    BEHIND,
     DEAF,
     DEAF_S,
     FULL_HOUSE,
@@ -37,6 +38,7 @@ from broker.door import Door
 from broker.errors import BrokerError
 from broker.frames import MAX_FRAMES, Sent, received, send
 from broker.idle import Agent, Idle, welcome
+from broker.orders import Orders
 from broker.peer import Peer
 from broker.pressure import Pressure
 from broker.readers import CROWDED, Readers
@@ -60,10 +62,6 @@ LAST_WORDS_S: Final = 5.0
 """How long what a peer said before it left may lie unread."""
 
 
-_NOBODY: Final = bytes(wire.encode(m.Command())[1])
-"""The header under which a COMMAND is passed on."""
-
-
 class Relay:
     """What the loop knows; `step` is one turn of it."""
 
@@ -75,10 +73,9 @@ class Relay:
         self._peers = Census()
         self._idle = Idle(door)
         self._readers = Readers(self._send)
+        self._orders = Orders(self._peers, self._send_frames)
         self._due: dict[bytes, Reply] = {}
         """Who is told where the log stands as soon as the group is written, and how."""
-        self._ordered: list[tuple[Run, tuple[str, ...], Sequence[bytes]]] = []
-        """COMMANDs of this group, and for whom they are."""
         self._asked: list[tuple[Peer, int, int]] = []
         """PINGs of this group: of whom, their stamp, ours."""
         self._strangers: Counter[str] = Counter()
@@ -98,7 +95,7 @@ class Relay:
             run.flush()
         more, full = self._readers.push()
         full |= self._tell_senders()
-        full |= self._pass_on()
+        full |= self._orders.pass_on(self._runs.all())
         full |= self._invite()
         self._answer_pings()
         if busy or more:
@@ -126,6 +123,10 @@ class Relay:
             if deaf is not None and self._knock(deaf) is Sent.FULL:
                 self._blame(deaf, None, DEAF)
                 self._full[identity] = math.inf
+        for peer in self._orders.too_far_behind():  # it comes back, and asks again for what it still wants to know
+            self._blame(peer, None, BEHIND)
+            self._door.cut(peer.caller)
+            self._hang_up(peer.identity)
         if now - self._checked_s > KNOCK_S:
             self._checked_s = now
             self._check_keys()
@@ -180,7 +181,7 @@ class Relay:
         counters = peer.run.counters if peer else self._strangers
         if what == MALFORMED:
             counters["malformed"] += 1
-        elif what != DEAF:
+        elif what not in (DEAF, BEHIND):
             counters["refused"] += 1
         if peer is not None:
             peer.run.incidents.count(peer.name, what)
@@ -200,8 +201,7 @@ class Relay:
                     self._blame(peer, None, FULL_HOUSE)
                     self._send(peer.identity, m.Error(CROWDED))
             case m.Command():
-                peer.run.ordered(frames)
-                self._ordered.append((peer.run, message.to, frames))
+                self._orders.take(peer.run, message.to, frames)
             case m.Names():
                 if why := peer.run.name_owners(message):
                     self._turn_away(peer, why)
@@ -295,31 +295,6 @@ class Relay:
         self._due = still_due
         return bool(still_due)
 
-    def _pass_on(self) -> bool:
-        """COMMANDs to whom they are for, once they are written. What a supervisor cannot take now waits, and whatever
-        comes after that waits behind it. Whether a queue is full."""
-        for run, to, frames in self._ordered:
-            passed_on = [frames[0], _NOBODY, *frames[2:]]  # a thousand receivers need not read a thousand names each
-            for name in to or list(self._peers.of(run.name).units):
-                reached = name not in run.kept and self._reach(run, name, passed_on) is Sent.YES
-                if not reached and not run.keep_for(name, passed_on):
-                    run.counters["unroutable"] += 1
-        self._ordered.clear()
-        return True in {self._hand_over(run, name) for run in self._runs.all() for name in list(run.kept)}
-
-    def _hand_over(self, run: Run, name: str) -> bool:
-        """To a supervisor what waited for it. Whether its queue is full."""
-        while name in run.kept:
-            if (sent := self._reach(run, name, run.kept[name][0])) is not Sent.YES:
-                return sent is Sent.FULL
-            run.handed_over(name)
-        return False
-
-    def _reach(self, run: Run, name: str, frames: Sequence[bytes]) -> Sent:
-        """Send to every incarnation that is connected under `name`; what became of it at best."""
-        sent = {self._send_frames(each, frames) for each in self._peers.connections(run.name, name)}
-        return next((best for best in (Sent.YES, Sent.FULL) if best in sent), Sent.GONE)
-
     def _invite(self) -> bool:
         """Agents to runs that want them. Whether a queue is full."""
         full = False
@@ -379,6 +354,7 @@ class Relay:
         self._full.pop(identity, None)
         if peer := self._peers.find(identity):
             self._peers.leave(peer, monotonic())
+            self._orders.leave(peer)
 
     def _forget(self, peer: Peer) -> None:
         self._hang_up(peer.identity)

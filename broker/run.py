@@ -5,7 +5,7 @@ Belongs here: what becomes of a message that is evidence. Must not know sockets,
 
 import typing
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from enum import Enum
 from itertools import islice
@@ -24,9 +24,12 @@ SMALLEST_RECORD: typing.Final = 7
 
 RUNNER: typing.Final = "@runner"
 """Who is named in the log as the sender of commands."""
-MAX_KEPT_COMMANDS: typing.Final = 16_384
-MAX_KEPT_BYTES: typing.Final = 16 * 1024 * 1024
-"""Commands kept for supervisors that cannot have them yet: how many, and how much of them."""
+MAX_KEPT: typing.Final = 65_536
+"""So many commands are kept for a supervisor that is not there."""
+
+
+TOO_MANY_ORDERS: typing.Final = "is not there, and more orders wait for it than are kept"
+"""What is counted (see `incidents`)."""
 
 
 class Reply(Enum):
@@ -57,9 +60,9 @@ class Run:
         self.owners: dict[str, str] = {}
         """Unit -> whose it is, see `access`."""
         self._group: list[bytes] = []
-        self.kept: dict[str, deque[Sequence[bytes]]] = {}
-        """Supervisor -> COMMANDs that it is still to get, in order; see `keep_for`."""
-        self._kept_commands = self._kept_bytes = 0
+        self._group_bytes = 0
+        self.kept: dict[str, deque[int]] = {}
+        """Supervisor -> where in the log the COMMANDs begin that it is still to get; see `keep_for`."""
         self.users = 0
         """Peers that take part in it, or have left and may still be heard."""
         self.log = log.Log(folder / log.FILE_NAME, self._remember, durable=durable)
@@ -132,10 +135,16 @@ class Run:
         account.rewinding = False
         return Reply.NOTHING if isinstance(message, Events) and not message.count else Reply.ACK
 
-    def ordered(self, frames: Sequence[bytes]) -> None:
-        """Keep a COMMAND, sent as `frames`: what was ordered belongs to what happened."""
+    def ordered(self, frames: Sequence[bytes]) -> int:
+        """Keep a COMMAND, sent as `frames`: what was ordered belongs to what happened. Where in the log it begins."""
+        place = self.log.end + self._group_bytes
         self._keep(RUNNER, 0, frames)
         self.counters["commands"] += 1
+        return place
+
+    def order_at(self, place: int) -> bytes:
+        """The body of the COMMAND that begins there in the log. Raises LogError."""
+        return next(log.entries(self.log.read(place, 0), place)).body
 
     def name_owners(self, names: Names) -> str:
         """Keep whose the names of the run are; that may be said again. Why not, if somebody else owns one already; ""
@@ -157,30 +166,25 @@ class Run:
         self.owners.update(owners)
         self._keep(RUNNER, 0, wire.encode(Names(owners)))
 
-    def keep_for(self, unit: str, frames: Sequence[bytes]) -> bool:
-        """Hold a COMMAND for a supervisor that cannot have it yet: it has not said HELLO, its connection broke and it
-        will say HELLO again, or its queue is full. Whether it is held; one that has said FINAL gets nothing."""
+    def keep_for(self, unit: str, places: Iterable[int]) -> bool:
+        """Hold COMMANDs for a supervisor that is not there: it has not said HELLO yet, or its connection broke and it
+        will say HELLO again. Whether they are held; one that has said FINAL gets nothing."""
         if not unit.startswith("@") or self.ledger.finished(unit):
             return False
-        if self._kept_commands >= MAX_KEPT_COMMANDS or self._kept_bytes > MAX_KEPT_BYTES:
-            return False
-        self.kept.setdefault(unit, deque()).append(frames)
-        self._kept_commands += 1
-        self._kept_bytes += sum(map(len, frames))
+        kept = self.kept.setdefault(unit, deque())
+        kept.extend(places)
+        while len(kept) > MAX_KEPT:
+            kept.pop()
+            self.counters["unroutable"] += 1
+            self.incidents.count(unit, TOO_MANY_ORDERS)
         return True
-
-    def handed_over(self, unit: str) -> None:
-        """The first COMMAND that was held for `unit` is held no longer."""
-        self._kept_commands -= 1
-        self._kept_bytes -= sum(map(len, self.kept[unit].popleft()))
-        if not self.kept[unit]:
-            del self.kept[unit]
 
     def flush(self) -> None:
         """Write everything accepted since the last time. Raises LogError."""
         if self._group:
             self.log.append(self._group)
             self._group.clear()
+            self._group_bytes = 0
 
     def statistics(self) -> dict[str, int]:
         """The counters, and how things stand."""
@@ -194,10 +198,12 @@ class Run:
     @property
     def weight(self) -> int:
         """What is remembered of it in memory, counted in incarnations."""
-        return len(self.ledger) + self._kept_bytes // 256
+        return len(self.ledger) + sum(map(len, self.kept.values())) // 16
 
     def _keep(self, unit: str, incarnation: int, frames: Sequence[bytes | memoryview]) -> None:
-        self._group.append(wire.encode_entry(unit, incarnation, frames))
+        payload = wire.encode_entry(unit, incarnation, frames)
+        self._group.append(payload)
+        self._group_bytes += log.PREFIX.size + len(payload)
         self.counters["entries"] += 1
 
     def _count(self, message: Events | Gap) -> None:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from weakref import WeakKeyDictionary, ref
 
 from probe.clock import monotonic, monotonic_ns
@@ -19,6 +19,17 @@ from probe.message import Break, Order, Release
 
 if TYPE_CHECKING:
     import asyncio
+
+
+class Question(NamedTuple):
+    """What was asked, to be asked again on a new connection: its answer may be lost with the old one."""
+
+    kind: Kind
+    step: str
+    key: str | None
+    data: dict[str, Any]
+    take: Callable[[Order], None]
+    """Gets the answer, in any thread."""
 
 
 class Asker(Protocol):
@@ -31,7 +42,7 @@ class Asker(Protocol):
 
     incarnation: int
     refused: str
-    waiting: dict[str, Callable[[Order], None]]
+    waiting: "dict[str, Question]"
     rounds: dict[str, int]
     lock: threading.RLock
 
@@ -44,10 +55,14 @@ START: Final = "start"
 PASSED: Final = "passed"
 """Step by which a unit says that it went on at the moment that its release had named."""
 LOOK_UP_S: Final = 0.2
-"""A signal that comes in the instant before a thread blocks on a lock does not wake it; so often it looks for one."""
+"""A signal that comes in the instant before the main thread blocks on a lock does not wake it; so often it looks for
+one."""
 LOOP_S: Final = 0.002
 """An event loop sleeps in milliseconds and wakes late by one; so long before its moment it stops, and the thread sleeps
 itself."""
+MOST_ASKS: Final = 16_384
+"""So many calls of a unit may wait for an answer at once; the runner keeps no more either."""
+TOO_MANY: Final = f"waits for {MOST_ASKS:,} answers already, and no more are kept"
 ANSWER_GRACE_S: Final = 1.0
 """The runner keeps the caller's timeout; so much later the unit stops believing in an answer."""
 
@@ -150,7 +165,9 @@ def _ask(
         answers.append(order)
         answered.set()
 
-    unit.waiting[ask] = take
+    if len(unit.waiting) >= MOST_ASKS:
+        return Break(ask, (unit.name,), TOO_MANY)
+    unit.waiting[ask] = Question(kind, step, key, data, take)
     try:
         unit.record(kind, step, key, data)
         if unit.refused:
@@ -162,6 +179,9 @@ def _ask(
 
 
 def _wait(answered: threading.Event, patience_s: float | None) -> None:
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        answered.wait(patience_s)
+        return
     deadline_s = None if patience_s is None else monotonic() + patience_s
     left_s = LOOK_UP_S
     while left_s > 0 and not answered.wait(min(left_s, LOOK_UP_S)):
@@ -180,7 +200,9 @@ async def _ask_async(
     def take(order: Order) -> None:
         inbox.put(answer, order)
 
-    unit.waiting[ask] = take
+    if len(unit.waiting) >= MOST_ASKS:
+        return Break(ask, (unit.name,), TOO_MANY)
+    unit.waiting[ask] = Question(kind, step, key, data, take)
     try:
         unit.record(kind, step, key, data)
         if unit.refused:

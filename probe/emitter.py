@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from probe import clock, environment
-from probe.barrier import pass_barrier, pass_barrier_async, wait_for, wait_for_async
+from probe.barrier import Question, pass_barrier, pass_barrier_async, wait_for, wait_for_async
 from probe.clock import monotonic
 from probe.environment import Environment
 from probe.errors import JournalError, warn
 from probe.event import Event, Kind
 from probe.journal import Folder, Journal, bound, home
-from probe.message import Break, Order, Pong
+from probe.message import Break, Order, Pong, Release
 from probe.recorder import Collector, Recorder, closed
 from probe.segment import Owner
 from probe.tail import NOTHING
@@ -69,8 +69,8 @@ class Unit(Recorder):
 
     def reset(self) -> None:
         super().reset()
-        self.waiting: dict[str, Callable[[Order], None]] = {}
-        """Ask -> who gets the answer."""
+        self.waiting: dict[str, Question] = {}
+        """Ask -> what was asked, and who gets the answer."""
         self.rounds: dict[str, int] = {}
         """Barrier -> how often this incarnation has arrived there."""
         self.incarnation = 0
@@ -160,9 +160,19 @@ class Unit(Recorder):
             self._pack = closed
         self._answer_all(why)
 
+    def answer(self, order: Release | Break) -> None:
+        """The answer to something that was asked, perhaps for the second time."""
+        if (question := self.waiting.get(order.ask)) is not None:
+            question.take(order)
+
+    def ask_again(self) -> None:
+        """Record once more what has not been answered."""
+        for kind, step, key, data, _ in list(self.waiting.values()):
+            self.record(kind, step, key, data)
+
     def _answer_all(self, why: str) -> None:
-        for ask, answer in list(self.waiting.items()):
-            answer(Break(ask, (self.name,), why))
+        for ask in list(self.waiting):
+            self.answer(Break(ask, (self.name,), why))
 
     # --- the beginning of an incarnation ---
 

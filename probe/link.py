@@ -6,7 +6,8 @@ Belongs here: what is said to the broker when, and what its answers mean. What o
 
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from probe import handshake, keys, wire
@@ -30,6 +31,8 @@ FEW: Final = 64
 CALM_S: Final = 0.03
 """So long after the moment of a release its units do not ring: all of them go on now, and sending what they say would
 hold up those that have not had the processor yet."""
+HELLO_ASKS_BYTES: Final = 16 * 1024
+"""So much of what the unit waits for stands in its HELLO, the oldest first; all of it is asked again anyway."""
 TURN_MESSAGES: Final = 64
 """Messages of one unit that are handled before the next unit has its turn."""
 
@@ -43,13 +46,18 @@ class Speaker(Protocol):
     on_order: Callable[[m.Order], None] | None
     on_pong: Callable[[m.Pong], None] | None
     units_key: str
-    waiting: dict[str, Callable[[m.Order], None]]
+
+    @property
+    def waiting(self) -> Mapping[str, object]: ...
+
     refused: str
     lock: threading.RLock
 
     def point(self, journal: Journal) -> Point | None: ...
     def doze(self, journal: Journal, next_seq: int) -> bool: ...
     def refuse(self, why: str) -> None: ...
+    def answer(self, order: m.Release | m.Break) -> None: ...
+    def ask_again(self) -> None: ...
     def expect_note(self) -> None: ...
     def take_notes(self) -> None: ...
     def state(self, step: str, /, key: object = None, **data: object) -> None: ...
@@ -77,6 +85,8 @@ class Link:
         self._monitor: zmq.Socket[bytes] | None = None
         self._connected = False
         self._said_hello = False
+        self._welcomed = False
+        """Whether the broker has ever known us."""
         self._credit = 0
         """What the broker allows; 0 until its WELCOME."""
         self._sync = False
@@ -285,10 +295,14 @@ class Link:
     def _heard(self, message: m.Message, body: bytes, now_ns: int) -> None:
         match message:
             case m.Welcome():
-                self._measure_from(message)
+                begins = not self._credit  # else it only tells us to go back
+                self._measure_from(message, begins=begins)
                 self._credit = max(message.credit, 1)
                 self._tail.rewind(message.next_seq)
                 self._free()
+                if begins and self._welcomed:  # an answer may have been lost with the connection before
+                    self._unit.ask_again()
+                self._welcomed = True
             case m.Ack(below):
                 self._tail.ack(below)
                 self._final_acked = self._final_sent
@@ -319,7 +333,7 @@ class Link:
             self._calm_until_s = min(until_s, self._calm_until_s or until_s)
             self._unit.expect_note()
         if isinstance(order, m.Release | m.Break):
-            self._answer(self._unit.waiting.get(order.ask), order)
+            self._answer(self._unit.answer, order)
         else:
             self._answer(self._unit.on_order, order)
 
@@ -331,8 +345,7 @@ class Link:
             except Exception as error:
                 warn(f"unit {self._journal.owner.unit!r} failed over {said}: {type(error).__name__}: {error}")
 
-    def _measure_from(self, welcome: m.Welcome) -> None:
-        begins = not self._credit  # else it only tells us to go back
+    def _measure_from(self, welcome: m.Welcome, *, begins: bool) -> None:
         if welcome.measure and self._measuring is None:
             self._measuring, begins = Measuring(self._say_clock), True
         if self._measuring is None:
@@ -424,7 +437,7 @@ class Link:
             host=owner.boot,
             pid=owner.pid,
             sdk=SDK,
-            waiting=tuple(self._unit.waiting),
+            waiting=_first_of(self._unit.waiting),
             units_key=self._unit.units_key,
         )
 
@@ -437,3 +450,10 @@ class Link:
         except zmq.Again:
             return False
         return True
+
+
+def _first_of(asks: Iterable[str]) -> tuple[str, ...]:
+    """As many of them as fit into a HELLO."""
+    known = tuple(asks)
+    sizes = accumulate(len(ask.encode()) + 3 for ask in known)
+    return tuple(ask for ask, size in zip(known, sizes, strict=True) if size <= HELLO_ASKS_BYTES)

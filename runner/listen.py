@@ -1,12 +1,13 @@
 """The runner's end of the bus: log entries in, in order; orders out.
 
 Belongs here: one DEALER socket, the HELLO behind every (re)connection, the window of bytes the broker may send, and
-orders until the log shows them. Must not know what entries mean, nor who is waiting for them.
+sending as fast as the broker takes it (which orders is `outbox`'s business). Must not know what entries mean, nor who
+is waiting for them.
 """
 
 import math
 import struct
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -24,14 +25,13 @@ from probe.handshake import MONITORED, SUCCEEDED, Handshakes
 from probe.keys import Keys
 from runner.errors import BrokerFailed
 from runner.lead import Lead
+from runner.outbox import Outbox
 
 CREDIT_BYTES: Final = 8 * 1024 * 1024
 """How far the broker may send ahead; what a listener that is never asked holds at most."""
 LINGER_MS: Final = 200
 UNKNOWN: Final = -1
 """A byte of the log that the broker is still to name."""
-BROKEN_MS: Final = 100
-"""How soon ZeroMQ says that a connection is gone on which nothing can be sent."""
 ASK_NS: Final = 1_000_000_000
 """How often `ask` asks at most."""
 SILENT_NS: Final = 1_000_000_000
@@ -94,9 +94,13 @@ class Listener:
         """What brokers had counted that have been restarted since."""
         self._stash: list[Entry] = []
         """Entries that came while we waited for something else."""
-        self._unlogged: deque[tuple[m.Command, bytes]] = deque()
-        """Orders given that the log does not show yet. A broker that dies has logged those that it has read, in order;
-        the others are sent again."""
+        self._outbox = Outbox()
+        self._fetch_due = self._ping_due = False
+        """Whether these are still to be said: the broker did not take them."""
+        self._held_up = False
+        """Whether the broker took less than there was to be said."""
+        self._took_ns = 0
+        """When it took something after that."""
         self._welcome = False
         """Whether the broker knows us on this connection."""
         self._behind: int | None = None
@@ -138,8 +142,10 @@ class Listener:
 
     @property
     def silent(self) -> bool:
-        """Whether the broker is there and stands still: it was asked (see `ask`), and has said nothing at all since."""
-        return self._asking and monotonic_ns() - max(self._asked_ns, self.heard_ns) > SILENT_NS
+        """Whether the broker is there and stands still: it was asked (see `ask`), and since then it has said nothing
+        that we could have read, and has taken nothing of what waits for it."""
+        quiet_ns = monotonic_ns() - max(self._asked_ns, self.heard_ns, self._took_ns)
+        return self._asking and quiet_ns > SILENT_NS and not int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN
 
     def now_ns(self) -> int:
         """This moment on the run's timeline, the broker's CLOCK_MONOTONIC."""
@@ -174,7 +180,11 @@ class Listener:
         Raises BrokerFailed if the broker refuses us, or its log is no longer the one we have read.
         """
         entries, self._stash = self._stash, []
+        self._say_waiting()
         while len(entries) < limit:
+            if self._outbox.full and self.current:  # orders go first: each entry may bring more of them
+                self._watch_connection()
+                break
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -186,26 +196,32 @@ class Listener:
         return entries
 
     def wait(self, others: Sequence[int] = (), timeout_ms: int | None = None) -> bool:
-        """Sleep until there may be something to receive, or one of the file descriptors `others` is readable. Whether
-        it was so within `timeout_ms` (None: no limit)."""
+        """Sleep until there may be something to receive, the broker takes orders again, or one of the file descriptors
+        `others` is readable. Whether it was so within `timeout_ms` (None: no limit)."""
         if self._stash:
             return True
         for other in others:
             self._poller.register(other, zmq.POLLIN)
+        self._poller.register(self.socket, self._awaited)
         try:
             return bool(self._poller.poll(timeout_ms))
         finally:
             for other in others:
                 self._poller.unregister(other)
 
+    @property
+    def _awaited(self) -> int:
+        """What the socket may have for us: something to read, unless orders go first, or room for what waits."""
+        reads = 0 if self._outbox.full and self.current else zmq.POLLIN
+        return reads | (zmq.POLLOUT if self._held_up and self._welcome else 0)
+
     def command(self, order: m.Order, to: Sequence[str] = (), at_ns: int = 0) -> None:
         """Send `order` to the units (or supervisors) named in `to`; to all that are connected if there are none. It is
         logged as decided at `at_ns`, whatever becomes of the broker meanwhile: at least once, in the order given."""
-        command = m.Command(tuple(to), at_ns), wire.encode_order(order)
-        self._unlogged.append(command)
+        self._outbox.put(order, to, at_ns)
         self._watch_connection()
-        if self.current:
-            self._send(wire.encode(*command))
+        if not self._held_up:
+            self._say_waiting()
 
     def disregard_incidents(self) -> None:
         """Leave out of `incidents` what the broker has counted until now: it serves others, too, and did so before us.
@@ -268,22 +284,45 @@ class Listener:
             if why := self._handshakes.judge(event, value):
                 raise BrokerFailed(f"the broker at {self.endpoint} does not let us in: {why}")
             if event == SUCCEEDED:
-                self._send(wire.encode(self._hello))
+                self._send(self._hello)
 
     def _ping(self) -> None:
-        self._asked_ns, self._asking = monotonic_ns(), True
-        if self._welcome:
-            self._send(wire.encode(m.Ping(self._asked_ns)))
+        self._asked_ns, self._asking, self._ping_due = monotonic_ns(), True, True
+        self._say_waiting()
 
-    def _send(self, frames: Sequence[bytes | memoryview]) -> None:
+    def _fetch(self) -> None:
+        self._limit = self.offset + CREDIT_BYTES
+        self._fetch_due = True
+        self._say_waiting()
+
+    def _say_waiting(self) -> None:
+        """Whatever is to be said, as far as the broker takes it now. It need not take anything: one that stands still
+        is noticed by its silence."""
+        waited = len(self._outbox) if self._held_up else 0
+        self._held_up = not (self._welcome and self._say_all())
+        if len(self._outbox) < waited:
+            self._took_ns = monotonic_ns()
+
+    def _say_all(self) -> bool:
+        if self._fetch_due:
+            self._fetch_due = not self._send(m.Fetch(self.offset, CREDIT_BYTES))
+        while self._behind is None and (given := self._outbox.next()):
+            if not self._send(given.command, given.body):
+                return False
+            self._outbox.sent()
+        if self._ping_due:  # its answer says that what was said before is written
+            self._ping_due = not self._send(m.Ping(self._asked_ns))
+        return not self._fetch_due and not self._ping_due
+
+    def _send(self, message: m.Message, *body: bytes) -> bool:
+        """Whether ZeroMQ took it; it has room for a thousand messages that the broker has not read."""
         for _ in range(2):
             try:
-                self.socket.send_multipart(frames, zmq.NOBLOCK)
-                return
+                self.socket.send_multipart(wire.encode(message, *body), zmq.NOBLOCK)
+                return True
             except zmq.Again:
                 self.socket.get(zmq.EVENTS)  # makes it notice a connection that has just come
-        if not self._monitor.poll(BROKEN_MS):  # else it is gone, and the next one begins with HELLO
-            raise BrokerFailed(f"the broker at {self.endpoint} takes no orders any more; is it stopped?")
+        return False
 
     # --- what the broker says ---
 
@@ -301,8 +340,8 @@ class Listener:
                 self.connection += 1
                 self.host = message.host
                 for each in self._introduction:
-                    self._send(wire.encode(each))
-                self._behind = UNKNOWN if self._unlogged or self.offset > log.START else None
+                    self._send(each)
+                self._behind = None if self._outbox.empty and self.offset == log.START else UNKNOWN
                 self._fetch()
                 if self._asking:  # the PING has met nobody
                     self._ping()
@@ -312,7 +351,7 @@ class Listener:
                 raise BrokerFailed(f"the broker at {self.endpoint} refuses: {why}")
             case m.Error(_, stranger=True):
                 self._welcome = False
-                self._send(wire.encode(self._hello))
+                self._send(self._hello)
             case m.Error(why):
                 raise BrokerFailed(f"the broker at {self.endpoint} did not understand: {why}")
         return []
@@ -342,31 +381,17 @@ class Listener:
             self.offset = records.offset + len(body)
             if self._copy is not None:
                 self._copy(body[known:] if known else body)
-            if self._unlogged:
-                self._strike_off(entries)
+            self._outbox.shown(entries)
             if self._limit - self.offset < CREDIT_BYTES // 2:
                 self._fetch()
         if self._behind is not None:
             self._catch_up(records.end)
         return entries
 
-    def _strike_off(self, entries: Sequence[Entry]) -> None:
-        """Orders that are in the log need not be sent again. One that is not the next is another runner's, or is there
-        twice."""
-        for entry in entries:
-            if isinstance(entry.message, m.Command) and self._unlogged:
-                command, body = self._unlogged[0]
-                if entry.message == command and entry.body == body:
-                    self._unlogged.popleft()
-
     def _catch_up(self, end: int) -> None:
         """After a reconnection the log up to `end` shows which orders the broker before has taken: send the others."""
         self._behind = end if self._behind == UNKNOWN else self._behind
         if self._behind is not None and self.offset >= self._behind:
             self._behind = None
-            for command in self._unlogged:
-                self._send(wire.encode(*command))
-
-    def _fetch(self) -> None:
-        self._limit = self.offset + CREDIT_BYTES
-        self._send(wire.encode(m.Fetch(self.offset, CREDIT_BYTES)))
+            self._outbox.lost()
+            self._say_waiting()

@@ -396,6 +396,14 @@ def test_a_supervisor_gets_its_orders_in_order_though_some_waited_and_others_cam
         assert [supervisor.hear_with_body(m.Command)[1] for _ in orders] == orders
 
 
+def test_a_unit_gets_every_order_in_order_though_it_reads_none_of_them_for_a_while(unit: Peer, runner: Peer) -> None:
+    orders = [m.Release(f"wait/1.{number}", data={"x": "y" * 5000}) for number in range(4000)]
+    for order in orders:
+        runner.say(m.Command(("api",)), wire.encode_order(order))
+    assert "unroutable" not in runner.hears_nothing_before_pong()
+    assert [wire.decode_order(unit.hear_with_body(m.Command)[1]) for _ in orders] == orders
+
+
 @pytest.mark.parametrize("comes_first", [True, False], ids=["it is there", "it comes later"])
 def test_a_supervisor_gets_every_order_in_order_however_many_there_are_at_once(
     broker: BrokerProcess, runner: Peer, comes_first: bool

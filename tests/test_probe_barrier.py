@@ -6,8 +6,10 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +299,39 @@ def test_hello_repeats_what_is_still_asked(broker: SmallBroker, unit: Unit, apar
     assert hello.waiting == ("barrier/go/1",)
     broker.order("unit", m.Release("barrier/go/1"))
     passed.result(PATIENCE_S)
+
+
+def test_what_does_not_fit_into_a_hello_is_asked_again_all_the_same(broker: SmallBroker, unit: Unit) -> None:
+    count = 2000
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(unit.wait_async("b: done", key=f"{'k' * 20}-{n}")) for n in range(count)]
+        await asyncio.to_thread(asked, broker, count)
+        broker.vanish()
+        broker.listen()
+        await asyncio.to_thread(asked, broker, 2 * count)  # the HELLO alone would be larger than a HELLO may be
+        asks = [record[5]["ask"] for record in broker.all_records()]
+        assert Counter(asks) == dict.fromkeys(asks, 2)
+        for ask in set(asks):
+            broker.order("unit", m.Release(ask, "b", "done"))
+        await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE_S)
+
+    asyncio.run(main())
+    *_, hello = broker.heard(m.Hello, 2)
+    assert 0 < len(hello.waiting) < count
+    assert hello.waiting[0].endswith(".1"), "the oldest first"
+
+
+def test_who_asks_too_much_at_once_is_told_so_at_once(
+    broker: SmallBroker, unit: Unit, apart: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("probe.barrier"), "MOST_ASKS", 1)
+    first = apart(unit.wait, "b: done")
+    ask = asked(broker)["ask"]
+    with pytest.raises(WaitBroken, match=r"unit waits for 16,384 answers already, and no more are kept"):
+        unit.wait("b: done")
+    broker.order("unit", m.Release(ask, "b", "done"))
+    assert first.result(PATIENCE_S).step == "done"
 
 
 def test_a_refused_unit_does_not_block(broker: SmallBroker, unit: Unit, apart: Any) -> None:

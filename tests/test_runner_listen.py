@@ -341,6 +341,22 @@ def test_a_stopped_broker_is_an_error_for_who_asks_and_for_nobody_else(
     assert not listener.silent
 
 
+def test_ten_thousand_orders_to_a_broker_that_stands_still_reach_the_log_in_order_when_it_goes_on(
+    broker: BrokerProcess, listener: Listener
+) -> None:
+    orders = [m.Release(f"wait/1.{number}", data={"x": "y" * 1000}) for number in range(10_000)]
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        for order in orders:
+            listener.command(order, ["api"])
+        assert listener.receive() == []
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+    entries = received(listener, 10_000)
+    assert [wire.decode_order(entry.body) for entry in entries] == orders
+    assert listener.ping()["commands"] == 10_000
+
+
 def test_records_of_a_batch_are_for_whoever_wants_them(unit: Peer, listener: Listener) -> None:
     emit(unit, 1, "a", "b")
     entry = received(listener, 2)[-1]

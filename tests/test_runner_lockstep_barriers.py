@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.event import Event, Kind
 from probe.message import Break, Release
+from runner.lockstep import quota
 from runner.lockstep.barriers import Barriers
 from runner.orders import Directed
 from runner.scenario.model import Barrier
@@ -123,3 +125,39 @@ def test_whatever_the_order_everybody_gets_exactly_one_answer(order: list[str], 
     assert all(len(given) == 1 for given in answers.values())
     assert len({type(given[0]) for given in answers.values()}) == 1
     assert isinstance(answers["a"][0], Break) == (died_after < 4)
+
+
+def test_a_unit_that_arrives_again_changes_nothing_and_is_told_again_what_became_of_it() -> None:
+    barriers = Barriers((), ("a", "b"))
+    assert barriers.arrive(arrival("a"), 0) == []
+    assert barriers.arrive(arrival("a"), 0) == []
+    assert barriers.arrive(arrival("b"), 0) == [Directed(Release("barrier/go/1"), ("a", "b"))]
+    assert barriers.arrive(arrival("a"), 0) == [Directed(Release("barrier/go/1"), ("a",))]
+
+
+def test_a_flood_of_arrivals_is_broken_at_its_bound_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "MOST_ASKS", 2)
+    limits = quota.Quota()
+    barriers = Barriers((), ("a", "b"), limits)
+    asked = [barriers.arrive(arrival("a", name), 0) for name in ("x", "y", "z")]
+    why = "has 2 waits and arrivals already that are not answered"
+    assert asked == [[], [], [Directed(Break("barrier/z/1", ("a",), why), ("a",))]]
+    assert limits.refused == {"a": 1}
+    assert len(barriers.ended("b", "exited")) == 2
+    assert barriers.arrive(arrival("a", "w", parties=["a", "c"]), 0) == [], "there is room again"
+
+
+def test_who_names_thousands_of_parties_uses_up_its_room_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "MOST_ASKS", 10)
+    limits = quota.Quota()
+    barriers = Barriers((), ("a", "b"), limits)
+    parties = ["a", *(f"{'p' * 100}-{n}" for n in range(100))]
+    assert isinstance(barriers.arrive(arrival("a", parties=parties), 0)[0].order, Break)
+    assert limits.refused == {"a": 1}
+
+
+def test_a_party_that_is_named_twice_comes_once() -> None:
+    barriers = Barriers((), ("a", "b"))
+    barriers.arrive(arrival("a", parties=["a", "x", "x"]), 0)
+    (directed,) = barriers.arrive(arrival("x", parties=["a", "x", "x"]), 0)
+    assert directed == Directed(Release("barrier/go/1"), ("a", "x"))

@@ -3,7 +3,7 @@
 Must not know what entries mean to whoever asks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -48,26 +48,30 @@ def find(path: Path, unit: str, step: str, key: str | None, until: int | None = 
 
     `unit` may be a pattern; `key` None means any. Raises RecordingError.
     """
+    for entry in mentions(path, (step,), key or "", until):
+        if event := _first(entry, unit, step, key):
+            return event
+    return None
+
+
+def mentions(path: Path, words: Collection[str], beside: str = "", until: int | None = None) -> Iterator[Entry]:
+    """The entries up to byte `until` (None: all) that have the bytes of one of `words` in them, and those of `beside`;
+    without words all of them. Raises RecordingError."""
     # looking for the bytes is a hundred times cheaper than decoding what cannot fit
-    marks = [text.encode() for text in (step, key) if text]
+    marks, other = [word.encode() for word in words] or [b""], beside.encode()
     try:
         for chunk, offset in log.chunks(path):
             if until is not None and offset >= until:
-                return None
-            if not all(mark in chunk for mark in marks):
-                continue
-            for start, end in log.bounds(chunk, offset):
+                return
+            present = [mark for mark in marks if mark in chunk and other in chunk]
+            for start, end in log.bounds(chunk, offset) if present else ():
                 if until is not None and offset + end > until:
-                    return None
-                if not all(chunk.find(mark, start, end) >= 0 for mark in marks):
-                    continue
-                for entry in log.entries(chunk[start:end], offset + start):
-                    if event := _first(entry, unit, step, key):
-                        return event
+                    return
+                if any(chunk.find(mark, start, end) >= 0 for mark in present) and chunk.find(other, start, end) >= 0:
+                    yield from log.entries(chunk[start:end], offset + start)
     except LogError as error:
         if not error.torn:
             raise _recording_error(path, error) from None
-    return None
 
 
 def _first(entry: Entry, unit: str, step: str, key: str | None) -> Event | None:

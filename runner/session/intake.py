@@ -6,6 +6,7 @@ file) or how orders travel; reads no clock.
 
 import gc
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from broker.log import Entry
 from probe.barrier import PASSED, START
@@ -17,8 +18,9 @@ from probe.wire import Record, event_of, unpack_records
 from runner.clocks import Timeline
 from runner.launch.lifecycle import Lifecycle
 from runner.lockstep.barriers import Barriers
+from runner.lockstep.quota import Quota
 from runner.lockstep.skews import Skews
-from runner.lockstep.waits import Past, Waits
+from runner.lockstep.waits import Waits
 from runner.orders import SUPERVISOR, Directed, host_of
 from runner.scenario.model import Scenario
 from runner.scenario.state import UnitStatus
@@ -44,15 +46,24 @@ def calm_collector() -> None:
     gc.set_threshold(COLLECT_EVERY)
 
 
+class Past(Protocol):
+    """What the log already holds; see `runner.history.lookup.Lookup`."""
+
+    def take(self, entry: Entry, records: list[Record]) -> None: ...
+    def expect(self, steps: Iterable[str]) -> None: ...
+    def first(self, unit: str, step: str, key: str | None) -> Event | None: ...
+
+
 class Intake:
-    """Everything that is decided from the log of one run. `past` looks up what the log already holds; `supervised` is
-    told what supervisors say, with the name of their host."""
+    """Everything that is decided from the log of one run. `past` is asked for probes that fired before somebody waited
+    for them; without it the log itself says who was answered. `supervised` is told what supervisors say, with the name
+    of their host."""
 
     def __init__(
         self,
         scenario: Scenario,
         lifecycle: Lifecycle,
-        past: Past,
+        past: Past | None = None,
         supervised: Callable[[str, Event], None] = lambda _host, _event: None,
     ) -> None:
         names = tuple(unit.name for unit in scenario.units)
@@ -63,8 +74,10 @@ class Intake:
         self.standing = Standing(scenario.used_hosts)
         self._evidence = Translation(self.verifier, self.timeline, self.skews)
         self._supervised = supervised
-        self.barriers = Barriers(scenario.barriers, names)
-        self.waits = Waits(names, past)
+        self._past = past
+        self.quota = Quota()
+        self.barriers = Barriers(scenario.barriers, names, self.quota)
+        self.waits = Waits(names, self._first, self.quota)
         self.recovered = 0
         """Events that a supervisor published after their unit's death."""
         self.malformed = 0
@@ -119,14 +132,6 @@ class Intake:
         self.barriers.answered(answer)
         for unit in to:
             self.waits.answered(unit, answer.ask)
-
-    def at_once(self, event: Event) -> Event:
-        """The same event with its stamp on the timeline, as well as that is known now."""
-        return self._evidence.at_once(event)
-
-    def has_seen(self, unit: str, step: str) -> bool:
-        """Whether the unit has fired that probe."""
-        return self._evidence.has_seen(unit, step)
 
     def host(self, change: Away | Back | Gone, now_ns: int) -> None:
         """Whoever drives the run has decided so about a host."""
@@ -187,6 +192,8 @@ class Intake:
             self.standing.heard(host_of(unit) or "")
             self._wanted = self.lifecycle.wants
             return self.note_endings()
+        if self._past is not None:
+            self._past.take(entry, records)
         if message.recovered:
             self.recovered += sum(type(record[3]) is int and record[3] in USER_KINDS for record in records)
         asking = list(_events_of(entry, _asking(records)))
@@ -198,6 +205,8 @@ class Intake:
         if self.waits.standing:
             orders += self._evidence.answers_at_once(entry.incarnation, self.waits.saw(unit, records))
         self._evidence.batch(unit, entry.incarnation, records, message.watermark_ns)  # its stamps change here
+        if self._past is not None and (awaited := [step for event in asking if (step := self._fired_step(event))]):
+            self._past.expect(awaited)
         for event in asking:
             if event.kind is Kind.STATE:
                 self._evidence.clock(event)
@@ -210,6 +219,20 @@ class Intake:
             elif event.kind is Kind.WAIT:
                 orders += self.waits.asked(event, now_ns)
         return orders
+
+    def _fired_step(self, event: Event) -> str:
+        """The step that is awaited, if it may have fired already."""
+        unit, step = event.data.get("unit"), event.data.get("step")
+        if event.kind is not Kind.WAIT or type(unit) is not str or type(step) is not str:
+            return ""
+        return step if self._evidence.may_have_fired(unit, step) else ""
+
+    def _first(self, unit: str, step: str, key: str | None) -> Event | None:
+        """The first such event in the log so far, for somebody who waits for it."""
+        if self._past is None or not self._evidence.may_have_fired(unit, step):
+            return None
+        found = self._past.first(unit, step, key)
+        return found and self._evidence.at_once(found)
 
 
 def _restarts(status: UnitStatus) -> str:

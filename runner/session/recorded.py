@@ -16,7 +16,7 @@ from pathlib import Path
 from broker.log import Entry
 from probe import journal
 from probe.errors import WireError
-from probe.event import Event, Kind
+from probe.event import Kind
 from probe.message import Away, Back, Begin, Break, Command, Events, Finish, Gone, Release, Start, Stop
 from probe.wire import decode_order, unpack_records
 from runner.errors import RecordingError
@@ -45,7 +45,7 @@ class Hindsight:
         """`outlived` says whether the runner has still ordered something after an entry; `units` is where the output of
         units is kept."""
         self._outlived = outlived
-        self.intake = Intake(scenario, Lifecycle(scenario, lambda unit: _start(unit, units), started_ns), _nothing)
+        self.intake = Intake(scenario, Lifecycle(scenario, lambda unit: _start(unit, units), started_ns))
         self.now_ns = started_ns
         """The latest moment that the log has spoken of."""
         self._decided_ns = started_ns
@@ -219,11 +219,6 @@ def _start(unit: Unit, units: Path | None) -> Start:
     """Nothing is started any more; the lifecycle only has to believe it was."""
     out, err = ("" if units is None else str(units / f"{unit.name}{ending}") for ending in (".out", ".err"))
     return Start(unit=unit.name, argv=(), cwd="", env={}, out=out, err=err)
-
-
-def _nothing(_unit: str, _step: str, _key: str | None) -> Event | None:
-    """Nobody waits for an answer any more."""
-    return None
 
 
 def _is_of(scenario: Scenario, folder: RunFolder) -> bool:

@@ -11,9 +11,10 @@ from probe.event import Event
 from probe.message import Sync
 from runner import files
 from runner.errors import Abandoned, BrokerFailed, SupervisorFailed
-from runner.history import record, replay
+from runner.history import record
 from runner.history.copy import Copy
 from runner.history.folder import RunFolder
+from runner.history.lookup import Lookup
 from runner.launch import callback
 from runner.launch.fabric import Fabric
 from runner.launch.lifecycle import Lifecycle
@@ -110,7 +111,7 @@ class _Live:
         self._place = fabric.place
         self._started_ns = listener.now_ns()
         lifecycle = Lifecycle(scenario, fabric.launcher)
-        self._intake = Intake(scenario, lifecycle, self._past, self._supervised)
+        self._intake = Intake(scenario, lifecycle, Lookup(folder.log), self._supervised)
         self._intake.timeline.reference = listener.host
         self._abroad = Abroad(scenario, fabric, listener, self._intake, folder.units)
         self._picture = Picture(scenario, self._intake, listener, self._started_ns)
@@ -350,10 +351,3 @@ class _Live:
         for directed in orders:
             for order, to in self._abroad.in_their_time(directed):
                 self._listener.command(order, to, now_ns)
-
-    def _past(self, unit: str, step: str, key: str | None) -> Event | None:
-        """The first such event in the log so far, for somebody who waits for it."""
-        if not self._intake.has_seen(unit, step):
-            return None
-        found = replay.find(self._folder.log, unit, step, key, self._listener.offset)
-        return found and self._intake.at_once(found)

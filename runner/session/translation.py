@@ -7,6 +7,7 @@ the business of `clocks`; must not know how anything is judged.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from probe.event import Event, Kind
 from probe.measuring import CLOCK
@@ -16,6 +17,7 @@ from runner.clocks import Timeline
 from runner.lockstep.skews import Skews
 from runner.orders import Directed
 from runner.verifier import Verifier
+from runner.verifier.member import STEPS
 
 _SEND, _RECEIVE = int(Kind.SEND), int(Kind.RECEIVE)
 FUTURE_NS = 60_000_000_000
@@ -34,8 +36,8 @@ class Translation:
         self._skews = skews
         self._held: dict[str, deque[tuple[int, Callable[[], None]]]] = {}
         """Boot id -> what waits: up to which of its stamps the clock has to be known, and what is to be done then."""
-        self._seen: set[tuple[str, str]] = set()
-        """(unit, step) of all that a foreign clock has stamped: it has fired, whenever that was."""
+        self._fired: dict[str, set[str]] = {}
+        """Unit -> steps that a foreign clock has stamped, up to STEPS: it has fired them, whenever that was."""
         self._boots: dict[str, set[str]] = {}
         """Unit -> foreign clocks that have stamped for it."""
 
@@ -44,9 +46,12 @@ class Translation:
         """Whether anything is held back."""
         return any(self._held.values())
 
-    def has_seen(self, unit: str, step: str) -> bool:
-        """Whether the unit has fired that probe, be it on its way to the verifier."""
-        return (unit, step) in self._seen or self._verifier.has_seen(unit, step)
+    def may_have_fired(self, name: str, step: str) -> bool:
+        """Whether a unit has fired that probe, be it on its way to the verifier, as far as is remembered. `name` may be
+        a pattern."""
+        return self._verifier.may_have_fired(name, step) or any(
+            (step in steps or len(steps) >= STEPS) and fnmatchcase(unit, name) for unit, steps in self._fired.items()
+        )
 
     def join(self, unit: str, incarnation: int, boot: str) -> None:
         """A HELLO."""
@@ -65,7 +70,9 @@ class Translation:
             self._verifier.batch(unit, incarnation, records, watermark_ns)
             return
         stamps = [record[1] for record in records if _has_stamp(record)]
-        self._seen.update((unit, record[2]) for record in records if _has_stamp(record) and type(record[2]) is str)
+        fired = self._fired.setdefault(unit, set())
+        if len(fired) < STEPS:
+            fired.update(record[2] for record in records if _has_stamp(record) and type(record[2]) is str)
         until_ns = max([watermark_ns, *stamps])
         self._when_known(unit, incarnation, until_ns, lambda: self._translate(unit, incarnation, records, watermark_ns))
 
@@ -136,6 +143,8 @@ class Translation:
 
     def answers_at_once(self, incarnation: int, answers: Sequence[Directed]) -> list[Directed]:
         """Answers to waits for probes of this incarnation, with their stamps on the timeline in the same way."""
+        if self._timeline.one_clock:
+            return list(answers)
         return [
             replace(
                 each, order=replace(each.order, stamp_ns=self._timeline.to_common(each.order.unit, incarnation, ns))

@@ -42,6 +42,10 @@ class Member(Generic[RouteT]):
         if always or len(self.routes) < STEPS:
             self.routes[step] = route
 
+    def may_have_fired(self, step: str) -> bool:
+        """Whether it has fired that probe, as far as is remembered."""
+        return step in self.routes or len(self.routes) >= STEPS
+
     def activity(self) -> Activity:
         return Activity(self.events, self.last_step, self.last_stamp_ns)
 

@@ -9,6 +9,7 @@ passed it (see `gathering`).
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from math import inf
 from typing import Any, Final
 
@@ -296,6 +297,13 @@ class Verifier:
         """Whether the unit has fired that probe."""
         member = self._members.get(unit)
         return member is not None and step in member.routes
+
+    def may_have_fired(self, name: str, step: str) -> bool:
+        """Whether a unit has fired that probe, as far as is remembered. `name` may be a pattern."""
+        member = self._members.get(name)
+        if member is not None:
+            return member.may_have_fired(step)
+        return any(member.may_have_fired(step) and fnmatchcase(unit, name) for unit, member in self._members.items())
 
     def activity(self) -> dict[str, Activity]:
         """What each unit that is declared or on the bus has emitted."""
