@@ -37,16 +37,18 @@ def test_a_unit_that_runs_wild_does_not_use_up_the_incarnations_of_the_run(
     join(run, "calm", 1)
 
 
-def test_orders_that_wait_for_a_supervisor_are_bounded_in_number_and_size(
+def test_orders_that_wait_for_a_supervisor_are_places_in_the_log_and_bounded_in_number(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker_run, "MAX_KEPT_BYTES", 100)
-    assert run.keep_for("@a", [b"x" * 101])
-    assert not run.keep_for("@a", [b"x"])
-    assert list(run.kept["@a"]) == [[b"x" * 101]]
-    run.handed_over("@a")
-    assert not run.kept
-    assert run.keep_for("@a", [b"x"])
+    orders = [wire.encode_order(m.Stop("api", number)) for number in range(3)]
+    places = [run.ordered([bytes(f) for f in wire.encode(m.Command(("@a",)), order)]) for order in orders]
+    run.flush()
+    assert [run.order_at(place) for place in places] == orders
+    monkeypatch.setattr(broker_run, "MAX_KEPT", 2)
+    assert run.keep_for("@a", places)
+    assert list(run.kept["@a"]) == places[:2]
+    assert run.counters["unroutable"] == 1
+    assert not run.keep_for("a", places), "a unit asks again"
 
 
 def test_a_name_is_owned_by_the_first_who_spoke_as_it_also_after_a_restart(run: Run, tmp_path: Path) -> None:
