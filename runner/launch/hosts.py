@@ -105,7 +105,7 @@ class Hosts:
         with open(self._folder / f"{host.name}.err", "ab", opener=files.opener) as err:
             offset = err.tell()
             process = subprocess.Popen(
-                [*SSH, host.ssh, f"exec {host.python} -P -m circuit_run runner.launch.supervisor --charter"],
+                [*SSH, host.ssh, f"exec {host.python} -P -m runner.launch.supervisor --charter"],
                 stdin=subprocess.PIPE,
                 stdout=err,
                 stderr=err,

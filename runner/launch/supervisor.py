@@ -135,3 +135,9 @@ def start_first(orders: str) -> list[Charge]:
         with contextlib.suppress(charge.NotStarted):
             begun.append(charge.start(cast("Start", SimpleNamespace(**fields))))
     return begun
+
+
+if __name__ == "__main__":  # over ssh: the installation there may be older than the desk's, or newer
+    import circuit_run
+
+    circuit_run.process(["runner.launch.supervisor", *sys.argv[1:]])
