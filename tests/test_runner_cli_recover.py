@@ -61,7 +61,7 @@ def lose_everybody(place: Place, *last_words: str) -> None:
     with place.start(".", "--plain") as living:
         living.until(lambda: _steps(place.newest().log) if place.newest().log.exists() else [])
         ours = {kin.title(pid): pid for pid in kin.children(living.process.pid)}
-        (broker,) = (pid for title, pid in ours.items() if " -m broker " in title)
+        (broker,) = (pid for title, pid in ours.items() if " broker.__main__ " in title)
         (supervisor,) = (pid for title, pid in ours.items() if ".supervisor" in title)
         os.kill(broker, signal.SIGSTOP)
         (place.folder / "go").touch()

@@ -69,7 +69,7 @@ def test_a_durable_run_has_a_durable_broker(tmp_path: Path, durable: bool) -> No
         place.write('[units.one]\ncommand = ["sleep", "1000"]\n')
         with place.start(".", "--plain", *(["--durable"] if durable else [])) as living:
             living.until("running")
-            (broker,) = (line for line in place.processes().values() if "-m broker" in line)
+            (broker,) = (line for line in place.processes().values() if " broker.__main__ " in line)
             living.signal(signal.SIGINT)
             assert living.end().code == 2
     assert ("--durable" in broker) is durable

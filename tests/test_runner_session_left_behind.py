@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from scenarios import COMMAND, LEAVING_S, Living, Place, place_in, poll
 
-BROKER, SUPERVISOR = "-m broker ", "-m runner.launch.supervisor "
+BROKER, SUPERVISOR = "circuit_run broker.__main__ ", "circuit_run runner.launch.supervisor "
 SCENARIO = """
     [scenario]
     timeout = "60s"

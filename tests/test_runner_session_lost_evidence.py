@@ -98,7 +98,7 @@ def run_with_a_stall(place: Place, count: int, code: int) -> None:
     place.write(SCENARIO.format(bound=SMALLEST_BOUND, count=count), UNITS)
     with place.start(".", "--plain") as living:
         living.until(lambda: "begun" in kept(place.newest().log).steps)
-        (broker,) = (pid for pid in kin.children(living.process.pid) if " -m broker " in kin.title(pid))
+        (broker,) = (pid for pid in kin.children(living.process.pid) if " broker.__main__ " in kin.title(pid))
         with standing_still(broker):
             (place.folder / "stopped").touch()
             living.until((place.folder / "emitted").exists)

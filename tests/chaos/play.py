@@ -234,7 +234,7 @@ class _Run:
             case Victim.WATCHER:
                 return self._watcher.pid if self._watcher is not None else 0
             case Victim.BROKER | Victim.STALL:
-                return next((pid for pid in kin.children(self._runner.pid) if " -m broker " in kin.title(pid)), 0)
+                return next((pid for pid in kin.children(self._runner.pid) if " broker.__main__ " in kin.title(pid)), 0)
             case Victim.UNIT if strike.count:
                 return self._tally.pid(strike.unit)
             case Victim.UNIT:
