@@ -4,7 +4,8 @@ Belongs here: descriptors. Must not know what the thread does when it is awake.
 """
 
 import os
-import select
+
+from probe.native import read, write
 
 
 class Alarm:
@@ -17,26 +18,20 @@ class Alarm:
             self.fd, self._other = os.pipe()
             os.set_blocking(self.fd, False)
             os.set_blocking(self._other, False)
-        self._poll = select.poll()
-        self._poll.register(self.fd, select.POLLIN)
 
     def ring(self) -> None:
         """Wake the thread. Never blocks and never raises."""
         try:
-            os.write(self._other, b"\1\0\0\0\0\0\0\0")
+            write(self._other, b"\1\0\0\0\0\0\0\0")
         except OSError:  # it rings already, or there is nobody to wake any more
             return
 
     def hush(self) -> None:
         """Stop ringing."""
         try:
-            os.read(self.fd, 4096)
+            read(self.fd, 4096)
         except BlockingIOError:
             return
-
-    def wait(self, timeout_ms: float) -> None:
-        """Sleep until it rings, or so long."""
-        self._poll.poll(timeout_ms)
 
     def close(self) -> None:
         fds = {self.fd, self._other}

@@ -4,7 +4,6 @@ Each is an ask: an event that says what is wanted, and then waiting for the orde
 waiting, and what an answer means to the caller. Who is let through when is decided by the runner.
 """
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,10 +11,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from weakref import WeakKeyDictionary, ref
 
-from probe.clock import monotonic, monotonic_ns
+from probe.clock import monotonic_ns
 from probe.errors import BarrierBroken, BarrierTimeout, WaitBroken, WaitTimeout
 from probe.event import Event, Kind
 from probe.message import Break, Order, Release
+from probe.native import RLock
+from probe.reply import Reply
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,11 +41,13 @@ class Asker(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def cut_off(self) -> str: ...
+
     incarnation: int
-    refused: str
     waiting: "dict[str, Question]"
     rounds: dict[str, int]
-    lock: threading.RLock
+    lock: RLock
 
     def record(self, kind: int, step: object, key: object, data: dict[str, Any]) -> None: ...
     def later(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None: ...
@@ -54,9 +57,6 @@ START: Final = "start"
 """Step and ask of the start gate."""
 PASSED: Final = "passed"
 """Step by which a unit says that it went on at the moment that its release had named."""
-LOOK_UP_S: Final = 0.2
-"""A signal that comes in the instant before the main thread blocks on a lock does not wake it; so often it looks for
-one."""
 LOOP_S: Final = 0.002
 """An event loop sleeps in milliseconds and wakes late by one; so long before its moment it stops, and the thread sleeps
 itself."""
@@ -158,34 +158,18 @@ def _patience(timeout_s: float | None) -> float | None:
 def _ask(
     unit: Asker, ask: str, kind: Kind, step: str, key: str | None, data: dict[str, Any], timeout_s: float | None
 ) -> Order | None:
-    answers: list[Order] = []
-    answered = threading.Event()
-
-    def take(order: Order) -> None:
-        answers.append(order)
-        answered.set()
-
     if len(unit.waiting) >= MOST_ASKS:
         return Break(ask, (unit.name,), TOO_MANY)
-    unit.waiting[ask] = Question(kind, step, key, data, take)
+    reply = Reply()
+    unit.waiting[ask] = Question(kind, step, key, data, reply.give)
     try:
         unit.record(kind, step, key, data)
-        if unit.refused:
-            return Break(ask, (unit.name,), unit.refused)
-        _wait(answered, _patience(timeout_s))
-        return answers[0] if answers else None
+        if unit.cut_off:
+            return Break(ask, (unit.name,), unit.cut_off)
+        return reply.wait(_patience(timeout_s))
     finally:
         unit.waiting.pop(ask, None)
-
-
-def _wait(answered: threading.Event, patience_s: float | None) -> None:
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        answered.wait(patience_s)
-        return
-    deadline_s = None if patience_s is None else monotonic() + patience_s
-    left_s = LOOK_UP_S
-    while left_s > 0 and not answered.wait(min(left_s, LOOK_UP_S)):
-        left_s = LOOK_UP_S if deadline_s is None else deadline_s - monotonic()
+        reply.close()
 
 
 async def _ask_async(
@@ -205,8 +189,8 @@ async def _ask_async(
     unit.waiting[ask] = Question(kind, step, key, data, take)
     try:
         unit.record(kind, step, key, data)
-        if unit.refused:
-            return Break(ask, (unit.name,), unit.refused)
+        if unit.cut_off:
+            return Break(ask, (unit.name,), unit.cut_off)
         async with asyncio.timeout(_patience(timeout_s)):
             return await answer
     except TimeoutError:

@@ -11,8 +11,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import ModuleType
 from typing import Final
+
+from probe.native import untouched
 
 MAX_DRIFT_PPM: Final = 500
 """How fast two clocks may drift apart, in millionths. A quartz is off by 100 at most; 500 is what a system's time
@@ -23,18 +24,6 @@ _FIRST_TIME_NAMESPACE: Final = "time:[4026531834]"
 
 _PID_BITS: Final = 22
 """No pid of Linux has more."""
-
-
-def _own_time() -> ModuleType:
-    """A copy of the module `time` that nobody else has: freezegun and mocks replace functions of the one in
-    `sys.modules`, and every other name that leads to them, whether we were imported before or afterwards."""
-    spec = time.__spec__
-    assert spec is not None
-    assert spec.loader is not None
-    own = spec.loader.create_module(spec)
-    assert own is not None
-    spec.loader.exec_module(own)
-    return own
 
 
 def _kernel_clock() -> Callable[[], int] | None:
@@ -68,7 +57,7 @@ def _kernel_clock() -> Callable[[], int] | None:
 def _clocks() -> tuple[Callable[[], int], Callable[[], float], str]:
     """The host's CLOCK_MONOTONIC in nanoseconds and in seconds; and the preloaded library that tells the whole process
     another time (libfaketime), if there is one."""
-    own = _own_time()
+    own = untouched(time)
     usual: Callable[[], int] = own.monotonic_ns
     preloaded = os.environ.get("LD_PRELOAD", "")
     kernel = _kernel_clock() if preloaded else None

@@ -5,20 +5,22 @@ a unit ever waits for this thread, except who asked to wait.
 """
 
 import math
-import threading
+import signal
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from probe import wire
 from probe.alarm import Alarm
 from probe.clock import monotonic
+from probe.errors import warn
 from probe.keys import Keys
+from probe.native import Latch, RLock, allocate_lock, start_new_thread
 
 if TYPE_CHECKING:
     import zmq
 
 SDK: Final = "circuit-run-python"
-PACE_MS: Final = 1.5
+PACE_MS: Final = 2
 """Under load it collects for so long before it sends again: sending more often would only take the GIL away."""
 LINGER_MS: Final = 200
 """How long a socket that is closed may still try to send; the journal has everything anyway."""
@@ -29,7 +31,7 @@ CONNECT_MS: Final = 2000
 MAX_SOCKETS: Final = 16_384
 """Each unit of a process has two sockets; the default of 1,023 would be used up by 500 units."""
 
-import_guard = threading.Lock()
+import_guard = RLock()
 """Held while pyzmq is imported: a fork in the middle of that would leave the child with half a module."""
 
 
@@ -74,7 +76,7 @@ def open_socket(context: "zmq.Context[Any]", keys: Keys | None = None) -> "zmq.S
 class Errand(Protocol):
     """What the courier runs; `probe.link.Link` is one. All of it is called in the courier's thread."""
 
-    done: threading.Event
+    done: Latch
 
     @property
     def sockets(self) -> "tuple[zmq.Socket[bytes], ...]":
@@ -108,23 +110,25 @@ class Errand(Protocol):
         ...
 
     def leave(self, poller: "zmq.Poller") -> None:
-        """Close the sockets, and set `done`."""
+        """Close the sockets, and open `done`."""
         ...
 
 
-class Courier(threading.Thread):
+class Courier:
     """The thread. It begins with the first errand and ends with the last.
 
+    It is one of the system's even where threads have become greenlets, and `threading` does not know of it: a library
+    that replaces threads gives up on the locks that are held, those of imports too, in a program with more than one.
     A turn costs what the errands that have something to do cost, however many there are: those that called, those whose
     sockets have something, those whose time has come, and those that were not at rest after the turn before.
     """
 
-    _gate = threading.Lock()
+    _gate = allocate_lock()
     _current: "Courier | None" = None
 
     def __init__(self) -> None:
-        super().__init__(name="probe-courier", daemon=True)
         self._alarm = Alarm()
+        self._ended = Latch()
         self._calls: deque[Errand] = deque()
         self._owners: dict[Any, Errand] = {}
         """Socket -> the errand that has it; two for each errand."""
@@ -132,13 +136,18 @@ class Courier(threading.Thread):
 
     @classmethod
     def of_process(cls, errand: Errand) -> "Courier":
-        """The courier that runs `errand` from now on."""
+        """The courier that runs `errand` from now on. Raises ImportError or RuntimeError where there can be none.
+
+        pyzmq is imported here, not by the thread: who replaces locks meanwhile would break those of that import.
+        """
+        with import_guard:
+            import zmq  # noqa: F401
         with cls._gate:
             courier = cls._current
             if courier is None:
                 courier = cls()
                 try:
-                    courier.start()
+                    start_new_thread(courier._run, ())
                 except RuntimeError:
                     courier._alarm.close()
                     raise
@@ -151,14 +160,27 @@ class Courier(threading.Thread):
         self._calls.append(errand)
         self._alarm.ring()
 
-    def run(self) -> None:
+    @property
+    def is_alive(self) -> bool:
+        return not self._ended.is_open
+
+    def _run(self) -> None:
         _leave_signals_to_the_program()
-        with import_guard:
-            import zmq
+        try:
+            self._run_errands()
+        except Exception as error:
+            warn(f"events are kept in the journal and sent no more: {type(error).__name__}: {error}")
+        finally:
+            self._ended.open()
+
+    def _run_errands(self) -> None:
+        import zmq
+
         context: zmq.Context[Any] = zmq.Context()
         context.max_sockets = MAX_SOCKETS
-        poller = zmq.Poller()
-        poller.register(self._alarm.fd, zmq.POLLIN)
+        poller, alarm = zmq.Poller(), zmq.Poller()
+        for each in (poller, alarm):
+            each.register(self._alarm.fd, zmq.POLLIN)
         restless: set[Errand] = set()
         try:
             while True:
@@ -166,9 +188,9 @@ class Courier(threading.Thread):
                 self._alarm.hush()  # before anything is looked at: whoever rings from now on is heard in the next turn
                 errands = restless | self._called(ready)
                 spoke = {errand for errand in errands if self._turn(errand, ready, context, poller)}
-                restless = spoke | {errand for errand in errands if not errand.done.is_set() and not errand.doze()}
+                restless = spoke | {errand for errand in errands if not errand.done.is_open and not errand.doze()}
                 if spoke:
-                    self._alarm.wait(PACE_MS)
+                    alarm.poll(PACE_MS)
                 elif not self._owners and not self._timers and self._ends():
                     return
         finally:
@@ -193,7 +215,7 @@ class Courier(threading.Thread):
     def _turn(self, errand: Errand, ready: set[Any], context: "zmq.Context[Any]", poller: "zmq.Poller") -> bool:
         """Do for one errand what there is to do. True if it sent something of its journal."""
         self._timers.pop(errand, None)
-        if errand.done.is_set():
+        if errand.done.is_open:
             return False
         try:
             if not errand.sockets:
@@ -226,8 +248,6 @@ class Courier(threading.Thread):
 def _leave_signals_to_the_program() -> None:
     """No signal comes to this thread: one that all threads of the program block would end the program here. Those that
     an instruction of the thread itself raises (SIGSEGV) cannot be blocked."""
-    import signal
-
     own = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - own)
 
@@ -235,6 +255,6 @@ def _leave_signals_to_the_program() -> None:
 def forget() -> None:
     """In a forked child: the thread and its sockets are the parent's, and so is whoever held these locks."""
     global import_guard
-    import_guard = threading.Lock()
-    Courier._gate = threading.Lock()
+    import_guard = RLock()
+    Courier._gate = allocate_lock()
     Courier._current = None

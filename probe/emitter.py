@@ -9,6 +9,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from probe import clock, environment
@@ -28,7 +29,7 @@ EXIT_TIMEOUT_S: Final = 2.0
 FAKED: Final = "clock-faked"
 """Step by which an incarnation says that a preloaded library fakes the clocks of its process."""
 _FORK_PATIENCE_S: Final = 5.0
-"""How long a fork waits for an import in the courier's thread."""
+"""How long a fork waits for another thread that imports pyzmq."""
 
 _units: "weakref.WeakSet[Unit]" = weakref.WeakSet()
 _named: "dict[str, Unit]" = {}
@@ -152,6 +153,11 @@ class Unit(Recorder):
     def enabled(self) -> bool:
         """Whether an event would go to a broker."""
         return not self._off and self.collector is None and (self._link is not None or self._start())
+
+    @property
+    def cut_off(self) -> str:
+        """Why nobody will answer what this unit asks; "" if somebody may."""
+        return self.refused or (self._link.cut_off if self._link is not None else "")
 
     def refuse(self, why: str) -> None:
         """Nobody will get this unit's events, and `why`. From now on they are only counted."""
@@ -314,8 +320,9 @@ def _before_fork() -> None:
 
 def _after_fork() -> None:
     courier = sys.modules.get("probe.courier")
-    if courier is not None and courier.import_guard.locked():
-        courier.import_guard.release()
+    if courier is not None:
+        with suppress(RuntimeError):  # it was not to be had in time
+            courier.import_guard.release()
 
 
 def _after_fork_in_child() -> None:

@@ -5,7 +5,6 @@ Belongs here: what is said to the broker when, and what its answers mean. What o
 """
 
 import struct
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -17,6 +16,7 @@ from probe.courier import LINGER_MS, SDK, Courier, open_socket
 from probe.errors import KeysError, WireError, warn
 from probe.journal import Journal
 from probe.measuring import CLOCK, Measuring
+from probe.native import Latch, RLock
 from probe.tail import Point, Tail
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Speaker(Protocol):
     def waiting(self) -> Mapping[str, object]: ...
 
     refused: str
-    lock: threading.RLock
+    lock: RLock
 
     def point(self, journal: Journal) -> Point | None: ...
     def doze(self, journal: Journal, next_seq: int) -> bool: ...
@@ -81,6 +81,8 @@ class Link:
         """Whether we prove who we are."""
         self._tail = Tail(journal.segments)
         self._courier: Courier | None = None
+        self._alone = ""
+        """Why there is no courier; "" while there is one."""
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._connected = False
@@ -100,18 +102,30 @@ class Link:
         self._unwanted = False
         """The broker has refused it: nobody will ever want the journal."""
         self._deadline_s = 0.0
-        self._settled = threading.Event()
+        self._settled = Latch()
         """Set when the broker has said whether it wants our clock, and has it; or will not say so soon."""
-        self.done = threading.Event()
+        self.done = Latch()
 
     # --- for any thread ---
 
     def enlist(self) -> None:
-        """Give this link to the process's courier, which is started if there is none."""
+        """Give this link to the process's courier, which is started if there is none. Where there can be none, because
+        the interpreter is ending or cannot load pyzmq, the journal is for the supervisor."""
         try:
             self._courier = Courier.of_process(self)
-        except RuntimeError:  # the interpreter is ending and starts no threads: the journal is for the supervisor
-            self._courier = None
+        except (ImportError, RuntimeError) as error:
+            self._alone = f"{type(error).__name__}: {error}"
+            warn(
+                f"unit {self._journal.owner.unit!r} cannot send its events while it lives ({self._alone}); "
+                "they are in its journal, and published when it has ended"
+            )
+
+    @property
+    def cut_off(self) -> str:
+        """Why no order can come; "" if one can."""
+        if self._alone or self._courier is None or not self._courier.is_alive:
+            return f"cannot speak to its broker ({self._alone or 'its courier has ended'})"
+        return ""
 
     def wake(self) -> None:
         """Have the courier look at this link."""
@@ -121,7 +135,7 @@ class Link:
     def say_last(self, timeout_s: float) -> None:
         """Record what is known about the clock; `seal` comes next. A unit that has just begun waits for it, which takes
         no longer than to send its events. The unit's lock is not held."""
-        if self._courier is not None and self._courier.is_alive():
+        if self._courier is not None and self._courier.is_alive:
             self._settled.wait(timeout_s)
         if self._measuring is not None:
             self._measuring.last_report()
@@ -133,7 +147,7 @@ class Link:
 
     def wait_final(self, timeout_s: float) -> bool:
         """Wait until everything and FINAL have been said. True if the broker has it all."""
-        if self._courier is not None and self._courier.is_alive() and not self.done.is_set():
+        if self._courier is not None and self._courier.is_alive and not self.done.is_open:
             self.wake()
             self.done.wait(timeout_s + 1.0)  # the courier keeps the deadline; this is for a thread that is gone
         else:
@@ -164,7 +178,7 @@ class Link:
 
     def _kept_out(self, why: str) -> None:
         """The broker does not let us in. Whatever is emitted goes on into the journal, and we knock again later."""
-        self._settled.set()
+        self._settled.open()
         self._knock_s = monotonic() + KNOCK_S
         if not self._complained:
             self._complained = True
@@ -197,8 +211,8 @@ class Link:
             self._journal.remove()
         elif self._final_point is not None:  # else the unit still has it
             self._journal.close()
-        self._settled.set()
-        self.done.set()
+        self._settled.open()
+        self.done.open()
 
     @property
     def sockets(self) -> "tuple[zmq.Socket[bytes], ...]":
@@ -314,7 +328,7 @@ class Link:
                 self._obey(wire.decode_order(body))
             case m.Refused(why):
                 self._credit = 0
-                self._settled.set()
+                self._settled.open()
                 self._unwanted = not self._keyed  # with another key its events may be welcome
                 warn(f"the broker refuses unit {self._journal.owner.unit!r}: {why}; what it emits from now on is lost")
                 self._unit.refuse(f"was refused by the broker: {why}")
@@ -349,7 +363,7 @@ class Link:
         if welcome.measure and self._measuring is None:
             self._measuring, begins = Measuring(self._say_clock), True
         if self._measuring is None:
-            self._settled.set()
+            self._settled.open()
         elif begins:
             self._measuring.begin()
 
@@ -364,7 +378,7 @@ class Link:
         with self._unit.lock:
             if self._final_point is None and not self._unit.refused:
                 self._unit.state(CLOCK, **report)
-        self._settled.set()
+        self._settled.open()
 
     def _free(self) -> None:
         with self._unit.lock:

@@ -6,12 +6,12 @@ measure and how anything is sent is the link's. Must not know sockets.
 The rhythm goes by `monotonic`, stamps are `monotonic_ns`: a test may shift the one and not the other.
 """
 
-import threading
 from collections.abc import Callable
 from typing import Final
 
 from probe import message as m
 from probe.clock import monotonic, monotonic_ns
+from probe.native import allocate_lock
 from probe.sampling import Sampler
 
 CLOCK: Final = "clock"
@@ -34,7 +34,7 @@ class Measuring:
         """`say` records a report as an event."""
         self._say = say
         self._sampler = Sampler()
-        self._saying = threading.Lock()
+        self._saying = allocate_lock()
         """Held from the making of a report until it is recorded, so that they are recorded in order."""
         self._ping_s = 0.0
         self._report_s = monotonic() + REPORT_S

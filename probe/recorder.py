@@ -4,7 +4,6 @@ Belongs here: the fast lane that nearly every event takes, the careful lane for 
 dropped. Must not know sockets, brokers or how an incarnation begins; `emitter` does.
 """
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -14,6 +13,7 @@ from probe.clock import monotonic_ns
 from probe.errors import warn
 from probe.event import TRUNCATED, Kind
 from probe.journal import Journal
+from probe.native import RLock
 from probe.segment import HEADER_BYTES, Segment
 from probe.tail import Point
 from probe.wire import record_packer
@@ -105,7 +105,7 @@ class Recorder:
 
     def reset(self) -> None:
         """The state of a new recorder; after a fork that of every recorder, whatever the parent was doing with it."""
-        self.lock = threading.RLock()
+        self.lock = RLock()
         """Guards the journal. Never held while anything slow is done."""
         self.collector: Collector | None = None
         self.refused = ""

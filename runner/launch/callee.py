@@ -11,11 +11,11 @@ import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from probe import emitter
+from probe.native import start_new_thread
 from runner.launch import entry
 
 Reply = dict[str, Any]
@@ -30,22 +30,22 @@ def serve(handlers: Mapping[str, Handler], argv: list[str]) -> None:
         os.set_inheritable(descriptor, False)
     entry.make_room(folder)
     inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    idle = threading.Event()
+    idle = False
 
     def listen() -> None:
         with open(requests, encoding="utf-8") as lines:
             for line in lines:
                 inbox.put(json.loads(line))
-        if not idle.is_set():
+        if not idle:
             os.killpg(0, signal.SIGKILL)
         inbox.put(None)
 
-    threading.Thread(target=listen, daemon=True).start()
+    start_new_thread(listen, ())  # which user code does not see, and cannot make a greenlet
     with open(replies, "w", encoding="utf-8") as answers:
         while True:
-            idle.set()
+            idle = True
             request = inbox.get()
-            idle.clear()
+            idle = False
             if request is None:
                 return
             reply = handlers[request["do"]](request)
