@@ -17,7 +17,7 @@ check: .venv/dev           ## lint, types, architecture
 	$(BIN)/lint-imports
 
 oracle: .venv/dev          ## the verifier against its oracle, 30,000 examples of each property; an hour or two
-	VERIFIER_CAMPAIGN=1 $(BIN)/pytest -q -n auto --timeout 0 tests/test_runner_verifier_oracle.py
+	VERIFIER_CAMPAIGN=1 $(BIN)/pytest -q -n auto --timeout 0 -o faulthandler_timeout=0 tests/test_runner_verifier_oracle.py
 
 fuzz: .venv/fuzz           ## look for bytes that break a reader, FUZZ_SECONDS (60) for each of them
 	$(BIN)/python -m tests.fuzz

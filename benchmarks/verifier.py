@@ -38,15 +38,18 @@ def rows() -> Iterator[Row]:
     ours, bare = min(verified_us(chunks) for _ in range(3)), min(paired_us(chunks) for _ in range(3))
     yield below("verifier: decode, match and judge, 4 hops, per event", ours, "µs", 1.5)
     yield at_most("verifier against decode and pair in a dict", ours, bare, "µs", 3.5)
+    plain, repeated = min(verified_us(chunks) for _ in range(3)), min(verified_us(chunks, 2) for _ in range(3))
+    yield at_most('verifier, one element with times = "1..2" against none', repeated, plain, "µs", 1.3)
     early, late = (float(word) for word in _in_own_process(50_000_000).split())
     yield at_most("verifier memory, 50 M events against 5 M", late, early, "MiB", 1.05)
 
 
-def scenario() -> Scenario:
+def scenario(deliveries: int = 1) -> Scenario:
+    """`deliveries`: how often the worker may receive an order."""
     path = (
         Probe("client", "order-sent"),
         Probe("api", "order-queued"),
-        Probe("worker-*", "order-received", within_ns=50 * MS),
+        Probe("worker-*", "order-received", at_most=deliveries, within_ns=50 * MS),
         Probe("worker-*", "row-written"),
         Probe("client", "response-received"),
     )
@@ -70,8 +73,8 @@ def chunk(number: int) -> Chunk:
     return [(unit, b"".join(packed), watermark_ns) for unit, packed in records.items()]
 
 
-def verified_us(chunks: list[Chunk]) -> float:
-    verifier = Verifier(scenario())
+def verified_us(chunks: list[Chunk], deliveries: int = 1) -> float:
+    verifier = Verifier(scenario(deliveries))
     start = time.perf_counter()
     for batches in chunks:
         _verify(verifier, batches)

@@ -37,22 +37,42 @@ TIMES = ((1, 1),) * 4 + ((2, 2), (1, 2), (1, 3), (2, 3), (1, None), (2, None), (
 
 # --- random circuits --------------------------------------------------------------------------------------------------
 
+# Strategies that are drawn from often are made once: making one takes longer than drawing from it.
+UP_TO = {most: st.integers(0, most) for most in (1, 3, 4, 5, 9, 15, 20, 60)}
+FROM_1_TO = {most: st.integers(1, most) for most in (1, 2, 3, 4, 6, 60)}
+WITHINS = st.none() | st.integers(1, 30)
+TOTALS = st.none() | FROM_1_TO[60]
+ANY_TIMES = st.sampled_from(TIMES)
+NAMED_UNITS = st.sampled_from(("a", "w1", "w2", "w*"))
+WORKERS = st.sampled_from(("w1", "w2", "w9"))
+BUS = st.sampled_from(ON_THE_BUS)
+NEW_KEYS = st.sampled_from(("k", "l", "r", "s"))
+STRAY_KEYS = st.sampled_from((*KEYS, "r"))
+STRAY_DATA = st.sampled_from(({}, {"ok": True}, {"ok": 1}, {REKEY: "r"}, {REKEY: None}))
+SEEDS = st.integers(0, 2**32)
+MOSTS = st.sampled_from((1, 1, 1, 2, 3, None))
+DELIVERIES = st.sampled_from((1, 1, 1, 1, 2, 3))
+PROBE_ONLY = ("probe",) * 4
+KINDS = {
+    kinds: st.sampled_from(kinds)
+    for kinds in (PROBE_ONLY, (*PROBE_ONLY, "all", "quorum"), (*PROBE_ONLY, "all", "quorum", "optional"))
+}
+
 
 @st.composite
 def circuits(draw: st.DrawFn) -> Circuit:
     steps = iter(f"s{n}" for n in range(100))
     numbers = iter(range(100))
-    withins = st.none() | st.integers(1, 30)
 
     def probe(*, inside: bool, first: bool) -> Probe:
-        unit = draw(st.sampled_from(("a", "w1", "w2", "w*")))
+        unit = draw(NAMED_UNITS)
         each = draw(st.booleans()) if unit == "w*" else False
-        times = draw(st.sampled_from(TIMES))
+        times = draw(ANY_TIMES)
         if first and times[0] == 0:
             times = (1, times[1])
-        rekey = REKEY if times == (1, 1) and not each and not inside and draw(st.integers(0, 3)) == 0 else None
-        step, where = next(steps), {"ok": True} if draw(st.integers(0, 4)) == 0 else {}
-        if draw(st.integers(0, 5)) == 0:  # a step that stands in the path again, where another number is asked for
+        rekey = REKEY if times == (1, 1) and not each and not inside and draw(UP_TO[3]) == 0 else None
+        step, where = next(steps), {"ok": True} if draw(UP_TO[4]) == 0 else {}
+        if draw(UP_TO[5]) == 0:  # a step that stands in the path again, where another number is asked for
             step, where = "tick", {"n": next(numbers)}
         return Probe(
             unit,
@@ -62,30 +82,30 @@ def circuits(draw: st.DrawFn) -> Circuit:
             at_most=times[1],
             where=where,
             rekey=rekey,
-            within_ns=None if inside or first else draw(withins),
+            within_ns=None if inside or first else draw(WITHINS),
         )
 
     def element(depth: int, *, inside: bool, first: bool, whole: bool) -> Element:
-        kinds = ["probe"] * 4 + (["all", "quorum"] + ([] if whole else ["optional"]) if depth else [])
-        kind = draw(st.sampled_from(kinds))
-        within = None if inside or first else draw(withins)
+        kinds = PROBE_ONLY + (("all", "quorum") + (() if whole else ("optional",)) if depth else ())
+        kind = draw(KINDS[kinds])
+        within = None if inside or first else draw(WITHINS)
         if kind == "probe":
             return probe(inside=inside, first=first or whole)
         if kind == "optional":
             return Optional(element(depth - 1, inside=True, first=False, whole=False), within)
-        count = draw(st.integers(1, 3))
+        count = draw(FROM_1_TO[3])
         needed = count if kind == "quorum" else 1 if first or whole else 0  # members that may not be passed over
         members = tuple(element(depth - 1, inside=True, first=False, whole=n < needed) for n in range(count))
-        return All(members, within) if kind == "all" else Quorum(draw(st.integers(1, count)), members, within)
+        return All(members, within) if kind == "all" else Quorum(draw(FROM_1_TO[count]), members, within)
 
-    length = draw(st.integers(1, 4))
+    length = draw(FROM_1_TO[4])
     depth = draw(st.sampled_from((0, 1, 2)))
     path = tuple(element(depth, inside=False, first=n == 0, whole=n == 0) for n in range(length))
     assert not passable(path[0])
     never = (Probe("w*", "never", where=draw(st.sampled_from(({}, {"ok": True})))),) if draw(st.booleans()) else ()
     at_least = draw(st.integers(0, 3))
     counts = st.none() | st.builds(Instances, st.just(at_least), st.none() | st.integers(at_least, 4))
-    return Circuit("c", path, draw(st.none() | st.integers(1, 60)), draw(counts), never=never)
+    return Circuit("c", path, draw(TOTALS), draw(counts), never=never)
 
 
 # --- random traces ----------------------------------------------------------------------------------------------------
@@ -95,38 +115,35 @@ def circuits(draw: st.DrawFn) -> Circuit:
 def traces(draw: st.DrawFn, circuit: Circuit) -> list[Happened]:
     """Journeys that mostly keep to the path, damaged a little; and some noise."""
     events: list[Happened] = []
-    stamps = st.integers(0, 60)
     for key in draw(st.lists(st.sampled_from(KEYS), max_size=3, unique=True)):
-        now, current = draw(stamps), key
+        now, current = draw(UP_TO[60]), key
         for element in circuit.path:
-            now += draw(st.integers(-2 if draw(st.integers(0, 9)) == 0 else 0, 20))
+            now += draw(UP_TO[20]) - (2 if draw(UP_TO[9]) == 0 else 0)
             renamed = current
             for probe in probes(element):
                 for unit in _units_of(draw, probe):
-                    usual = probe.at_least or draw(st.integers(0, 1))
-                    count = usual if draw(st.integers(0, 9)) else draw(st.integers(0, 4))
+                    usual = probe.at_least or draw(UP_TO[1])
+                    count = usual if draw(UP_TO[9]) else draw(UP_TO[4])
                     for _ in range(count):
-                        data: dict[str, Any] = dict(probe.where) if draw(st.integers(0, 9)) else {}
-                        if probe.rekey is not None and draw(st.integers(0, 9)):
-                            renamed = draw(st.sampled_from(("k", "l", "r", "s")))
+                        data: dict[str, Any] = dict(probe.where) if draw(UP_TO[9]) else {}
+                        if probe.rekey is not None and draw(UP_TO[9]):
+                            renamed = draw(NEW_KEYS)
                             data[REKEY] = renamed
-                        events.append(Happened(unit, now + draw(st.integers(0, 3)), probe.step, current, data))
+                        events.append(Happened(unit, now + draw(UP_TO[3]), probe.step, current, data))
             current = renamed
     once_more = draw(st.lists(st.sampled_from(events), max_size=3)) if events else []
-    events += [replace(event, stamp=event.stamp + draw(st.integers(0, 60))) for event in once_more]
+    events += [replace(event, stamp=event.stamp + draw(UP_TO[60])) for event in once_more]
     every = [probe for element in circuit.path for probe in probes(element)]
     for _ in range(draw(st.sampled_from((0, 0, 0, 1, 4)))):
         step = draw(st.sampled_from([probe.step for probe in every] + ["never", "x"]))
-        data = draw(st.sampled_from(({}, {"ok": True}, {"ok": 1}, {REKEY: "r"}, {REKEY: None})))
-        unit = draw(st.sampled_from(ON_THE_BUS))
-        events.append(Happened(unit, draw(stamps), step, draw(st.sampled_from((*KEYS, "r"))), data))
+        events.append(Happened(draw(BUS), draw(UP_TO[60]), step, draw(STRAY_KEYS), draw(STRAY_DATA)))
     return events
 
 
 def _units_of(draw: st.DrawFn, probe: Probe) -> Sequence[str]:
     if probe.each:
-        return [unit for unit in ("w1", "w2") if draw(st.integers(0, 9))]
-    return [draw(st.sampled_from(("w1", "w2", "w9")))] if probe.unit == "w*" else [probe.unit]
+        return [unit for unit in ("w1", "w2") if draw(UP_TO[9])]
+    return [draw(WORKERS)] if probe.unit == "w*" else [probe.unit]
 
 
 # --- random arrival ---------------------------------------------------------------------------------------------------
@@ -222,7 +239,7 @@ def scenario(circuit: Circuit) -> Scenario:
 def test_it_agrees_with_the_oracle_in_every_order_of_arrival(data: st.DataObject) -> None:
     circuit = data.draw(circuits())
     events = data.draw(traces(circuit))
-    seed = data.draw(st.integers(0, 2**32))
+    seed = data.draw(SEEDS)
     verifier = Verifier(scenario(circuit))
     feed(verifier, events, seed)
     verifier.close()
@@ -237,7 +254,7 @@ def test_it_agrees_with_the_oracle_where_clocks_are_not_exact(data: st.DataObjec
     clocks = data.draw(several_clocks())
     circuit = data.draw(circuits())
     events = data.draw(traces(circuit))
-    seed = data.draw(st.integers(0, 2**32))
+    seed = data.draw(SEEDS)
     verifier = Verifier(scenario(circuit), clocks)
     feed(verifier, events, seed)
     verifier.close()
@@ -246,26 +263,34 @@ def test_it_agrees_with_the_oracle_where_clocks_are_not_exact(data: st.DataObjec
     compare(verifier, said)
 
 
+@st.composite
+def plain_journeys(draw: st.DrawFn) -> tuple[Circuit, list[Happened]]:
+    """A circuit whose every slot needs one event, and up to six journeys, some of whose messages come again."""
+    units = draw(st.lists(NAMED_UNITS, min_size=1, max_size=4))
+    path = tuple(
+        Probe(unit, f"s{n}", at_most=draw(MOSTS), within_ns=draw(WITHINS) if n else None)
+        for n, unit in enumerate(units)
+    )
+    events = [
+        Happened(draw(WORKERS) if unit == "w*" else unit, 10 * n + draw(UP_TO[15]) + 20 * again, f"s{n}", key)
+        for key in "klmnop"[: draw(FROM_1_TO[6])]
+        for n, unit in enumerate(units)
+        if draw(UP_TO[9])
+        for again in range(draw(DELIVERIES))
+    ]
+    return Circuit("c", path, draw(TOTALS)), events
+
+
 @given(st.data())
 @thorough
-def test_it_agrees_with_the_oracle_where_clocks_are_not_exact_and_every_slot_takes_one_event(
+def test_it_agrees_with_the_oracle_where_clocks_are_not_exact_and_every_slot_needs_one_event(
     data: st.DataObject,
 ) -> None:
     """The fast way, with more journeys than one."""
     clocks = data.draw(several_clocks())
-    withins = st.none() | st.integers(1, 30)
-    units = data.draw(st.lists(st.sampled_from(("a", "w1", "w2", "w*")), min_size=1, max_size=4))
-    path = tuple(Probe(unit, f"s{n}", within_ns=data.draw(withins) if n else None) for n, unit in enumerate(units))
-    circuit = Circuit("c", path, data.draw(st.none() | st.integers(1, 60)))
-    within_a_few = st.integers(0, 15)
-    events = [
-        Happened(unit.replace("*", data.draw(st.sampled_from("129"))), 10 * n + data.draw(within_a_few), f"s{n}", key)
-        for key in "klmnop"[: data.draw(st.integers(1, 6))]
-        for n, unit in enumerate(units)
-        if data.draw(st.integers(0, 9))
-    ]
+    circuit, events = data.draw(plain_journeys())
     verifier = Verifier(scenario(circuit), clocks)
-    feed(verifier, events, data.draw(st.integers(0, 2**32)))
+    feed(verifier, events, data.draw(SEEDS))
     verifier.close()
     compare(verifier, Oracle(scenario(circuit), clocks.error).judge(circuit, events))
 
@@ -303,7 +328,7 @@ def several_clocks(draw: st.DrawFn) -> Several:
 def test_a_process_that_joins_late_changes_no_count(data: st.DataObject) -> None:
     circuit = data.draw(circuits())
     events = data.draw(traces(circuit))
-    seed = data.draw(st.integers(0, 2**32))
+    seed = data.draw(SEEDS)
     verifier = Verifier(scenario(circuit))
     feed(verifier, events, seed, join_late=True)
     verifier.close()

@@ -22,6 +22,7 @@ from runner.scenario.model import (
 )
 from runner.scenario.state import State, UnitStatus
 from runner.verifier import Verifier
+from runner.verifier.judge import judge
 from runner.verifier.verdict import FindingClass, Verdict
 from tests.clocks import Apart
 
@@ -371,6 +372,42 @@ def test_latencies_of_a_revised_instance_count_once() -> None:
     assert (latency.count, latency.max_ns) == (1, 11 * MS)
 
 
+def test_ending_a_unit_judges_each_open_instance_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though more of them fail than may still be revised."""
+    monkeypatch.setattr("runner.verifier.rigid.REVISABLE", 10)
+    judged: list[object] = []
+
+    def counted(*args: Any) -> Any:
+        judged.append(args)
+        return judge(*args)
+
+    run = Run(order(Probe("api", "sent"), Probe("worker-1", "received")))
+    for n in range(100):
+        run.fire("api", "sent", f"k{n}", n)
+    run.verifier.settle()
+    monkeypatch.setattr("runner.verifier.rigid.judge", counted)
+    run.end("worker-1")
+    assert len(judged) == 100
+    assert run.counts() == (100, 0, 100, 0, 0)
+
+
+def test_a_verdict_that_is_revised_no_more_is_that_of_all_events_till_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.verifier.rigid.REVISABLE", 1)
+    run = Run(order())
+    run.fire("api", "sent", "k", 10)
+    run.say(70)
+    run.fire("api", "answered", "k", 71)
+    run.fire("api", "sent", "l", 72)
+    run.say(130)
+    assert sorted(finding.message for finding in run.verifier.findings({})) == [
+        "k went from api: sent to api: answered without worker-*: received",
+        "l stopped after api: sent; worker-*: received did not fire",
+    ]
+    run.fire("worker-1", "received", "k", 131)
+    run.say(140)
+    assert run.counts() == (2, 0, 2, 0, 0)
+
+
 # --- goals ------------------------------------------------------------------------------------------------------------
 
 
@@ -623,6 +660,7 @@ def test_events_without_a_key_share_one_instance() -> None:
     [
         PATH,
         (Probe("api", "sent", at_most=None), Probe("worker-*", "received", at_least=0, at_most=3), PATH[2]),
+        (Probe("api", "sent", at_most=None), Probe("worker-*", "received", at_most=3), PATH[2]),
         (All((Probe("api", "sent"), Probe("worker-1", "received"))), PATH[2]),
     ],
 )

@@ -13,7 +13,8 @@ Memory is bounded in instances that are judged. How far back the verifier knows:
   more) are revised when more comes. Of older ones the verdict stands: what was missing and comes later, or what a
   slot might still take, changes nothing.
 - One more event for a full slot of an instance that is over is a `duplicate`: surely for the last 65,536 instances,
-  and with the chance that `memory` states for older ones. A key that is forgotten begins a new instance.
+  and with the chance that `memory` states for older ones. A key that is forgotten begins a new instance. How often a
+  slot fired that takes more than one is known of the last 32,768 that fired more than once.
 """
 
 from abc import ABC, abstractmethod
@@ -220,9 +221,9 @@ class Gathering(ABC, Generic[Instance]):
                 self._repeats[key, fault.slot] = fault
 
     def _again(self, key: str | None, standing: int, mark: Mark, over: Memory) -> None:
-        """One more event for an instance that is over: a duplicate, unless its slot may take more."""
+        """One event beyond the most that its slot takes, for an instance that is over: a duplicate."""
         slot = self.plan.slots[mark.slot]
-        if slot.elastic or standing == UNFINISHED:
+        if standing == UNFINISHED:
             return
         fault = self._repeats.get((key, mark.slot))
         if fault is None:

@@ -13,9 +13,9 @@ field the key stays what it was; two journeys that are led to the same key share
 the old key behind a link belong to nobody.
 """
 
-from bisect import insort
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from probe.event import MAX_KEY_BYTES
 from runner.verifier.clocks import Clocks
@@ -23,67 +23,9 @@ from runner.verifier.gathering import REVISABLE, Gathering
 from runner.verifier.judge import Filled, Judgement, Mark, judge
 from runner.verifier.pattern import Plan, Slot
 from runner.verifier.score import Score
+from runner.verifier.tally import Tally, tally_of
 from runner.verifier.verdict import FindingClass
 from runner.verifier.watermarks import Watermarks
-
-
-class Single:
-    """The events of a slot that takes one: the earliest, the earliest of the others, and how many there are. Most
-    slots are such, and there are many: it is one object, for the sake of the garbage collector."""
-
-    __slots__ = ("extra", "number", "slot", "stamp_ns", "unit")
-
-    def __init__(self, mark: Mark) -> None:
-        self.stamp_ns, self.slot, self.unit = mark
-        self.extra: Mark | None = None
-        self.number = 1
-
-    def add(self, mark: Mark) -> None:
-        self.number += 1
-        earliest = Mark(self.stamp_ns, self.slot, self.unit)
-        if mark < earliest:
-            self.stamp_ns, _, self.unit = mark
-            mark = earliest
-        self.extra = mark if self.extra is None else min(self.extra, mark)
-
-    def filled(self) -> Filled:
-        """As `judge` wants it."""
-        mark = Mark(self.stamp_ns, self.slot, self.unit)
-        return Filled(self.number, (mark,), self.extra)
-
-
-class Several:
-    """The events of a slot that takes a number of them: as many of the earliest as tell which are needed and which is
-    the first beyond the most allowed, whatever order they come in."""
-
-    __slots__ = ("_kept", "_marks", "_number", "_slot")
-
-    def __init__(self, mark: Mark, slot: Slot) -> None:
-        self._slot = slot
-        self._kept = slot.needed if slot.at_most is None else slot.at_most + 1
-        self._marks = [mark]
-        self._number = 1
-
-    def add(self, mark: Mark) -> None:
-        self._number += 1
-        if len(self._marks) < self._kept:
-            insort(self._marks, mark)
-        elif mark < self._marks[-1]:
-            self._marks.pop()
-            insort(self._marks, mark)
-
-    def filled(self) -> Filled:
-        """As `judge` wants it."""
-        extra = self._marks[-1] if self._slot.at_most is not None and self._number > self._slot.at_most else None
-        return Filled(self._number, self._marks[: self._slot.needed], extra)
-
-
-Tally: TypeAlias = Single | Several
-
-
-def tally_of(mark: Mark, slot: Slot) -> Tally:
-    """The tally of `slot`, whose first event is `mark`."""
-    return Single(mark) if slot.at_most == 1 else Several(mark, slot)
 
 
 class Part:
@@ -121,7 +63,7 @@ class Journeys(Gathering[Journey]):
         self._claims: list[dict[str | None, set[str | None]]] = [{} for _ in range(plan.segments)]
         """For each segment: key -> keys of the segment before whose parts are linked to it."""
         self._journeys: dict[str | None, Journey] = {}
-        self._judged: dict[str | None, Journey] = {}
+        self._judged: OrderedDict[str | None, Journey] = OrderedDict()
         self._stirred: dict[str | None, Journey] = {}
         self._begun: list[Journey] = []
         self._begun_ns = 0
@@ -138,7 +80,8 @@ class Journeys(Gathering[Journey]):
         if part is None:
             over = self._over[segment]
             if (standing := over.mark_of(key)) is not None:
-                self._again(key, standing, mark, over)
+                if not slot.elastic:
+                    self._again(key, standing, mark, over)
                 return
             part = self._parts[segment][key] = Part()
         tally = part.tallies.get(slot.index)
@@ -292,7 +235,7 @@ class Journeys(Gathering[Journey]):
         journey.judgement, journey.pending = judgement, None
         self._judged[journey.key] = journey
         if len(self._judged) > REVISABLE:
-            oldest = self._judged.pop(next(iter(self._judged)))
+            _, oldest = self._judged.popitem(last=False)
             assert oldest.judgement is not None
             for segment, key, _ in list(self._walk(oldest.key)):
                 self._bury(key, oldest.judgement, self._over[segment])

@@ -3,8 +3,8 @@
 Belongs here: what a path means apart from any event. Must not know stamps, keys or verdicts.
 
 A *slot* is one place that events fill: a probe of the path, or for `each` that probe in one of the units it asks for.
-A circuit is *rigid* when every slot takes exactly one event and every one is needed; then an instance is satisfied
-when all its slots are full.
+A circuit is *rigid* when every slot is needed and needs one event, however many it may take; then an instance is
+satisfied when each of its slots has an event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -141,13 +141,8 @@ def compile_circuit(circuit: Circuit, units: Sequence[str]) -> Plan:
         if index + 1 == len(circuit.path):  # nothing follows that a new key could lead to
             slots[first:] = [replace(slot, rekey=None) for slot in slots[first:]]
         segment += any(slots[slot].rekey is not None for slot in own)
-    single = all(slot.at_least == slot.at_most == 1 and not slot.elastic for slot in slots)
-    return Plan(
-        circuit=circuit,
-        slots=tuple(slots),
-        places=tuple(places),
-        rigid=single and segment == 0,
-    )
+    rigid = all(slot.at_least == 1 for slot in slots) and all(_needs_all(place.node) for place in places)
+    return Plan(circuit=circuit, slots=tuple(slots), places=tuple(places), rigid=rigid and segment == 0)
 
 
 class _Compiler:
@@ -192,6 +187,19 @@ class _Compiler:
         )
         self.slots.append(slot)
         return Leaf(slot.index)
+
+
+def _needs_all(node: Node) -> bool:
+    """Whether `node` is satisfied by all its content only."""
+    match node:
+        case Leaf():
+            return True
+        case Every():
+            return all(map(_needs_all, node.members))
+        case Enough():
+            return node.need == len(node.members) and all(map(_needs_all, node.members))
+        case Maybe():
+            return False
 
 
 def _within(element: Element) -> int | None:

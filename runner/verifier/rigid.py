@@ -1,6 +1,7 @@
-"""Instances of circuits whose every slot takes exactly one event: the common case, and the fast one.
+"""Instances of circuits whose every slot needs exactly one event: the common case, and the fast one.
 
-Belongs here: keeping such instances and judging many at once. An instance is one list:
+Belongs here: keeping such instances and judging many at once. The earliest event of a slot is the one that it needs;
+the others are counted beside. An instance is one list:
 
     [slots left to fill, stamp of each slot..., unit of each slot..., key]
 
@@ -8,21 +9,34 @@ so that the loop over a batch of events (in `verifier`) stores a stamp with two 
 instances are checked as columns, at C speed. Whatever is not flawless goes to `judge`, which alone decides.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import chain, compress
 from operator import add, itemgetter, sub
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from runner.verifier.clocks import Clocks
-from runner.verifier.gathering import REVISABLE, Gathering
+from runner.verifier.gathering import REVISABLE, UNFINISHED, Gathering
 from runner.verifier.judge import Filled, Judgement, Mark, Standing, judge
 from runner.verifier.pattern import Plan, Slot
 from runner.verifier.score import Score, Times
+from runner.verifier.tally import Earliest
 from runner.verifier.watermarks import Watermarks
 
 Row: TypeAlias = list[Any]
 LEFT: Final = 0
 KEY: Final = -1
+
+Extras: TypeAlias = dict[int, Earliest]
+"""By slot the events beyond the first: how many, and of the earliest as many as the slot takes. What it takes without
+limit is not kept."""
+
+
+class Accused(NamedTuple):
+    """The judgement of an instance that something is missing of, and what had been seen of it then."""
+
+    judgement: Judgement
+    seen: tuple[Row, int]
 
 
 class Rigid(Gathering[Row]):
@@ -44,10 +58,13 @@ class Rigid(Gathering[Row]):
         self._parked: dict[str | None, Row] = {}
         """Begun, but no deadline runs at present; an event for one takes it out (see `open`)."""
         self._woken: list[Row] = []
-        self._failing: dict[str | None, Judgement] = {}
+        self._failing: OrderedDict[str | None, Accused] = OrderedDict()
         """Instances that something is missing of; more may still come."""
-        self._extras: dict[str | None, dict[int, tuple[int, Mark]]] = {}
-        """Per key and slot how many events came beyond the first, and the earliest of them."""
+        self._extras: dict[str | None, Extras] = {}
+        self._too_many: set[str | None] = set()
+        """Keys of instances that have more events somewhere than are allowed."""
+        self._extras_of_old: OrderedDict[str | None, Extras] = OrderedDict()
+        """The extras of satisfied instances that are over: their slots may take more, and then too many."""
         self._beginless = 0
         """How many in `rows`, not failing, have no event of the first element."""
 
@@ -84,7 +101,7 @@ class Rigid(Gathering[Row]):
         else:
             standing = self._recall(key)
             if standing is not None:
-                self._again(key, standing, Mark(stamp_ns, slot, unit), self._over[0])
+                self._once_more(key, standing, Mark(stamp_ns, slot, unit))
                 return None
             row = self._blank.copy()
             row[KEY] = key
@@ -110,14 +127,45 @@ class Rigid(Gathering[Row]):
             self._begun.append(row)
 
     def add_extra(self, row: Row, slot: int, stamp_ns: int, unit: str) -> None:
-        """One more event for a slot that is full. The earliest one counts; of the others the earliest is kept."""
+        """One more event for a slot that has one. The earliest counts; the others are counted."""
         new, old = Mark(stamp_ns, slot, unit), Mark(row[slot + 1], slot, row[slot + 1 + self._width])
         if new < old:
             row[slot + 1], row[slot + 1 + self._width] = stamp_ns, unit
             new = old
-        extras = self._extras.setdefault(row[KEY], {})
-        count, earliest = extras.get(slot, (0, new))
-        extras[slot] = count + 1, min(earliest, new)
+        if self.plan.slots[slot].at_most is not None and self._add_to(self._extras, row[KEY], new) is not None:
+            self._too_many.add(row[KEY])
+
+    def _add_to(self, book: dict[str | None, Extras], key: str | None, mark: Mark) -> Mark | None:
+        """Add to the extras of `key` in `book`; returns the first event beyond the most allowed, if there is one."""
+        most = self.plan.slots[mark.slot].at_most
+        assert most is not None
+        extras = book.setdefault(key, {})
+        if (tally := extras.get(mark.slot)) is None:
+            tally = extras[mark.slot] = Earliest(mark, most)
+        else:
+            tally.add(mark)
+        return tally.marks[most - 1] if tally.number >= most else None
+
+    def _once_more(self, key: str | None, standing: int, mark: Mark) -> None:
+        """One more event for an instance that is over."""
+        most = self.plan.slots[mark.slot].at_most
+        beyond = mark if most == 1 else None
+        if most is not None and most > 1 and standing != UNFINISHED:
+            beyond = self._add_to(self._extras_of_old, key, mark)
+            self._forget_old()
+        if beyond is not None:
+            self._again(key, standing, beyond, self._over[0])
+
+    def _keep_extras(self, key: str | None) -> None:
+        """The instance of `key` is over and satisfied: its slots that take more than one event may fire again."""
+        if extras := self._extras.pop(key, None):
+            self._too_many.discard(key)
+            self._extras_of_old[key] = extras
+            self._forget_old()
+
+    def _forget_old(self) -> None:
+        if len(self._extras_of_old) > REVISABLE:
+            self._extras_of_old.popitem(last=False)
 
     # --- judging ----------------------------------------------------------------------------------------------------
 
@@ -141,8 +189,8 @@ class Rigid(Gathering[Row]):
 
     def _conclude(self, instances: list[Row]) -> None:
         flawed: list[Row]
-        if self._extras or self._failing:
-            flawed = [row for row in instances if row[KEY] in self._extras or row[KEY] in self._failing]
+        if self._too_many or self._failing:
+            flawed = [row for row in instances if row[KEY] in self._too_many or row[KEY] in self._failing]
             known = {row[KEY] for row in flawed}
             flawed += self._conclude_flawless([row for row in instances if row[KEY] not in known])
         else:
@@ -191,6 +239,9 @@ class Rigid(Gathering[Row]):
         self.score.apply_flawless(len(keys), hops, total)
         for key in keys:
             del self.rows[key]
+        if self._extras:
+            for key in self._extras.keys() & keys:
+                self._keep_extras(key)
         self._over[0].add_all(keys, Standing.COMPLETE)
         return rest
 
@@ -218,8 +269,12 @@ class Rigid(Gathering[Row]):
         for slot in range(self._width):
             if row[slot + 1] is not None:
                 mark = Mark(row[slot + 1], slot, row[slot + 1 + self._width])
-                count, extra = extras.get(slot, (0, None))
-                filled[slot] = Filled(1 + count, (mark,), extra)
+                filled[slot] = Filled(1, (mark,), None)
+                if (tally := extras.get(slot)) is not None:
+                    most = self.plan.slots[slot].at_most or 0
+                    filled[slot] = Filled(
+                        1 + tally.number, (mark,), tally.marks[most - 1] if tally.number >= most else None
+                    )
         return judge(self.plan, filled, horizons, self._clocks)
 
     def _look(self, instance: Row, horizons: Sequence[float]) -> tuple[int, int] | None:
@@ -233,22 +288,43 @@ class Rigid(Gathering[Row]):
         self.score.apply(key, judgement)
         if self._parked.pop(key, None):
             self.rows[key] = instance
-        self._failing[key] = judgement
+        self._failing[key] = Accused(judgement, self._seen(instance))
         self._beginless -= not judgement.started
         if len(self._failing) > REVISABLE:
-            oldest = self.rows[next(iter(self._failing))]
-            self._finish(oldest, self._judge(oldest, horizons))
+            self._give_up()
         return None
+
+    def _give_up(self) -> None:
+        """The verdict of the instance that was accused first stands, whatever comes."""
+        key, accused = next(iter(self._failing.items()))
+        row = self.rows[key]
+        if self._seen(row) != accused.seen:
+            self._finish(row, self._judge(row, self.horizons()))
+        else:
+            del self._failing[key]
+            self._remove(row, accused.judgement)
+
+    def _seen(self, row: Row) -> tuple[Row, int]:
+        """What has been seen of an instance: the same for the same events."""
+        return row.copy(), sum(tally.number for tally in self._extras.get(row[KEY], {}).values())
 
     def _finish(self, row: Row, judgement: Judgement) -> None:
         """The instance is over."""
         key = row[KEY]
         if key in self._failing:
-            self.score.withdraw(self._failing.pop(key))
+            self.score.withdraw(self._failing.pop(key).judgement)
         self.score.apply(key, judgement)
+        self._remove(row, judgement)
+
+    def _remove(self, row: Row, judgement: Judgement) -> None:
+        """Forget the instance, which is counted as `judgement`."""
+        key = row[KEY]
         row[LEFT] = 0
         del self.rows[key]
+        if judgement.satisfied:
+            self._keep_extras(key)
         self._extras.pop(key, None)
+        self._too_many.discard(key)
         self._bury(key, judgement, self._over[0])
 
     def _close(self, horizons: Sequence[float]) -> None:
