@@ -1,7 +1,9 @@
 """The scenario's folder on its way: what is sent of it arrives as it was, and what cannot be sent is said before."""
 
+import io
 import os
 import socket
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,9 +31,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     here.close()
 
 
-def arrived(here: Here, folder: Path) -> set[str]:
+def arrived(here: Here, folder: Path, *ship: str) -> set[str]:
     """What there is of `folder` on the other host."""
-    for piece in parcel.pieces(folder):
+    for piece in parcel.packed(folder, ship).pieces:
         assert here.ship(piece) == ""
     return {str(path.relative_to(here.folder)) for path in here.folder.rglob("*")}
 
@@ -44,7 +46,7 @@ def write(folder: Path, *names: str) -> None:
 
 
 def test_what_is_sent_arrives_as_it_was(folder: Path, here: Here) -> None:
-    write(folder, "app.py", "parts/one.py", "parts/deep/two.txt", ".env")
+    write(folder, "app.py", "parts/one.py", "parts/deep/two.txt")
     (folder / "noise").write_bytes(noise := os.urandom(3 * parcel.PIECE_BYTES))
     (folder / "tool").write_text("#!/bin/sh\n")
     (folder / "tool").chmod(0o755)
@@ -58,7 +60,7 @@ def test_what_is_sent_arrives_as_it_was(folder: Path, here: Here) -> None:
 
 def test_pieces_fit_into_a_message_and_say_how_much_there_is(folder: Path) -> None:
     (folder / "noise").write_bytes(os.urandom(3 * parcel.PIECE_BYTES))
-    pieces = parcel.pieces(folder)
+    pieces = parcel.packed(folder).pieces
     assert [piece.offset for piece in pieces] == [i * parcel.PIECE_BYTES for i in range(len(pieces))]
     assert {piece.size for piece in pieces} == {sum(len(piece.data) for piece in pieces)}
     assert max(len(piece.data) for piece in pieces) == parcel.PIECE_BYTES < 65_536 - 100
@@ -73,7 +75,7 @@ def test_what_only_this_host_needs_is_left_out(folder: Path, here: Here) -> None
 def test_runs_that_are_kept_in_the_folder_are_not_sent_with_their_keys(folder: Path, here: Here) -> None:
     write(folder, "out/runs/1/keys/lab.keys", "out/runs/1/events.log", "out/note", "runs/mine")
     (folder / "out" / "latest").symlink_to("runs/1")
-    for piece in parcel.pieces(folder, without=folder / "out" / "runs"):
+    for piece in parcel.packed(folder, without=folder / "out" / "runs").pieces:
         here.ship(piece)
     found = {str(path.relative_to(here.folder)) for path in here.folder.rglob("*")}
     assert found == {"circuit.toml", "out", "out/note", "out/latest", "runs", "runs/mine"}
@@ -97,7 +99,7 @@ def test_links_inside_the_folder_arrive_as_links(folder: Path, here: Here) -> No
 def test_a_link_that_leads_out_of_the_folder_is_told_before_anything_is_sent(folder: Path, target: str) -> None:
     (folder / "data").symlink_to(target)
     with pytest.raises(UsageError) as caught:
-        parcel.pieces(folder)
+        parcel.packed(folder)
     assert str(caught.value) == (
         f"{folder}/data is a link to {target}, which is not below {folder} and so is not sent to other hosts: put what "
         "it means in its place, or name a folder there with hosts.NAME.cwd"
@@ -116,7 +118,7 @@ def test_a_folder_that_is_too_large_is_told_with_the_remedy(folder: Path, monkey
     write(folder, "z-small")
     (folder / "film.bin").write_bytes(os.urandom(1 << 21))
     with pytest.raises(UsageError) as caught:
-        parcel.pieces(folder)
+        parcel.packed(folder)
     assert str(caught.value) == (
         f"{folder} has more than 1 MiB, packed, to be sent to other hosts (with film.bin): keep large files there "
         "already, and name their folder with hosts.NAME.cwd"
@@ -137,7 +139,7 @@ def test_what_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(parcel.tarfile, "bltn_open", deny)  # root may read everything
     with pytest.raises(UsageError, match=f"{folder} cannot be packed for other hosts: Permission denied: .*circuit"):
-        parcel.pieces(folder)
+        parcel.packed(folder)
 
 
 def test_a_folder_that_cannot_be_listed_is_named_and_not_left_out(
@@ -153,9 +155,24 @@ def test_a_folder_that_cannot_be_listed_is_named_and_not_left_out(
 
     monkeypatch.setattr(os, "scandir", deny)
     with pytest.raises(UsageError, match=r"cannot be packed for other hosts: Permission denied: .*/parts"):
-        parcel.pieces(folder)
+        parcel.packed(folder)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot be packed for other hosts: No such file or directory: .*/none"):
-        parcel.pieces(tmp_path / "none")
+        parcel.packed(tmp_path / "none")
+
+
+def test_whose_files_they_are_here_is_not_told(folder: Path) -> None:
+    whole = b"".join(piece.data for piece in parcel.packed(folder).pieces)
+    with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
+        owners = {(member.uid, member.gid, member.uname, member.gname) for member in archive}
+    assert owners == {(0, 0, "", "")}
+
+
+def test_it_says_what_is_in_it_and_what_stays_only_because_it_looks_like_a_key(folder: Path) -> None:
+    write(folder, "app.py", "parts/one.txt", "lab.key", ".env")
+    found = parcel.packed(folder)
+    assert (found.names, found.withheld) == (("app.py", "circuit.toml", "parts/one.txt"), ("lab.key",))
+    with_key = parcel.packed(folder, ("lab.key", ".env"))
+    assert {*with_key.names} == {*found.names, "lab.key", ".env"}

@@ -32,6 +32,7 @@ def host_keys() -> Keys:
         "env": ("env", strings_by_name),
         "cwd": ("cwd", string),
         "lease": ("lease_ns", duration()),
+        "ship": ("ship", array_of(string)),
         "speaks_for": ("speaks_for", array_of(_spoken)),
     }
 

@@ -135,6 +135,8 @@ class Host(msgspec.Struct, frozen=True):
     """Working directory of its units; None: the folder that is shipped there."""
     lease_ns: int = 15_000_000_000
     """How long units live there without a runner that is heard."""
+    ship: tuple[str, ...] = ()
+    """What of the scenario's folder is sent there though it is hidden, ignored or looks like a key: patterns."""
     speaks_for: tuple[str, ...] = ()
     """Units, or patterns, as which its processes may speak beside those that run there."""
 

@@ -4,6 +4,7 @@ Belongs here: joining the roster, the ssh processes, what is shipped, what is fe
 Decides nothing itself: `launch.roster` says who is there.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from runner.launch.roster import Change, Roster
 from runner.listen import Listener
 from runner.orders import SUPERVISOR, Directed, patience_of, supervisor_of
 from runner.scenario.model import LOCAL, Scenario
-from runner.session import parcel
 from runner.session.fetched import Fetched
 from runner.session.intake import Intake
+from runner.session.parcel import Parcel, packed
+from runner.view.quantity import plural
 
 STOOD_NS: Final = 1_000_000_000
 """Who has not looked for so long was not listening either: the runner stood still, or could not hear the broker."""
@@ -35,7 +37,8 @@ class Abroad:
         self._listener = listener
         self._intake = intake
         self._fabric = fabric
-        self._parcel = parcel.pieces(Path(scenario.folder), without=units.parent.parent) if hosts else []
+        self._parcels = _packed(scenario, units.parent.parent)
+        """Host -> what it is sent."""
         self._incarnations: dict[str, int] = {}
         """Host -> the incarnation of its supervisor."""
         self._roster = Roster(hosts, listener.now_ns())
@@ -50,7 +53,8 @@ class Abroad:
         """The run begins: call everybody. What supervisors are told waits for them at the broker."""
         host = self._listener.host
         self._listener.command(Begin(host), (SUPERVISOR, *self.supervisors), now_ns)
-        self._ship(self.supervisors, now_ns)
+        for sent in dict.fromkeys(self._parcels.values()):
+            self._ship(sent, tuple(supervisor_of(host) for host, its in self._parcels.items() if its == sent), now_ns)
         self._roster.begin(now_ns)
         if self.supervisors:
             self._fabric.hosts.look(())
@@ -84,16 +88,33 @@ class Abroad:
             return
         self._incarnations[host] = event.incarnation
         its = (supervisor_of(host),)
-        self._ship(its, now_ns)
+        self._ship(self._parcels[host], its, now_ns)
         for again in self._intake.lifecycle.repeat():
             if again.to == its:
                 self._listener.command(again.order, its, now_ns)
         if self.finishing:
             self._order_to_finish(its, now_ns)
 
-    def _ship(self, to: tuple[str, ...], now_ns: int) -> None:
-        for piece in self._parcel:
+    def _ship(self, sent: Parcel, to: tuple[str, ...], now_ns: int) -> None:
+        for piece in sent.pieces:
             self._listener.command(piece, to, now_ns)
+
+    @property
+    def sent(self) -> Iterator[tuple[str, str]]:
+        """(host, what of the scenario's folder is sent there, in lines)."""
+        for host, its in self._parcels.items():
+            kib = sum(len(piece.data) for piece in its.pieces) / 1024
+            yield host, f"is sent {plural(len(its.names), 'file')} of the scenario's folder, {kib:.3g} KiB packed"
+            yield from ((host, f"is sent {name}") for name in its.names)
+
+    def notes(self) -> tuple[str, ...]:
+        """What to know of files that were not sent."""
+        return tuple(
+            f"not sent to host {host}, as it looks like a key: {', '.join(its.withheld)}; if it is wanted there: "
+            f"hosts.{host}.ship = [{json.dumps(its.withheld[0])}]"
+            for host, its in self._parcels.items()
+            if its.withheld
+        )
 
     def tick(self, now_ns: int) -> None:
         """Look who is there. Nobody is blamed for silence while the log has more than was read."""
@@ -143,3 +164,12 @@ class Abroad:
         for change in changes:
             self._intake.host(change, now_ns)
             self._listener.command(change, (supervisor_of(change.host),), now_ns)
+
+
+def _packed(scenario: Scenario, runs: Path) -> dict[str, Parcel]:
+    """Host -> what it is sent; `runs` is where runs are kept. Raises UsageError."""
+    parcels: dict[tuple[str, ...], Parcel] = {}
+    for host in scenario.used_hosts:
+        if host.ship not in parcels:
+            parcels[host.ship] = packed(Path(scenario.folder), host.ship, without=runs)
+    return {host.name: parcels[host.ship] for host in scenario.used_hosts}

@@ -138,6 +138,9 @@ class _Live:
             lifecycle.stop(f"setup {prepared.why}")
         now_ns = self._listener.now_ns()
         lifecycle.begin(now_ns)
+        if self._output is not None:
+            for host, line in self._abroad.sent:
+                self._screen.unit_output(host, line)
         self._abroad.begin(now_ns)  # the first command: it tells the log when the run began
         while not lifecycle.over:
             self._turn()
@@ -197,7 +200,12 @@ class _Live:
                 incidents=dict(self._listener.incidents.most_common()),
                 broker_restarts=self._fabric.restarts,
             ),
-            notes=(*self._scenario.notes, *self._intake.notes(), *afterwards.restarts_note(self._fabric.restarts)),
+            notes=(
+                *self._scenario.notes,
+                *self._intake.notes(),
+                *afterwards.restarts_note(self._fabric.restarts),
+                *self._abroad.notes(),
+            ),
         )
         return afterwards.with_hosts(result, self._intake, now_ns)
 
