@@ -9,8 +9,8 @@ from typing import Final
 
 import zmq
 
-MAX_FRAMES: Final = 3
-"""Frames of a message; what comes after them is not kept."""
+MAX_FRAMES: Final = 4
+"""Frames of a message at most: those of a COMMAND with a private part. What comes after them is not kept."""
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _NOBLOCK_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 """As numbers, because combining the names takes longer than sending a frame."""

@@ -10,7 +10,7 @@ from typing import Final
 from broker.census import Census
 from broker.frames import Sent
 from broker.peer import Peer
-from broker.run import Run
+from broker.run import PUBLIC_FRAMES, Run
 from probe import message as m
 from probe import wire
 
@@ -27,14 +27,18 @@ class Orders:
     def __init__(self, peers: Census, send: Callable[[bytes, Sequence[bytes]], Sent]) -> None:
         self._peers = peers
         self._send = send
-        self._new: list[tuple[Run, tuple[str, ...], bytes, int]] = []
-        """COMMANDs that are not passed on yet: for whom, the body, and where in the log they will be."""
+        self._new: list[tuple[Run, tuple[str, ...], tuple[bytes, ...], int]] = []
+        """COMMANDs that are not passed on yet: for whom, the frames behind the header, and where in the log they will
+        be."""
         self._behind: dict[bytes, Peer] = {}
         """Who could not take all that was passed on."""
 
     def take(self, run: Run, to: tuple[str, ...], frames: Sequence[bytes]) -> None:
-        """A COMMAND has come; it is kept with the group."""
-        self._new.append((run, to, frames[2] if len(frames) > 2 else b"", run.ordered(frames)))
+        """A COMMAND has come; it is kept with the group, but for what in it is private."""
+        place = run.ordered(frames)
+        self._new.append((run, to, tuple(frames[2:]) or (b"",), place))
+        if len(frames) > PUBLIC_FRAMES:
+            run.private[place] = frames[PUBLIC_FRAMES]
 
     def pass_on(self, runs: Iterable[Run]) -> bool:
         """Send what is written. What somebody cannot take now waits, and whatever comes after that waits behind it.
@@ -42,14 +46,18 @@ class Orders:
         for run in runs:
             for name in list(run.kept):
                 self._hand_over(run, name)
-        for run, to, body, place in self._new:
+        for run, to, rest, place in self._new:
             for name in to or list(self._peers.of(run.name).units):
-                reached = [self._order(peer, body, place) for peer in self._connected(run, name)]
+                reached = [self._order(peer, rest, place) for peer in self._connected(run, name)]
                 if True not in reached and not run.keep_for(name, (place,)):
                     run.counters["unroutable"] += 1
         self._new.clear()
         for peer in list(self._behind.values()):
             self._catch_up(peer)
+        waited_for = {peer.run.name for peer in self._behind.values()}
+        for run in runs:
+            if run.private and not run.kept and run.name not in waited_for:
+                run.private.clear()
         return bool(self._behind)
 
     def too_far_behind(self) -> list[Peer]:
@@ -77,10 +85,10 @@ class Orders:
                 peer.orders.extend(kept)
                 self._behind[peer.identity] = peer
 
-    def _order(self, peer: Peer, body: bytes, place: int) -> bool:
+    def _order(self, peer: Peer, rest: tuple[bytes, ...], place: int) -> bool:
         """Pass it on, or have it wait. Whether the peer is there."""
         if not peer.orders:
-            sent = self._send(peer.identity, (_COMMAND, _NOBODY, body))
+            sent = self._send(peer.identity, (_COMMAND, _NOBODY, *rest))
             if sent is not Sent.FULL:
                 return sent is Sent.YES
         peer.orders.append(place)
@@ -90,7 +98,9 @@ class Orders:
     def _catch_up(self, peer: Peer) -> None:
         """Pass on what has waited, as much as the peer takes."""
         while peer.orders:
-            frames = _COMMAND, _NOBODY, peer.run.order_at(peer.orders[0])
+            place = peer.orders[0]
+            private = [peer.run.private[place]] if place in peer.run.private else []
+            frames = _COMMAND, _NOBODY, peer.run.order_at(place), *private
             if self._send(peer.identity, frames) is not Sent.YES:
                 return
             peer.orders.popleft()

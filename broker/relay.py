@@ -42,7 +42,7 @@ from broker.orders import Orders
 from broker.peer import Peer
 from broker.pressure import Pressure
 from broker.readers import CROWDED, Readers
-from broker.run import Nonsense, Reply, Run
+from broker.run import PUBLIC_FRAMES, Nonsense, Reply, Run
 from broker.runs import REST_S, Runs
 from probe import message as m
 from probe import wire
@@ -159,7 +159,9 @@ class Relay:
         try:
             if len(frames) > MAX_FRAMES:
                 raise Nonsense(f"a message has at most {MAX_FRAMES} frames, this one more")
-            message, _ = wire.decode(frames)
+            message, _ = wire.decode(frames[:PUBLIC_FRAMES])
+            if len(frames) > PUBLIC_FRAMES and not isinstance(message, m.Command):
+                raise Nonsense(f"a message has at most {PUBLIC_FRAMES} frames, this one more")
             if isinstance(known, Agent):
                 self._answer_agent(known, message, last)
             elif isinstance(message, m.Hello):

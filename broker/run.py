@@ -22,6 +22,8 @@ SMALLEST_RECORD: typing.Final = 7
 """Bytes of a record with nothing in it; more records than fit into a body are no records."""
 
 
+PUBLIC_FRAMES: typing.Final = 3
+"""Type, header and body of a message; a fourth one, of a COMMAND, is passed on and not kept."""
 RUNNER: typing.Final = "@runner"
 """Who is named in the log as the sender of commands."""
 MAX_KEPT: typing.Final = 65_536
@@ -61,6 +63,8 @@ class Run:
         """Unit -> whose it is, see `access`."""
         self._group: list[bytes] = []
         self._group_bytes = 0
+        self.private: dict[int, bytes] = {}
+        """Place of a COMMAND in the log -> what of it is not there; until everybody has it."""
         self.kept: dict[str, deque[int]] = {}
         """Supervisor -> where in the log the COMMANDs begin that it is still to get; see `keep_for`."""
         self.users = 0
@@ -136,9 +140,10 @@ class Run:
         return Reply.NOTHING if isinstance(message, Events) and not message.count else Reply.ACK
 
     def ordered(self, frames: Sequence[bytes]) -> int:
-        """Keep a COMMAND, sent as `frames`: what was ordered belongs to what happened. Where in the log it begins."""
+        """Keep a COMMAND, sent as `frames`, but not what in it is private: what was ordered belongs to what happened.
+        Where in the log it begins."""
         place = self.log.end + self._group_bytes
-        self._keep(RUNNER, 0, frames)
+        self._keep(RUNNER, 0, frames[:PUBLIC_FRAMES])
         self.counters["commands"] += 1
         return place
 
@@ -198,7 +203,7 @@ class Run:
     @property
     def weight(self) -> int:
         """What is remembered of it in memory, counted in incarnations."""
-        return len(self.ledger) + sum(map(len, self.kept.values())) // 16
+        return len(self.ledger) + sum(map(len, self.kept.values())) // 16 + sum(map(len, self.private.values())) // 256
 
     def _keep(self, unit: str, incarnation: int, frames: Sequence[bytes | memoryview]) -> None:
         payload = wire.encode_entry(unit, incarnation, frames)

@@ -301,12 +301,12 @@ class Link:
                 return
             now_ns = monotonic_ns() if self._measuring is not None else 0
             try:
-                message, body = wire.decode(frames)
-                self._heard(message, body, now_ns)
+                message, body = wire.decode(frames[:3])
+                self._heard(message, body, frames[3] if len(frames) > 3 else b"", now_ns)
             except WireError as error:
                 warn(f"unit {self._journal.owner.unit!r} got something that is no message: {error}")
 
-    def _heard(self, message: m.Message, body: bytes, now_ns: int) -> None:
+    def _heard(self, message: m.Message, body: bytes, private: bytes, now_ns: int) -> None:
         match message:
             case m.Welcome():
                 begins = not self._credit  # else it only tells us to go back
@@ -325,7 +325,7 @@ class Link:
                 self._measuring.answered(message, now_ns)
                 self._answer(self._unit.on_pong, message)
             case m.Command():
-                self._obey(wire.decode_order(body))
+                self._obey(wire.with_private(wire.decode_order(body), private))
             case m.Refused(why):
                 self._credit = 0
                 self._settled.open()

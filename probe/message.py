@@ -271,6 +271,8 @@ class Start:
     later one, ignores the order, so it may be repeated."""
     entrypoint: str = ""
     """`module:function` of a Python unit on another host; then `argv` is empty."""
+    private: tuple[str, ...] = ()
+    """Names in `env` whose values stand in no log: they travel in a frame of their own (see `wire.encode_private`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ WireError.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, replace
 from functools import lru_cache
 from types import NoneType
 from typing import Any, Final, NamedTuple, get_args, get_origin
@@ -208,8 +208,31 @@ def decode(frames: Sequence[bytes]) -> tuple[m.Message, bytes]:
 
 
 def encode_order(order: m.Order) -> bytes:
-    """A command as the body of a COMMAND: the map of its fields, and its name under "do"."""
-    return _pack({"do": type(order).__name__.lower(), **_as_map(order)})
+    """A command as the body of a COMMAND: the map of its fields, and its name under "do". What is private is not in it
+    (see `encode_private`)."""
+    fields = _as_map(order)
+    if isinstance(order, m.Start) and order.private:
+        fields["env"] = {name: value for name, value in order.env.items() if name not in order.private}
+    return _pack({"do": type(order).__name__.lower(), **fields})
+
+
+def encode_private(order: m.Order) -> bytes:
+    """What of a command no log may have, as the frame behind the body of its COMMAND; b"" if that is nothing."""
+    if not isinstance(order, m.Start) or not order.private:
+        return b""
+    return _pack({name: order.env[name] for name in order.private if name in order.env})
+
+
+def with_private(order: m.Order, frame: bytes) -> m.Order:
+    """`order` as it was before `encode_order` and `encode_private` made two of it. Raises WireError."""
+    if not isinstance(order, m.Start) or not frame:
+        return order
+    found = _unpack(frame, "private part of a command")
+    try:
+        more = _map_of(_exactly(str))(found)
+    except _Mistyped as error:
+        raise WireError(f"the private part of a command {error}", word="COMMAND") from None
+    return replace(order, env={**order.env, **more})
 
 
 @lru_cache(maxsize=4)  # what releases a thousand units of one process is decoded once

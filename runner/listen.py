@@ -307,7 +307,7 @@ class Listener:
         if self._fetch_due:
             self._fetch_due = not self._send(m.Fetch(self.offset, CREDIT_BYTES))
         while self._behind is None and (given := self._outbox.next()):
-            if not self._send(given.command, given.body):
+            if not self._send(given.command, given.body, *([given.private] if given.private else [])):
                 return False
             self._outbox.sent()
         if self._ping_due:  # its answer says that what was said before is written

@@ -30,6 +30,8 @@ class Given(NamedTuple):
     body: bytes
     is_answer: bool
     """To something that a unit has asked, and asks again if need be."""
+    private: bytes = b""
+    """What of it no log will show."""
 
 
 class Outbox:
@@ -58,9 +60,9 @@ class Outbox:
 
     def put(self, order: m.Order, to: Sequence[str], at_ns: int) -> None:
         """It is to be sent, after all others, to the units in `to`; to all if there are none."""
-        body = _fitting(order)
+        body, private = _fitting(order), wire.encode_private(order)
         for names in _pieces(to):
-            self._waiting.append(Given(m.Command(names, at_ns), body, isinstance(order, m.Release | m.Break)))
+            self._waiting.append(Given(m.Command(names, at_ns), body, isinstance(order, m.Release | m.Break), private))
 
     def next(self) -> Given | None:
         """What is to be sent now."""
@@ -77,7 +79,7 @@ class Outbox:
         """The log has these. What is not the next one under way is another runner's, or is there twice."""
         for entry in entries:
             if self._under_way and isinstance(entry.message, m.Command):
-                command, body, _ = self._under_way[0]
+                command, body, *_ = self._under_way[0]
                 if entry.message == command and entry.body == body:
                     self._under_way.popleft()
                     self._kept_bytes -= len(body)

@@ -20,7 +20,7 @@ _KEY_FILES: Final = (
 )  # fmt: skip
 _PRIVATE_KEY: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|^PuTTY-User-Key-File-")
 _SECRET_NAMES: Final = re.compile(
-    r"pass(word|wd|phrase)?(_|$)|secret|token|credential|private|cookie|(^|_)(pwd|auth|pin|salt|dsn|jwt|key)(_|$)|apikey",
+    r"passw|passphrase|secret|token|credential|private|cookie|apikey|(^|_)(pass|pwd|auth|pin|salt|dsn|jwt|key)(_|$)",
     re.IGNORECASE,
 )
 _SECRET_VALUES: Final = re.compile(

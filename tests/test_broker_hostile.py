@@ -129,7 +129,7 @@ def test_a_bomb_in_the_body_of_an_order_is_passed_on_unread_and_does_not_hurt_th
 
 def test_a_message_of_very_many_frames_is_not_kept(served: Served, evil: Peer) -> None:
     evil.say_frames(*[b"x" * 1000] * 20_000)
-    assert evil.hear(m.Error).why == "a message has at most 3 frames, this one more"
+    assert evil.hear(m.Error).why == "a message has at most 4 frames, this one more"
     served.counted(f"evil (pid {US}): sent what is no message")
 
 

@@ -346,6 +346,21 @@ def test_a_command_reaches_those_it_names_and_is_in_the_log(broker: BrokerProces
     assert (entry.unit, entry.incarnation, entry.body) == ("@runner", 0, order)
 
 
+def test_what_is_private_in_a_command_is_passed_on_also_later_and_is_not_in_the_log(
+    broker: BrokerProcess, runner: Peer
+) -> None:
+    frames = [bytes(frame) for frame in wire.encode(m.Command(("a", "@local")), wire.encode_order(m.Sync()))]
+    with Peer.unit(broker.endpoint, "a") as a, Peer(broker.endpoint) as supervisor:
+        runner.say_frames(*frames, b"s3cret")
+        assert a.socket.recv_multipart()[2:] == [frames[2], b"s3cret"]
+        supervisor.say(m.Hello(m.VERSION, "agent", RUN, "@local", 1))
+        supervisor.hear(m.Welcome)
+        assert supervisor.socket.recv_multipart()[2:] == [frames[2], b"s3cret"]
+        a.say_frames(*(bytes(frame) for frame in wire.encode(m.Events(1, 1, 0), records(1, "x"))), b"more")
+        assert a.hear(m.Error).why == "a message has at most 3 frames, this one more"
+    assert b"s3cret" not in broker.log.read_bytes()
+
+
 def test_a_command_goes_to_the_newest_connection_of_an_incarnation(
     broker: BrokerProcess, unit: Peer, runner: Peer
 ) -> None:

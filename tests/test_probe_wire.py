@@ -73,7 +73,21 @@ def test_every_message_survives_the_round_trip(message: m.Message, body: bytes |
 @BOUNDED
 @given(any_of(m.Order))
 def test_every_command_survives_the_round_trip(order: m.Order) -> None:
-    assert wire.decode_order(wire.encode_order(order)) == order
+    read = wire.with_private(wire.decode_order(wire.encode_order(order)), wire.encode_private(order))
+    assert read == order
+
+
+def test_what_is_private_in_a_command_stands_in_a_frame_of_its_own() -> None:
+    order = m.Start("api", ("x",), "/", {"PORT": "1", "TOKEN": "s3cret"}, "o", "e", private=("TOKEN", "NONE"))
+    public, private = wire.encode_order(order), wire.encode_private(order)
+    assert b"s3cret" not in public
+    assert wire.decode_order(public) == dataclasses.replace(order, env={"PORT": "1"})
+    assert wire.with_private(wire.decode_order(public), private) == order
+    assert wire.encode_private(m.Sync()) == b""
+    assert wire.with_private(m.Sync(), private) == m.Sync()
+    for rubbish in (b"\xc1", wire.encode_private(order)[:-1], msgpack.packb({"A": 1}), msgpack.packb([])):
+        with pytest.raises(WireError, match="private part of a command"):
+            wire.with_private(order, rubbish)
 
 
 @BOUNDED

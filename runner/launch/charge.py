@@ -146,6 +146,8 @@ def start(order: "Start") -> Charge:
         raise NotStarted(f"its working directory {order.cwd} does not exist")
     if not order.argv:
         raise NotStarted("its command is empty")
+    if missing := [name for name in order.private if name not in order.env]:
+        raise NotStarted(f"the value of {missing[0]}, which stands in no log, has not come with the order")
     env = {**os.environ, **order.env}
     with contextlib.ExitStack() as stack:
         try:

@@ -15,6 +15,7 @@ from probe import environment, private
 from probe.message import Start
 from runner.errors import Mistake, ScenarioError
 from runner.scenario.model import LOCAL, Scenario, Unit
+from runner.scenario.redaction import redacted_in
 
 MAX_ENV_BYTES: Final = 48 * 1024
 """Largest `env` of one unit; the order that carries it has to fit into a message."""
@@ -86,6 +87,7 @@ class Launcher:
         out, err = (str(place.folder / "units" / f"{unit.name}{ending}") for ending in (".out", ".err"))
         if unit.host != LOCAL:
             return _elsewhere(scenario, unit, out, err)
+        declared = {**scenario.env, **unit.env}
         return Start(
             unit=unit.name,
             argv=python_argv(unit.entrypoint, scenario.folder) if unit.entrypoint else unit.command or (),
@@ -93,20 +95,23 @@ class Launcher:
             env={**user_environment(scenario, os.environ, unit), **place.environment(unit.name)},
             out=out,
             err=err,
+            private=redacted_in(scenario, declared),
         )
 
 
 def _elsewhere(scenario: Scenario, unit: Unit, out: str, err: str) -> Start:
     """The order for a unit on another host, whose supervisor completes it (see `Here.complete`)."""
     host = next(host for host in scenario.hosts if host.name == unit.host)
+    env = {**scenario.env, **host.env, **unit.env}
     return Start(
         unit=unit.name,
         argv=() if unit.entrypoint else unit.command or (),
         entrypoint=unit.entrypoint or "",
         cwd=os.path.join(host.cwd or "", unit.cwd or ""),
-        env={**scenario.env, **host.env, **unit.env},
+        env=env,
         out=out,
         err=err,
+        private=redacted_in(scenario, env),
     )
 
 

@@ -73,6 +73,7 @@ def scenario_keys() -> Keys:
         "settle": ("settle_ns", duration(zero=True)),
         "repeat": ("repeat", whole(1, 1_000)),
         "env": ("env", strings_by_name),
+        "redact": ("redact", array_of(string)),
         "setup": ("setup", _setup),
         "check": ("check", _check),
     }

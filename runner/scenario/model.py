@@ -229,6 +229,8 @@ class Scenario(msgspec.Struct, frozen=True):
     settle_ns: int = 2_000_000_000
     """How long services may still work after the last other unit ended, while journeys without a deadline are open."""
     env: dict[str, str] = {}
+    redact: tuple[str, ...] = ()
+    """Variables, or patterns, whose values are secrets though they do not look like it."""
     check: Callback | None = None
     setup: Callback | None = None
     repeat: int = 1

@@ -173,6 +173,8 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     result = afterwards.with_hosts(result, intake, hindsight.now_ns)
     if scenario.legacy is not None:
         result = older.tolerant(result, scenario.legacy)
+    if before is not None:
+        result = replace(result, redacted=before.redacted)
     if before is not None and _is_of(scenario, folder):
         result = afterwards.with_findings(result, afterwards.said_before(before))
     if cut and result.verdict is Verdict.PASSED:

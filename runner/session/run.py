@@ -5,6 +5,7 @@ the log alone (that is `intake` and the parts behind it).
 """
 
 import contextlib
+from dataclasses import replace
 
 from probe.clock import monotonic
 from probe.event import Event
@@ -20,7 +21,7 @@ from runner.launch.fabric import Fabric
 from runner.launch.lifecycle import Lifecycle
 from runner.listen import Listener
 from runner.orders import Directed
-from runner.scenario import save
+from runner.scenario import redacted, save
 from runner.scenario.model import Scenario
 from runner.session import afterwards, older
 from runner.session.abroad import Abroad
@@ -61,7 +62,7 @@ def run(
     an error. No unit is alive when this returns.
     """
     calm_collector()
-    files.write(folder.scenario, save(scenario))
+    files.write(folder.scenario, save(redacted(scenario)[0]))
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(_listener(fabric, folder, stack)))
         if fabric.lent is not None:
@@ -207,7 +208,8 @@ class _Live:
                 *self._abroad.notes(),
             ),
         )
-        return afterwards.with_hosts(result, self._intake, now_ns)
+        result = afterwards.with_hosts(result, self._intake, now_ns)
+        return replace(result, redacted=redacted(self._scenario)[1])
 
     # --- one turn of the loop -----------------------------------------------------------------------------------------
 

@@ -274,3 +274,5 @@ class Result:
     """Empty for a run on one host."""
     barriers: tuple[BarrierResult, ...] = ()
     """Those whose skew was measured."""
+    redacted: tuple[str, ...] = ()
+    """Environment variables whose values are in nothing that was kept."""
