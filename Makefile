@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check oracle fuzz bench lab chaos docs clean
+.PHONY: demo test check oracle fuzz bench soak lab chaos docs clean
 
 demo: .venv/run            ## start real processes and watch a circuit complete
 	$(BIN)/circuit-run demo
@@ -24,6 +24,9 @@ fuzz: .venv/fuzz           ## look for bytes that break a reader, FUZZ_SECONDS (
 
 bench: .venv/bench         ## every performance target, as ratios measured in this run
 	$(BIN)/python -m benchmarks
+
+soak: .venv/dev            ## memory of every process of a run over twenty minutes, at 20,000 events a second
+	$(BIN)/python -m benchmarks soak
 
 lab: .venv/dev             ## the figures of runs over several hosts; makes the hosts, so it needs root
 	$(BIN)/python -m benchmarks lab

@@ -1,8 +1,9 @@
 """`make bench`: measures every target, prints the table, writes benchmarks/results.json and docs/performance.md.
 
 `python -m benchmarks NAME...` measures only those files, e.g. `python -m benchmarks emit bus`. `make lab` measures what
-needs hosts, which takes root and ten minutes: `python -m benchmarks lab`, and its parts `lab_hops` and so on. The exit
-code says that it was measured, not that targets are met: a busy machine is no defect.
+needs hosts, which takes root and ten minutes: `python -m benchmarks lab`, and its parts `lab_hops` and so on; `make
+soak` looks at memory for twenty minutes. The exit code says that it was measured, not that targets are met: a busy
+machine is no defect.
 """
 
 import importlib
@@ -19,15 +20,16 @@ from benchmarks.measure import Row
 
 PARTS = ("emit", "bus", "barrier", "fanin", "stall", "verifier", "view", "clocks", "scenario")
 LAB = ("lab_hops", "lab_barrier", "lab_crowd", "lab_gone")
-"""Only where they are asked for."""
+SOAK = ("soak",)
+"""These two only where they are asked for."""
 RESULTS = Path(__file__).parent / "results.json"
 
 
 def main(names: list[str]) -> int:
     asked = [part for name in names for part in (LAB if name == "lab" else (name,))]
-    unknown = [name for name in asked if name not in (*PARTS, *LAB)]
+    unknown = [name for name in asked if name not in (*PARTS, *LAB, *SOAK)]
     if unknown:
-        print(f"unknown: {', '.join(unknown)}; parts are {', '.join((*PARTS, 'lab', *LAB))}", file=sys.stderr)
+        print(f"unknown: {', '.join(unknown)}; parts are {', '.join((*PARTS, 'lab', *LAB, *SOAK))}", file=sys.stderr)
         return 4
     rows: list[Row] = []
     for name in asked or PARTS:
