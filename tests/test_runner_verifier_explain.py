@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from probe.event import Kind
 from runner.duration import span
-from runner.scenario.model import Circuit, Element, Optional, Probe, Scenario, Unit
+from runner.scenario.model import All, Circuit, Element, Optional, Probe, Quorum, Scenario, Unit
 from runner.scenario.state import FormerLife, State, UnitStatus
 from runner.verifier import Verifier
 from runner.verifier.names import nearest, slip
@@ -25,14 +26,23 @@ UNITS = ("client", "worker-1", "worker-2")
 def judged(
     *events: tuple[str, str, str | None, float], path: tuple[Element, ...] = PATH, **more: Any
 ) -> tuple[Verifier, list[Finding]]:
-    """The findings of a run with these events (unit, step, key, milliseconds), all units having ended."""
-    statuses = more.pop("statuses", ())
+    """The findings of a run with these events (unit, step, key, milliseconds), all units having ended. `kinds` are
+    those of steps, `data` that of (step, key)."""
+    statuses, kinds, data = more.pop("statuses", ()), more.pop("kinds", {}), more.pop("data", {})
     circuit = Circuit("order", path, **more)
     verifier = Verifier(Scenario("s", "/", "c", tuple(Unit(name) for name in UNITS), (circuit,)))
     fired: Counter[str] = Counter()
     for unit, step, key, at_ms in sorted(events, key=lambda event: event[3]):
         fired[unit] += 1
-        verifier.batch(unit, 1, [[fired[unit], int(at_ms * MS), step, 0, key, {}]], int(at_ms * MS))
+        record = [
+            fired[unit],
+            int(at_ms * MS),
+            step,
+            int(kinds.get(step, Kind.DEFAULT)),
+            key,
+            data.get((step, key), {}),
+        ]
+        verifier.batch(unit, 1, [record], int(at_ms * MS))
     for unit in UNITS:
         verifier.final(unit, 1, fired[unit])
         verifier.end_unit(unit)
@@ -70,7 +80,8 @@ def test_a_missing_step_names_the_last_reached_the_next_expected_and_the_unit_th
         "worker-1", State.FAILED, exit_code=1, why="exited with code 1", last_lines=("Traceback", "disk I/O error")
     )
     _, (missing,) = judged(*whole("order-17")[:2], statuses=[crashed])
-    assert missing.message == "order-17 stopped after worker-1: order-received; worker-*: row-written did not fire"
+    stopped = "order-17 stopped after worker-1: order-received"
+    assert missing.message == f"{stopped}; worker-*: row-written did not fire within 50 ms"
     assert missing.details == (
         "last reached: worker-1: order-received, 1 ms after its first event",
         "next expected: worker-*: row-written, within 50 ms",
@@ -151,6 +162,139 @@ def test_a_forbidden_or_optional_probe_that_is_nearly_what_fired_does_not_pass_s
     assert [(f.cls, f.inconclusive) for f in found] == [(FindingClass.MISSING, True), (FindingClass.UNEXPECTED, True)]
     assert "did you mean that?" in found[0].details[0]
     assert found[1].message == "order forbids worker-*: dead-letter, which never fired; is it spelt right?"
+
+
+# --- more than one is needed ------------------------------------------------------------------------------------------
+
+SEEN = tuple(Probe(unit, "seen") for unit in UNITS)
+SENT = ("client", "order-sent", "k", 0)
+
+
+def around(element: Element) -> tuple[Element, ...]:
+    return Probe("client", "order-sent"), element, Probe("client", "response-received")
+
+
+SEVERAL = {
+    "quorum": Quorum(2, SEEN),
+    "all": All(SEEN[1:]),
+    "each": Probe("worker-*", "seen", each=True),
+    "times": Probe("worker-*", "seen", at_least=2, at_most=4),
+    "optional": Optional(All(SEEN[1:])),
+}
+
+
+@pytest.mark.parametrize("several", SEVERAL)
+def test_who_does_not_wait_for_all_that_is_needed_is_told_how_much_there_was(several: str) -> None:
+    second, third = ("worker-1", "seen", "k", 2), ("worker-2", "seen", "k", 5)
+    for answered_ms, lead, there in ((3, "2 ms", "1"), (1, "4 ms", "none")):
+        answer = ("client", "response-received", "k", answered_ms)
+        _, (early,) = judged(SENT, second, third, answer, path=around(SEVERAL[several]))
+        assert early.cls is FindingClass.ACAUSAL
+        assert early.message == f"k fired client: response-received {lead} too soon: {there} of the 2 needed had seen"
+        assert early.details == (
+            f"client: response-received fired {lead} before worker-2: seen, the last of the 2 needed",
+        )
+
+
+def test_a_member_that_was_not_needed_is_not_told_as_one_that_was() -> None:
+    """Of a broken quorum of two in three the third member says nothing."""
+    last = ("worker-2", "seen", "k", 9)
+    first, second, answer = SENT, ("worker-1", "seen", "k", 4), ("client", "response-received", "k", 3)
+    _, (early,) = judged(first, ("client", "seen", "k", 1), second, answer, last, path=around(Quorum(2, SEEN)))
+    assert early.message == "k fired client: response-received 1 ms too soon: 1 of the 2 needed had seen"
+    assert "worker-2" not in " ".join((early.message, *early.details))
+
+
+def test_who_does_not_wait_for_any_of_several_is_told_their_names() -> None:
+    answer, seen = ("client", "response-received", "k", 1), ("worker-2", "seen", "k", 3)
+    _, (early,) = judged(SENT, answer, seen, path=around(Quorum(1, SEEN[1:])))
+    late = "k fired client: response-received 2 ms too soon"
+    assert early.message == f"{late}: none of worker-1: seen, worker-2: seen had fired"
+    assert early.details == ("client: response-received fired 2 ms before worker-2: seen",)
+
+
+def test_a_group_that_lacks_members_says_how_many_came_and_who_did_not() -> None:
+    _, (missing,) = judged(SENT, ("worker-1", "seen", "k", 4), path=around(Quorum(2, SEEN, within_ns=50 * MS)))
+    assert missing.message == "k stopped after client: order-sent; 1 of the 2 needed had seen within 50 ms"
+    assert "lacking: client: seen, worker-2: seen" in missing.details
+    _, (missing,) = judged(SENT, path=around(Quorum(1, SEEN[1:])))
+    assert missing.message.endswith("; none of worker-1: seen, worker-2: seen had fired")
+    nested = All((Probe("client", "asked"), Quorum(1, SEEN[1:])))
+    _, (missing,) = judged(SENT, ("client", "asked", "k", 1), path=around(nested))
+    assert missing.message.endswith("; none of worker-1: seen, worker-2: seen had fired")
+
+
+# --- a journey that goes on under another key -------------------------------------------------------------------------
+
+REKEYED = (Probe("client", "order-sent", rekey="row"), Probe("worker-1", "row-written", within_ns=50 * MS))
+
+
+def test_what_is_missing_behind_a_rekey_is_told_with_the_key_it_should_have_had() -> None:
+    _, (missing, orphan) = judged(
+        SENT, ("worker-1", "row-written", "row-71", 2), path=REKEYED, data={("order-sent", "k"): {"row": "row-17"}}
+    )
+    stopped = "k stopped after client: order-sent; worker-1: row-written did not fire"
+    assert missing.message == f"{stopped} with key row-17 within 50 ms"
+    assert "next expected: worker-1: row-written with key row-17, within 50 ms" in missing.details
+    near = 'near miss: worker-1: row-written fired with key "row-71", which never began (swapped digits?)'
+    assert near in missing.details
+    assert orphan.details == (
+        'a journey of order comes here by the "row" of client: order-sent; none had this key',
+        'near miss: "row-17" lacks exactly this (swapped digits?)',
+    )
+
+
+def test_behind_a_rekey_keys_are_compared_with_keys_and_not_with_that_of_the_beginning() -> None:
+    """ "order-17" and "order-71" look like a slip, but the journey goes by the key of the row."""
+    _, (missing, orphan) = judged(
+        ("client", "order-sent", "order-17", 0),
+        ("worker-1", "row-written", "order-71", 2),
+        path=REKEYED,
+        data={("order-sent", "order-17"): {"row": "row-3"}},
+    )
+    assert not any("near miss" in line for line in (*missing.details, *orphan.details))
+
+
+def test_what_is_late_behind_a_rekey_says_with_which_key_it_fired() -> None:
+    _, (late,) = judged(
+        SENT, ("worker-1", "row-written", "row-17", 70), path=REKEYED, data={("order-sent", "k"): {"row": "row-17"}}
+    )
+    assert late.message == "k fired worker-1: row-written 70 ms after client: order-sent; 50 ms are allowed"
+    assert late.details[0] == "worker-1: row-written fired with key row-17 70 ms after client: order-sent"
+
+
+# --- the place of a probe in the code ---------------------------------------------------------------------------------
+
+HINT = "does client: order-sent stand behind the call that sends? write the probe before the call"
+
+
+@pytest.mark.parametrize(
+    ("received_ms", "kinds", "hinted"),
+    [
+        (8, {"order-sent": Kind.SEND, "order-received": Kind.RECEIVE}, True),
+        (8, {"order-sent": Kind.SEND}, False),
+        (8, {"order-received": Kind.RECEIVE}, False),
+        (0, {"order-sent": Kind.SEND, "order-received": Kind.RECEIVE}, False),
+    ],
+)
+def test_a_receive_moments_before_its_send_hints_at_a_probe_behind_its_call(
+    received_ms: float, kinds: dict[str, Kind], hinted: bool
+) -> None:
+    received = ("worker-1", "order-received", "k", received_ms)
+    _, (early,) = judged(("client", "order-sent", "k", 11), received, path=PATH[:2], kinds=kinds)
+    assert early.cls is FindingClass.ACAUSAL
+    assert (HINT in early.details) is hinted
+
+
+def test_what_fires_once_more_after_the_end_says_when() -> None:
+    _, (again,) = judged(*whole("k", 5), ("client", "response-received", "k", 12), path=PATH)
+    assert again.details[0] == "client: response-received fired 4 ms after client: response-received"
+    verifier = Verifier(Scenario("s", "/", "c", (Unit("client"),), (Circuit("order", (Probe("client", "sent"),)),)))
+    for seq, (key, at_ms) in enumerate((("a", 100), ("b", 200), ("a", 2434)), 1):
+        verifier.batch("client", 1, [[seq, at_ms * MS, "sent", 0, key, {}]], at_ms * MS)
+        verifier.settle()
+    (again,) = verifier.findings({})
+    assert again.details == ("client: sent fired once more, 2.33 s into the run, after the journey was complete",)
 
 
 def test_late_duplicate_and_acausal_say_by_how_much() -> None:

@@ -49,7 +49,10 @@ def test_a_receive_before_its_send_is_a_finding_and_no_latency() -> None:
     found, findings = judged(("worker-1", "in", RECEIVE, "k"), ("api", "out", SEND, "k"))
     assert found == Pairs(paired=1, latency=times(-1))
     assert found.latency.count == 0
-    assert [(f.cls, f.message) for f in findings] == [(FindingClass.ACAUSAL, "k was received 1 ns before it was sent")]
+    (finding,) = findings
+    assert finding.cls is FindingClass.ACAUSAL
+    assert finding.message == "k was received by worker-1: in 1 ns before it was sent by api: out"
+    assert finding.details[0].startswith("does api: out stand behind the call that sends?")
 
 
 def test_a_receive_before_its_send_within_the_clock_error_is_no_finding() -> None:
@@ -97,7 +100,10 @@ def test_the_same_probe_twice_with_one_key_is_a_duplicate() -> None:
         ("api", "out", SEND, "k"), ("worker-1", "in", RECEIVE, "k"), ("worker-1", "in", RECEIVE, "k")
     )
     assert found == Pairs(paired=1, duplicate_keys=("k",), latency=times(1))
-    assert [(f.cls, f.key) for f in findings] == [(FindingClass.DUPLICATE, "k")]
+    assert [(f.cls, f.message) for f in findings] == [
+        (FindingClass.DUPLICATE, "k fired worker-1: in more than once")  # and not the send, which was the first
+    ]
+    assert findings[0].details == ('a retry? a circuit may allow it: { probe = "worker-1: in", times = "1.." }',)
 
 
 def test_events_without_a_key_pair_with_nothing() -> None:

@@ -401,7 +401,7 @@ def test_a_verdict_that_is_revised_no_more_is_that_of_all_events_till_then(monke
     run.say(130)
     assert sorted(finding.message for finding in run.verifier.findings({})) == [
         "k went from api: sent to api: answered without worker-*: received",
-        "l stopped after api: sent; worker-*: received did not fire",
+        "l stopped after api: sent; worker-*: received did not fire within 50 ms",
     ]
     run.fire("worker-1", "received", "k", 131)
     run.say(140)

@@ -23,6 +23,14 @@ def test_more_instances_than_are_allowed_are_not_too_few() -> None:
     assert reasons(found(standing(2, 2), (FindingClass.COUNT, None, count))) == [count, "order began twice"]
 
 
+def test_a_key_that_no_circuit_answers_for_is_told_in_its_finding_s_words() -> None:
+    twice = "k fired api: sent more than once"
+    told = Finding(FindingClass.DUPLICATE, twice, None, "k", "api", "sent")
+    assert reasons(replace(FAILED, circuits=(), findings=(told,))) == [twice, "1 duplicate"]
+    both = replace(FAILED, circuits=(), findings=(told, replace(told, key="l")))
+    assert reasons(both) == [f"{twice}, and 1 finding more", twice, "2 duplicate"]
+
+
 FORBIDDEN = (FindingClass.UNEXPECTED, "z", "a: ran fired for z, which order forbids")
 
 

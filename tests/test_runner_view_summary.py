@@ -35,6 +35,7 @@ from runner.verifier.verdict import (
     Hop,
     Instances,
     Latency,
+    Pairs,
     Quantiles,
     Result,
     UnitResult,
@@ -325,6 +326,15 @@ def test_a_circuit_that_never_started_is_one_line() -> None:
     lines = texts(replace(NOT_READY, circuits=(silent,)))
     assert "  order      never started" in lines
     assert not any("nothing measured" in line for line in lines)
+
+
+def test_the_latency_of_pairs_has_a_line_of_its_own_where_no_circuit_tells_it() -> None:
+    pairs = Pairs(3, orphan_sends=("k",), duplicate_keys=("l",), latency=latency(1, 2, 3))
+    lines = texts(replace(PASSED, circuits=(), pairs=pairs))
+    assert "  pairs      3 paired   p50 1.00 ms   p99 2.00 ms   max 3.00 ms" in lines
+    assert "             1 sent and never received (k), 1 more than once (l)" in lines
+    beside = texts(replace(PASSED, pairs=pairs))
+    assert "  pairs      3 paired, 1 sent and never received (k), 1 more than once (l)" in beside
 
 
 def test_between_an_event_and_itself_nothing_is_measured() -> None:

@@ -4,81 +4,25 @@ Belongs here: every sentence of the verifier. Must not decide whether something 
 (`findings`). Pure: what the units are doing is passed in.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import cached_property
 from typing import Any, Final
 
 from runner.duration import span
 from runner.scenario.state import State, UnitStatus
-from runner.verifier.clocks import ONE_CLOCK, Clocks
+from runner.verifier.context import Context, key_at
 from runner.verifier.interval import at_most, interval
 from runner.verifier.judge import Fault, Mark
-from runner.verifier.losses import Losses
-from runner.verifier.member import Recent
 from runner.verifier.names import nearest, slip
 from runner.verifier.pattern import Plan, Slot
-from runner.verifier.score import is_inconclusive
 from runner.verifier.verdict import UNKNOWN, FindingClass
 
-COMPARED: Final = 2_000
-"""Keys that are looked at for one near miss."""
 _STDERR_LINES: Final = 4
+_MOMENTS_NS: Final = 10_000_000
+"""What is out of order by so little may be so by the place of a probe in its code, and a busy machine."""
 _MOST_DATA: Final = 300
 """Characters of an event's data that are told."""
 _SUSPECTS: Final = 3
-
-
-@dataclass
-class Context:
-    """What an explanation may draw on."""
-
-    plans: Mapping[str, Plan]
-    everybody: Mapping[str, Collection[str]]
-    """Circuit -> units that take part."""
-    fired: Mapping[str, Collection[str]]
-    """Unit -> steps that it fired."""
-    named: Collection[str]
-    """Steps that the scenario names anywhere."""
-    strays: Recent[tuple[str, str]]
-    """Key -> (unit, step) of the latest event that no circuit asks for."""
-    losses: Losses
-    statuses: Mapping[str, UnitStatus]
-    faults: Iterable[Fault]
-    clocks: Clocks = ONE_CLOCK
-
-    @cached_property
-    def odd_keys(self) -> dict[tuple[str | None, int | None], list[Fault]]:
-        """(circuit, slot) -> faults whose key turned up there and should not have, or too often."""
-        odd: dict[tuple[str | None, int | None], list[Fault]] = {}
-        for fault in self.faults:
-            if fault.key is not None and fault.cls in (FindingClass.ORPHAN, FindingClass.DUPLICATE):
-                faults = odd.setdefault((fault.circuit, fault.slot), [])
-                if len(faults) < COMPARED:
-                    faults.append(fault)
-        return odd
-
-    @cached_property
-    def unfinished(self) -> dict[tuple[str | None, int | None], list[str]]:
-        """(circuit, slot) -> keys that lack an event there."""
-        lacking: dict[tuple[str | None, int | None], list[str]] = {}
-        for fault in self.faults:
-            if fault.key is not None and fault.cls is FindingClass.MISSING:
-                keys = lacking.setdefault((fault.circuit, fault.slot), [])
-                if len(keys) < COMPARED:
-                    keys.append(fault.key)
-        return lacking
-
-    def lost_for(self, fault: Fault) -> bool:
-        """Whether a unit that matters to the finding lost evidence."""
-        if fault.circuit is not None:
-            return not self.losses.units.isdisjoint(self.everybody[fault.circuit])
-        return bool(self.losses.units) if fault.key is not None else fault.unit in self.losses.units
-
-    def is_inconclusive(self, fault: Fault) -> bool:
-        """Whether the finding might go away, had we seen everything and exactly."""
-        return is_inconclusive(fault, lost_evidence=self.lost_for(fault))
 
 
 def data_in_words(data: Mapping[str, Any]) -> str:
@@ -129,7 +73,11 @@ class Told:
             case FindingClass.DUPLICATE:
                 return f"{who} fired {self._place()} {_times(fault.value)}; {_times(fault.limit)} is the most"
             case FindingClass.ACAUSAL if self.plan is None:
-                return f"{who} was received {self._value()} before it was sent"
+                received = f"{who} was received by {fault.unit}: {fault.step}"
+                return f"{received} {self._value()} before it was sent by {fault.note}"
+            case FindingClass.ACAUSAL if self._awaits_several:
+                too_few = self._too_few(self._slots_before())
+                return f"{who} fired {self._place()} {self._value()} too soon: {too_few}"
             case FindingClass.ACAUSAL:
                 lead = self._value()
                 return f"{who} fired {self._place()} {lead} before {self._name(fault.after)}, which comes before it"
@@ -162,10 +110,13 @@ class Told:
             return f"{fault.circuit} never began; {self.slot.name} did not fire"
         place, reached = self._place(), self._at(fault.after)
         too_few = f"{place} fired {_times(fault.value)} and {self.slot.at_least:,} are needed" if fault.value else ""
+        if fault.needed:
+            too_few = self._too_few(fault.lacking)
         if fault.until is None:
-            return f"{self.who} stopped after {reached}; {too_few or f'{place} did not fire'}"
+            absent = too_few or f"{place} did not fire"
+            return f"{self.who} stopped after {reached}; {absent}{self._with_key()}{self._within(' ')}"
         went = f"{self.who} went from {reached} to {self._at(fault.until)}"
-        return f"{went} though {too_few}" if too_few else f"{went} without {place}"
+        return f"{went} though {too_few}" if too_few else f"{went} without {place}{self._with_key()}"
 
     def details(self) -> Iterable[str]:
         """The lines that explain it, most telling first."""
@@ -176,11 +127,14 @@ class Told:
                 yield from self._what_came()
                 yield from self._near_misses()
                 yield from self._suspects()
+            case FindingClass.DUPLICATE if self.plan is None:
+                probe = f"{self.fault.unit}: {self.fault.step}"
+                yield f'a retry? a circuit may allow it: {{ probe = "{probe}", times = "1.." }}'
             case FindingClass.LATE | FindingClass.ACAUSAL | FindingClass.DUPLICATE:
                 yield from self._when()
+                yield from self._misplaced()
             case FindingClass.ORPHAN if self.plan is not None:
-                first = self.plan.places[0].name
-                yield f"every journey of {self.fault.circuit} begins with {first}; it never fired with this key"
+                yield from self._beginning(self.plan)
                 yield from self._who_lacks_it()
             case FindingClass.EXCEPTION | FindingClass.UNEXPECTED:
                 yield from self._near_misses()
@@ -202,8 +156,41 @@ class Told:
     def _place(self) -> str:
         """The probe as the path names it; of `each`, the unit that it is about."""
         assert self.slot is not None
-        slot = self.slot
+        return self._slot_name(self.slot)
+
+    @staticmethod
+    def _slot_name(slot: Slot) -> str:
         return f"{slot.name} (in {slot.unit})" if slot.name != f"{slot.unit}: {slot.label}" else slot.name
+
+    def _with_key(self) -> str:
+        """The key at this place of the path, where a `rekey` has led to another one."""
+        return "" if self.fault.under is None else f" with key {key_in_words(self.fault.under)}"
+
+    def _within(self, before: str) -> str:
+        """The time that the element has, if it has its own; `before` is what joins it to the sentence."""
+        within_ns = self.plan.places[self.fault.place or 0].within_ns if self.plan is not None else None
+        return "" if within_ns is None else f"{before}within {span(within_ns)}"
+
+    def _slots_before(self) -> Sequence[int]:
+        """All slots of the element that the last event reached belongs to."""
+        plan, after = self.plan, self.fault.after
+        return plan.places[plan.slots[after.slot].place].slots if plan is not None and after is not None else ()
+
+    @property
+    def _awaits_several(self) -> bool:
+        """Whether the element before an `acausal` event has several members, or several events."""
+        return self.fault.needed > 1 or len(self._slots_before()) > 1
+
+    def _too_few(self, slots: Iterable[int]) -> str:
+        """How much had come of what is needed: "1 of the 2 needed had stored", "none of a: seen, b: seen had fired".
+        `slots` are those that could."""
+        assert self.plan is not None
+        there, needed = self.fault.there, self.fault.needed
+        found = [self.plan.slots[slot] for slot in slots]
+        if needed == 1:
+            return f"none of {', '.join(self._slot_name(slot) for slot in found)} had fired"
+        steps = {slot.step for slot in found}
+        return f"{there or 'none'} of the {needed:,} needed had {steps.pop() if len(steps) == 1 else 'fired'}"
 
     def _for_key(self) -> str:
         return f" for {self.who}" if self.fault.key is not None else ""
@@ -245,22 +232,56 @@ class Told:
             since = f", {self._apart(fault.after, fault.begun)} its first event"
         yield f"last reached: {self._at(fault.after)}{since}"
         place = plan.places[fault.place or 0]
-        within = f", within {span(place.within_ns)}" if place.within_ns is not None else ""
-        yield f"next expected: {place.name}{within}"
+        yield f"next expected: {place.name}{self._with_key()}{self._within(', ')}"
+        if len(fault.lacking) > 1 and len(fault.lacking) < len(place.slots):
+            yield f"lacking: {', '.join(self._slot_name(plan.slots[slot]) for slot in fault.lacking)}"
         if fault.note:
             yield fault.note
 
     def _when(self) -> Iterable[str]:
+        """When it fired and in which unit, unless the sentence says so."""
         fault = self.fault
         if fault.mark is None:
             return
         if fault.after is not None:
-            when = self._apart(fault.mark, fault.after)
-            yield f"{self._at(fault.mark)} fired {when} {self._at(fault.after)}"
+            named = fault.place is not None and fault.cls is not FindingClass.DUPLICATE and fault.under is None
+            as_fired = (self._place(), self._name(fault.after)) == (self._at(fault.mark), self._at(fault.after))
+            if not (named and as_fired) or (fault.cls is FindingClass.ACAUSAL and self._awaits_several):
+                when = self._apart(fault.mark, fault.after)
+                last = f", the last of the {fault.needed:,} needed" if fault.needed > 1 else ""
+                yield f"{self._at(fault.mark)} fired{self._with_key()} {when} {self._at(fault.after)}{last}"
         else:
-            yield f"{self._at(fault.mark)} fired once more after the journey was complete"
+            into = f"{span(fault.mark.stamp_ns - (self.context.began_ns or 0))} into the run"
+            yield f"{self._at(fault.mark)} fired once more{self._with_key()}, {into}, after the journey was complete"
         if fault.cls is FindingClass.LATE and not self._is_in_doubt():
             yield f"late by {interval(fault.value - fault.limit, fault.error).told}"
+
+    def _misplaced(self) -> Iterable[str]:
+        """For what was received moments before it was sent: most likely the probe stands behind the call."""
+        fault, context, plan = self.fault, self.context, self.plan
+        if fault.cls is not FindingClass.ACAUSAL or fault.value > _MOMENTS_NS:
+            return
+        if plan is None:
+            sender = fault.note
+        else:
+            sent, received = (
+                (mark.unit, plan.slots[mark.slot].step) if mark is not None else ("", "")
+                for mark in (fault.after, fault.mark)
+            )
+            if sent not in context.sends or received not in context.receives:
+                return
+            sender = ": ".join(sent)
+        yield f"does {sender} stand behind the call that sends? write the probe before the call"
+
+    def _beginning(self, plan: Plan) -> Iterable[str]:
+        """How a journey comes to the place of an orphan."""
+        first, place = plan.places[0].name, plan.places[self.fault.place or 0]
+        rekeys = [slot for slot in plan.slots if slot.rekey and plan.places[slot.place].segment + 1 == place.segment]
+        led = next(iter(rekeys), None)
+        if led is None:
+            yield f"every journey of {self.fault.circuit} begins with {first}; it never fired with this key"
+        else:
+            yield f'a journey of {self.fault.circuit} comes here by the "{led.rekey}" of {led.name}; none had this key'
 
     def _clocks(self) -> Iterable[str]:
         """What the clocks leave open, and by how much."""
@@ -281,7 +302,8 @@ class Told:
         if fault.mark is not None:
             suspects = [fault.mark.unit]
         elif self.slot is not None:
-            suspects = [name for name in statuses if self.slot.means(name)]
+            slots = [self.plan.slots[slot] for slot in fault.lacking] if self.plan is not None else []
+            suspects = [name for name in statuses if any(slot.means(name) for slot in slots or [self.slot])]
             if fault.after is not None and fault.after.unit in suspects:  # the one that had it last
                 suspects = [fault.after.unit]
         else:
@@ -297,7 +319,8 @@ class Told:
         step = self.slot.step if self.slot is not None else fault.step
         if step is None:
             return
-        stray = self.context.strays.get(fault.key) if fault.key is not None else None
+        key = key_at(fault)
+        stray = self.context.strays.get(key) if key is not None else None
         if stray is not None and stray[1] != step and fault.cls is FindingClass.MISSING:
             hint = slip(stray[1], step)
             yield f'near miss: {stray[0]} fired "{stray[1]}" with the same key{f" ({hint})" if hint else ""}'
@@ -306,13 +329,14 @@ class Told:
             yield from self._similar_name(step)
 
     def _similar_key_here(self) -> Iterable[str]:
-        fault = self.fault
-        if fault.key is None:
+        fault, wanted = self.fault, key_at(self.fault)
+        if wanted is None:
             return
         for odd in self.context.odd_keys.get((fault.circuit, fault.slot), ()):
-            if odd.mark is not None and odd.key is not None and (hint := slip(odd.key, fault.key)):
+            key = key_at(odd)
+            if odd.mark is not None and key is not None and (hint := slip(key, wanted)):
                 why = "which has it too often" if odd.cls is FindingClass.DUPLICATE else "which never began"
-                yield f'near miss: {self._at(odd.mark)} fired with key "{odd.key}", {why} ({hint}?)'
+                yield f'near miss: {self._at(odd.mark)} fired with key "{key}", {why} ({hint}?)'
                 return
 
     def _similar_name(self, step: str) -> Iterable[str]:

@@ -6,7 +6,8 @@ Belongs here: which finding comes before which, and how many are explained. The 
 from collections.abc import Iterable
 from typing import Any, Final
 
-from runner.verifier.explain import Context, Told
+from runner.verifier.context import Context
+from runner.verifier.explain import Told
 from runner.verifier.judge import Fault
 from runner.verifier.verdict import Finding, FindingClass, Lost, UnknownLoss
 

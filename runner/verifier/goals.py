@@ -112,8 +112,15 @@ def unpaired(pairs: PairBook, *, final: bool) -> Iterator[Fault]:
         if lone.state & TWICE:
             yield Fault(FindingClass.DUPLICATE, key=lone.key, unit=unit, step=step, too_many=True)
         elif lone.state & ACAUSAL:
+            sender = ": ".join(lone.sites[-1])
             yield Fault(
-                FindingClass.ACAUSAL, key=lone.key, unit=unit, step=step, value=lone.lead_ns, error=lone.error_ns
+                FindingClass.ACAUSAL,
+                key=lone.key,
+                unit=unit,
+                step=step,
+                note=sender,
+                value=lone.lead_ns,
+                error=lone.error_ns,
             )
         else:
             note = "received" if lone.state & SENT else "sent"

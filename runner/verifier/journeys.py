@@ -153,6 +153,14 @@ class Journeys(Gathering[Journey]):
                 if part.link is not None:
                     key, linked = part.link[1], True
 
+    def _keys(self, root: str | None) -> list[str | None]:
+        """The key under which the journey goes on in each segment."""
+        keys = [root]
+        for parts in self._parts[:-1]:
+            part = parts.get(keys[-1])
+            keys.append(part.link[1] if part is not None and part.link is not None else keys[-1])
+        return keys
+
     # --- judging ----------------------------------------------------------------------------------------------------
 
     def _is_open(self, instance: Journey) -> bool:
@@ -222,6 +230,11 @@ class Journeys(Gathering[Journey]):
         if not found:
             return None
         judgement = judge(self.plan, filled, horizons, self._clocks)
+        if judgement.faults and self.plan.segments > 1:
+            keys = self._keys(root)
+            for fault in judgement.faults:
+                if fault.place is not None and (key := keys[self.plan.places[fault.place].segment]) != root:
+                    fault.under = key
         if unlinked is not None:
             for fault in judgement.faults:
                 if fault.cls is FindingClass.MISSING and fault.place is not None and fault.place > unlinked.place:

@@ -95,8 +95,16 @@ class Fault:
     limit: int = 0
     error: int = 0
     unclear: bool = False
+    under: str | None = None
+    """The key that counts at its place, where a `rekey` has led the journey to another one."""
     note: str = ""
     """What only the place that found the fault knows, in words."""
+    lacking: tuple[int, ...] = ()
+    """Of a `missing`: all slots that keep the element from being satisfied; `slot` is the first of them."""
+    there: int = 0
+    needed: int = 0
+    """Of an `acausal`: how much of what the element before it needs had come then, and how much it needs. Of a
+    `missing`: the same of the `any` or `quorum` that lacks members; both 0 where it is a probe that did not fire."""
     too_many: bool = False
     """More were seen than are allowed, which no further evidence undoes."""
     unit: str | None = None
@@ -209,17 +217,46 @@ def _touched(node: Node, slots: Slots) -> bool:
             return _touched(node.content, slots)
 
 
-def lacking(node: Node, slots: Slots, plan: Plan) -> int:
-    """The first slot below the unsatisfied `node` that keeps it so."""
+def lacking(node: Node, slots: Slots, plan: Plan) -> tuple[int, ...]:
+    """The slots below the unsatisfied `node` that keep it so, in the order of the path."""
     match node:
         case Leaf():
-            return node.slot
+            return (node.slot,)
         case Every():
-            return lacking(next(m for m in node.members if reach(m, slots, plan) is None), slots, plan)
+            absent = [m for m in node.members if reach(m, slots, plan) is None]
         case Enough():
-            return lacking(next(m for m in node.members if not isinstance(reach(m, slots, plan), Reach)), slots, plan)
+            absent = [m for m in node.members if not isinstance(reach(m, slots, plan), Reach)]
         case Maybe():
-            return lacking(node.content, slots, plan)
+            absent = [node.content]
+    return tuple(slot for member in absent for slot in lacking(member, slots, plan))
+
+
+def _too_few(node: Node, slots: Slots, plan: Plan) -> tuple[int, int]:
+    """How many members have come, and how many are needed, of the group that first keeps the unsatisfied `node` so; 0
+    and 0: it is a probe that does."""
+    match node:
+        case Leaf():
+            return 0, 0
+        case Every():
+            return _too_few(next(m for m in node.members if reach(m, slots, plan) is None), slots, plan)
+        case Enough():
+            return sum(isinstance(reach(m, slots, plan), Reach) for m in node.members), node.need
+        case Maybe():
+            return _too_few(node.content, slots, plan)
+
+
+def _come(node: Node, mark: Mark, slots: Slots, plan: Plan, clocks: Clocks) -> tuple[int, int]:
+    """How much of what the satisfied `node` needs had come when `mark` did, and how much it needs."""
+    match node:
+        case Leaf():
+            filled = slots[node.slot]
+            needed = list(filled.needed) if filled else []
+        case Every() | Enough():
+            reached = [r.moment for m in node.members if isinstance(r := reach(m, slots, plan), Reach)]
+            needed = sorted(reached)[: node.need if isinstance(node, Enough) else None]
+        case Maybe():
+            return _come(node.content, mark, slots, plan, clocks)
+    return sum(not _is_before(mark, moment, clocks) for moment in needed), len(needed)
 
 
 def _measure(
@@ -232,6 +269,7 @@ def _measure(
 ) -> None:
     """Latencies, and what is late or too early."""
     before: Mark | None = None
+    place_before = plan.places[0]
     for place, here in zip(plan.places, reached, strict=True):
         if not isinstance(here, Reach):
             continue
@@ -240,11 +278,13 @@ def _measure(
             verdict.hops.append((place.index, latency, error))
             if early := _too_early(here, before, slots, clocks):
                 early.place = place.index
+                assert early.mark is not None
+                early.there, early.needed = _come(place_before.node, early.mark, slots, plan, clocks)
                 verdict.faults.append(early)
             if late := _late(latency, error, place.within_ns, here.moment, before):
                 late.place = place.index
                 verdict.faults.append(late)
-        before = here.moment
+        before, place_before = here.moment, place
     end = next((here for here in reversed(reached) if here is not PASSED), None)
     if begun is not None and isinstance(end, Reach):
         latency, error = _between(begun, end.moment, clocks)
@@ -258,6 +298,11 @@ def _between(one: Mark, other: Mark, clocks: Clocks) -> tuple[int, int]:
     return other.stamp_ns - one.stamp_ns, clocks.error(one.unit, one.stamp_ns, other.unit, other.stamp_ns)
 
 
+def _is_before(one: Mark, other: Mark, clocks: Clocks) -> bool:
+    """Whether it is earlier beyond the clock error."""
+    return one.stamp_ns + clocks.error(other.unit, other.stamp_ns, one.unit, one.stamp_ns) < other.stamp_ns
+
+
 def _too_early(here: Reach, before: Mark, slots: Slots, clocks: Clocks) -> Fault | None:
     """The earliest needed event of `here` that is, beyond its clock error, before the moment `before`."""
     if all(filled.needed[0].stamp_ns >= before.stamp_ns for slot in here.slots if (filled := slots[slot])):
@@ -267,7 +312,7 @@ def _too_early(here: Reach, before: Mark, slots: Slots, clocks: Clocks) -> Fault
         for slot in here.slots
         if (filled := slots[slot])
         for mark in takewhile(lambda mark: mark.stamp_ns < before.stamp_ns, filled.needed)
-        if mark.stamp_ns + clocks.error(before.unit, before.stamp_ns, mark.unit, mark.stamp_ns) < before.stamp_ns
+        if _is_before(mark, before, clocks)
     ]
     if not too_early:
         return None
@@ -325,16 +370,20 @@ def _find_absent(
                 # Should an open element before it not come either, that one is accused and this is a consequence.
                 verdict.absent = verdict.absent or before_known or not accused_behind_last
                 until = next((r.moment for r in reached[place.index :] if isinstance(r, Reach)), None)
-                slot = lacking(place.node, slots, plan)
+                absent = lacking(place.node, slots, plan)
+                there, needed = _too_few(place.node, slots, plan)
                 verdict.faults.append(
                     Fault(
                         FindingClass.MISSING,
-                        slot=slot,
+                        slot=absent[0],
+                        lacking=absent,
+                        there=there,
+                        needed=needed,
                         place=place.index,
                         after=before or begun,
                         begun=begun,
                         until=until,
-                        value=filled.number if (filled := slots[slot]) else 0,
+                        value=filled.number if (filled := slots[absent[0]]) else 0,
                         limit=place.within_ns or 0,
                     )
                 )

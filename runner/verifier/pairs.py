@@ -38,20 +38,22 @@ LISTED: Final = 10_000
 
 
 class Pair:
-    """What is known of one key: the flags above with a bit per site, its earliest send, its earliest receive and whose
-    they were."""
+    """What is known of one key: the flags above with a bit per site, the sites where it was more than once, its
+    earliest send, its earliest receive and whose they were."""
 
-    __slots__ = ("known", "received_by", "received_ns", "sent_by", "sent_ns")
+    __slots__ = ("known", "received_by", "received_ns", "sent_by", "sent_ns", "twice")
 
     def __init__(self, known: int = 0) -> None:
         self.known = known
+        self.twice = 0
         self.sent_ns: int | None = None
         self.received_ns: int | None = None
         self.sent_by = self.received_by = ""
 
 
 class Lone(NamedTuple):
-    """A key that is not as it should be, and where it fired: (unit, step) of each place."""
+    """A key that is not as it should be, and where it fired: (unit, step) of each place; of one that was there twice
+    those places, and of one that was received before it was sent those two, the receiver first."""
 
     key: str
     state: int
@@ -84,6 +86,10 @@ class PairBook:
         self._sites.append((unit, step, flags))
         return flags | 1 << (_SITE_BITS + len(self._sites) - 1)
 
+    def probes(self, flag: int) -> frozenset[tuple[str, str]]:
+        """(unit, step) of every place that sent, or that received."""
+        return frozenset((unit, step) for unit, step, flags in self._sites if flags & flag)
+
     def add(self, key: str, site: int, stamp_ns: int, unit: str) -> None:
         """An event of `unit` with `key` at a place, as `site` returned it."""
         pair = self._young.get(key)
@@ -94,6 +100,7 @@ class PairBook:
         known = pair.known
         if (known & site) >> _SITE_BITS:
             known |= TWICE
+            pair.twice |= site
         pair.known = known | site
         if site & SENT:
             if pair.sent_ns is None or (stamp_ns, unit) < (pair.sent_ns, pair.sent_by):
@@ -151,12 +158,16 @@ class PairBook:
         return tuple(site for i, site in enumerate(self._sites) if bits >> i & 1)
 
     def _lone(self, key: str, pair: Pair) -> Lone:
-        return Lone(key, pair.known, tuple((unit, step) for unit, step, _ in self._places(pair.known)))
+        return Lone(key, pair.known, tuple((unit, step) for unit, step, _ in self._places(pair.twice or pair.known)))
 
     def _acausal(self, key: str, pair: Pair) -> Lone:
         latency_ns, error_ns = self._time(pair) or (0, 0)
-        lone = self._lone(key, pair)
-        return lone._replace(state=lone.state | ACAUSAL, lead_ns=-latency_ns, error_ns=error_ns)
+        places = self._places(pair.known)
+        received, sent = (
+            next(((unit, step) for unit, step, flags in places if unit == by and flags & flag), (by, "?"))
+            for by, flag in ((pair.received_by, RECEIVED), (pair.sent_by, SENT))
+        )
+        return Lone(key, pair.known | ACAUSAL, (received, sent), -latency_ns, error_ns)
 
     def _all(self) -> Iterator[tuple[str, Pair]]:
         return chain(self._young.items(), self._old.items(), self._waiting.items())

@@ -19,7 +19,8 @@ from runner.scenario.model import Scenario
 from runner.scenario.state import UnitStatus
 from runner.verifier import goals
 from runner.verifier.clocks import ONE_CLOCK, Clocks
-from runner.verifier.explain import Context, data_in_words
+from runner.verifier.context import Context
+from runner.verifier.explain import data_in_words
 from runner.verifier.findings import findings, in_order
 from runner.verifier.journeys import Journeys
 from runner.verifier.judge import Fault, Mark
@@ -80,6 +81,7 @@ class Verifier:
         self._nevers = [(g.score, probe) for g in self._gatherers for probe in g.plan.circuit.never]
         self._named = named_steps(scenario)
         self._losses = Losses()
+        self._began_ns: int | None = None
         self._closed = False
         self._unsettled = 0
         for name in names:
@@ -188,11 +190,13 @@ class Verifier:
 
     def _account(self, unit: str, incarnation: int, records: list[Record]) -> None:
         try:
-            first, last = records[0][0], records[-1][0]
+            first, last, stamp_ns = records[0][0], records[-1][0], records[0][1]
         except (TypeError, LookupError):
             return
         if type(first) is int and type(last) is int:
             self._losses.receive(unit, incarnation, first, last)
+        if type(stamp_ns) is int and (self._began_ns is None or stamp_ns < self._began_ns):
+            self._began_ns = stamp_ns
 
     def _member(self, unit: str) -> Member[Route]:
         member = self._members.get(unit)
@@ -347,6 +351,9 @@ class Verifier:
             statuses=statuses,
             faults=tuple(self._book.faults(most)),
             clocks=self._clocks,
+            began_ns=self._began_ns,
+            sends=self._pair_book.probes(SENT),
+            receives=self._pair_book.probes(RECEIVED),
         )
         return findings(context)[:most]
 

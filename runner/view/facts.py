@@ -30,10 +30,12 @@ def about_times(latency: Latency) -> str:
 
 
 def about_pairs(pairs: Pairs, *, times: bool) -> list[str]:
-    """Only if there are any; with their latency where no circuit tells it."""
+    """Only if there are any; with their latency where no circuit tells it, which takes a line of its own."""
     if pairs == Pairs():
         return []
-    parts = [f"{pairs.paired:,} paired{f'   {about_times(pairs.latency)}' if times and pairs.latency.count else ''}"]
+    paired = f"{pairs.paired:,} paired"
+    timed = [f"{paired}   {about_times(pairs.latency)}"] if times and pairs.latency.count else []
+    parts = [] if timed else [paired]
     for keys, what in (
         (pairs.orphan_sends, "sent and never received"),
         (pairs.orphan_receives, "received and never sent"),
@@ -42,7 +44,7 @@ def about_pairs(pairs: Pairs, *, times: bool) -> list[str]:
         if keys:
             named = ", ".join(clean(key) for key in keys[:_RANGES])
             parts.append(f"{len(keys):,} {what} ({named}{', …' if len(keys) > _RANGES else ''})")
-    return [", ".join(parts)]
+    return [*timed, ", ".join(parts)] if parts else timed
 
 
 def about_barrier(barrier: BarrierResult) -> tuple[str, str]:

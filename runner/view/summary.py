@@ -254,8 +254,8 @@ def _facts(result: Result, about: Summary, width: int) -> list[Line]:
     if len(result.circuits) > len(circuits):
         rest = len(result.circuits) - len(circuits)
         lines += _labelled("", f"and {plural(rest, 'circuit')} more: {about.show}", label, width)
-    for text in facts.about_pairs(result.pairs, times=about.times and not result.circuits):
-        lines += _labelled("pairs", text, label, width)
+    for number, text in enumerate(facts.about_pairs(result.pairs, times=about.times and not result.circuits)):
+        lines += _labelled("" if number else "pairs", text, label, width)
     for number, barrier in enumerate(result.barriers):
         what, skew = facts.about_barrier(barrier)
         beside = cell_len(f"{what}, {skew}") <= width - label - 5
