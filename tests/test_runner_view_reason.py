@@ -26,9 +26,19 @@ def test_more_instances_than_are_allowed_are_not_too_few() -> None:
 def test_a_key_that_no_circuit_answers_for_is_told_in_its_finding_s_words() -> None:
     twice = "k fired api: sent more than once"
     told = Finding(FindingClass.DUPLICATE, twice, None, "k", "api", "sent")
-    assert reasons(replace(FAILED, circuits=(), findings=(told,))) == [twice, "1 duplicate"]
+    assert reasons(replace(FAILED, circuits=(), findings=(told,))) == [twice]
     both = replace(FAILED, circuits=(), findings=(told, replace(told, key="l")))
-    assert reasons(both) == [f"{twice}, and 1 finding more", twice, "2 duplicate"]
+    assert reasons(both) == [f"{twice}, and 1 finding more", twice]
+
+
+def test_a_setup_that_failed_is_the_reason_and_not_what_followed_from_it() -> None:
+    never = (FindingClass.MISSING, None, "order never began; api: sent did not fire")
+    setup = Finding(FindingClass.CHECK, "setup prepare:main raised OSError: no database", step="setup")
+    result = found(standing(0, 0), never)
+    check = replace(setup, message="check checks:look returned False", step="check")
+    assert reasons(replace(result, findings=(*result.findings, setup)))[-1] == setup.message
+    assert reasons(replace(result, findings=(*result.findings, check)))[-1] == "order never began"
+    assert reasons(replace(result, findings=(check,))) == [check.message]
 
 
 FORBIDDEN = (FindingClass.UNEXPECTED, "z", "a: ran fired for z, which order forbids")

@@ -304,7 +304,7 @@ def test_a_command_that_is_already_told_is_not_told_twice() -> None:
 def test_many_kinds_of_findings_are_cut_and_counted() -> None:
     findings = tuple(Finding(FindingClass.CHECK, f"check {n} failed", step=str(n)) for n in range(30))
     lines = texts(replace(NOT_READY, findings=findings))
-    assert lines[0].endswith("30 check")
+    assert lines[0].endswith("   check 0 failed, and 29 findings more")
     assert any("and 20 findings more: circuit-run show latest" in line for line in lines)
     assert len(lines) < 24
 
@@ -326,6 +326,13 @@ def test_a_circuit_that_never_started_is_one_line() -> None:
     lines = texts(replace(NOT_READY, circuits=(silent,)))
     assert "  order      never started" in lines
     assert not any("nothing measured" in line for line in lines)
+
+
+def test_the_word_of_a_class_is_not_told_twice() -> None:
+    check = Finding(FindingClass.CHECK, "check checks:look returned False", step="check")
+    lines = texts(replace(NOT_READY, findings=(check,)))
+    assert lines[0].endswith("   check checks:look returned False")
+    assert lines[2] == "  ✗ check   checks:look returned False"
 
 
 def test_the_latency_of_pairs_has_a_line_of_its_own_where_no_circuit_tells_it() -> None:

@@ -22,7 +22,8 @@ def finding(what: str, callback: Callback | None, answer: Answer) -> tuple[Findi
     if answer.ok or callback is None:
         return ()
     name = callback.entrypoint or " ".join(callback.command or ())
-    return (Finding(FindingClass.CHECK, f"{what} {name} {answer.why}", details=answer.details),)
+    said = answer.why if name in answer.why else f"{name} {answer.why}"
+    return (Finding(FindingClass.CHECK, f"{what} {said}", step=what, details=answer.details),)
 
 
 def test_findings(tested: Iterable[Tested]) -> tuple[Finding, ...]:

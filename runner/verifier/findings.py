@@ -53,7 +53,12 @@ def findings(context: Context) -> tuple[Finding, ...]:
 
 def by_cause(unordered: Iterable[Finding]) -> list[Finding]:
     """What is certain before what is not, causes before consequences, else as they were found."""
-    return sorted(unordered, key=lambda finding: (finding.inconclusive, _ORDER[finding.cls]))
+    return sorted(unordered, key=lambda finding: (finding.inconclusive, not _is_of_setup(finding), _ORDER[finding.cls]))
+
+
+def _is_of_setup(finding: Finding) -> bool:
+    """Whether `setup` failed: then nothing was started, and all the rest follows from it."""
+    return finding.cls is FindingClass.CHECK and finding.step == "setup"
 
 
 def in_order(unordered: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -15,7 +15,7 @@ from runner.verifier.verdict import CircuitResult, Finding, FindingClass
 from runner.view.board import Board
 from runner.view.quantity import compact, count, elapsed, plural
 from runner.view.text import ALERT, DIM, Line, Span, clean, fit, unit_tone, without_escapes
-from runner.view.words import connection, glyph, losses, measured, quantiles, subject
+from runner.view.words import beside_its_class, connection, glyph, losses, measured, quantiles
 
 PROGRESS_S: Final = 5.0
 """Seconds of the run between two reports of progress."""
@@ -112,7 +112,7 @@ class Narrator:
             self._told_all_findings = True
             return "more findings than are told here; the summary counts them"
         self._findings.add(news)
-        return f"{glyph(finding)} {finding.cls.value}: {subject(finding)}"
+        return f"{glyph(finding)} {finding.cls.value}: {beside_its_class(finding)}"
 
     def _incident(self, what: str, number: int) -> str:
         if what in self._incidents or len(self._incidents) > _MOST_INCIDENTS:

@@ -51,12 +51,11 @@ def reasons(result: Result) -> list[str]:
     circuit = next((c for c in result.circuits if c.name == first.circuit), None)
     if circuit is not None and first.cls in INSTANCES and (circuit.instances.failed or circuit.instances.inconclusive):
         return _instances_reasons(circuit, result.findings)
-    found = _reasons(first, result)
-    more = [f"{found[0]}, and {plural(len(ordered) - 1, 'finding')} more"] if found and len(ordered) > 1 else []
-    if found and not _is_about_a_pair(first):
+    if found := _reasons(first, result):
+        more = [f"{found[0]}, and {plural(len(ordered) - 1, 'finding')} more"] if len(ordered) > 1 else []
         return [*more, *found]
     counts = Counter(finding.cls.value for finding in ordered)
-    return [*more, *found, ", ".join(f"{number:,} {name}" for name, number in counts.items())]
+    return [", ".join(f"{number:,} {name}" for name, number in counts.items())]
 
 
 def _is_about_a_pair(finding: Finding) -> bool:
@@ -70,7 +69,7 @@ def _reasons(finding: Finding, result: Result) -> list[str]:
     if finding.circuit is not None and finding.cls is FindingClass.UNEXPECTED:
         forbidden = sum(f.cls is finding.cls and f.circuit == finding.circuit for f in result.findings)
         return [subject(finding), f"{clean(finding.circuit)}: {plural(forbidden, 'forbidden event')}"]
-    if _is_about_a_pair(finding):
+    if _is_about_a_pair(finding) or finding.cls is FindingClass.CHECK:
         return [subject(finding)]
     if finding.circuit is not None and finding.cls in _OF_CIRCUIT:
         return [subject(finding), subject(finding).partition(";")[0]]

@@ -30,7 +30,7 @@ from runner.view.budgets import standings
 from runner.view.quantity import plural
 from runner.view.reason import INSTANCES, reasons
 from runner.view.text import ALARM, ALERT, DIM, GOOD, PLAIN, STRONG, Line, Span, clean, fit, wrap
-from runner.view.words import glyph, hop_names, measured, subject
+from runner.view.words import beside_its_class, glyph, hop_names, measured
 
 _FULL: Final = 4
 """So many groups of findings are told in full."""
@@ -169,7 +169,7 @@ def _told_once(result: Result) -> tuple[Finding, ...]:
 
 def _told(finding: Finding, first: Finding, indent: int, width: int) -> list[Line]:
     head = fit(f"  {glyph(finding)} {finding.cls.value}", indent - 1) + " "
-    text = subject(finding)
+    text = beside_its_class(finding)
     if finding.key and finding.circuit and finding.cls in INSTANCES and finding.circuit != first.circuit:
         text = f"{clean(finding.circuit)}: {text}"  # the line of the verdict names that of the first
     start, *more = wrap(text, width - indent)

@@ -34,6 +34,11 @@ def losses(known: int, *, more: bool) -> str:
     return "some may be lost" if more else "none lost"
 
 
+def beside_its_class(finding: Finding) -> str:
+    """Its subject where the word of its class stands before it, and is not to be read twice: "check: check m:f ..."."""
+    return subject(finding).removeprefix(f"{finding.cls.value} ")
+
+
 def connection(board: Board) -> str:
     """What is wrong between us and the broker, in two words; nothing if nothing is."""
     if not board.connected:
