@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from broker.errors import BrokerError
+from broker.errors import BrokerError, complain
 from broker.service import serve
+from probe.plain import clean
 
 USAGE: Final = (
     "usage: python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--lease-fd N] "
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         if "--run" in given and {"--keep-for-s", "--keep-bytes"} & {*given}:  # its folder is somebody else's
             raise ValueError
     except (ValueError, KeyError):
-        sys.stderr.write(f"{USAGE}\n")
+        complain(USAGE)
         return REFUSED
     listening = False
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         nonlocal listening
         listening = True
         try:
-            sys.stdout.write(f"listening on {endpoint}\n")
+            sys.stdout.write(f"listening on {clean(endpoint)}\n")
             sys.stdout.flush()
         except BrokenPipeError:  # who started it is gone already; what units still have to say is taken all the same
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
             announce=announce,
         )
     except BrokerError as error:
-        sys.stderr.write(f"broker: {error}\n")
+        complain(f"broker: {error}")
         return FAILED if listening else REFUSED
     return 0
 

@@ -7,6 +7,10 @@ BrokerError
                      last entry is incomplete
 """
 
+import sys
+
+from probe.plain import harmless
+
 
 class BrokerError(Exception):
     """Root of every error that this package raises on purpose."""
@@ -28,3 +32,9 @@ class LogError(BrokerError):
         super().__init__(message)
         self.offset = offset
         self.torn = torn
+
+
+def complain(text: str) -> None:
+    """A line on standard error, with nothing in it that a terminal would obey."""
+    sys.stderr.write(f"{harmless(text)}\n")
+    sys.stderr.flush()

@@ -9,7 +9,6 @@ Belongs here: which runs have to go, and their going. Must not know sockets or p
 
 import fcntl
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from broker import access, log
+from broker.errors import complain
 from broker.runs import Runs
 from probe.clock import monotonic
 
@@ -131,5 +131,4 @@ def _size(count: int) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"broker: {text}\n")
-    sys.stderr.flush()
+    complain(f"broker: {text}")

@@ -20,7 +20,6 @@ import os
 import re
 import shlex
 import stat
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -29,7 +28,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from broker.access import Grant
-from broker.errors import KeyringError
+from broker.errors import KeyringError, complain
 from probe import keys, private
 from probe import message as m
 from probe.errors import KeysError
@@ -380,5 +379,4 @@ def _unusable(path: Path, error: OSError) -> KeyringError:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"broker: {text}\n")
-    sys.stderr.flush()
+    complain(f"broker: {text}")

@@ -5,7 +5,6 @@ Belongs here: what opens and closes, and why it ends. Must not know what message
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -18,7 +17,7 @@ import zmq
 from broker import endpoints, files
 from broker.access import Grant
 from broker.door import Door
-from broker.errors import BrokerError, EndpointError
+from broker.errors import BrokerError, EndpointError, complain
 from broker.expiry import Expiry
 from broker.issued import Issued
 from broker.relay import Relay
@@ -158,8 +157,7 @@ def _room(expected: int, *, many_runs: bool) -> int:
     if why := files.why_not_enough(expected, limit, many_runs=many_runs):
         raise BrokerError(why)
     if not expected and (word := files.warning(limit, many_runs=many_runs)):
-        sys.stderr.write(f"broker: {word}\n")
-        sys.stderr.flush()
+        complain(f"broker: {word}")
     return files.room(limit, many_runs=many_runs)
 
 

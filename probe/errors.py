@@ -81,6 +81,8 @@ class WaitTimeout(ProbeError):
 def warn(text: str) -> None:
     """One line on standard error, for what is wrong where nothing may be raised. Never raises itself."""
     try:
-        print(f"probe: {text}", file=sys.stderr, flush=True)  # noqa: T201
+        from probe.plain import harmless  # only who has something to complain about needs it
+
+        print(f"probe: {harmless(text)}", file=sys.stderr, flush=True)  # noqa: T201
     except Exception:
         return

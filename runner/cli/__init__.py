@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from probe import clock
 from runner.cli import agent, broker, check, clocks, demo, doctor, emit, init, keys, recover, run, show, verify, watch
 from runner.errors import CircuitRunError, ExitCode, UsageError
+from runner.say import complain, say
 
 _TYPER_INTERRUPTED = 130
 """What typer makes of a Ctrl-C."""
@@ -44,7 +45,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"circuit-run {version('circuit-run')}")
+        say(f"circuit-run {version('circuit-run')}")
         raise typer.Exit
 
 
@@ -75,10 +76,10 @@ def execute(argv: list[str]) -> int:
         code = int(app(words, prog_name="circuit-run", standalone_mode=False) or 0)
         return int(ExitCode.INTERRUPTED) if code == _TYPER_INTERRUPTED else code
     except CircuitRunError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(str(error))
         return int(error.exit_code)
     except TyperException as error:
-        typer.echo(f"circuit-run: {error.format_message()}", err=True)
+        complain(f"circuit-run: {error.format_message()}")
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return int(ExitCode.INTERRUPTED)
@@ -86,10 +87,10 @@ def execute(argv: list[str]) -> int:
         sys.stderr.close()  # whoever read us has gone; nothing can be said any more
         return int(ExitCode.FAILED)
     except OSError as error:  # a disk that is full, a file that has gone
-        sys.stderr.write(f"circuit-run: {error}\n")
+        complain(f"circuit-run: {error}")
         return int(ExitCode.INTERNAL)
     except Exception:  # a defect of ours is no verdict on anybody's scenario
-        traceback.print_exc()
+        complain(traceback.format_exc().rstrip())
         return int(ExitCode.INTERNAL)
 
 

@@ -21,10 +21,11 @@ def command(
     """Wait on a broker for runs that have units on this host, and start them here. Runs until it is told to stop."""
     from runner.errors import UsageError
     from runner.launch.agent import Agent
+    from runner.say import say
     from runner.scenario.quantity import parse_duration
 
     lease_ns = parse_duration(lease)
     if not lease_ns:
         raise UsageError(f'--lease {lease}: expected a duration such as "15s" or "1m30s"')
-    Agent(join, name, keys, lease_ns / 1e9, typer.echo).serve()
+    Agent(join, name, keys, lease_ns / 1e9, say).serve()
     return 0

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from runner.say import say
+
 
 def command(
     paths: Annotated[list[Path] | None, typer.Argument(help="Scenario files or folders; default: here.")] = None,
@@ -15,7 +17,7 @@ def command(
 
     for found in scenario.discover(paths or [Path()]):
         size = f"{plural(len(found.units), 'unit')}, {plural(len(found.circuits), 'circuit')}"
-        typer.echo(f"{found.name}: {size}, nothing wrong")
+        say(f"{found.name}: {size}, nothing wrong")
         for note in found.notes:
-            typer.echo(f"  note: {note}")
+            say(f"  note: {note}")
     return 0

@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from runner.say import say
+
 
 def command(directory: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")] = Path()) -> int:
     """Write a small scenario that works, and say how to run it."""
     from runner.scenario import template
 
     for path in template.write(directory):
-        typer.echo(f"wrote {path}")
-    typer.echo(f"run it:  circuit-run {directory}")
+        say(f"wrote {path}")
+    say(f"run it:  circuit-run {directory}")
     return 0

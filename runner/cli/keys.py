@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from runner.errors import UsageError
+from runner.say import say
 
 FOLDER: Final = Path(".circuit/keys")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the key is called, e.g. the host it is for.")]
@@ -57,13 +58,13 @@ def new(
         path = keyring.add(folder, name, roles=roles, units=_units(name, roles, unit), runs=run or ["*"])
     file = shlex.quote(str(path))
     there = shlex.quote(path.name)
-    typer.echo(f"made the key {name}: {path}")
-    typer.echo("")
-    typer.echo(f"  1. carry it to where it is used:   scp -p {file} HOST:")
-    typer.echo(f"  2. use it there:                   {_said_there(roles, there)}")
-    typer.echo(f"  3. delete it here:                 rm {file}")
-    typer.echo("")
-    typer.echo(f"The broker: circuit-run broker --listen tcp://HOST:PORT --keys {shlex.quote(str(folder))}")
+    say(f"made the key {name}: {path}")
+    say()
+    say(f"  1. carry it to where it is used:   scp -p {file} HOST:")
+    say(f"  2. use it there:                   {_said_there(roles, there)}")
+    say(f"  3. delete it here:                 rm {file}")
+    say()
+    say(f"The broker: circuit-run broker --listen tcp://HOST:PORT --keys {shlex.quote(str(folder))}")
     return 0
 
 
@@ -76,7 +77,7 @@ def list_(folder: Folder = FOLDER) -> int:
         entries = keyring.listed(folder)
     if not entries:
         told = shlex.quote(str(folder))
-        typer.echo(f"there is no key in {folder} yet; make one with: circuit-run keys new NAME --folder {told}")
+        say(f"there is no key in {folder} yet; make one with: circuit-run keys new NAME --folder {told}")
     rows = [("key", "roles", "units", "runs", "")] if entries else []
     for _, grant in entries:
         here = (folder / f"{grant.name}.keys").exists()
@@ -84,7 +85,7 @@ def list_(folder: Folder = FOLDER) -> int:
         rows.append((grant.name, _listed(grant.roles), _listed(grant.units), _listed(grant.runs), state))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
 
 
@@ -95,7 +96,7 @@ def revoke(name: Name, folder: Folder = FOLDER) -> int:
 
     with _as_usage():
         keyring.revoke(folder, name)
-    typer.echo(f"revoked the key {name}; every broker that uses {folder} refuses it from now on")
+    say(f"revoked the key {name}; every broker that uses {folder} refuses it from now on")
     return 0
 
 

@@ -8,6 +8,7 @@ import typer
 
 from probe import environment
 from runner.errors import ExitCode, UsageError
+from runner.say import complain, say
 
 if TYPE_CHECKING:
     from probe.recovery import Recovered
@@ -55,7 +56,7 @@ def command(
         kept = folder.find(name or folder.LATEST, runs.resolve() if runs else folder.home())
         rescue = session.recover_run(kept, unit=unit, told_keys=told.keys, timeout_s=timeout, end=end)
         _say(rescue, f"run {kept.run}", "it can be ended with --end")
-        typer.echo(f"judge the run: circuit-run verify {kept.told}")
+        say(f"judge the run: circuit-run verify {kept.told}")
     else:
         if name is not None or end:
             raise UsageError(f"{name or '--end'} is about a run; --journals and --broker are about units without one")
@@ -72,14 +73,14 @@ def command(
 def _say(rescue: "Rescue", place: str, advice: str) -> None:
     """What came of it, line by line; what could not be recovered to standard error."""
     for ended in rescue.ended:
-        typer.echo(f"ended: {ended}")
+        say(f"ended: {ended}")
     for one in rescue.journals:
         for line in _told(one):
-            typer.echo(line, err=bool(one.problem))
+            (complain if one.problem else say)(line)
     for living in rescue.living:
-        typer.echo(f"still lives, and keeps its journal: {living}; {advice}", err=True)
+        complain(f"still lives, and keeps its journal: {living}; {advice}")
     if not rescue.journals:
-        typer.echo(f"nothing to recover in {place}")
+        say(f"nothing to recover in {place}")
 
 
 def _told(one: "Recovered") -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from runner.errors import BrokerFailed, ExitCode, SupervisorFailed, UsageError
+from runner.say import complain
 
 if TYPE_CHECKING:
     from runner.history.folder import RunFolder
@@ -155,7 +156,7 @@ def run_all(
                     if fabric.key_folder is not None:
                         audit.must_go(fabric.key_folder)
                     if listen and not quiet:
-                        sys.stderr.write("".join(f"{line}\n" for line in fabric.invitations()))
+                        complain("\n".join(fabric.invitations()))
                     from runner import files, session, view  # takes as long as the fabric takes to come up
                     from runner.history.keep import keep
 

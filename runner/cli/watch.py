@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from runner.cli.run import Plain
+from runner.say import say
 
 
 def command(
@@ -35,5 +36,5 @@ def command(
     with view.choose(plain=plain) as screen:
         last_word = session.watch(target, chosen, screen)
     if last_word:
-        typer.echo(last_word)
+        say(last_word)
     return 0

@@ -4,6 +4,7 @@ Belongs here: the contract's field names. Must not know where the file is or how
 """
 
 import json
+import re
 from typing import Any, Final
 
 import msgspec
@@ -12,11 +13,14 @@ from runner.errors import RecordingError
 from runner.verifier.verdict import Latency, Result
 
 SCHEMA: Final = 1
+_OBEYED: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal obeys and JSON does not escape."""
 
 
 def dump(result: Result) -> str:
     """The text of `result.json`."""
-    return json.dumps(plain(result), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(plain(result), indent=2, ensure_ascii=False)
+    return _OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text) + "\n"
 
 
 def plain(result: Result) -> dict[str, Any]:

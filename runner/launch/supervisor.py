@@ -81,15 +81,17 @@ def main_elsewhere(line: str) -> None:
     from runner.launch.outlet import Outlet
     from runner.launch.watch import Abroad, Watch
     from runner.orders import supervisor_of
+    from runner.say import complain
 
     charter = Charter.parse(line)
     try:
         here = Here(charter.broker, charter.run, charter.host, charter.keys, HELD_S)
     except Occupied as error:
-        sys.stderr.write(f"{error}\n")
+        complain(str(error))
         sys.exit(OCCUPIED)
     except (OSError, KeysError) as error:
-        sys.exit(f"run {charter.run} cannot be served there: {getattr(error, 'strerror', None) or error}")
+        complain(f"run {charter.run} cannot be served there: {getattr(error, 'strerror', None) or error}")
+        sys.exit(1)
     kin.adopt_orphans()
     os.environ.update(here.variables())
     lease = Lease(charter.lease_s)
@@ -102,12 +104,12 @@ def main_elsewhere(line: str) -> None:
     watch.close()
     left = here.close(began=watch.began)
     if voice.refused:
-        sys.stderr.write(f"{voice.refused}\n")
+        complain(voice.refused)
         sys.exit(REFUSED)
     if left:
-        sys.stderr.write(
+        complain(
             f"run {charter.run}: nobody has got the evidence in {here.root}; an agent publishes it when it meets that "
-            f"broker again, or: circuit-run recover --journals {here.place.journals} --broker {charter.broker}\n"
+            f"broker again, or: circuit-run recover --journals {here.place.journals} --broker {charter.broker}"
         )
 
 

@@ -6,7 +6,6 @@ and direction marks become visible and harmless. Nothing is ever read as markup.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
@@ -14,6 +13,8 @@ from typing import Final, NamedTuple, TypeAlias
 from rich.cells import cell_len, get_character_cell_size
 from rich.color import ColorSystem
 from rich.style import Style
+
+from probe.plain import clean as clean
 
 PLAIN: Final = ""
 DIM: Final = "dim"
@@ -28,7 +29,6 @@ GOOD: Final = "bold green"
 
 ELLIPSIS: Final = "…"
 _UNIT_TONES: Final = ("cyan", "magenta", "blue", "yellow", "bright_cyan", "bright_magenta", "bright_blue")
-_NAME: Final = 200
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 
 
@@ -75,31 +75,6 @@ def _codes(tone: str, colours: bool) -> tuple[str, str]:
 def unit_tone(name: str) -> str:
     """The colour of a unit's output lines: always the same one for the same name."""
     return _UNIT_TONES[sum(name.encode("utf-8", "replace")) % len(_UNIT_TONES)]
-
-
-def clean(text: str) -> str:
-    """`text` on one line and harmless: what is not printable is shown as "�", a tab as a blank, a line end as "⏎"."""
-    if text.isascii() and text.isprintable():
-        return text
-    return _cleaned_name(text) if len(text) <= _NAME else _cleaned(text)
-
-
-def _cleaned(text: str) -> str:
-    return "".join(_harmless(character) for character in text)
-
-
-_cleaned_name = lru_cache(4096)(_cleaned)  # names come back in every frame, lines of output do not
-
-
-def _harmless(character: str) -> str:
-    if character == "\t":
-        return " "
-    if character == "\n":
-        return "⏎"
-    if character.isprintable() or character == "\u3000":
-        # Joiners and variation selectors change the width of what stands before them, differently in every terminal.
-        return "" if "\ufe00" <= character <= "\ufe0f" else character
-    return " " if unicodedata.category(character) == "Zs" else "�"
 
 
 def without_escapes(text: str) -> str:

@@ -1,0 +1,29 @@
+"""What a command says beside its view: lines on standard output, and complaints on standard error.
+
+Belongs here: the one way by which text gets there, so that nothing from outside reaches a terminal as it came (see
+`probe.plain`). Screens and summaries are the business of `view`.
+"""
+
+import sys
+from typing import TextIO
+
+from probe.plain import harmless
+
+
+def say(text: str = "") -> None:
+    """A line, or several, on standard output."""
+    _write(sys.stdout, text)
+
+
+def complain(text: str) -> None:
+    """The same on standard error."""
+    _write(sys.stderr, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    line = f"{harmless(text)}\n"
+    try:
+        stream.write(line)
+    except UnicodeEncodeError:  # as in a C locale
+        stream.write(line.encode("ascii", "backslashreplace").decode("ascii"))
+    stream.flush()
