@@ -69,7 +69,7 @@ def test_it_is_called_without_questions_and_its_supervisor_gets_the_charter(tmp_
     *options, destination, command = (tmp_path / "argv").read_text().splitlines()
     assert "BatchMode=yes" in options
     assert destination == "me@lab-2"
-    assert command == "exec /opt/py/bin/python -P -m circuit_run runner.launch.supervisor --charter"
+    assert command == "exec /opt/py/bin/python -P -m runner.launch.supervisor --charter"
     assert Charter.parse((tmp_path / "stdin").read_text()) == charter(LAB)
     assert "secret" not in (tmp_path / "argv").read_text()
 

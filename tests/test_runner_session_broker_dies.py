@@ -20,6 +20,7 @@ from probe.event import USER_KINDS
 from probe.message import Command, Events
 from probe.wire import unpack_records
 
+BROKER, SUPERVISOR = "broker.__main__", "runner.launch.supervisor"
 HELPERS = """
     import os, resource, signal, time
     from pathlib import Path
@@ -35,7 +36,7 @@ HELPERS = """
                 state = (process / "stat").read_text().rpartition(")")[2].split()[0]
             except OSError:
                 continue
-            if b"\\0-m\\0broker\\0" in line and told in line and state != "Z":
+            if b"\\0circuit_run\\0broker.__main__\\0" in line and told in line and state != "Z":
                 found.append(int(process.name))
         return found
 
@@ -274,23 +275,29 @@ def test_an_order_that_died_with_the_broker_before_the_supervisor_came_back_is_g
     place.write('[units.one]\nentrypoint = "units:serves"\nready = "up"\n', HELPERS + code)
     with place.start(".", "--plain") as living:
         living.until("running")
-        supervisor, broker = (process_of(place, name) for name in ("runner.launch.supervisor", "broker"))
+        supervisor, broker = (process_of(place, name) for name in (SUPERVISOR, BROKER))
         os.kill(supervisor, signal.SIGSTOP)
         os.kill(broker, signal.SIGKILL)
-        assert poll(lambda: process_of(place, "broker") not in (0, broker))
+        assert poll(lambda: {broker} != set(processes_of(place, BROKER)) != set())
         before, log_file = place.newest().log.stat().st_size, place.newest().log
         living.signal(signal.SIGINT)
         assert poll(lambda: b"stop" in log_file.read_bytes()[before:]), "the order is in the log, and held in memory"
-        os.kill(process_of(place, "broker"), signal.SIGKILL)
+        os.kill(process_of(place, BROKER), signal.SIGKILL)
         os.kill(supervisor, signal.SIGCONT)
         run = living.end()
     assert run.code == 2, run.text
     assert run.units["one"]["state"] == "stopped"
 
 
+def processes_of(place: Place, module: str) -> list[int]:
+    """Pids of the processes that run this module of ours."""
+    return [pid for pid, line in place.processes().items() if f"-m circuit_run {module} " in line]
+
+
 def process_of(place: Place, module: str) -> int:
-    """Pid; 0: there is none."""
-    return next((pid for pid, line in place.processes().items() if f"-m {module} " in line), 0)
+    """Pid of the only one."""
+    (pid,) = processes_of(place, module)
+    return pid
 
 
 def test_orders_that_are_in_the_log_twice_change_no_verdict(place: Place) -> None:

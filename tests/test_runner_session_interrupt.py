@@ -171,7 +171,7 @@ def test_ctrl_c_on_the_terminal_stops_the_run_once(place: Place) -> None:
 def test_a_supervisor_that_dies_ends_the_run_with_an_error(place: Place) -> None:
     with place.start(".", "--plain") as living:
         has_begun(place, living)
-        (victim,) = (pid for pid, line in place.processes().items() if "-m runner.launch.supervisor " in line)
+        (victim,) = (pid for pid, line in place.processes().items() if " runner.launch.supervisor " in line)
         os.kill(victim, signal.SIGKILL)
         run = living.end()
     assert run.code == 3, run.text
@@ -182,7 +182,7 @@ def test_a_supervisor_that_dies_ends_the_run_with_an_error(place: Place) -> None
     assert place.run("verify", run.folder.run).code != 0
 
 
-@pytest.mark.parametrize("who", [" -m broker ", "runner.launch.supervisor"])
+@pytest.mark.parametrize("who", [" broker.__main__ ", " runner.launch.supervisor "])
 def test_who_insists_is_obeyed_though_a_part_of_the_fabric_stands_still(place: Place, who: str) -> None:
     with place.start(".", "--plain") as living:
         has_begun(place, living)
