@@ -291,6 +291,17 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """To the log, by way of this host's supervisor: the circuits need nothing more from the services, which are stopped
+    from here on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The same: a person, or a signal, wants the run to end now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Away:
     """To the log, by way of the supervisor it is about: the runner has not heard of `host` for too long, or knows that
     it cannot; `why` completes the sentence "lab-2 ..."."""
@@ -314,5 +325,7 @@ class Gone:
     why: str
 
 
-Order: TypeAlias = Release | Break | Sync | Begin | Ship | Start | Stop | Finish | Away | Back | Gone
+Order: TypeAlias = (
+    Release | Break | Sync | Begin | Ship | Start | Stop | Finish | Settled | Interrupted | Away | Back | Gone
+)
 """Any command."""

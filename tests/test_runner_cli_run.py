@@ -13,8 +13,8 @@ from runner.session.outcome import Outcome
 from runner.verifier.verdict import Result, Verdict
 
 
-def outcome(verdict: Verdict, *, interrupted: bool = False) -> Outcome:
-    return Outcome(Result("r", "s", verdict, 1.0), interrupted)
+def outcome(verdict: Verdict) -> Outcome:
+    return Outcome(Result("r", "s", verdict, 1.0))
 
 
 PASSED, FAILED, UNSURE = (outcome(v) for v in (Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE))
@@ -29,7 +29,7 @@ PASSED, FAILED, UNSURE = (outcome(v) for v in (Verdict.PASSED, Verdict.FAILED, V
         ([UNSURE, FAILED], None, ExitCode.FAILED),
         ([UNSURE], "fail", ExitCode.FAILED),
         ([UNSURE], "pass", ExitCode.PASSED),
-        ([FAILED, outcome(Verdict.PASSED, interrupted=True)], None, ExitCode.INTERRUPTED),
+        ([FAILED, outcome(Verdict.INTERRUPTED)], None, ExitCode.INTERRUPTED),
     ],
 )
 def test_the_worst_run_decides_the_exit_code(outcomes: list[Outcome], inconclusive: None, code: ExitCode) -> None:

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ SCENARIO = """
     [circuits.order]
     path = ["client: sent", "api: got"]
     instances = 2
+    [circuits.ping]
+    path = ["client: ping", "api: pong"]
 """
 UNITS = """
     import os, signal
@@ -66,8 +70,9 @@ def check_stopped(place: Place, run: Run) -> None:
     """What holds whenever a run was interrupted. Nothing is running: `place_in` sees to that too, without patience."""
     assert run.code == 2, run.text
     assert place.processes() == {}
-    assert "interrupted" in run.text.lower()
+    assert "INTERRUPTED" in run.text
     assert "Traceback" not in run.text
+    assert run.result["verdict"] == "interrupted"
     assert run.result["evidence"]["lost"] == []
     assert all(f["inconclusive"] or f["class"] == "unit-failed" for f in run.result["findings"]), run.result["findings"]
     assert not run.folder.endpoint.exists()
@@ -84,9 +89,56 @@ def test_a_signal_while_units_run_stops_them_in_order(place: Place, number: int)
         run = living.end()
     check_stopped(place, run)
     assert {name: unit["state"] for name, unit in run.units.items()} == dict.fromkeys(run.units, "stopped")
-    (circuit,) = run.result["circuits"]
-    assert (circuit["instances"]["started"], circuit["instances"]["open"]) == (1, 1)
-    assert run.result["verdict"] == "inconclusive"
+    order, ping = run.result["circuits"]
+    assert (order["instances"]["started"], order["instances"]["open"]) == (1, 1)
+    assert ping["instances"]["started"] == 0
+    assert order["verdict"] == ping["verdict"] == "inconclusive"
+
+
+def test_who_looks_at_an_interrupted_run_later_is_told_so_and_not_that_it_failed(place: Place) -> None:
+    with place.start(".", "--plain") as living:
+        has_begun(place, living)
+        living.signal(signal.SIGINT)
+        run = living.end()
+    assert run.result["findings"] == []  # neither a client that has not sent enough yet, nor a ping that never came
+    told = run.text[run.text.index("   INTERRUPTED   in ") :].splitlines()[0]
+    assert told.endswith("    1 instance still open")
+    for command, code in (("show", 0), ("verify", 2)):
+        assert "   INTERRUPTED   in " in place.run(command, run.folder.path, expect=code).out
+    with closing(sqlite3.connect(place.folder / ".circuit" / "history.db")) as database:
+        assert database.execute("select verdict, findings from runs").fetchall() == [("interrupted", 0)]
+
+
+def test_what_was_wrong_before_an_interruption_stands_beside_it(place: Place) -> None:
+    place.write(
+        """
+        [units.api]
+        entrypoint = "units:api"
+        [circuits.order]
+        path = ["api: sent", { probe = "api: got", within = "1ms" }]
+        """,
+        """
+        import signal, time
+        import probe
+
+        def api():
+            probe.emit("sent", key="k-1")
+            time.sleep(0.1)
+            probe.emit("got", key="k-1")
+            probe.emit("sent", key="k-2")
+            signal.pause()
+        """,
+    )
+    with place.start(".", "--plain") as living:
+        living.until("missing: k-2")
+        living.signal(signal.SIGTERM)
+        run = living.end()
+    check = [(found["class"], found["key"], found["inconclusive"]) for found in run.result["findings"]]
+    assert check == [("missing", "k-2", False), ("late", "k-1", False)]
+    assert (run.code, run.result["verdict"]) == (2, "interrupted")
+    assert "INTERRUPTED" in run.text
+    assert "order: 2 of 2 failed" in run.text
+    assert [c["verdict"] for c in run.result["circuits"]] == ["failed"]
 
 
 def test_a_signal_while_a_unit_is_awaited_stops_the_run(place: Place) -> None:
@@ -143,9 +195,29 @@ def test_user_code_that_the_runner_calls_can_be_interrupted(place: Place, what: 
         living.until((place.folder / "called").exists)
         living.signal(signal.SIGINT)
         run = living.end()
-    assert run.code == 2, run.text
+    check_stopped(place, run)
     assert run.result["run"] == run.folder.run
     assert [f["message"] for f in run.result["findings"]] == [f"{what} units:callback was stopped"]
+    assert "   INTERRUPTED   in " in place.run("verify", run.folder.path, expect=2).out
+
+
+def test_a_check_is_not_called_with_a_run_that_was_interrupted_before(place: Place) -> None:
+    place.write(
+        """
+        [scenario]
+        check = "units:callback"
+        [units.one]
+        command = ["sleep", "60"]
+        """,
+        "def callback(result):\n    open('called', 'w').close()\n",
+    )
+    with place.start(".", "--plain") as living:
+        living.until("running")
+        living.signal(signal.SIGINT)
+        run = living.end()
+    check_stopped(place, run)
+    assert not (place.folder / "called").exists()
+    assert run.result["findings"] == []
 
 
 def test_q_in_the_live_view_stops_the_run(place: Place) -> None:

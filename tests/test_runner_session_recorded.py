@@ -38,6 +38,31 @@ def ordered(at_ns: int, order: Any, to: str = "@lab") -> Entry:
     return Entry("@runner", 0, m.Command((to,), at_ns), wire.encode_order(order), 0)
 
 
+def run_of_one(*orders: Any) -> Hindsight:
+    """A run of a unit that is ready, and of what the runner ordered then."""
+    hindsight = Hindsight(Scenario("s", "/s", "circuit.toml", (Unit("api", command=("x",)),)), 0)
+    hindsight.take(said(SUPERVISOR, 1, ("serving", Kind.STATE, None)))
+    hindsight.take(ordered(2, m.Begin("desk"), SUPERVISOR))
+    hindsight.take(said(SUPERVISOR, 3, ("spawned", Kind.STATE, "api")))
+    for moment, order in enumerate(orders, 4):
+        hindsight.take(ordered(moment, order, SUPERVISOR))
+    return hindsight
+
+
+def test_the_log_says_that_a_person_interrupted_the_run() -> None:
+    hindsight = run_of_one(m.Interrupted(), m.Stop("api", 1000))
+    (status,) = hindsight.intake.lifecycle.statuses()
+    assert (hindsight.interrupted, hindsight.intake.lifecycle.interrupted) == (True, True)
+    assert status.why == "was stopped: the run was interrupted"
+
+
+def test_a_log_that_does_not_say_why_a_unit_was_stopped_accuses_nobody() -> None:
+    """As runners wrote it once."""
+    hindsight = run_of_one(m.Stop("api", 1000))
+    assert hindsight.intake.lifecycle.interrupted
+    assert not hindsight.interrupted
+
+
 def test_what_a_host_said_when_it_was_back_counts_though_the_log_says_only_then_that_it_was() -> None:
     unit = Unit("worker", command=("x",), host="lab")
     hindsight = Hindsight(Scenario("s", "/s", "circuit.toml", (unit,), hosts=(Host("lab", ssh="lab"),)), 0)

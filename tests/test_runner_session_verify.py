@@ -237,8 +237,10 @@ def test_an_interrupted_run_is_judged_as_it_was(place: Place) -> None:
         living.until("running")
         living.signal(signal.SIGINT)
         run = living.end()
-    assert run.code == 2, run.text
+    assert (run.code, run.result["verdict"]) == (2, "interrupted")
     assert judgement(judged_again(place, run.folder)) == judgement(run.result)
+    run.folder.result.unlink()
+    assert judged_again(place, run.folder)["verdict"] == "interrupted"  # the log says it
 
 
 def test_a_run_whose_runner_was_killed_leaves_nothing_running_and_can_still_be_judged(place: Place) -> None:

@@ -98,8 +98,14 @@ def test_the_first_line_says_the_verdict_and_the_most_telling_reason() -> None:
     assert texts(UNDECIDED)[0] == "order-flow   INCONCLUSIVE   in 14.1 s    50 events lost"
 
 
-def test_an_interrupted_run_says_so_whatever_its_verdict() -> None:
-    assert texts(PASSED, about=replace(ABOUT, interrupted=True))[0].startswith("order-flow   INTERRUPTED   in 14.1 s")
+def test_an_interrupted_run_says_so_and_what_was_surely_wrong_till_then() -> None:
+    def first(result: Result) -> str:
+        return texts(replace(result, verdict=Verdict.INTERRUPTED))[0]
+
+    assert first(PASSED) == "order-flow   INTERRUPTED   in 14.1 s"
+    assert first(FAILED) == "order-flow   INTERRUPTED   in 14.1 s    order: 1 of 1,000 did not arrive"
+    undecided = Finding(FindingClass.COUNT, "order was not started as often as it should", inconclusive=True)
+    assert first(replace(PASSED, findings=(undecided,))) == "order-flow   INTERRUPTED   in 14.1 s"
 
 
 def test_a_failure_explains_itself_in_its_first_ten_lines() -> None:
@@ -127,7 +133,7 @@ def test_only_the_verdict_of_a_pass_is_green() -> None:
         return [span.text for line in summary(result, about, 79) for span in line if span.tone == GOOD]
 
     assert green(PASSED) == ["PASSED"]
-    assert green(FAILED) == green(UNDECIDED) == green(PASSED, replace(ABOUT, interrupted=True)) == []
+    assert green(FAILED) == green(UNDECIDED) == green(replace(PASSED, verdict=Verdict.INTERRUPTED)) == []
 
 
 def test_a_broken_budget_stands_out_below_its_circuit() -> None:

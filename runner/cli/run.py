@@ -174,7 +174,7 @@ def run_all(
                 with open(kept.path / "resume.txt", "w", encoding="utf-8", opener=files.opener) as resume:
                     view.print_summary(outcome.result, scenario, kept.path, stream=resume)
             if not to_stdout and not (quiet and outcome.exit_code == ExitCode.PASSED):
-                view.print_summary(outcome.result, scenario, kept.path, interrupted=outcome.interrupted)
+                view.print_summary(outcome.result, scenario, kept.path)
             if outcome.interrupted:
                 break
     if json is not None:

@@ -39,6 +39,8 @@ class Answer:
     ok: bool
     why: str = ""
     details: tuple[str, ...] = ()
+    stopped: bool = False
+    """It was ended because `meanwhile` said so: what would have come of it is not known."""
 
 
 def setup(scenario: Scenario, place: Place, meanwhile: Meanwhile) -> Answer:
@@ -131,7 +133,7 @@ class Callee:
             selector.register(self._requests, selectors.EVENT_WRITE)
             while b"\n" not in self._heard:
                 if meanwhile():
-                    return self._give_up("was stopped")
+                    return {**self._give_up("was stopped"), "stopped": True}
                 if monotonic() > deadline:
                     return self._give_up(f"did not end within {timeout_s:g} s")
                 for key, _ in selector.select(STEP_S):
@@ -153,7 +155,7 @@ class Callee:
             return Answer(True)
         raised = bool(reply["traceback"])
         why = f"raised {reply['error']}" if raised else str(reply["error"])
-        return Answer(False, why, tuple(reply["traceback"]) if raised else self.tail())
+        return Answer(False, why, tuple(reply["traceback"]) if raised else self.tail(), "stopped" in reply)
 
     def tail(self) -> tuple[str, ...]:
         """The last lines on standard error, or on standard output where nothing else was written."""

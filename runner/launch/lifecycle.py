@@ -159,6 +159,11 @@ class Lifecycle(Fates):
         return self._stopped_why
 
     @property
+    def interrupted(self) -> bool:
+        """Whether a person has ended the run, or whoever drove it is gone."""
+        return self._interrupted
+
+    @property
     def forgiven(self) -> frozenset[tuple[str, int]]:
         """(unit, incarnation) of lives that failed and were started again because the scenario says so."""
         return frozenset(self._forgiven)

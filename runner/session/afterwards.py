@@ -23,13 +23,21 @@ def finding(what: str, callback: Callback | None, answer: Answer) -> tuple[Findi
         return ()
     name = callback.entrypoint or " ".join(callback.command or ())
     said = answer.why if name in answer.why else f"{name} {answer.why}"
-    return (Finding(FindingClass.CHECK, f"{what} {said}", step=what, details=answer.details),)
+    return (
+        Finding(FindingClass.CHECK, f"{what} {said}", step=what, details=answer.details, inconclusive=answer.stopped),
+    )
 
 
 def test_findings(tested: Iterable[Tested]) -> tuple[Finding, ...]:
     """A finding for every test function that did not pass."""
     return tuple(
-        Finding(FindingClass.CHECK, f"{one.name} {one.answer.why}", step=one.name, details=one.answer.details)
+        Finding(
+            FindingClass.CHECK,
+            f"{one.name} {one.answer.why}",
+            step=one.name,
+            details=one.answer.details,
+            inconclusive=one.answer.stopped,
+        )
         for one in tested
         if not one.passed
     )
@@ -55,9 +63,15 @@ def with_findings(result: Result, more: Iterable[Finding]) -> Result:
     more = tuple(more)
     if not more:
         return result
-    failed = result.verdict is Verdict.FAILED or any(not finding.inconclusive for finding in more)
-    verdict = Verdict.FAILED if failed else Verdict.INCONCLUSIVE
+    verdict = Verdict.FAILED if any(not finding.inconclusive for finding in more) else Verdict.INCONCLUSIVE
+    if result.verdict in (Verdict.FAILED, Verdict.INTERRUPTED):
+        verdict = result.verdict
     return replace(result, verdict=verdict, findings=in_order([*result.findings, *more]))
+
+
+def interrupted(result: Result) -> Result:
+    """`result` of a run that somebody ended before its end: neither passed nor failed, whatever was found till then."""
+    return replace(result, verdict=Verdict.INTERRUPTED)
 
 
 def with_hosts(result: Result, intake: Intake, now_ns: int) -> Result:

@@ -142,7 +142,7 @@ class Intake:
         """The log is at its end: judge what is left."""
         self._evidence.close()
         self.verifier.forgive(self.lifecycle.forgiven)
-        self.verifier.close()
+        self.verifier.close(cut_off=self.lifecycle.interrupted)
 
     def notes(self) -> tuple[str, ...]:
         """What is no finding and yet worth knowing."""

@@ -36,9 +36,10 @@ class Rest:
             self._tested = self._functions.tests(meanwhile)
 
     def judged(self, result: Result, meanwhile: Meanwhile) -> Result:
-        """After the verdict: what the folder's own options and functions make of it."""
+        """After the verdict: what the folder's own options and functions make of it. Of a run that was interrupted no
+        function is told."""
         result = afterwards.with_findings(tolerant(result, self._legacy), afterwards.test_findings(self._tested))
-        if self._functions is None or self._legacy.tests_results is None:
+        if self._functions is None or self._legacy.tests_results is None or result.verdict is Verdict.INTERRUPTED:
             return result
         answer = self._functions.results(summary_of(result, self._tested), meanwhile)
         name = self._legacy.tests_results.partition(":")[2]
@@ -109,6 +110,8 @@ def tolerant(result: Result, legacy: Legacy) -> Result:
     kept = tuple(finding for finding in result.findings if finding.cls not in _BAD_BEHAVIOR)
     failed = any(not finding.inconclusive for finding in kept)
     verdict = Verdict.FAILED if failed else Verdict.INCONCLUSIVE if kept else Verdict.PASSED
+    if result.verdict is Verdict.INTERRUPTED:
+        verdict = result.verdict
     return replace(result, findings=kept, verdict=verdict)
 
 

@@ -15,20 +15,23 @@ from runner.verifier.verdict import Result, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A result, and whether somebody stopped the run before its end."""
+    """A result, and what a command makes of it."""
 
     result: Result
-    interrupted: bool = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody ended the run before its end."""
+        return self.result.verdict is Verdict.INTERRUPTED
 
     @property
     def exit_code(self) -> ExitCode:
         """As fixed by contract."""
-        if self.interrupted:
-            return ExitCode.INTERRUPTED
         return {
             Verdict.PASSED: ExitCode.PASSED,
             Verdict.FAILED: ExitCode.FAILED,
             Verdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+            Verdict.INTERRUPTED: ExitCode.INTERRUPTED,
         }[self.result.verdict]
 
     def audited(self, left: Iterable[Left]) -> Self:

@@ -2,9 +2,9 @@
 
 Belongs here: giving the deciding parts the time and the decisions that the log holds. Sends no orders.
 
-The deciding parts are the same as in a live run and decide the same things at the same times. What they cannot know (a
-person's Ctrl-C, the moment the circuits were settled) they learn from commands that the runner of that run sent though
-nothing here asked for them. What user code said (`setup`, `check`) is not in the log; it is taken from the result.
+The deciding parts are the same as in a live run and decide the same things at the same times. What was decided by
+others (that a person interrupted the run, that the circuits were settled) the log says. What user code said (`setup`,
+`check`) is not in it; that is taken from the result.
 """
 
 import contextlib
@@ -17,7 +17,21 @@ from broker.log import Entry
 from probe import journal
 from probe.errors import WireError
 from probe.event import Kind
-from probe.message import Away, Back, Begin, Break, Command, Events, Finish, Gone, Release, Start, Stop
+from probe.message import (
+    Away,
+    Back,
+    Begin,
+    Break,
+    Command,
+    Events,
+    Finish,
+    Gone,
+    Interrupted,
+    Release,
+    Settled,
+    Start,
+    Stop,
+)
 from probe.wire import decode_order, unpack_records
 from runner.errors import RecordingError
 from runner.history import origin, record, replay
@@ -53,9 +67,13 @@ class Hindsight:
         heard, as after a restart of the broker: nobody is late by that."""
         self.finished = False
         """The runner told the supervisor to finish, as it does at the end of every run that it lives to see."""
+        self.interrupted = False
+        """Somebody wanted the run to end, and the runner heard of it."""
         self.deserted = False
         """The supervisor ended units that nobody had told it to end: its runner was gone, or somebody ended it."""
         self._began = False
+        self._explained = False
+        """The log says why the run ended, where that was not decided from the log."""
         self._to_stop: set[str] = set()
         """Units that are told to stop for reasons that are known here."""
         self._told: set[str] = set()
@@ -104,7 +122,6 @@ class Hindsight:
         self.intake.note_endings()
 
     def _obey(self, to: tuple[str, ...], body: bytes) -> None:
-        lifecycle = self.intake.lifecycle
         try:
             order = decode_order(body)
         except WireError:
@@ -117,6 +134,14 @@ class Hindsight:
                 self.intake.host(order, self._decided_ns)
             case Release() | Break():
                 self.intake.answered(to, order)
+            case Settled():
+                self._explained = True
+                self.intake.lifecycle.settled()
+                self._tick()
+            case Interrupted():
+                self._explained = self.interrupted = True
+                self.intake.lifecycle.interrupt()
+                self._tick()
             case Stop(unit) if unit in self._told:
                 return  # given again, as a broker that died might not have passed it on
             case Stop(unit):
@@ -127,18 +152,21 @@ class Hindsight:
             case Start(unit, life=life) if life > self._begun[unit]:
                 self._begun[unit] = life
                 self._told.discard(unit)
-        if lifecycle.over or not isinstance(order, Stop | Finish):
-            return
-        if isinstance(order, Stop) and order.unit in self._to_stop:
-            self._to_stop.discard(order.unit)
-            return
-        if lifecycle.idle:
-            lifecycle.settled()
-        else:
-            lifecycle.interrupt()
-        self._tick()
-        if isinstance(order, Stop):
-            self._to_stop.discard(order.unit)
+        if isinstance(order, Stop | Finish) and not self._explained:
+            self._explain(order)
+
+    def _explain(self, order: Stop | Finish) -> None:
+        """Runners of before `Settled` and `Interrupted` did not say why they ended what nothing here wants to end: the
+        circuits were settled if only services were left, else it was a person."""
+        lifecycle = self.intake.lifecycle
+        unit = order.unit if isinstance(order, Stop) else None
+        if not lifecycle.over and unit not in self._to_stop:
+            if lifecycle.idle:
+                lifecycle.settled()
+            else:
+                lifecycle.interrupt()
+            self._tick()
+        self._to_stop.discard(unit or "")
 
 
 def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
@@ -175,11 +203,14 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         result = older.tolerant(result, scenario.legacy)
     if before is not None:
         result = replace(result, redacted=before.redacted)
+    interrupted = hindsight.interrupted
     if before is not None and _is_of(scenario, folder):
         result = afterwards.with_findings(result, afterwards.said_before(before))
+        # Of an interruption of the check the log knows nothing.
+        interrupted = interrupted or before.verdict is Verdict.INTERRUPTED
     if cut and result.verdict is Verdict.PASSED:
         result = replace(result, verdict=Verdict.INCONCLUSIVE)
-    return Outcome(result)
+    return Outcome(afterwards.interrupted(result) if interrupted else result)
 
 
 def _stopped_in(entry: Entry) -> set[str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from probe.clock import monotonic
 from probe.event import Event
-from probe.message import Sync
+from probe.message import Interrupted, Settled, Sync
 from runner import files
 from runner.errors import Abandoned, BrokerFailed, SupervisorFailed
 from runner.history import record
@@ -20,8 +20,8 @@ from runner.launch import callback
 from runner.launch.fabric import Fabric
 from runner.launch.lifecycle import Lifecycle
 from runner.listen import Listener
-from runner.orders import Directed
 from runner.scenario import redacted, save
+from runner.orders import SUPERVISOR, Directed
 from runner.scenario.model import Scenario
 from runner.session import afterwards, older
 from runner.session.abroad import Abroad
@@ -117,6 +117,8 @@ class _Live:
         self._abroad = Abroad(scenario, fabric, listener, self._intake, folder.units)
         self._picture = Picture(scenario, self._intake, listener, self._started_ns)
         self._output = Output(scenario, folder.units) if verbose else None
+        self._begun = False
+        """The log has a first command."""
         self._interrupted = False
         self._insisted_s: float | None = None
         """When somebody asked for the second time to end it. The run's own time may stand still, people do not."""
@@ -129,6 +131,8 @@ class _Live:
         self._next_frame_ns = 0
         self._next_sync_ns = 0
         self._quiet_since_ns: int | None = None
+        self._settled = False
+        """No journey needs the services any more."""
 
     def run(self, rest: older.Rest | None) -> Outcome:
         """From `setup` to the verdict."""
@@ -143,21 +147,28 @@ class _Live:
             for host, line in self._abroad.sent:
                 self._screen.unit_output(host, line)
         self._abroad.begin(now_ns)  # the first command: it tells the log when the run began
+        self._begun = True
+        if self._interrupted:
+            self._tell_log(Interrupted())
         while not lifecycle.over:
             self._turn()
             self._see_whether_supervised()
-        if rest is not None:
+        if rest is not None and not self._interrupted:
             rest.tests(self._turning("testing"))
         self._finish()
         result = self._judged(findings)
         checking = self._turning("checking")
-        answer = callback.check(self._scenario, self._place, record.plain(result), checking)
-        result = afterwards.with_findings(result, afterwards.finding("check", self._scenario.check, answer))
+        if not self._interrupted:
+            answer = callback.check(self._scenario, self._place, record.plain(result), checking)
+            result = afterwards.with_findings(result, afterwards.finding("check", self._scenario.check, answer))
         if rest is not None:
-            result = rest.judged(result, checking)
-            rest.write(result, self._folder.path)
+            result = rest.judged(self._final(result), checking)
+            rest.write(self._final(result), self._folder.path)
         self._show(self._listener.now_ns(), last=True)
-        return Outcome(result, self._interrupted)
+        return Outcome(self._final(result))
+
+    def _final(self, result: Result) -> Result:
+        return afterwards.interrupted(result) if self._interrupted else result
 
     def _finish(self) -> None:
         """Let the supervisor publish what is left and say its last word."""
@@ -292,25 +303,37 @@ class _Live:
     def _see_whether_settled(self, now_ns: int) -> None:
         """Tells the lifecycle when only services are left and no journey still needs them."""
         lifecycle, verifier = self._intake.lifecycle, self._intake.verifier
-        if not lifecycle.idle:
+        if self._settled or not lifecycle.idle:
             self._quiet_since_ns = None
             return
         if self._quiet_since_ns is None:
             self._quiet_since_ns = now_ns
         patience_over = now_ns - self._quiet_since_ns > self._scenario.settle_ns
         if verifier.satisfied() or (patience_over and not verifier.open_instances(with_deadline=True)):
+            self._settled = True
             lifecycle.settled()
+            self._tell_log(Settled())
 
     def _obey_people(self) -> None:
         """Signals and keys."""
         actions = self._screen.keys()
         for _ in range(self._signals.taken() + actions.count(Action.QUIT)):
-            self._intake.lifecycle.interrupt()
             if self._interrupted:  # asked twice: no more patience
                 self._abroad.finish(self._clock.now_ns)
                 self._abroad.hurry()
                 self._insisted_s = self._insisted_s or monotonic()
+                continue
             self._interrupted = True
+            self._intake.lifecycle.interrupt()
+            if self._begun:
+                self._tell_log(Interrupted())
+
+    def _tell_log(self, decision: Settled | Interrupted) -> None:
+        """What was decided here and not by the log, so that whoever reads it need not guess; and the orders that follow
+        from it, which are given at the same moment."""
+        now_ns = self._clock.now_ns
+        self._listener.command(decision, (SUPERVISOR,), now_ns)
+        self._send(self._intake.lifecycle.tick(now_ns), now_ns)
 
     def _show(self, now_ns: int, *, last: bool = False) -> None:
         if now_ns < self._next_frame_ns and not last:

@@ -25,26 +25,22 @@ from runner.verifier.verdict import CircuitResult, Finding, FindingClass, Hop, L
 
 
 def judge_circuit(
-    gatherer: Gathering[Any], fired: Mapping[str, Collection[str]], named: Collection[str], *, lost_evidence: bool
+    gatherer: Gathering[Any],
+    fired: Mapping[str, Collection[str]],
+    named: Collection[str],
+    *,
+    lost_evidence: bool,
+    cut_off: bool,
 ) -> None:
     """Accuse a circuit, whose instances are all judged, of a wrong number of them, of broken budgets, and of names that
-    nobody fired. `fired` has the steps of every unit, `named` those that the scenario names anywhere."""
+    nobody fired. `fired` has the steps of every unit, `named` those that the scenario names anywhere. `cut_off`: the
+    run was ended before its end, so that too few instances accuse nobody while more could have begun."""
     plan, score = gatherer.plan, gatherer.score
-    first = plan.places[0].slots[0]
-    asked = plan.circuit.instances
-    final = gatherer.horizons(closing=True)[0] == inf
-    if asked is not None:
-        too_many = asked.at_most is not None and score.started > asked.at_most
-        if too_many or score.started < asked.at_least:
-            note = _asked(asked.at_least, asked.at_most)
-            unclear = not too_many and not final
-            score.accuse(
-                Fault(
-                    FindingClass.COUNT, slot=first, value=score.started, note=note, unclear=unclear, too_many=too_many
-                )
-            )
-    elif not score.started and not any(score.judged.values()):
-        score.accuse(Fault(FindingClass.MISSING, slot=first, unclear=not final))
+    if (miscount := _miscount(gatherer)) is not None:
+        if cut_off and miscount.unclear:
+            score.undecided = True
+        else:
+            score.accuse(miscount)
     for place, distribution in ((None, score.total), *((p.index, score.hops[p.index]) for p in plan.places)):
         budget = plan.circuit.budget if place is None else plan.circuit.hop_budgets.get(plan.places[place].name)
         latency = distribution.summary()
@@ -63,6 +59,27 @@ def judge_circuit(
             never_fired(slot.unit, slot.step, slot.means, FindingClass.MISSING)
     for probe in plan.circuit.never:
         never_fired(probe.unit, probe.step, partial(fires, probe, step=probe.step), FindingClass.UNEXPECTED)
+
+
+def _miscount(gatherer: Gathering[Any]) -> Fault | None:
+    """That there were too few instances, or too many."""
+    score, first = gatherer.score, gatherer.plan.places[0].slots[0]
+    asked = gatherer.plan.circuit.instances
+    final = gatherer.horizons(closing=True)[0] == inf
+    if asked is None:
+        nothing = not score.started and not any(score.judged.values())
+        return Fault(FindingClass.MISSING, slot=first, unclear=not final) if nothing else None
+    too_many = asked.at_most is not None and score.started > asked.at_most
+    if not too_many and score.started >= asked.at_least:
+        return None
+    return Fault(
+        FindingClass.COUNT,
+        slot=first,
+        value=score.started,
+        note=_asked(asked.at_least, asked.at_most),
+        unclear=not too_many and not final,
+        too_many=too_many,
+    )
 
 
 def _asked(at_least: int, at_most: int | None) -> str:
@@ -160,7 +177,7 @@ def circuit_result(gatherer: Gathering[Any], *, lost_evidence: bool) -> CircuitR
     accused = [not is_inconclusive(fault, lost_evidence=lost_evidence) for fault in score.accusations]
     if instances.failed or any(accused):
         verdict = Verdict.FAILED
-    elif instances.inconclusive or instances.open or accused or lost_evidence:
+    elif instances.inconclusive or instances.open or accused or lost_evidence or score.undecided:
         verdict = Verdict.INCONCLUSIVE
     else:
         verdict = Verdict.PASSED

@@ -77,6 +77,8 @@ class Score:
         self.total = Distribution()
         self.accusations: list[Fault] = []
         """The first findings against the circuit as a whole."""
+        self.undecided = False
+        """Too few instances had begun when the run was cut off."""
 
     def accuse(self, fault: Fault) -> None:
         """A finding against the circuit itself, not one of its instances."""

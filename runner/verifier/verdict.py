@@ -16,6 +16,8 @@ class Verdict(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     INCONCLUSIVE = "inconclusive"
+    INTERRUPTED = "interrupted"
+    """Somebody ended the run before its end; what had been found till then stands beside it. Never of a circuit."""
 
 
 class FindingClass(StrEnum):

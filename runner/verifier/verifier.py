@@ -251,8 +251,9 @@ class Verifier:
             for gatherer in self._gatherers:
                 gatherer.settle()
 
-    def close(self) -> None:
-        """The run is over: judge everything as of the watermarks. What is not decided by them stays open."""
+    def close(self, *, cut_off: bool = False) -> None:
+        """The run is over: judge everything as of the watermarks. What is not decided by them stays open. `cut_off`: it
+        was ended before its end, so that goals it has not reached are nobody's fault."""
         if self._closed:
             return
         for gatherer in self._gatherers:
@@ -260,12 +261,14 @@ class Verifier:
         self._closed = True
         fired = self._fired()
         for gatherer in self._gatherers:
-            goals.judge_circuit(gatherer, fired, self._named, lost_evidence=self._lost_in(gatherer))
+            lost = self._lost_in(gatherer)
+            goals.judge_circuit(gatherer, fired, self._named, lost_evidence=lost, cut_off=cut_off)
         marks = self._watermarks.marks
-        for fault in goals.unfired(self._scenario, self.has_seen, lambda unit: marks[unit] == inf):
-            self._book.add(fault)
-        for fault in goals.unpaired(self._pair_book, final=all(mark == inf for mark in marks.values())):
-            self._book.add(fault)
+        unfired = goals.unfired(self._scenario, self.has_seen, lambda unit: marks[unit] == inf)
+        unpaired = goals.unpaired(self._pair_book, final=all(mark == inf for mark in marks.values()))
+        for fault in (*unfired, *unpaired):
+            if not (cut_off and fault.unclear):
+                self._book.add(fault)
 
     @property
     def next_deadline_ns(self) -> int | None:

@@ -26,7 +26,6 @@ def print_summary(
     scenario: Scenario | None,
     folder: Path,
     *,
-    interrupted: bool = False,
     everything: bool = False,
     stream: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
@@ -39,7 +38,7 @@ def print_summary(
     paper = _paper(stream, environ)
     name = str(Path(".circuit", "latest")) if show.endswith(" latest") else kept
     shorter = ((str(folder), name), (f"{here}{os.sep}", ""))
-    paper.write(summary(result, Summary(scenario, kept, show, interrupted, everything, shorter), paper.width))
+    paper.write(summary(result, Summary(scenario, kept, show, everything, shorter), paper.width))
 
 
 def print_events(

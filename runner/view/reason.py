@@ -39,7 +39,10 @@ _OF_CIRCUIT: Final = (*INSTANCES, FindingClass.COUNT)
 
 
 def reasons(result: Result) -> list[str]:
-    """The most telling reason in a few words, from long to short; the finding itself is told below."""
+    """The most telling reason in a few words, from long to short; the finding itself is told below. Where a run was
+    interrupted, only what was surely wrong till then is one."""
+    if result.verdict is Verdict.INTERRUPTED:
+        result = replace(result, findings=tuple(finding for finding in result.findings if not finding.inconclusive))
     if not result.findings:
         return [_undecided(result)] if result.verdict is not Verdict.PASSED else []
     ordered = by_cause(result.findings)

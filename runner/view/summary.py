@@ -55,7 +55,6 @@ class Summary:
     scenario: Scenario | None = None
     folder: str = ""
     show: str = "circuit-run show latest"
-    interrupted: bool = False
     everything: bool = False
     """Whether every finding is told, however many there are."""
     shorter: tuple[tuple[str, str], ...] = ()
@@ -75,7 +74,7 @@ class Summary:
 def summary(result: Result, about: Summary, width: int) -> list[Line]:
     """The end of a run in lines of at most `width` cells."""
     result = replace(result, findings=_told_once(result))
-    lines = [_verdict(result, about, width)]
+    lines = [_verdict(result, width)]
     if result.findings:
         lines += [(), *_findings(result, about, width), ()]
     lines += _facts(result, about, width)
@@ -85,13 +84,12 @@ def summary(result: Result, about: Summary, width: int) -> list[Line]:
 # --- verdict --------------------------------------------------------------------------------------------------------
 
 
-def _verdict(result: Result, about: Summary, width: int) -> Line:
-    word = "interrupted" if about.interrupted else result.verdict.value
-    tone = GOOD if word == Verdict.PASSED else ALARM
+def _verdict(result: Result, width: int) -> Line:
+    tone = GOOD if result.verdict is Verdict.PASSED else ALARM
     head = [
         Span(clean(result.scenario), STRONG),
         Span("   "),
-        Span(word.upper(), tone),
+        Span(result.verdict.value.upper(), tone),
         Span(f"   in {duration(result.duration_s * 1e9)}"),
     ]
     room = width - sum(cell_len(span.text) for span in head) - 4
