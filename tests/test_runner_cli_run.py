@@ -45,7 +45,7 @@ def test_the_worst_run_decides_the_exit_code(outcomes: list[Outcome], inconclusi
         (["--less", "a", "run"], ["run", "--less", "a"]),
         (["check", "there"], ["check", "there"]),
         (["--help"], ["--help"]),
-        ([], ["--help"]),
+        ([], ["run"]),
     ],
 )
 def test_the_word_run_may_be_left_out_or_stand_behind_options(typed: list[str], meant: list[str]) -> None:

@@ -37,8 +37,8 @@ class Judge:
         assert incarnation == 1
         self.told.append(("final", unit, last))
 
-    def end_unit(self, unit: str) -> None:
-        self.told.append(("end", unit))
+    def end_unit(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
+        self.told.append(("end", unit) if stopped_ns is None else ("end", unit, stopped_ns, cut_off))
 
 
 class Play:

@@ -88,9 +88,9 @@ class Life:
         return self.external and bool(self.talking)
 
     @property
-    def was_stopped(self) -> bool:
-        """Whether it was not left to its own end."""
-        return self.state is State.STOPPED or self.stopping_ns is not None
+    def stopped_ns(self) -> int | None:
+        """Since when it was not left to its own end; None: it was."""
+        return self.stopping_ns or (self.ended_ns if self.state is State.STOPPED else None)
 
     def unended(self, now_ns: int, patience_ns: int) -> bool:
         """Whether the supervisor should have said long ago that it has ended."""

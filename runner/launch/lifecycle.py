@@ -135,7 +135,11 @@ class Lifecycle(Fates):
     def gone(self) -> frozenset[str]:
         """Units that came to their end and said all they had to say. Of one that only fell silent nobody knows."""
         gone = [life for life in self._lives.values() if life.state.ended and not life.alive and not life.owes_a_word]
-        return frozenset(life.name for life in gone if not life.lost and not (self._interrupted and life.was_stopped))
+        return frozenset(life.name for life in gone if not life.lost)
+
+    def stopped_ns(self, unit: str) -> int | None:
+        """Since when the unit was not left to its own end; None: it was."""
+        return self._lives[unit].stopped_ns
 
     @property
     def silent(self) -> tuple[str, ...]:

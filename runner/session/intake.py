@@ -173,7 +173,9 @@ class Intake:
                 self.waits.restarted(name)
         gone = self.lifecycle.gone
         for name in gone - self._gone:  # one that is judged to have failed may still speak until its process is gone
-            self._evidence.end_unit(name)
+            stopped_ns = self.lifecycle.stopped_ns(name)
+            cut_off = stopped_ns is not None and self.lifecycle.interrupted
+            self._evidence.end_unit(name, stopped_ns, cut_off=cut_off)
         self._gone = gone
         return orders
 

@@ -106,16 +106,17 @@ class Translation:
         if self._timeline.final(unit, incarnation):
             self.release()
 
-    def end_unit(self, unit: str) -> None:
+    def end_unit(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
         """The unit's process is gone, and all it said has been taken here."""
-        self._end_after(unit, [boot for boot in sorted(self._boots.get(unit, ())) if self._held.get(boot)])
+        waits = [boot for boot in sorted(self._boots.get(unit, ())) if self._held.get(boot)]
+        self._after(waits, lambda: self._verifier.end_unit(unit, stopped_ns, cut_off=cut_off))
 
-    def _end_after(self, unit: str, boots: list[str]) -> None:
-        """One after the other: what waits now for each of these clocks goes on before the end of `unit`."""
+    def _after(self, boots: list[str], do: Callable[[], None]) -> None:
+        """One after the other: what waits now for each of these clocks goes on before that is done."""
         if boots:
-            self._held[boots[0]].append((_EVER, lambda: self._end_after(unit, boots[1:])))
+            self._held[boots[0]].append((_EVER, lambda: self._after(boots[1:], do)))
         else:
-            self._verifier.end_unit(unit)
+            do()
 
     def clock(self, event: Event) -> None:
         """A unit or supervisor reports what it has measured."""

@@ -30,7 +30,7 @@ from runner.verifier.memory import Memory
 from runner.verifier.pattern import Plan
 from runner.verifier.score import Score
 from runner.verifier.verdict import UNKNOWN, FindingClass
-from runner.verifier.watermarks import Watermarks
+from runner.verifier.watermarks import Horizon, Watermarks
 
 Instance = TypeVar("Instance")
 
@@ -80,11 +80,12 @@ class Gathering(ABC, Generic[Instance]):
                 self.everybody.add(unit)
                 self._slack_age = 0
 
-    def horizons(self, *, closing: bool = False) -> list[float]:
-        """For each place up to which stamp everything is known that could satisfy it. `closing`: units that never
-        showed themselves hold nothing back any more."""
+    def horizons(self, *, closing: bool = False) -> list[Horizon]:
+        """For each place how far it is decided what will not satisfy it. `closing`: units that never showed themselves
+        hold nothing back any more."""
         slack = self._slack()
-        return [self._watermarks.low(units) - slack if units or not closing else inf for units in self.units]
+        horizon = self._watermarks.horizon
+        return [horizon(units, slack) if units or not closing else Horizon(inf, True) for units in self.units]
 
     def _slack(self) -> int:
         """What is surely after a deadline is so much later: at least the largest clock error between two units of the
@@ -119,12 +120,13 @@ class Gathering(ABC, Generic[Instance]):
                 self._conclude(heappop(self._satisfied)[2])
         if self._deadlines:
             horizons = self.horizons()
-            self._wait([(i, w) for i in self._deadlines.due(horizons) if (w := self._look(i, horizons))])
+            due = self._deadlines.due([horizon.stamp_ns for horizon in horizons])
+            self._wait([(i, waits) for i in due if (waits := self._look(i, horizons))])
 
     def unit_ended(self) -> None:
         """A unit that takes part has said everything: what only it could satisfy is absent, deadline or not."""
         horizons = self.horizons()
-        ended = [horizon == inf for horizon in horizons]
+        ended = [horizon.final for horizon in horizons]
         if ended != self._ended:
             self._ended = ended
             self._gather()
@@ -175,11 +177,11 @@ class Gathering(ABC, Generic[Instance]):
         """Judge satisfied instances: no event can change them any more."""
 
     @abstractmethod
-    def _look(self, instance: Instance, horizons: Sequence[float]) -> tuple[int, int] | None:
+    def _look(self, instance: Instance, horizons: Sequence[Horizon]) -> tuple[int, int] | None:
         """Judge an open instance if something is absent; else returns the deadline and place it waits for."""
 
     @abstractmethod
-    def _close(self, horizons: Sequence[float]) -> None:
+    def _close(self, horizons: Sequence[Horizon]) -> None:
         """Judge what is left."""
 
     # --- what the session asks ---------------------------------------------------------------------------------------

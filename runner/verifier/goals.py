@@ -10,7 +10,6 @@ for ever.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
-from math import inf
 from typing import Any
 
 from runner.scenario.model import Budget, Scenario
@@ -65,7 +64,7 @@ def _miscount(gatherer: Gathering[Any]) -> Fault | None:
     """That there were too few instances, or too many."""
     score, first = gatherer.score, gatherer.plan.places[0].slots[0]
     asked = gatherer.plan.circuit.instances
-    final = gatherer.horizons(closing=True)[0] == inf
+    final = gatherer.horizons(closing=True)[0].final
     if asked is None:
         nothing = not score.started and not any(score.judged.values())
         return Fault(FindingClass.MISSING, slot=first, unclear=not final) if nothing else None

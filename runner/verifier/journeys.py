@@ -25,7 +25,7 @@ from runner.verifier.pattern import Plan, Slot
 from runner.verifier.score import Score
 from runner.verifier.tally import Tally, tally_of
 from runner.verifier.verdict import FindingClass
-from runner.verifier.watermarks import Watermarks
+from runner.verifier.watermarks import Horizon, Watermarks
 
 
 class Part:
@@ -194,7 +194,7 @@ class Journeys(Gathering[Journey]):
         if held:
             self._hold(latest_ns, held)
 
-    def _look(self, instance: Journey, horizons: Sequence[float]) -> tuple[int, int] | None:
+    def _look(self, instance: Journey, horizons: Sequence[Horizon]) -> tuple[int, int] | None:
         judgement = self._judge(instance.key, horizons)
         if judgement is None:  # all its events belong to another journey by a link that came later
             self._uncount(instance)
@@ -216,7 +216,7 @@ class Journeys(Gathering[Journey]):
             if journey.pending is not None and not journey.gone and (journey.pending.latest_ns <= low or self._closing):
                 self._count(journey, journey.pending)
 
-    def _judge(self, root: str | None, horizons: Sequence[float]) -> Judgement | None:
+    def _judge(self, root: str | None, horizons: Sequence[Horizon]) -> Judgement | None:
         """None: the journey has no events."""
         filled: list[Filled | None] = [None] * len(self.plan.slots)
         unlinked: Slot | None = None
@@ -273,7 +273,7 @@ class Journeys(Gathering[Journey]):
         journey.gone = True
         self._journeys.pop(journey.key, None)
 
-    def _close(self, horizons: Sequence[float]) -> None:
+    def _close(self, horizons: Sequence[Horizon]) -> None:
         for journey in list(self._journeys.values()):
             judgement = self._judge(journey.key, horizons)
             self._uncount(journey)

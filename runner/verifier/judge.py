@@ -22,12 +22,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import takewhile
-from math import inf
 from typing import Final, NamedTuple, TypeAlias
 
 from runner.verifier.clocks import Clocks
 from runner.verifier.pattern import Enough, Every, Leaf, Maybe, Node, Plan
 from runner.verifier.verdict import FindingClass
+from runner.verifier.watermarks import Horizon
 
 
 class Mark(NamedTuple):
@@ -138,11 +138,10 @@ class Judgement:
         return Standing.UNCLEAR if self.faults else Standing.COMPLETE
 
 
-def judge(plan: Plan, slots: Slots, horizons: Sequence[float], clocks: Clocks) -> Judgement:
+def judge(plan: Plan, slots: Slots, horizons: Sequence[Horizon], clocks: Clocks) -> Judgement:
     """Judge the instance whose events are in `slots` (one entry per slot of the plan; at least one is filled).
 
-    `horizons` says for each place up to which stamp every event is known that could satisfy it; infinity: the units
-    that could are final.
+    `horizons` says for each place how far it is decided what will not satisfy it.
     """
     verdict = Judgement()
     events = [filled for filled in slots if filled]
@@ -154,7 +153,7 @@ def judge(plan: Plan, slots: Slots, horizons: Sequence[float], clocks: Clocks) -
     if begun is None:
         verdict.satisfied = False
         verdict.faults.clear()
-        if horizons[0] == inf:
+        if horizons[0].final:
             first = min(filled.needed[0] for filled in events)
             verdict.absent = True
             place = plan.slots[first.slot].place
@@ -341,7 +340,7 @@ def _find_absent(
     slots: Slots,
     reached: Sequence[Reach | Passed | None],
     begun: Mark,
-    horizons: Sequence[float],
+    horizons: Sequence[Horizon],
     verdict: Judgement,
 ) -> None:
     """What will not come any more, and what may still come and by when."""
@@ -361,7 +360,7 @@ def _find_absent(
             if before is not None and before_known and place.within_ns is not None:
                 own = before.stamp_ns + place.within_ns
                 due = own if due is None else min(own, due)
-            if horizons[place.index] < (inf if due is None else due):
+            if not horizons[place.index].decides(due):
                 before_known = False
                 if due is not None and (verdict.waits is None or due < verdict.waits[0]):
                     verdict.waits = due, place.index

@@ -21,7 +21,7 @@ from runner.verifier.judge import Filled, Judgement, Mark, Standing, judge
 from runner.verifier.pattern import Plan, Slot
 from runner.verifier.score import Score, Times
 from runner.verifier.tally import Earliest
-from runner.verifier.watermarks import Watermarks
+from runner.verifier.watermarks import Horizon, Watermarks
 
 Row: TypeAlias = list[Any]
 LEFT: Final = 0
@@ -263,7 +263,7 @@ class Rigid(Gathering[Row]):
             return None
         return list(map(self._clocks.error, one_units, ones, other_units, others))
 
-    def _judge(self, row: Row, horizons: Sequence[float]) -> Judgement:
+    def _judge(self, row: Row, horizons: Sequence[Horizon]) -> Judgement:
         extras = self._extras.get(row[KEY], {})
         filled: list[Filled | None] = [None] * self._width
         for slot in range(self._width):
@@ -277,7 +277,7 @@ class Rigid(Gathering[Row]):
                     )
         return judge(self.plan, filled, horizons, self._clocks)
 
-    def _look(self, instance: Row, horizons: Sequence[float]) -> tuple[int, int] | None:
+    def _look(self, instance: Row, horizons: Sequence[Horizon]) -> tuple[int, int] | None:
         judgement = self._judge(instance, horizons)
         key = instance[KEY]
         if not judgement.absent:
@@ -327,7 +327,7 @@ class Rigid(Gathering[Row]):
         self._too_many.discard(key)
         self._bury(key, judgement, self._over[0])
 
-    def _close(self, horizons: Sequence[float]) -> None:
+    def _close(self, horizons: Sequence[Horizon]) -> None:
         for row in [*self.rows.values(), *self._parked.values()]:
             self.rows[row[KEY]] = row
             self._finish(row, self._judge(row, horizons))

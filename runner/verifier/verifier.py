@@ -10,7 +10,6 @@ passed it (see `gathering`).
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from math import inf
 from typing import Any, Final
 
 from probe.event import USER_KINDS, Kind
@@ -179,10 +178,12 @@ class Verifier:
             self._losses.receive(unit, incarnation, last + 1, last)
             self._watermarks.final(unit, incarnation)
 
-    def end_unit(self, unit: str) -> None:
-        """The unit's process is gone and every incarnation of it is final."""
+    def end_unit(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
+        """The unit's process is gone and every incarnation of it is final. It was told to end at `stopped_ns`, and is
+        not to blame for what was due later; nor, if somebody interrupted the run (`cut_off`), for what had no deadline.
+        """
         self._member(unit)
-        self._watermarks.end(unit)
+        self._watermarks.end(unit, stopped_ns, cut_off=cut_off)
         if not self._closed:
             for gatherer in self._gatherers:
                 if unit in gatherer.everybody:
@@ -263,9 +264,8 @@ class Verifier:
         for gatherer in self._gatherers:
             lost = self._lost_in(gatherer)
             goals.judge_circuit(gatherer, fired, self._named, lost_evidence=lost, cut_off=cut_off)
-        marks = self._watermarks.marks
-        unfired = goals.unfired(self._scenario, self.has_seen, lambda unit: marks[unit] == inf)
-        unpaired = goals.unpaired(self._pair_book, final=all(mark == inf for mark in marks.values()))
+        unfired = goals.unfired(self._scenario, self.has_seen, lambda unit: self._watermarks.over((unit,)))
+        unpaired = goals.unpaired(self._pair_book, final=self._watermarks.over(self._watermarks.marks))
         for fault in (*unfired, *unpaired):
             if not (cut_off and fault.unclear):
                 self._book.add(fault)

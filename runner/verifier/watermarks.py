@@ -5,10 +5,27 @@ Belongs here: incarnations, their watermarks and endings. Must not know circuits
 A unit's mark is the smallest watermark of its incarnations that are not final. A unit that has not ended and has no
 such incarnation (not joined yet, or between two lives) has none, which holds decisions back; a unit that has ended is
 complete for ever.
+
+What a unit has not emitted by then is another matter: one that was told to end might have emitted later whatever was
+not due yet. So a deadline is decided by what is known, and by what the unit had time for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from math import inf
+from typing import NamedTuple
+
+
+class Horizon(NamedTuple):
+    """How far it is decided what some units have not emitted."""
+
+    stamp_ns: float
+    """Every deadline up to this stamp has passed for all of them."""
+    final: bool
+    """All of them have come to their end: so what has no deadline will not come any more."""
+
+    def decides(self, due_ns: int | None) -> bool:
+        """Whether what was due by then, or never, and has not come, is absent."""
+        return self.final if due_ns is None else due_ns <= self.stamp_ns
 
 
 class Watermarks:
@@ -20,13 +37,20 @@ class Watermarks:
         self._live: dict[str, dict[int, float]] = {unit: {} for unit in self.marks}
         self._final: dict[str, set[int]] = {unit: set() for unit in self.marks}
         self._ended: set[str] = set()
+        self._stopped: dict[str, float] = {}
+        """Unit that has ended -> when it was told to; not there: it came to its end by itself."""
+        self._cut_off: set[str] = set()
+        """Units that have ended because somebody interrupted the run."""
 
     def join(self, unit: str, incarnation: int) -> None:
         """An incarnation begins (or says so again)."""
         live = self._live.setdefault(unit, {})
         if incarnation not in live and incarnation not in self._final.setdefault(unit, set()):
             live[incarnation] = -inf
-            self._ended.discard(unit)
+            if unit in self._ended:  # after all
+                self._ended.discard(unit)
+                self._stopped.pop(unit, None)
+                self._cut_off.discard(unit)
             self._weigh(unit)
 
     def advance(self, unit: str, incarnation: int, watermark_ns: int) -> None:
@@ -46,8 +70,13 @@ class Watermarks:
         self._live[unit].pop(incarnation, None)
         self._weigh(unit)
 
-    def end(self, unit: str) -> None:
-        """No incarnation of the unit will say anything more."""
+    def end(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
+        """No incarnation of the unit will say anything more. It was told to end at `stopped_ns`, so what was due later
+        might have come; `cut_off`: because somebody interrupted the run, so what was not due at all might have, too."""
+        if stopped_ns is not None:
+            self._stopped[unit] = stopped_ns
+        if cut_off:
+            self._cut_off.add(unit)
         self._live.setdefault(unit, {}).clear()
         self._final.setdefault(unit, set())
         self._ended.add(unit)
@@ -59,6 +88,15 @@ class Watermarks:
     def low(self, units: Iterable[str]) -> float:
         """Up to this stamp everything is known that any of `units` emitted; nobody: nothing is."""
         return min((self.marks.get(unit, -inf) for unit in units), default=-inf)
+
+    def horizon(self, units: Collection[str], slack_ns: int = 0) -> Horizon:
+        """How far it is decided what `units` have not emitted, where clocks may be off by `slack_ns`."""
+        stopped = min((self._stopped.get(unit, inf) for unit in units), default=inf) if self._stopped else inf
+        return Horizon(min(self.low(units), stopped) - slack_ns, self.over(units))
+
+    def over(self, units: Collection[str]) -> bool:
+        """Whether all of `units` have come to their end, and nobody cut them off; nobody: no."""
+        return bool(units) and all(unit in self._ended and unit not in self._cut_off for unit in units)
 
     def _weigh(self, unit: str) -> None:
         live = self._live[unit]
