@@ -67,6 +67,11 @@ class Run:
             self.verifier.final(unit, 1, self.last[unit, 1])
             self.verifier.end_unit(unit)
 
+    def stop(self, unit: str, at_ms: float, *, cut_off: bool = False) -> None:
+        """The unit is told to end, and does."""
+        self.verifier.final(unit, 1, self.last[unit, 1])
+        self.verifier.end_unit(unit, int(at_ms * MS), cut_off=cut_off)
+
     def counts(self) -> tuple[int, int, int, int, int]:
         """Started, complete, failed, open, inconclusive."""
         now = self.verifier.circuits()[0].instances
@@ -192,6 +197,65 @@ def test_what_is_not_decided_when_the_run_ends_is_open_and_the_run_inconclusive(
     result = run.verifier.result(run="r", duration_s=1.0, statuses=())
     assert (result.verdict, result.findings) == (Verdict.INCONCLUSIVE, ())
     assert result.notes == ("order: 1 instance was still in time when the run ended",)
+
+
+def test_nobody_is_blamed_for_what_was_due_after_they_were_told_to_end() -> None:
+    run = Run(order())
+    run.fire("api", "sent", "in-time", 1)
+    run.fire("api", "sent", "too-late", 10)
+    run.end("api", "worker-1")
+    run.stop("worker-2", 55)
+    run.verifier.close()
+    assert run.found() == [("missing", "in-time", "worker-*", "received"), ("missing", "too-late", "api", "answered")]
+    told = run.verifier.findings({})
+    assert "answered" in told[1].message  # which api surely left out; whether worker-2 was to blame nobody knows
+
+
+def test_an_instance_that_was_still_in_time_when_its_unit_was_told_to_end_is_open() -> None:
+    run = Run(order(*PATH[:2]))
+    run.fire("api", "sent", "k", 10)
+    run.end("api", "worker-1")
+    run.stop("worker-2", 55)
+    run.verifier.close()
+    assert (run.counts(), run.found()) == ((1, 0, 0, 1, 0), [])
+    result = run.verifier.result(run="r", duration_s=1.0, statuses=())
+    assert result.notes == ("order: 1 instance was still in time when the run ended",)
+
+
+def test_without_a_deadline_whoever_was_told_to_end_is_to_blame_unless_the_run_was_interrupted() -> None:
+    for cut_off, found in ((False, [("missing", "k", "worker-*", "received")]), (True, [])):
+        run = Run(order(Probe("api", "sent"), Probe("worker-*", "received")))
+        run.fire("api", "sent", "k", 10)
+        run.end("api", "worker-1")
+        run.stop("worker-2", 55, cut_off=cut_off)
+        run.verifier.close(cut_off=cut_off)
+        assert run.found() == found
+
+
+def test_what_was_missing_before_an_interruption_stays_so() -> None:
+    run = Run(order(*PATH[:2]))
+    run.fire("api", "sent", "k", 10)
+    run.say(60)
+    for unit in run.names:
+        run.stop(unit, 70, cut_off=True)
+    run.verifier.close(cut_off=True)
+    assert run.found() == [("missing", "k", "worker-*", "received")]
+
+
+def test_goals_that_an_interrupted_run_had_not_reached_are_nobodys_fault() -> None:
+    units = (Unit("api", expect=("up",)), Unit("worker-1"), Unit("worker-2"))
+    few = order(Probe("api", "sent"), instances=Instances(3, None))
+    never = Circuit("never", (Probe("api", "pinged"),))
+    for cut_off, classes in ((False, {"missing", "count", "orphan"}), (True, set())):
+        run = Run(few, never, units=units)
+        run.fire("api", "sent", "k", 1, kind=Kind.SEND)
+        run.fire("worker-1", "took", "other", 2, kind=Kind.SEND)
+        for unit in run.names:
+            run.stop(unit, 10, cut_off=cut_off)
+        run.verifier.close(cut_off=cut_off)
+        assert {found[0] for found in run.found()} == classes
+        verdicts = {circuit.name: circuit.verdict for circuit in run.verifier.circuits()}
+        assert verdicts == dict.fromkeys(("order", "never"), Verdict.INCONCLUSIVE if cut_off else Verdict.FAILED)
 
 
 def test_after_close_nothing_changes() -> None:

@@ -4,7 +4,7 @@ from math import inf
 
 from runner.verifier import deadlines
 from runner.verifier.deadlines import Deadlines
-from runner.verifier.watermarks import Watermarks
+from runner.verifier.watermarks import Horizon, Watermarks
 
 
 def test_a_declared_unit_has_no_mark_until_it_says_one() -> None:
@@ -42,6 +42,28 @@ def test_between_two_lives_a_unit_holds_everything_back_and_ended_nothing() -> N
     assert marks.marks["api"] == inf
     marks.join("api", 2)
     assert marks.marks["api"] == -inf
+
+
+def test_what_a_unit_would_have_emitted_is_known_up_to_the_moment_at_which_it_was_told_to_end() -> None:
+    marks = Watermarks(["api", "worker"])
+    marks.end("api")
+    assert marks.horizon(["api"]) == Horizon(inf, True)
+    marks.end("worker", 30)
+    assert (marks.low(["api", "worker"]), marks.horizon(["api", "worker"])) == (inf, Horizon(30, True))
+    assert [marks.horizon(["worker"]).decides(due) for due in (30, 31, None)] == [True, False, True]
+    assert marks.horizon(["worker"], slack_ns=2) == Horizon(28, True)
+    marks.join("worker", 2)  # after all
+    assert marks.horizon(["worker"]) == Horizon(-inf, False)
+    marks.end("worker")
+    assert marks.horizon(["worker"]) == Horizon(inf, True)
+
+
+def test_of_a_unit_that_was_cut_off_nobody_knows_what_it_would_have_emitted_without_a_deadline() -> None:
+    marks = Watermarks(["api", "worker"])
+    marks.end("api")
+    marks.end("worker", 30, cut_off=True)
+    assert [marks.horizon(["api", "worker"]).decides(due) for due in (30, 31, None)] == [True, False, False]
+    assert (marks.over(["api"]), marks.over(["api", "worker"]), marks.over([])) == (True, False, False)
 
 
 def test_the_low_mark_of_nobody_is_below_everything() -> None:
