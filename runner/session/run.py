@@ -20,8 +20,8 @@ from runner.launch import callback
 from runner.launch.fabric import Fabric
 from runner.launch.lifecycle import Lifecycle
 from runner.listen import Listener
-from runner.scenario import redacted, save
 from runner.orders import SUPERVISOR, Directed
+from runner.scenario import redacted, save
 from runner.scenario.model import Scenario
 from runner.session import afterwards, older
 from runner.session.abroad import Abroad
