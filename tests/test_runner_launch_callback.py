@@ -114,7 +114,9 @@ def test_a_check_that_takes_too_long_is_ended_with_all_it_started(place: Place) 
 
 def test_user_code_can_be_stopped_from_outside(place: Place) -> None:
     scenario = Scenario("s", str(place.folder), "circuit.toml", (), check=Callback("checks:hangs"))
-    assert callback.check(scenario, place, {}, lambda: _runs("sleep 1004")) == Answer(False, "was stopped", stopped=True)
+    assert callback.check(scenario, place, {}, lambda: _runs("sleep 1004")) == Answer(
+        False, "was stopped", stopped=True
+    )
     assert poll(lambda: not _runs("sleep 1004"))  # the system takes a moment for a process that was killed
 
 
