@@ -103,13 +103,13 @@ def test_what_the_readme_shows_of_the_mistake_it_proposes_is_what_is_printed(exa
     (new, old), *_ = re.findall(r"write `([^`]+)` in place of `([^`]+)`", README)
     post = example / "mail" / "post.py"
     post.write_text(post.read_text().replace(old, new))
-    done = _run("COLUMNS=80 circuit-run mail", example)
+    done = _run("COLUMNS=79 circuit-run mail", example)
     assert done.returncode == 1
     assert _summary(done.stdout) == _shown("FAILED")
 
 
 def test_what_the_readme_shows_of_a_run_that_passed_is_what_is_printed(example: Path) -> None:
-    done = _run("COLUMNS=80 circuit-run mail", example)
+    done = _run("COLUMNS=79 circuit-run mail", example)
     assert _summary(done.stdout) == _shown("PASSED")
 
 

@@ -45,7 +45,8 @@ def story(events: Iterable[Event], clocks: Clocks = ONE_CLOCK) -> list[Line]:
                 Span(_rest(event), DIM),
             )
         )
-    lines.append((Span(f"{plural(len(told), 'event')} in {since[-1]}", DIM),))
+    took = f" in {since[-1]}" if len(told) > 1 else ""
+    lines.append((Span(f"{plural(len(told), 'event')}{took}", DIM),))
     return lines
 
 
