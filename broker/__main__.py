@@ -5,16 +5,17 @@
                      [--run ID | [--keep-for-s SECONDS] [--keep-bytes N]] [--expect-peers N]
 
 Prints one line, `listening on <endpoint>`, for each endpoint when peers may connect. What keeps it from starting is one
-line on standard error and exit code 4.
+line on standard error and exit code 4; a disk without room, then or later, has exit code 5.
 """
 
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from broker.errors import BrokerError, complain
+from broker.errors import FULL, BrokerError, DiskFull, complain
 from broker.service import serve
 from probe.plain import clean
 
@@ -80,7 +81,10 @@ def main(arguments: Sequence[str]) -> int:
             announce=announce,
         )
     except BrokerError as error:
-        complain(f"broker: {error}")
+        with suppress(OSError):  # whoever started it may be gone
+            complain(f"broker: {error}")
+        if isinstance(error, DiskFull):
+            return FULL
         return FAILED if listening else REFUSED
     return 0
 

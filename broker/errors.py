@@ -5,11 +5,16 @@ BrokerError
 ├── KeyringError     a keyring that is not there, lies open to others, is damaged, or cannot be changed so
 └── LogError         a log that cannot be opened, written or read; `.offset` says where, `.torn` whether only the
                      last entry is incomplete
+    └── DiskFull     its disk has no room left
 """
 
 import sys
+from typing import Final
 
 from probe.plain import harmless
+
+FULL: Final = 5
+"""Exit code of a broker that gave up because there is no room for a log."""
 
 
 class BrokerError(Exception):
@@ -32,6 +37,10 @@ class LogError(BrokerError):
         super().__init__(message)
         self.offset = offset
         self.torn = torn
+
+
+class DiskFull(LogError):
+    """There is no room for the log; the message names the disk."""
 
 
 def complain(text: str) -> None:

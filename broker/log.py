@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from broker.errors import LogError
-from probe import private, wire
+from broker.errors import DiskFull, LogError
+from probe import disk, private, wire
 from probe.errors import WireError
 from probe.message import Message
 
@@ -191,7 +191,7 @@ class Log:
             private.ensure(path.parent)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise LogError(f"{path}: {error.strerror}; choose a folder that you may write to") from None
+            raise _refused(path, error, "choose a folder that you may write to") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._recover(remember)
@@ -202,7 +202,7 @@ class Log:
             raise LogError(f"{path}: another broker writes it; end that one, or choose another folder") from None
         except OSError as error:
             self.close()
-            raise LogError(f"{path}: {error.strerror}; choose a folder that you may write to") from None
+            raise _refused(path, error, "choose a folder that you may write to") from None
         except BaseException:
             self.close()
             raise
@@ -291,7 +291,7 @@ class Log:
         except OSError as error:
             with suppress(OSError):  # then the next one that opens it cuts off what this write left
                 os.ftruncate(self._file, before)
-            raise LogError(f"{self.path}: {error.strerror}; nothing after byte {before} was acknowledged") from None
+            raise _refused(self.path, error, f"nothing after byte {before} was acknowledged") from None
 
     def _sync(self) -> None:
         if self._durable:
@@ -305,6 +305,11 @@ class Log:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+
+
+def _refused(path: Path, error: OSError, what: str) -> LogError:
+    kind = DiskFull if disk.is_full(error) else LogError
+    return kind(f"{path}: {disk.why(error, path)}; {what}")
 
 
 def _state(fd: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ CircuitRunError            3   root; raised itself only for "this should never h
 ├── UsageError             4   a command line, path or address that makes no sense
 │   └── NothingToRun       5   the paths hold no scenario, or --less left none
 ├── BrokerFailed           3   the broker did not start, refused us or went away for good
+│   └── DiskFull           3   what a run has to write down does not fit on its disk any more
 ├── SupervisorFailed       3   the supervisor did not start, went away or stands still
 │   └── Abandoned          2   somebody interrupted the run twice and it did not end
 └── RecordingError         4   a run folder that is missing, incomplete or damaged
@@ -72,6 +73,10 @@ class NothingToRun(UsageError):
 
 class BrokerFailed(CircuitRunError):
     """The broker did not come up, refused the runner, or died."""
+
+
+class DiskFull(BrokerFailed):
+    """What a run has to write down does not fit on its disk any more; the message names the disk."""
 
 
 class SupervisorFailed(CircuitRunError):

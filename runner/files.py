@@ -25,6 +25,12 @@ def opener(path: "str | os.PathLike[str]", flags: int) -> int:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Make the file, or what is in it anew."""
-    with open(path, "wb", opener=opener) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+    """Make the file, or what is in it anew: all of it or, where that raises OSError, nothing."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(fresh, "wb", opener=opener) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise

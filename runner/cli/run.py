@@ -1,14 +1,15 @@
 """`circuit-run run PATH...`: run scenarios, one after the other, and say how they went."""
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from runner.errors import BrokerFailed, ExitCode, SupervisorFailed, UsageError
+from runner.errors import BrokerFailed, DiskFull, ExitCode, RecordingError, SupervisorFailed, UsageError
 from runner.say import complain
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from runner.scenario.model import Scenario
     from runner.session import Outcome
 
+ROOM: Final = "free some room there, or keep runs on another disk with --runs DIR"
 Inconclusive = Literal["fail", "pass"]
 
 Less = Annotated[
@@ -129,6 +131,7 @@ def run_all(
     keys: Path | None = None,
 ) -> int:
     """Run `scenarios` in order, each as often as it says; returns the exit code of all together."""
+    from probe import disk
     from runner.history import folder
     from runner.launch.audit import Audit
     from runner.launch.fabric import Fabric
@@ -163,23 +166,43 @@ def run_all(
                     with view.choose(plain=plain, quiet=quiet or to_stdout) as screen:
                         outcome = session.run(scenario, kept, fabric, screen, signals, verbose=verbose)
             except (BrokerFailed, SupervisorFailed) as error:
-                raise type(error)("\n".join([str(error), *_what_is_left(kept, audit, name)])) from error
-            except BaseException:
+                lines = [str(error), *_what_is_left(kept, audit, name)]
+                if isinstance(error, DiskFull):
+                    lines += _as_far_as_it_went(root, scenario, kept)
+                raise type(error)("\n".join(lines)) from error
+            except BaseException as error:
                 audit.over()
+                if isinstance(error, OSError) and disk.is_full(error):
+                    place = error.filename or kept.path
+                    raise DiskFull(f"run {kept.run} ended early: {place}: {disk.why(error, place)}; {ROOM}") from None
                 raise
             outcome = outcome.audited(audit.over())
-            keep(root, kept, outcome.result)
+            unkept = keep(root, kept, outcome.result)
             outcomes.append(outcome)
             if scenario.legacy is not None and scenario.legacy.save_resume:
                 with open(kept.path / "resume.txt", "w", encoding="utf-8", opener=files.opener) as resume:
                     view.print_summary(outcome.result, scenario, kept.path, stream=resume)
             if not to_stdout and not (quiet and outcome.exit_code == ExitCode.PASSED):
                 view.print_summary(outcome.result, scenario, kept.path)
+            if unkept:
+                raise DiskFull(f"the result of run {kept.run} is written nowhere: {unkept}; {ROOM}")
             if outcome.interrupted:
                 break
     if json is not None:
         write_json(json, outcomes)
     return exit_code(outcomes, inconclusive)
+
+
+def _as_far_as_it_went(root: Path, scenario: "Scenario", kept: "RunFolder") -> list[str]:
+    """Of a run whose disk is full, in lines: the verdict on what came until then, which is written down if it fits."""
+    from runner import session
+    from runner.history.keep import keep
+
+    with contextlib.suppress(RecordingError):
+        result = session.verify(scenario, kept).result
+        where = "is not kept, for it does not fit" if keep(root, kept, result) else f"is in {kept.result}"
+        return [f"as far as it went it is {result.verdict}; the result {where}", ROOM]
+    return [ROOM]
 
 
 def _what_is_left(kept: "RunFolder", audit: "Audit", name: str) -> list[str]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from probe import private
+from probe import disk, private
 from runner import files
-from runner.errors import RecordingError, UsageError
+from runner.errors import DiskFull, RecordingError, UsageError
 
 LATEST = "latest"
 
@@ -79,7 +79,7 @@ def create(root: Path, scenario: str, now: datetime | None = None) -> RunFolder:
     """A new run folder below `root` (a `.circuit` folder), with `latest` pointing to it. Nothing is ever overwritten,
     and nobody but this user can enter it.
 
-    Raises UsageError when the folder cannot be made, or somebody else could exchange it.
+    Raises UsageError when the folder cannot be made, or somebody else could exchange it; DiskFull if it has no room.
     """
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", scenario).strip("-.")[:60] or "run"
@@ -95,8 +95,9 @@ def create(root: Path, scenario: str, now: datetime | None = None) -> RunFolder:
     except OSError as error:
         if isinstance(error, FileExistsError) and folder.path.is_dir():
             return create(root, scenario, now)  # the id was taken
-        raise UsageError(
-            f"cannot make the run folder {folder.path}: {error.strerror}; choose another with --runs"
+        failed = DiskFull if disk.is_full(error) else UsageError
+        raise failed(
+            f"cannot make the run folder {folder.path}: {disk.why(error, folder.path)}; choose another with --runs"
         ) from None
     return folder
 

@@ -7,14 +7,22 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+from probe import disk
 from runner import files
 from runner.history import index, record
 from runner.history.folder import RunFolder
 from runner.verifier.verdict import Result
 
 
-def keep(root: Path, folder: RunFolder, result: Result) -> None:
-    """Write `result.json` into `folder`, then enter the run into the index below `root`."""
-    files.write(folder.result, record.dump(result))
+def keep(root: Path, folder: RunFolder, result: Result) -> str:
+    """Write `result.json` into `folder`, then enter the run into the index below `root`. Why that is not possible, if a
+    full disk takes no result."""
+    try:
+        files.write(folder.result, record.dump(result))
+    except OSError as error:
+        if not disk.is_full(error):
+            raise
+        return f"{folder.result}: {disk.why(error, folder.result)}"
     with contextlib.suppress(sqlite3.Error):  # the index can be made again from the folders
         index.add(root, folder, result)
+    return ""

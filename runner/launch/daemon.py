@@ -20,14 +20,14 @@ from typing import Final
 import circuit_run
 from broker import endpoints
 from broker.endpoints import MAX_IPC_BYTES
-from broker.errors import BrokerError
+from broker.errors import FULL, BrokerError
 from probe import environment, private
 from probe.clock import monotonic
 from probe.errors import FolderError
 from probe.message import Start
-from runner import files
-from runner.errors import BrokerFailed, CircuitRunError, SupervisorFailed
+from runner.errors import BrokerFailed, CircuitRunError, DiskFull, SupervisorFailed
 from runner.launch import kin
+from runner.launch.last_words import LastWords
 from runner.launch.local import Place
 
 READY_S: Final = 10.0
@@ -38,13 +38,13 @@ CLOSE_S: Final = 5.0
 """How long it may take to end once its lease is over."""
 STEP_S: Final = 0.005
 """How often is looked whether what got SIGKILL is gone."""
-_WORDS_BYTES: Final = 4096
+_CHUNK: Final = 4096
 _PRIVATE: Final = "circuit-bus-"
 """How names of private folders begin."""
 
 
 class Daemon:
-    """One process. What it writes to standard error is kept in `<name>.err` in the run folder."""
+    """One process. What it writes to standard error is kept in `<name>.err` in the run folder, if there is room."""
 
     def __init__(
         self,
@@ -61,24 +61,25 @@ class Daemon:
         self._failed = failed
         self._heard = b""
         """What it has written to standard output and nobody has asked for yet."""
-        self._err = folder / f"{name}.err"
+        self._words = LastWords(folder / f"{name}.err")
         lease, self._lease = os.pipe()
         try:
-            with open(self._err, "ab", opener=files.opener) as err:
-                self._process = subprocess.Popen(
-                    [*argv, "--lease-fd", str(lease)],
-                    env=env,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=err,
-                    pass_fds=(lease,),
-                    start_new_session=True,  # Ctrl-C is for the runner, which ends the others in order
-                )
+            self._process = subprocess.Popen(
+                [*argv, "--lease-fd", str(lease)],
+                env=env,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._words.theirs,
+                pass_fds=(lease,),
+                start_new_session=True,  # Ctrl-C is for the runner, which ends the others in order
+            )
         except OSError as error:
             os.close(self._lease)
+            self._words.close()
             raise failed(f"the {name} could not be started: {error}") from None
         finally:
             os.close(lease)
+            os.close(self._words.theirs)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._out = self._process.stdout
@@ -111,18 +112,17 @@ class Daemon:
                         return line.removeprefix(start).decode().strip()
                 if not selector.select(max(0.0, deadline - monotonic())):
                     raise self._failure(f"did not say {start.decode().strip()!r} within {timeout_s:g} s")
-                if not (read := os.read(self._out.fileno(), _WORDS_BYTES)):
+                if not (read := os.read(self._out.fileno(), _CHUNK)):
                     raise self._failure(f"ended with code {self._process.wait()}")
                 self._heard += read
 
     def words(self) -> str:
         """The last that it wrote to standard error."""
-        with contextlib.suppress(OSError):
-            return self._err.read_bytes()[-_WORDS_BYTES:].decode(errors="replace").strip()
-        return ""
+        return self._words.text
 
     def check(self) -> None:
         """Raises if it has ended with a code other than 0."""
+        self._words.take()
         if self._process.poll():
             raise self._failure(f"ended with code {self._process.returncode}")
 
@@ -141,12 +141,13 @@ class Daemon:
             self._process.kill()
             self._process.wait()
         self._out.close()
+        self._words.close()
 
     def _failure(self, what: str) -> CircuitRunError:
         words = self.words()
-        return self._failed(
-            f"the {self._name} {what}" + (f":\n{words}" if words else f" and said nothing ({self._err})")
-        )
+        if self._process.returncode == FULL and words:
+            return DiskFull(words)
+        return self._failed(f"the {self._name} {what}" + (f":\n{words}" if words else " and said nothing"))
 
 
 class Broker(Daemon):
@@ -185,6 +186,7 @@ class Broker(Daemon):
 
     def check(self) -> None:
         """Raises if it has given up with a message, or does not listen though it should by now. Never waits."""
+        self._words.take()
         if (self.code or 0) > 0:
             super().check()
         if len(self._endpoints) == len(self._wanted):
