@@ -36,6 +36,12 @@ ASK_NS: Final = 1_000_000_000
 """How often `ask` asks at most."""
 SILENT_NS: Final = 1_000_000_000
 """A broker that was asked and says nothing for so long stands still, however busy it is."""
+LOOK_NS: Final = 200_000_000
+"""Who looks less often than that cannot say what was in between."""
+TURN_BYTES: Final = 1024 * 1024
+"""About so much of the log is handed out at a time, so that whoever digests it soon looks at something else."""
+TRY_EVERY: Final = 64
+"""So often, of so many orders, a broker that has not taken the one before is tried again."""
 MEASURED: Final = 8
 """How often a broker on another host is asked for its clock at the beginning."""
 
@@ -99,8 +105,12 @@ class Listener:
         """Whether these are still to be said: the broker did not take them."""
         self._held_up = False
         """Whether the broker took less than there was to be said."""
-        self._took_ns = 0
-        """When it took something after that."""
+        self._quiet_ns = 0
+        """For how long it has given no sign of life, see `silent`."""
+        self._looked_ns = 0
+        """When that was looked at."""
+        self.drained = False
+        """Whether `receive` has left nothing that had come."""
         self._welcome = False
         """Whether the broker knows us on this connection."""
         self._behind: int | None = None
@@ -142,10 +152,9 @@ class Listener:
 
     @property
     def silent(self) -> bool:
-        """Whether the broker is there and stands still: it was asked (see `ask`), and since then it has said nothing
-        that we could have read, and has taken nothing of what waits for it."""
-        quiet_ns = monotonic_ns() - max(self._asked_ns, self.heard_ns, self._took_ns)
-        return self._asking and quiet_ns > SILENT_NS and not int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN
+        """Whether the broker is there and stands still: it was asked (see `ask`), and since then it has said nothing,
+        and has taken nothing of what waits for it, as often as we looked."""
+        return self._asking and self._quiet_ns > SILENT_NS and not int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN
 
     def now_ns(self) -> int:
         """This moment on the run's timeline, the broker's CLOCK_MONOTONIC."""
@@ -175,13 +184,14 @@ class Listener:
 
     def receive(self, limit: int = 1000) -> list[Entry]:
         """The next entries, in order, without waiting. Whole frames are handed out, so there may be some more than
-        `limit`; nothing is kept back that the socket does not show.
+        `limit`, or than TURN_BYTES of them; nothing is kept back that the socket does not show.
 
         Raises BrokerFailed if the broker refuses us, or its log is no longer the one we have read.
         """
         entries, self._stash = self._stash, []
+        before, self.drained = self.offset, False
         self._say_waiting()
-        while len(entries) < limit:
+        while len(entries) < limit and self.offset - before < TURN_BYTES:
             if self._outbox.full and self.current:  # orders go first: each entry may bring more of them
                 self._watch_connection()
                 break
@@ -189,10 +199,13 @@ class Listener:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 self._watch_connection()
+                self.drained = True
                 break
             entries += self._take(frames)
             if entries and self.offset == self.log_end:
+                self.drained = True
                 break  # that was all, and asking once more would take as long as the message did
+        self._note_quiet()
         return entries
 
     def wait(self, others: Sequence[int] = (), timeout_ms: int | None = None) -> bool:
@@ -219,8 +232,8 @@ class Listener:
         """Send `order` to the units (or supervisors) named in `to`; to all that are connected if there are none. It is
         logged as decided at `at_ns`, whatever becomes of the broker meanwhile: at least once, in the order given."""
         self._outbox.put(order, to, at_ns)
-        self._watch_connection()
-        if not self._held_up:
+        if not self._held_up or len(self._outbox) % TRY_EVERY == 0:
+            self._watch_connection()
             self._say_waiting()
 
     def disregard_incidents(self) -> None:
@@ -287,7 +300,7 @@ class Listener:
                 self._send(self._hello)
 
     def _ping(self) -> None:
-        self._asked_ns, self._asking, self._ping_due = monotonic_ns(), True, True
+        self._asked_ns, self._asking, self._ping_due, self._quiet_ns = monotonic_ns(), True, True, 0
         self._say_waiting()
 
     def _fetch(self) -> None:
@@ -301,7 +314,13 @@ class Listener:
         waited = len(self._outbox) if self._held_up else 0
         self._held_up = not (self._welcome and self._say_all())
         if len(self._outbox) < waited:
-            self._took_ns = monotonic_ns()
+            self._quiet_ns = 0
+
+    def _note_quiet(self) -> None:
+        """The broker has been looked at. How long ago that was does not matter: it may be us who stood still."""
+        now_ns = monotonic_ns()
+        self._quiet_ns += min(now_ns - self._looked_ns, LOOK_NS)
+        self._looked_ns = now_ns
 
     def _say_all(self) -> bool:
         if self._fetch_due:
@@ -327,7 +346,7 @@ class Listener:
     # --- what the broker says ---
 
     def _take(self, frames: list[bytes]) -> list[Entry]:
-        self.heard_ns = monotonic_ns()
+        self.heard_ns, self._quiet_ns = monotonic_ns(), 0
         try:
             message, body = wire.decode(frames)
         except WireError as error:

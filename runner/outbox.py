@@ -35,10 +35,13 @@ class Given(NamedTuple):
 
 
 class Outbox:
-    """The orders of one runner, at least once each and in the order given."""
+    """The orders of one runner, at least once each and in the order given. Answers go behind what is ordered: of those
+    there may be thousands."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Given] = deque()
+        self._orders: deque[Given] = deque()
+        self._answers: deque[Given] = deque()
+        """To be sent."""
         self._under_way: deque[Given] = deque()
         """Sent, and not in the log as far as it has been read. A broker that dies has logged those that it has read, in
         order."""
@@ -46,49 +49,55 @@ class Outbox:
 
     def __len__(self) -> int:
         """How many are to be sent."""
-        return len(self._waiting)
+        return len(self._orders) + len(self._answers)
 
     @property
     def full(self) -> bool:
         """Whether there is more to send than should be."""
-        return len(self._waiting) >= MOST_WAITING
+        return len(self) >= MOST_WAITING
 
     @property
     def empty(self) -> bool:
         """Whether all that was given is in the log."""
-        return not self._waiting and not self._under_way
+        return not len(self) and not self._under_way
 
     def put(self, order: m.Order, to: Sequence[str], at_ns: int) -> None:
-        """It is to be sent, after all others, to the units in `to`; to all if there are none."""
-        body, private = _fitting(order), wire.encode_private(order)
+        """It is to be sent to the units in `to`; to all if there are none."""
+        body, private, is_answer = _fitting(order), wire.encode_private(order), isinstance(order, m.Release | m.Break)
         for names in _pieces(to):
-            self._waiting.append(Given(m.Command(names, at_ns), body, isinstance(order, m.Release | m.Break), private))
+            self._queue(is_answer).append(Given(m.Command(names, at_ns), body, is_answer, private))
 
     def next(self) -> Given | None:
         """What is to be sent now."""
-        return self._waiting[0] if self._waiting else None
+        return self._queue(not self._orders)[0] if len(self) else None
 
     def sent(self) -> None:
         """What was `next` has been sent."""
-        given = self._waiting.popleft()
-        if not given.is_answer or self._kept_bytes < KEPT_BYTES:
-            self._under_way.append(given)
+        given = self._queue(not self._orders).popleft()
+        if given.is_answer:
+            if self._kept_bytes >= KEPT_BYTES:
+                return
             self._kept_bytes += len(given.body)
+        self._under_way.append(given)
 
     def shown(self, entries: Iterable[Entry]) -> None:
         """The log has these. What is not the next one under way is another runner's, or is there twice."""
         for entry in entries:
             if self._under_way and isinstance(entry.message, m.Command):
-                command, body, *_ = self._under_way[0]
+                command, body, is_answer, _ = self._under_way[0]
                 if entry.message == command and entry.body == body:
                     self._under_way.popleft()
-                    self._kept_bytes -= len(body)
+                    self._kept_bytes -= len(body) if is_answer else 0
 
     def lost(self) -> None:
         """What is under way is not in the log, and will not be: it is to be sent again, before all others."""
-        self._under_way.extend(self._waiting)
-        self._waiting, self._under_way = self._under_way, deque()
+        for given in reversed(self._under_way):
+            self._queue(given.is_answer).appendleft(given)
+        self._under_way.clear()
         self._kept_bytes = 0
+
+    def _queue(self, is_answer: bool) -> deque[Given]:
+        return self._answers if is_answer else self._orders
 
 
 def _pieces(names: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -18,6 +18,7 @@ from broker import log
 from broker.log import Entry
 from probe import message as m
 from probe import wire
+from probe.clock import monotonic_ns
 from runner import listen
 from runner.errors import BrokerFailed
 from runner.history.copy import Copy
@@ -355,6 +356,38 @@ def test_ten_thousand_orders_to_a_broker_that_stands_still_reach_the_log_in_orde
     entries = received(listener, 10_000)
     assert [wire.decode_order(entry.body) for entry in entries] == orders
     assert listener.ping()["commands"] == 10_000
+
+
+def test_about_a_mebibyte_is_handed_out_at_a_time(unit: Peer, listener: Listener) -> None:
+    pack = wire.record_packer()
+    for seq in range(1, 41):
+        unit.say(m.Events(seq, 1, 0), pack([seq, seq, "a", 0, None, {"x": "y" * 100_000}]))
+    while unit.hear(m.Ack).below <= 40:
+        pass
+    sizes = [0]
+    while sum(sizes) < 4_000_000:
+        assert listener.wait(timeout_ms=10_000)
+        sizes.append(sum(len(entry.body) for entry in listener.receive()))
+    assert max(sizes) < 1_500_000
+
+
+def test_a_runner_that_stood_still_itself_does_not_call_its_broker_silent(
+    broker: BrokerProcess, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.process.send_signal(signal.SIGSTOP)
+    now_ns = monotonic_ns()
+    try:
+        listener.ask()
+        listener.receive()
+        monkeypatch.setattr(listen, "monotonic_ns", lambda: now_ns + 60_000_000_000)
+        assert listener.receive() == []
+        assert not listener.silent, "nobody looked in between"
+        for look in range(10):
+            monkeypatch.setattr(listen, "monotonic_ns", lambda look=look: now_ns + 60_000_000_000 + look * 200_000_000)
+            listener.receive()
+        assert listener.silent
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
 
 
 def test_records_of_a_batch_are_for_whoever_wants_them(unit: Peer, listener: Listener) -> None:

@@ -57,6 +57,17 @@ def test_what_another_runner_has_ordered_strikes_nothing_off() -> None:
     assert outbox.empty
 
 
+def test_what_is_ordered_goes_before_thousands_of_answers() -> None:
+    outbox = Outbox()
+    for number in range(3):
+        outbox.put(m.Release(f"wait/1.{number}"), ("a",), 0)
+    outbox.put(m.Stop("a", 0), ("@local",), 0)
+    send(outbox, 2)
+    outbox.lost()
+    expected = [m.Stop("a", 0), *(m.Release(f"wait/1.{number}") for number in range(3))]
+    assert [wire.decode_order(each.body) for each in send(outbox)] == expected
+
+
 def test_answers_beyond_a_bound_are_not_kept_because_they_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT_BYTES", 1)
     outbox = Outbox()
@@ -65,7 +76,7 @@ def test_answers_beyond_a_bound_are_not_kept_because_they_are_asked_for_again(mo
     outbox.put(m.Stop("a", 0), ("@local",), 0)
     send(outbox)
     outbox.lost()
-    assert [wire.decode_order(each.body) for each in send(outbox)] == [m.Release("wait/1.0"), m.Stop("a", 0)]
+    assert [wire.decode_order(each.body) for each in send(outbox)] == [m.Stop("a", 0), m.Release("wait/1.0")]
 
 
 def test_an_order_for_thousands_goes_out_in_commands_that_may_travel() -> None:

@@ -35,7 +35,7 @@ CODE = f"""
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 line = (process / "cmdline").read_bytes()
-                if b"\\0-m\\0broker\\0" in line and told in line:
+                if b"\\0broker.__main__\\0" in line and told in line:
                     found.append(int(process.name))
             except OSError:
                 continue

@@ -258,6 +258,19 @@ def test_goals_that_an_interrupted_run_had_not_reached_are_nobodys_fault() -> No
         assert verdicts == dict.fromkeys(("order", "never"), Verdict.INCONCLUSIVE if cut_off else Verdict.FAILED)
 
 
+@pytest.mark.parametrize("path", [PATH, (*PATH[:2], Optional(PATH[2]))], ids=["rigid", "not rigid"])
+def test_of_a_run_that_was_cut_off_only_the_first_open_instances_are_looked_at(
+    path: tuple[Element, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.verifier.verifier.JUDGED_CUT_OFF", 10)
+    run = Run(Circuit("c", path))
+    for number in range(30):
+        run.fire("api", "sent", f"k{number}", number)
+    run.verifier.close(cut_off=True)
+    (circuit,) = run.verifier.circuits()
+    assert (circuit.instances.started, circuit.instances.open) == (30, 30)
+
+
 def test_after_close_nothing_changes() -> None:
     run = Run(order())
     complete(run, "k")

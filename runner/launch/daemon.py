@@ -132,16 +132,25 @@ class Daemon:
             self._process.wait(timeout_s)
         return self._process.returncode is not None
 
+    def hasten(self, patience_s: float) -> None:
+        """End the lease, and tell it to end (SIGTERM) if it has not within `patience_s`."""
+        self._end_lease()
+        if not self.wait(patience_s):
+            self._process.terminate()
+
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """End the lease and wait for the end; SIGKILL after `timeout_s`. Twice is harmless."""
-        if self._lease >= 0:
-            os.close(self._lease)
-            self._lease = -1
+        self._end_lease()
         if not self.wait(timeout_s):
             self._process.kill()
             self._process.wait()
         self._out.close()
         self._words.close()
+
+    def _end_lease(self) -> None:
+        if self._lease >= 0:
+            os.close(self._lease)
+            self._lease = -1
 
     def _failure(self, what: str) -> CircuitRunError:
         words = self.words()

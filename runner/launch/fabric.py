@@ -47,6 +47,10 @@ class Deaths:
         return len(self._times_s) == DEATHS and now_s - self._times_s[0] <= DEATHS_S
 
 
+LAST_WORDS_S: Final = 0.3
+"""How long peers of the broker may take to leave when a person wants the run to end."""
+
+
 class Fabric:
     """The processes of one run beside its units, from its making to the end of `with`. `folder` is the run folder; a
     `durable` broker acknowledges what is on the disk; `listen` is an address on TCP where other hosts and units that
@@ -69,6 +73,7 @@ class Fabric:
         lent: Lent | None = None,
     ) -> None:
         self._run = run
+        self._hurried = False
         self._folder = folder
         self._used = scenario.used_hosts
         self._hosts: Hosts | None = None
@@ -204,7 +209,13 @@ class Fabric:
         if self._supervisor is not None:
             self._supervisor.close()
 
+    def hurry(self) -> None:
+        """A person wants the run to end: peers of the broker that do not leave are not waited for any more."""
+        self._hurried = True
+
     def _close_broker(self) -> None:
+        if self._hurried and isinstance(self.broker, Broker):
+            self.broker.hasten(LAST_WORDS_S)
         self.broker.close()
 
     def invitations(self) -> list[str]:

@@ -81,7 +81,8 @@ class Barriers:
         if standing is None or unit not in standing.arrived:
             size = len(ask) + len(name) + sum(map(len, listed))
             if not self._quota.admit(unit, size):
-                return [Directed(Break(ask, (unit,), self._quota.why), (unit,))]
+                broken = Break(ask, (unit,), self._quota.why)
+                return [Directed(broken, (unit,))] if self._quota.is_told(unit) else []
             if standing is None:
                 standing = self._open(_Round(name, number, ask, self._parties_of(name, listed)))
             standing.arrived[unit] = size

@@ -10,6 +10,8 @@ from probe.barrier import MOST_ASKS
 
 MOST_OF_ALL: Final = 16 * MOST_ASKS
 """The same for all units of a run together."""
+MOST_ANSWERS: Final = 1024
+"""So often a unit is told that it asks too much; after that it is only counted. Our SDK itself asks no more."""
 LARGE_BYTES: Final = 1024
 """An ask with that much text in it counts as two, and so on; an honest one has less, unless it names many parties."""
 
@@ -39,6 +41,10 @@ class Quota:
             return True
         self.refused[unit] += 1
         return False
+
+    def is_told(self, unit: str) -> bool:
+        """Whether the unit is to be told what was not kept last."""
+        return self.refused[unit] <= MOST_ANSWERS
 
     def release(self, unit: str, size: int) -> None:
         """An ask of `unit` that was admitted with that size is answered."""

@@ -87,7 +87,8 @@ class Waits:
         if (dead := self._ended_of(wait.unit)) is not None:
             return [self._answer(wait, self._never(wait, dead))]
         if not self._quota.admit(wait.asker, wait.size):
-            return [Directed(Break(wait.ask, (wait.asker,), self._quota.why), (wait.asker,))]
+            broken = Break(wait.ask, (wait.asker,), self._quota.why)
+            return [Directed(broken, (wait.asker,))] if self._quota.is_told(wait.asker) else []
         self._stand(wait)
         if timeout_s is not None:
             self._timeouts.put(wait, now_ns + int(timeout_s * 1e9))

@@ -5,11 +5,12 @@ file) or how orders travel; reads no clock.
 """
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from broker.log import Entry
-from probe.barrier import PASSED, START
+from probe.barrier import MOST_ASKS, PASSED, START
 from probe.emitter import FAKED
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event, Kind
@@ -35,6 +36,10 @@ COLLECT_EVERY = 200_000
 """Containers that may be made before the collector looks."""
 
 REFUSED = "and was refused, so what that one emitted is in nobody's log"
+
+NOT_LOOKED_INTO = "in the log, and not looked into because the run was interrupted; circuit-run verify does"
+TOO_MANY_ASKS = f"has more than {MOST_ASKS:,} waits and arrivals that are not answered"
+"""What is counted (see `incidents`)."""
 
 _ASKING = int(Kind.ARRIVE)
 
@@ -76,6 +81,7 @@ class Intake:
         self._supervised = supervised
         self._past = past
         self.quota = Quota()
+        self._hurried = False
         self.barriers = Barriers(scenario.barriers, names, self.quota)
         self.waits = Waits(names, self._first, self.quota)
         self.recovered = 0
@@ -121,6 +127,15 @@ class Intake:
             self.lifecycle.final(unit, incarnation)
             return self.note_endings()
         return []
+
+    def hurry(self) -> None:
+        """Somebody wants the run to end: what units say from now on is in the log, and is not looked into."""
+        self._hurried = True
+
+    @property
+    def incidents(self) -> Counter[str]:
+        """What units did that they may not, as far as the broker cannot know: "who: what" -> how often."""
+        return Counter({f"{unit}: {TOO_MANY_ASKS}": times for unit, times in self.quota.refused.items()})
 
     @property
     def over(self) -> bool:
@@ -181,6 +196,11 @@ class Intake:
 
     def _events(self, entry: Entry, message: Events, fabric: bool, now_ns: int) -> list[Directed]:
         unit = entry.unit
+        if self._hurried and not fabric:
+            if message.count:
+                last = message.first + message.count - 1
+                self._evidence.lose(unit, entry.incarnation, message.first, last, NOT_LOOKED_INTO)
+            return []
         try:
             records = unpack_records(entry.body)
         except WireError:

@@ -57,7 +57,7 @@ class Picture:
             events_per_s=self._rate(events, now_ns),
             lost=verifier.lost_count,
             more_lost=verifier.may_have_lost_more,
-            incidents=tuple(self._listener.incidents.most_common(_SHOWN_INCIDENTS)),
+            incidents=tuple((self._listener.incidents + self._intake.incidents).most_common(_SHOWN_INCIDENTS)),
             clock_errors=self._intake.standing.clock_errors(self._intake.timeline, now_ns),
             away=self._intake.standing.away(self._scenario.units),
             connected=self._listener.connected,

@@ -5,6 +5,7 @@ the log alone (that is `intake` and the parts behind it).
 """
 
 import contextlib
+import math
 from dataclasses import replace
 
 from probe.clock import monotonic
@@ -47,6 +48,8 @@ LAG_NS = 1_000_000_000
 """How far the clock may stay behind while the log grows faster than it is read."""
 STOP_NS = 15_000_000_000
 """How long the supervisor may take to end what it was told to end, beyond the time that the units themselves have."""
+READ_S = 1.0
+"""How long what units have said is still looked into after a person wants the run to end."""
 INSIST_S = 3.0
 """How long everything may take to end after a person has asked twice."""
 LAST_WORDS_S = 1.0
@@ -120,6 +123,8 @@ class _Live:
         self._begun = False
         """The log has a first command."""
         self._interrupted = False
+        self._reads_until_s = math.inf
+        """Until when what units say is looked into."""
         self._insisted_s: float | None = None
         """When somebody asked for the second time to end it. The run's own time may stand still, people do not."""
         self._doing = ""
@@ -209,7 +214,7 @@ class _Live:
             counted=Evidence(
                 recovered=self._intake.recovered,
                 duplicates_dropped=self._listener.duplicates,
-                incidents=dict(self._listener.incidents.most_common()),
+                incidents=dict((self._listener.incidents + self._intake.incidents).most_common()),
                 broker_restarts=self._fabric.restarts,
             ),
             notes=(
@@ -281,7 +286,7 @@ class _Live:
         """Log entries that have come, and what follows from them; whether there were any."""
         now_ns = self._listener.now_ns()
         entries = self._listener.receive(BATCH)
-        if len(entries) < BATCH or now_ns - self._clock.now_ns > LAG_NS:
+        if self._listener.drained or now_ns - self._clock.now_ns > LAG_NS:
             self._tell_time(now_ns)
         if not entries:
             return False
@@ -324,9 +329,13 @@ class _Live:
                 self._insisted_s = self._insisted_s or monotonic()
                 continue
             self._interrupted = True
+            self._reads_until_s = monotonic() + READ_S
+            self._fabric.hurry()
             self._intake.lifecycle.interrupt()
             if self._begun:
                 self._tell_log(Interrupted())
+        if monotonic() > self._reads_until_s:
+            self._intake.hurry()
 
     def _tell_log(self, decision: Settled | Interrupted) -> None:
         """What was decided here and not by the log, so that whoever reads it need not guess; and the orders that follow

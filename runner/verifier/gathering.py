@@ -133,13 +133,13 @@ class Gathering(ABC, Generic[Instance]):
             for instance in list(self._all_open()):
                 self._look(instance, horizons)
 
-    def close(self) -> None:
-        """The run is over: judge everything as of the watermarks."""
+    def close(self, most: int | None = None) -> None:
+        """The run is over: judge everything as of the watermarks; of the open instances `most`."""
         self._closing = True
         self._gather()
         while self._satisfied:
             self._conclude(heappop(self._satisfied)[2])
-        self._close(self.horizons(closing=True))
+        self._close(self.horizons(closing=True), most)
 
     def _hold(self, latest_ns: int, instances: list[Instance]) -> None:
         """`instances` are satisfied and may be judged when the watermarks pass `latest_ns`."""
@@ -181,7 +181,7 @@ class Gathering(ABC, Generic[Instance]):
         """Judge an open instance if something is absent; else returns the deadline and place it waits for."""
 
     @abstractmethod
-    def _close(self, horizons: Sequence[Horizon]) -> None:
+    def _close(self, horizons: Sequence[Horizon], most: int | None) -> None:
         """Judge what is left."""
 
     # --- what the session asks ---------------------------------------------------------------------------------------

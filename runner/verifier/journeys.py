@@ -273,15 +273,14 @@ class Journeys(Gathering[Journey]):
         journey.gone = True
         self._journeys.pop(journey.key, None)
 
-    def _close(self, horizons: Sequence[Horizon]) -> None:
-        for journey in list(self._journeys.values()):
+    def _close(self, horizons: Sequence[Horizon], most: int | None) -> None:
+        for journey in list(self._journeys.values())[:most]:
             judgement = self._judge(journey.key, horizons)
             self._uncount(journey)
             if judgement is not None:
                 self.score.apply(journey.key, judgement)
             journey.gone = True
-        self._journeys.clear()
-        self._judged.clear()
+            del self._journeys[journey.key]
         for parts in self._parts:
             parts.clear()
 

@@ -327,11 +327,11 @@ class Rigid(Gathering[Row]):
         self._too_many.discard(key)
         self._bury(key, judgement, self._over[0])
 
-    def _close(self, horizons: Sequence[Horizon]) -> None:
-        for row in [*self.rows.values(), *self._parked.values()]:
+    def _close(self, horizons: Sequence[Horizon], most: int | None) -> None:
+        for row in [*self.rows.values(), *self._parked.values()][:most]:
+            self._parked.pop(row[KEY], None)
             self.rows[row[KEY]] = row
             self._finish(row, self._judge(row, horizons))
-        self._parked.clear()
 
     # --- what the session asks ---------------------------------------------------------------------------------------
 

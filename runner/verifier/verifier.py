@@ -46,6 +46,8 @@ from runner.verifier.verdict import (
 from runner.verifier.watermarks import Watermarks
 
 _NOTHING_COUNTED: Final = Evidence()
+JUDGED_CUT_OFF: Final = 10_000
+"""So many open instances of each circuit are judged at the end of a run that was cut off."""
 SETTLE_AFTER: Final = 262_144
 """Events after which the verifier settles by itself, should nobody ask it to (a recording that is read back)."""
 _EXCEPTION: Final = int(Kind.EXCEPTION)
@@ -254,11 +256,12 @@ class Verifier:
 
     def close(self, *, cut_off: bool = False) -> None:
         """The run is over: judge everything as of the watermarks. What is not decided by them stays open. `cut_off`: it
-        was ended before its end, so that goals it has not reached are nobody's fault."""
+        was ended before its end, so that goals it has not reached are nobody's fault; and a person waits, so that of a
+        circuit's open instances, nearly all of which are just open, only the first are looked at."""
         if self._closed:
             return
         for gatherer in self._gatherers:
-            gatherer.close()
+            gatherer.close(JUDGED_CUT_OFF if cut_off else None)
         self._closed = True
         fired = self._fired()
         for gatherer in self._gatherers:
