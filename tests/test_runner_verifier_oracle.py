@@ -60,7 +60,7 @@ KINDS = {
 
 
 @st.composite
-def circuits(draw: st.DrawFn) -> Circuit:
+def circuits(draw: st.DrawFn, *, timed: bool = True) -> Circuit:
     steps = iter(f"s{n}" for n in range(100))
     numbers = iter(range(100))
 
@@ -82,13 +82,13 @@ def circuits(draw: st.DrawFn) -> Circuit:
             at_most=times[1],
             where=where,
             rekey=rekey,
-            within_ns=None if inside or first else draw(WITHINS),
+            within_ns=None if inside or first or not timed else draw(WITHINS),
         )
 
     def element(depth: int, *, inside: bool, first: bool, whole: bool) -> Element:
         kinds = PROBE_ONLY + (("all", "quorum") + (() if whole else ("optional",)) if depth else ())
         kind = draw(KINDS[kinds])
-        within = None if inside or first else draw(WITHINS)
+        within = None if inside or first or not timed else draw(WITHINS)
         if kind == "probe":
             return probe(inside=inside, first=first or whole)
         if kind == "optional":
@@ -105,7 +105,7 @@ def circuits(draw: st.DrawFn) -> Circuit:
     never = (Probe("w*", "never", where=draw(st.sampled_from(({}, {"ok": True})))),) if draw(st.booleans()) else ()
     at_least = draw(st.integers(0, 3))
     counts = st.none() | st.builds(Instances, st.just(at_least), st.none() | st.integers(at_least, 4))
-    return Circuit("c", path, draw(TOTALS), draw(counts), never=never)
+    return Circuit("c", path, draw(TOTALS) if timed else None, draw(counts), never=never)
 
 
 # --- random traces ----------------------------------------------------------------------------------------------------
@@ -335,6 +335,33 @@ def test_a_process_that_joins_late_changes_no_count(data: st.DataObject) -> None
     said = Oracle(scenario(circuit)).judge(circuit, events)
     (result,) = verifier.circuits()
     assert (result.instances.started, result.instances.complete) == (said.started, said.complete)
+
+
+class Heard(Verifier):
+    """Notes what is accused each time it has settled."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        self.accused: list[Counter[tuple[str, str | None, str | None, str | None]]] = []
+
+    def settle(self) -> None:
+        super().settle()
+        self.accused.append(self.now())
+
+    def now(self) -> Counter[tuple[str, str | None, str | None, str | None]]:
+        return Counter((f.cls.value, f.key, f.unit, f.step) for f in self.findings({}) if f.cls.value != "duplicate")
+
+
+@given(st.data())
+@thorough
+def test_what_is_accused_while_no_deadline_runs_stays_accused(data: st.DataObject) -> None:
+    """With one, what is missing may still come, and is late. One more event too many may come before the first such."""
+    circuit = data.draw(circuits(timed=False))
+    events = data.draw(traces(circuit))
+    verifier = Heard(scenario(circuit))
+    feed(verifier, events, data.draw(SEEDS))
+    verifier.close()
+    assert all(accused <= verifier.now() for accused in verifier.accused)
 
 
 def test_every_arrival_order_of_one_broken_journey_gives_the_same_result() -> None:

@@ -710,6 +710,40 @@ def test_a_journey_goes_on_under_its_new_key_though_that_came_first() -> None:
     assert run.found() == [("duplicate", "k", "worker-2", "stored")]
 
 
+def test_a_key_is_no_orphan_while_another_journey_may_still_lead_to_it() -> None:
+    run = Run(order(Probe("api", "asked"), Probe("worker-1", "stored", rekey="row"), Probe("worker-2", "told")))
+    run.fire("api", "asked", "k", 1)
+    run.fire("worker-2", "told", "17", 5)
+    run.fire("worker-2", "told", "18", 6)
+    run.end("api", "worker-2")
+    assert run.found() == []
+    run.fire("worker-1", "stored", "k", 3, {"row": 17})
+    run.say(10, "worker-1")
+    run.end("worker-1")
+    assert run.found() == [("orphan", "18", "worker-2", "told")]
+    assert run.counts() == (1, 1, 1, 0, 0)
+
+
+def test_an_orphan_is_told_at_its_earliest_event_though_another_was_heard_first() -> None:
+    run = Run(order(Probe("api", "sent"), Probe("worker-1", "received"), Probe("worker-2", "noted")))
+    run.fire("worker-2", "noted", "k", 5)
+    run.end("api")
+    assert run.found() == []
+    run.fire("worker-1", "received", "k", 3)
+    run.end("worker-1")
+    assert run.found() == [("orphan", "k", "worker-1", "received")]
+
+
+def test_what_only_follows_from_an_element_that_may_still_come_is_not_accused() -> None:
+    run = Run(order(Probe("api", "sent"), Probe("worker-1", "received"), Probe("api", "answered")))
+    run.fire("api", "sent", "k", 1)
+    run.end("api")
+    assert run.found() == []
+    assert run.verifier.open_instances() == 1
+    run.end("worker-1")
+    assert run.found() == [("missing", "k", "worker-1", "received")]
+
+
 def test_a_rekey_event_without_its_field_explains_why_the_journey_was_lost() -> None:
     path = (Probe("api", "asked", rekey="row"), Probe("worker-*", "stored"))
     run = Run(order(*path))

@@ -18,7 +18,7 @@ What the law leaves open is decided so:
   cannot decide is inconclusive: neither surely over the limit nor surely within.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import takewhile
@@ -153,9 +153,10 @@ def judge(plan: Plan, slots: Slots, horizons: Sequence[Horizon], clocks: Clocks)
     if begun is None:
         verdict.satisfied = False
         verdict.faults.clear()
-        if horizons[0].final:
-            first = min(filled.needed[0] for filled in events)
-            verdict.absent = True
+        first = min(filled.needed[0] for filled in events)
+        if all(horizons[place].final for place in _beginnings(plan, events)):
+            # Else an earlier one may come.
+            verdict.absent = all(known.final or known.stamp_ns >= first.stamp_ns for known in horizons)
             place = plan.slots[first.slot].place
             verdict.faults.append(Fault(FindingClass.ORPHAN, slot=first.slot, place=place, mark=first))
         return verdict
@@ -174,6 +175,15 @@ def judge(plan: Plan, slots: Slots, horizons: Sequence[Horizon], clocks: Clocks)
                 )
             )
     return verdict
+
+
+def _beginnings(plan: Plan, events: Sequence[Filled]) -> Iterator[int]:
+    """The places by which the instance of these events, none of them of the first element, could still get a beginning:
+    the first, and the one whose event may say that another journey goes on under this key."""
+    yield 0
+    segment = min(plan.places[plan.slots[filled.needed[0].slot].place].segment for filled in events)
+    if segment:
+        yield next(place.index for place in plan.places if place.segment == segment) - 1
 
 
 def reach(node: Node, slots: Slots, plan: Plan) -> Reach | Passed | None:
