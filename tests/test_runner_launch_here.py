@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import circuit_run
 from probe.keys import load, made
 from probe.message import Ship, Start
+from runner.launch import charge
 from runner.launch import here as module
 from runner.launch.charge import NotStarted
 from runner.launch.here import Here, Occupied, discard, unpublished
@@ -116,12 +117,12 @@ def test_a_supervisor_that_comes_after_one_that_was_killed_has_the_folder_alread
         (b"", "empty file"),
         (packed(file("../outside")), "outside"),
         (packed(file("/tmp/absolute/../../../outside")), "outside"),
-        (packed(link("here", "/etc/passwd")), "absolute path"),
+        (packed(link("here", "/etc/passwd")), "outside"),
         (packed(link("here", "../../outside")), "outside"),
         (packed(link("here", "../../outside", tarfile.LNKTYPE)), "outside"),
         (packed(link("up", ".."), file("up/outside")), "outside"),
-        (packed(file("device", b"", type=tarfile.CHRTYPE)), "special file"),
-        (packed(file("a", b"1"), file("a/b", b"2")), "Not a directory"),
+        (packed(file("device", b"", type=tarfile.CHRTYPE)), "no file, folder or link"),
+        (packed(file("a", b"1"), file("a/b", b"2")), "below something that is no folder"),
     ],
     ids=["rubbish", "cut", "empty", "up", "absolute", "to-file", "to-up", "hard", "through", "device", "below-file"],
 )
@@ -191,6 +192,34 @@ def test_a_command_is_what_it_was_and_finds_the_folder_on_the_import_path(here: 
     done = here.complete(Start("api", ("python3", "x.py"), "", {}, "o", "e"), {"PYTHONPATH": "/base"})
     assert done.argv == ("python3", "x.py")
     assert done.env["PYTHONPATH"] == f"{here.folder}:/base"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "a/..", "a\0b", "x" * 300, "é" * 200])
+def test_a_file_for_output_whose_name_is_none_is_refused(here: Here, name: str) -> None:
+    ship(here, APP)
+    for out, err in ((name, "e"), ("o", name)):
+        with pytest.raises(NotStarted, match="cannot be the name of a file for its output"):
+            here.complete(Start("api", ("true",), "", {}, out, err), {})
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        Start("api", ("true",), "a\0b", {}, "o", "e"),
+        Start("api", ("tr\0ue",), "", {}, "o", "e"),
+        Start("api", ("true", "a\0b"), "", {}, "o", "e"),
+        Start("api", ("true",), "", {"A": "x\0y"}, "o", "e"),
+        Start("api", ("true",), "", {"A\0": "x"}, "o", "e"),
+        Start("api", ("true",), "", {"A=B": "x"}, "o", "e"),
+        Start("api", ("true",), "", {}, "o", "e", entrypoint="a\0b:c"),
+        Start("api", ("true",), "x" * 5000, {}, "o", "e"),
+        Start("api", ("\ud800",), "", {}, "o", "e"),
+    ],
+)
+def test_an_order_that_no_system_can_follow_is_refused_and_the_supervisor_goes_on(here: Here, order: Start) -> None:
+    ship(here, APP)
+    with pytest.raises(NotStarted):
+        charge.start(here.complete(order, os.environ))
 
 
 @pytest.mark.parametrize(

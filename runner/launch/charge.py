@@ -154,6 +154,8 @@ def start(order: "Start") -> Charge:
             out, err = (stack.enter_context(open(path, "ab", opener=files.opener)) for path in (order.out, order.err))
         except OSError as error:
             raise NotStarted(f"its output cannot be written to {error.filename}: {error.strerror}") from None
+        except ValueError as error:  # no name of a file at all
+            raise NotStarted(f"its output cannot be written to {order.out!r}: {error}") from None
         for file in (out, err):
             if file.tell():
                 file.write(b"--- started again ---\n")

@@ -7,16 +7,13 @@ not start anything, nor know the bus.
 import contextlib
 import errno
 import fcntl
-import gzip
-import io
 import os
 import shutil
-import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from broker import access
 from probe import keys as key_files
@@ -26,6 +23,7 @@ from probe.message import Ship, Start
 from runner import files
 from runner.launch.charge import NotStarted
 from runner.launch.local import Place, python_argv, with_own_python
+from runner.launch.unpack import MOST_NAME_BYTES, MOST_PACKED_BYTES, unpack
 from runner.orders import supervisor_of
 
 BROKER: Final = "broker"
@@ -34,10 +32,6 @@ LOOK_S: Final = 0.05
 """How often is looked whether a work folder is free."""
 WORK: Final = "circuit-run"
 """Name of the folder, among the user's state, that has a work folder for each run."""
-
-
-_SAFELY: Final[dict[str, Any]] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-"""Nothing may be unpacked outside of its place; Python 3.11 knows how since 3.11.4."""
 
 
 class Occupied(Exception):
@@ -85,6 +79,9 @@ class Here:
         """Take a piece of the scenario's folder; what is wrong with the whole, "" if nothing is."""
         if piece.offset != self._known or self.folder.exists():
             return ""
+        if max(piece.size, self._known + len(piece.data)) > MOST_PACKED_BYTES:
+            self._trouble = f"the scenario's folder has more than {MOST_PACKED_BYTES >> 20} MiB, packed"
+            return self._trouble
         self._pieces.append(piece.data)
         self._known += len(piece.data)
         if self._known < piece.size:
@@ -92,15 +89,12 @@ class Here:
         unpacked = self.root / "unpacking"
         shutil.rmtree(unpacked, ignore_errors=True)
         try:
-            with gzip.open(io.BytesIO(b"".join(self._pieces))) as file:
-                with tarfile.open(fileobj=file, mode="r:") as archive:
-                    archive.extractall(unpacked, **_SAFELY)
-                while file.read(1 << 20):  # to its end, where the checksum is
-                    pass
+            unpack(b"".join(self._pieces), unpacked)
             unpacked.rename(self.folder)
         except Exception as error:  # it comes from elsewhere, and whatever is wrong with it is to be told
             self._trouble = f"the scenario's folder could not be unpacked into {self.root}: {error}"
             self._known = 0  # it may be sent again
+            shutil.rmtree(unpacked, ignore_errors=True)
         finally:
             self._pieces.clear()
         return self._trouble
@@ -116,9 +110,16 @@ class Here:
             argv=python_argv(order.entrypoint, folder) if order.entrypoint else order.argv,
             cwd=os.path.join(folder, os.path.expanduser(order.cwd)),
             env={**with_own_python(order.env, base, imports), **self.place.environment(order.unit)},
-            out=str(self.root / "units" / os.path.basename(order.out)),
-            err=str(self.root / "units" / os.path.basename(order.err)),
+            out=self._output(order.out),
+            err=self._output(order.err),
         )
+
+    def _output(self, told: str) -> str:
+        """The file here for what goes to the file `told` where the runner is. Raises NotStarted."""
+        name = os.path.basename(told)
+        if name in ("", ".", "..") or "\0" in name or len(os.fsencode(name)) > MOST_NAME_BYTES:
+            raise NotStarted(f"{name[:80]!r} cannot be the name of a file for its output")
+        return str(self.root / "units" / name)
 
     def variables(self) -> dict[str, str]:
         """What the environment of the supervisor itself has to say."""

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from probe.message import Ship
 from runner.errors import UsageError
-from runner.session.selection import listed, select
+from runner.launch.unpack import MOST_BYTES as MOST_UNPACKED
+from runner.launch.unpack import MOST_MEMBERS
+from runner.session.selection import IGNORE, listed, select
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -35,6 +37,10 @@ class _TooLarge(Exception):
     """More has been packed than may be sent."""
 
 
+class _TooMuch(Exception):
+    """No host would unpack so much."""
+
+
 class _Packed(io.BytesIO):
     """What is packed, in memory, so long as it is not too large."""
 
@@ -52,12 +58,19 @@ def packed(folder: Path, ship: Sequence[str] = (), *, without: Path | None = Non
     path = folder
     try:
         chosen = select(folder, ship, without)
+        if len(chosen.paths) >= MOST_MEMBERS or sum(path.lstat().st_size for path in chosen.paths) > MOST_UNPACKED:
+            raise _TooMuch
         with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as archive:
             archive.add(folder, arcname=".", recursive=False, filter=_nobodys)
             for path in chosen.paths:
                 archive.add(path, arcname=os.path.relpath(path, folder), recursive=False, filter=_nobodys)
         if buffer.tell() > MOST_BYTES:
             raise _TooLarge
+    except _TooMuch:
+        raise UsageError(
+            f"{folder} has more than {MOST_MEMBERS:,} files, or {MOST_UNPACKED >> 20} MiB, to be sent to other hosts: "
+            f"name what is not needed there in {folder / IGNORE}, or keep it there already (hosts.NAME.cwd)"
+        ) from None
     except _TooLarge:
         raise UsageError(
             f"{folder} has more than {MOST_BYTES >> 20} MiB, packed, to be sent to other hosts (with {path.name}): "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runner import secrets
 from runner.errors import UsageError
+from runner.launch.unpack import leads_inside
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -148,8 +149,7 @@ def _begins_like_keys(path: Path) -> bool:
 def _see_where_it_leads(link: Path, folder: Path) -> None:
     """Another host does not unpack what leads out of the folder, and would not have it."""
     target = os.readlink(link)
-    there = os.path.normpath(os.path.join(os.path.relpath(link.parent, folder), target))
-    if os.path.isabs(target) or there.split(os.sep)[0] == os.pardir:
+    if not leads_inside(target, len(link.relative_to(folder).parts) - 1):
         raise UsageError(
             f"{link} is a link to {target}, which is not below {folder} and so is not sent to other hosts: put what it "
             "means in its place, or name a folder there with hosts.NAME.cwd"
