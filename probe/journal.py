@@ -209,6 +209,11 @@ class Folder:
         self.close()
 
 
+def is_journal(name: str) -> bool:
+    """Whether a folder of this name is a journal that can be found."""
+    return name.rpartition("-")[2].isdecimal()
+
+
 def owner_of(path: Path) -> Owner | None:
     """Whose journal is in the folder `path`; None: it is being deleted, or is none."""
     for segment in sorted(path.glob("*.segment")):
@@ -258,7 +263,7 @@ def folders(parent: Path) -> Iterator[Path]:
     changed_ns = {}
     with suppress(FileNotFoundError):
         for path in parent.iterdir():
-            if path.name.rpartition("-")[2].isdecimal():
+            if is_journal(path.name):
                 with suppress(OSError):  # it is being deleted
                     changed_ns[path] = path.stat().st_mtime_ns
     yield from sorted(changed_ns, key=lambda path: (changed_ns[path], path.name))

@@ -340,7 +340,6 @@ class Link:
     def _obey(self, order: m.Order) -> None:
         if isinstance(order, m.Sync):
             self._sync = True
-            return
         if isinstance(order, m.Release) and order.at_ns:
             ahead_s = (order.at_ns - monotonic_ns()) / 1e9
             until_s = monotonic() + max(0.0, ahead_s) + CALM_S

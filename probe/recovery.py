@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import zmq
 
@@ -79,20 +79,21 @@ def recover(
     silence = ""
     patience = timeout_s if callable(timeout_s) else lambda: timeout_s
     clear(Path(folder))
-    for path in sorted(folders(Path(folder)), key=lambda path: path.name.startswith(_SUPERVISOR)):
-        try:
-            place = Folder(path)
-        except OSError:  # its process lives, or somebody else is at it or done with it
-            continue
-        try:
-            answer = _recover_one(place, broker, keys, (run, unit), patience)
-        finally:
-            place.close()
-        if answer is not None:
-            if answer.unheard:
-                patience, silence = _none, silence or answer.problem
-                answer = replace(answer, problem=silence)
-            found.append(answer)
+    with zmq.Context() as context:
+        for path in sorted(folders(Path(folder)), key=lambda path: path.name.startswith(_SUPERVISOR)):
+            try:
+                place = Folder(path)
+            except OSError:  # its process lives, or somebody else is at it or done with it
+                continue
+            try:
+                answer = _recover_one(place, _Broker(context, broker, keys, patience), (run, unit))
+            finally:
+                place.close()
+            if answer is not None:
+                if answer.unheard:
+                    patience, silence = _none, silence or answer.problem
+                    answer = replace(answer, problem=silence)
+                found.append(answer)
     return found
 
 
@@ -113,9 +114,17 @@ def _none() -> float:
     return 0.0
 
 
-def _recover_one(
-    place: Folder, broker: str, keys: Keys | None, wanted: tuple[str | None, str | None], patience: Callable[[], float]
-) -> Recovered | None:
+class _Broker(NamedTuple):
+    """Whom journals are published to."""
+
+    context: "zmq.Context[Any]"
+    endpoint: str
+    keys: Keys | None
+    patience: Callable[[], float]
+    """How long it may be silent, in seconds; to be asked again and again."""
+
+
+def _recover_one(place: Folder, broker: _Broker, wanted: tuple[str | None, str | None]) -> Recovered | None:
     try:
         segments, owner = place.segments()
     except JournalError as error:
@@ -130,7 +139,7 @@ def _recover_one(
             return None
         if owner.boot == boot_id() and process.maps(owner.pid, os.path.realpath(place.path)):
             return None  # it lives, and has only closed every file that it had open, as daemons do
-        answer = _Publication(segments, owner, broker, keys, patience).deliver()
+        answer = _Publication(segments, owner, broker).deliver()
         if not answer.problem:
             with suppress(OSError):  # it will be published again, which is harmless
                 place.remove()
@@ -147,17 +156,13 @@ class _Broken(Exception):
 class _Publication:
     """One journal on its way to the broker, over as many connections as that takes."""
 
-    def __init__(
-        self, segments: Sequence[Segment], owner: Owner, broker: str, keys: Keys | None, patience: Callable[[], float]
-    ) -> None:
+    def __init__(self, segments: Sequence[Segment], owner: Owner, broker: _Broker) -> None:
         last = segments[-1]
         self._point = Point((last.last or 0) + last.lost, last.head, last.lost, 0)
         self._tail = Tail(segments, recovered=True)
         self._owner = owner
-        self._broker = broker
-        self._keys = keys
-        self._patience = patience
-        self._handshakes = Handshakes(keys)
+        self._context, self._broker, self._keys, self._patience = broker
+        self._handshakes = Handshakes(broker.keys)
         self._wanted = 0
         """The first number that the broker did not have; 0: it has not said so yet."""
         self._heard = False
@@ -171,19 +176,16 @@ class _Publication:
 
     def deliver(self) -> Recovered:
         """Say what is left of one incarnation, in its name, and that there will be no more."""
-        context: zmq.Context[Any] = zmq.Context()
         problem = f"the broker at {self._broker} did not acknowledge it in time"
         try:
             while self._left_s > 0:
                 with suppress(_Broken):
-                    problem = self._speak(context)
+                    problem = self._speak()
                     break
         except TimeoutError:
             pass
         except WireError as error:
             problem = f"what listens at {self._broker} does not speak our protocol: {error}"
-        finally:
-            context.term()
         lost = tuple(each for each in self._lost.values() if each.last < self._tail.acked)
         events = self._tail.acked - self._wanted - sum(each.last - each.first + 1 for each in lost)
         owner = self._owner
@@ -195,11 +197,11 @@ class _Publication:
     def _left_s(self) -> float:
         return self._progress_s + self._patience() - monotonic()
 
-    def _speak(self, context: "zmq.Context[Any]") -> str:
+    def _speak(self) -> str:
         """All of it, over one connection; what is in the way, "" if nothing is. Raises _Broken or TimeoutError."""
         self._credit, self._final_sent = 0, False
         poller = zmq.Poller()
-        with open_socket(context, self._keys) as socket, socket.get_monitor_socket(MONITORED) as monitor:
+        with open_socket(self._context, self._keys) as socket, socket.get_monitor_socket(MONITORED) as monitor:
             poller.register(socket, zmq.POLLIN)
             poller.register(monitor, zmq.POLLIN)
             socket.linger = 0

@@ -24,6 +24,7 @@ LARGEST = (1 << 64) - 1
 JUNK: list[Any] = [
     *(None, True, 0, 1, -9, LARGEST, -(1 << 63), 1.5, float("nan"), float("inf"), 1e300),
     *("", "api", "db", "9" * 6000, "../x", b"", [], [1], [[1, 2]], [[1 << 62, 5]], {}, {"a": 1}, ["api", "db"]),
+    *([["api", 2], ["api", "db"], ["@lab-1", -1]], [[]], [["nobody", LARGEST]]),
 ]
 STEPS = [
     "serving",
@@ -34,11 +35,13 @@ STEPS = [
     "exited",
     "output",
     "clock",
+    "journals",
     "passed",
     "up",
     "go",
 ]
 FIELDS = ["pid", "why", "waited_ms", "code", "tail", "leftover", "lease_s", "low", "high", "rtt_ns", "went_ns", "ask"]
+FIELDS += ["at_ns", "lives"]
 WAITING = ["round", "parties", "timeout_s", "unit", "step"]
 PEERS = ["@lab-1", "@lab-2", "@local", "@nobody", "api", "db", "web", "stranger"]
 SCENARIO = Scenario(

@@ -66,6 +66,43 @@ def test_of_a_unit_that_was_cut_off_nobody_knows_what_it_would_have_emitted_with
     assert (marks.over(["api"]), marks.over(["api", "worker"]), marks.over([])) == (True, False, False)
 
 
+def test_a_mark_does_not_pass_the_last_listing_of_the_hosts_where_the_unit_may_be() -> None:
+    marks = Watermarks(["api", "db"])
+    marks.place("api", ["@local", "@lab"])
+    marks.join("api", 1)
+    marks.advance("api", 1, 50)
+    assert marks.marks["api"] == 50, "nobody lists anything yet, as in a run of an earlier version"
+    marks.listed("@local", 30)
+    assert marks.marks["api"] == 30
+    marks.listed("@local", 20)  # comes again
+    marks.listed("@lab", 40)
+    assert marks.marks["api"] == 30
+    marks.listed("@local", 60)
+    assert marks.marks["api"] == 40
+    marks.advance("api", 1, 70)
+    marks.join("db", 1)
+    marks.advance("db", 1, 70)
+    assert marks.marks == {"api": 40, "db": 70}
+    marks.end("api")
+    assert marks.marks["api"] == inf
+
+
+def test_those_are_behind_who_have_to_say_more() -> None:
+    marks = Watermarks(["api", "db"])
+    for unit in ("api", "db"):
+        marks.place(unit, ["@local"])
+        marks.join(unit, 1)
+        marks.advance(unit, 1, 50)
+    assert marks.behind(["api", "db"], 50) == set()
+    assert marks.behind(["api"], 51) == {"api"}
+    marks.listed("@local", 40)
+    assert marks.behind(["api", "db"], 50) == {"@local"}
+    assert marks.behind(["api", "db"], 51) == {"@local", "api", "db"}
+    marks.listed("@local", 60)
+    marks.join("api", 2)  # it was listed: who has said nothing may be dead
+    assert marks.behind(["api", "db"], 50) == {"@local", "api"}
+
+
 def test_the_low_mark_of_nobody_is_below_everything() -> None:
     assert Watermarks([]).low([]) == -inf
     assert Watermarks(["api"]).low(["api", "stranger"]) == -inf

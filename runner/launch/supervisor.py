@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
@@ -54,12 +55,14 @@ def main_here(lease_fd: int | None) -> None:
     begun = start_first(sys.stdin.read())
     kin.adopt_orphans()
 
+    from probe import environment
     from probe.emitter import Unit
+    from runner.launch.journals import Journals
     from runner.launch.watch import Watch
     from runner.orders import SUPERVISOR
 
     voice = Unit(SUPERVISOR)
-    watch = Watch(voice, recover, lease_fd, begun)
+    watch = Watch(voice, recover, lease_fd, begun, journals=Journals(Path(environment.read().journal)))
     voice.on_order = watch.order
     watch.serve()
     if lease_fd is not None and not watch.deserted:
@@ -77,6 +80,7 @@ def main_elsewhere(line: str) -> None:
     from probe.errors import KeysError
     from runner.launch.charter import Charter
     from runner.launch.here import Here, Occupied
+    from runner.launch.journals import Journals
     from runner.launch.lease import Lease
     from runner.launch.outlet import Outlet
     from runner.launch.watch import Abroad, Watch
@@ -97,7 +101,8 @@ def main_elsewhere(line: str) -> None:
     lease = Lease(charter.lease_s)
     recover(lambda: min(FLUSH_S, lease.left_s))
     voice = Unit(supervisor_of(charter.host), on_pong=lease.heard, units_key=here.units_key)
-    watch = Watch(voice, recover, None, abroad=Abroad(here, lease, Outlet(voice), lambda: voice.refused))
+    abroad = Abroad(here, lease, Outlet(voice), lambda: voice.refused)
+    watch = Watch(voice, recover, None, abroad=abroad, journals=Journals(here.place.journals))
     voice.on_order = watch.order
     watch.serve()
     voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)

@@ -6,6 +6,7 @@ Belongs here: that loop. Must not decide anything about a scenario, and never ju
 
 import collections
 import contextlib
+import math
 import os
 import selectors
 import signal
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from probe import environment
 from probe.clock import monotonic
-from probe.message import Finish, Order, Ship, Start, Stop
+from probe.message import Finish, Order, Ship, Start, Stop, Sync
 from runner.launch import charge, kin
 from runner.launch.charge import Charge
 
 if TYPE_CHECKING:
     from probe.recovery import Recovered
     from runner.launch.here import Here
+    from runner.launch.journals import Journals
     from runner.launch.lease import Lease
     from runner.launch.outlet import Outlet
 
@@ -38,6 +40,11 @@ ANSWER_S: Final = 15.0
 be, and on a busy machine each time takes some seconds."""
 DESERTED_ANSWER_S: Final = 1.0
 """The same when the runner is gone: nobody would start a broker again that was killed, too."""
+
+LOOK_S: Final = 0.1
+"""How often is looked, while a unit lives, whether one of its processes has left a journal behind."""
+RETRY_S: Final = 1.0
+"""How often is tried again to publish a journal that could not be, or that was left alone."""
 
 TEND_S: Final = 0.2
 """On another host: how often is looked what units have written, and whether the lease is over."""
@@ -73,10 +80,20 @@ class Watch:
         lease_fd: int | None,
         begun: Sequence[Charge] = (),
         abroad: Abroad | None = None,
+        journals: "Journals | None" = None,
     ) -> None:
         """`begun` are processes that were started before; reading from `lease_fd` ends when the runner is gone.
-        `abroad` is for another host than the runner's."""
+        `abroad` is for another host than the runner's. `journals` are those of all units here."""
         self._abroad = abroad
+        self._journals = journals
+        self._asked = False
+        """The runner wants to know who keeps a journal."""
+        self._look_s = 0.0
+        """When to look next whether a journal was left behind."""
+        self._publish_s = 0.0
+        """When to publish again what was left behind."""
+        self._counted: collections.Counter[str] = collections.Counter()
+        """Unit -> events that were published of its journals and have not been told yet."""
         self._tend_s = 0.0
         """When to look next what units have written."""
         self._voice = voice
@@ -113,7 +130,8 @@ class Watch:
             selector.register(self._wake_in, selectors.EVENT_READ)
             if self._lease_fd is not None:
                 selector.register(self._lease_fd, selectors.EVENT_READ)
-            self._voice.state("serving", **({"lease_s": self._abroad.lease.seconds} if self._abroad else {}))
+            lease = {"lease_s": self._abroad.lease.seconds} if self._abroad else {}
+            self._voice.state("serving", **lease, **(self._journals.look().data if self._journals else {}))
             for one in self._charges.values():
                 self._voice.state("spawned", key=one.unit, pid=one.pid)
             self._wake()  # one of them may have ended before we listened
@@ -131,6 +149,8 @@ class Watch:
                 if self._abroad is not None:
                     self._tend(self._abroad)
                 self._reap()
+                if self._journals is not None:
+                    self._look(self._journals)
                 for one in list(self._charges.values()):
                     self._attend(one)
         if self.deserted or self.ended_by:  # else the runner inherits them, and its audit names them
@@ -157,6 +177,27 @@ class Watch:
             self._why = "had heard of no runner for its lease, or was told that there is none"
             self._obey(Finish(int(LEASE_GRACE_S * 1000)))
 
+    def _look(self, journals: "Journals") -> None:
+        """See who keeps a journal, and say so if that is news or was asked for; publish what was left behind."""
+        now_s = monotonic()
+        if not self._asked and now_s < self._look_s:
+            return
+        self._look_s = now_s + LOOK_S
+        listing = journals.look()
+        if self._asked or listing.lives:
+            self._voice.state("journals", **listing.data)
+            self._asked = listing.at_ns is None
+            if self._asked:
+                self._wake()
+        if now_s >= self._publish_s and self._one_at_a_time.acquire(blocking=False):
+            try:
+                left = journals.abandoned([one.pid for one in self._charges.values() if one.code is None])
+            finally:
+                self._one_at_a_time.release()
+            if left:
+                self._publish_s = math.inf
+                threading.Thread(target=self._publish_left, name="publish", daemon=True).start()
+
     # --- orders -------------------------------------------------------------------------------------------------------
 
     def _obey(self, order: Order) -> None:
@@ -174,6 +215,8 @@ class Watch:
                     self._voice.state("not-started", key=unit, why=str(error))
                 else:
                     self._voice.state("spawned", key=unit, pid=one.pid)
+            case Sync():
+                self._asked = True
             case Ship() if self._abroad is not None:
                 self._abroad.here.ship(order)  # what is wrong with it each unit says that cannot be started for it
             case Stop(unit=unit, grace_ms=grace_ms) if unit in self._charges:
@@ -225,18 +268,34 @@ class Watch:
             )
 
     def _publish(self, unit: str) -> None:
-        """In a thread of its own, as it waits for the broker. A process may have spoken as several units, so each looks
-        at all journals; and one at a time, so that none is done while another still publishes what belongs to it."""
+        """What its processes left behind, now that the last is gone. In a thread of its own: it waits for the broker. A
+        process may have spoken as several units, so each looks at all journals."""
         try:
-            with self._one_at_a_time:
-                journals = self._recover(self._answer_s)
-                self._unheard = self.deserted and any(journal.unheard for journal in journals)
-            events = sum(journal.events for journal in journals if journal.unit == unit)
-            problems = [journal.problem for journal in journals if journal.problem]
+            problems = [journal.problem for journal in self._publish_all() if journal.problem]
         except Exception as error:  # whatever it was, the end of the unit must be told
-            events, problems = 0, [f"journals were not read: {type(error).__name__}: {error}"]
-        self._recovered.append((unit, events, problems))
+            problems = [f"journals were not read: {type(error).__name__}: {error}"]
+        self._recovered.append((unit, self._counted.pop(unit, 0), problems))
         self._wake()
+
+    def _publish_left(self) -> None:
+        """What processes left behind whose unit lives. What could not be published is tried again, at the latest when
+        the unit has ended; so is what a process seems to have left that only closed all its files."""
+        done = False
+        with contextlib.suppress(Exception):
+            journals = self._publish_all()
+            done = bool(journals) and not any(journal.problem for journal in journals)
+        self._publish_s = monotonic() + (0.0 if done else RETRY_S)
+        self._wake()
+
+    def _publish_all(self) -> "Sequence[Recovered]":
+        """Publish what is left of processes that are gone. One at a time, so that none is done while another still
+        publishes what belongs to it."""
+        with self._one_at_a_time:
+            journals = self._recover(self._answer_s)
+            self._unheard = self.deserted and any(journal.unheard for journal in journals)
+            for journal in journals:
+                self._counted[journal.unit] += journal.events
+        return journals
 
     def _answer_s(self) -> float:
         if self._unheard:
@@ -269,6 +328,7 @@ class Watch:
             return STEP_S
         kills = [one.kill_s for one in self._charges.values() if one.kill_s is not None and not one.killed]
         looks_s = [TEND_S] if self._abroad is not None else []
+        looks_s += [LOOK_S] if self._journals is not None and self._charges else []
         due_s = [kill_s - monotonic() for kill_s in kills] + looks_s
         return max(0.0, min(*due_s, SLEEP_S)) if due_s else None
 

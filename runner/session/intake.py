@@ -209,6 +209,7 @@ class Intake:
         if fabric:
             for event in _events_of(entry, records):
                 self._evidence.clock(event)
+                self._evidence.listed(event)
                 self.lifecycle.event(self._evidence.at_once(event))
                 self._supervised(host_of(unit) or "", event)
             self.standing.heard(host_of(unit) or "")

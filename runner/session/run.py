@@ -39,6 +39,8 @@ SYNC_NS = 20_000_000
 """How often a unit is asked for its watermark at most, while a deadline waits for it."""
 FAR_SYNC_NS = 100_000_000
 """The same where what units say has to wait for their clocks anyway."""
+ANSWER_NS = 1_000_000_000
+"""How long a supervisor that does not answer is not asked again: what it is told waits for it, were it stopped."""
 LOOP_MS = 100
 END_NS = 15_000_000_000
 """How long the supervisor may take to say its last word after every unit has ended."""
@@ -135,6 +137,8 @@ class _Live:
         self._clock = Clock(self._started_ns)
         self._next_frame_ns = 0
         self._next_sync_ns = 0
+        self._asked_ns: dict[str, int] = {}
+        """Supervisor that was asked who keeps a journal there, and has not answered -> when it was."""
         self._quiet_since_ns: int | None = None
         self._settled = False
         """No journey needs the services any more."""
@@ -280,6 +284,8 @@ class _Live:
                 self._abroad.finish(self._clock.now_ns)
 
     def _supervised(self, host: str, event: Event) -> None:
+        if event.step == "journals":
+            self._asked_ns.pop(event.unit, None)
         self._abroad.heard(host, event, self._clock.now_ns)
 
     def _digest(self) -> bool:
@@ -302,7 +308,10 @@ class _Live:
         if deadline_ns is None or deadline_ns > now_ns or now_ns < self._next_sync_ns:
             return
         self._next_sync_ns = now_ns + (FAR_SYNC_NS if self._abroad.supervisors else SYNC_NS)
-        if laggards := self._intake.verifier.laggards(deadline_ns):
+        laggards = self._intake.verifier.laggards(deadline_ns)
+        laggards -= {who for who, asked_ns in self._asked_ns.items() if now_ns < asked_ns + ANSWER_NS}
+        if laggards:
+            self._asked_ns.update((who, now_ns) for who in laggards if who.startswith("@"))
             self._listener.command(Sync(), tuple(sorted(laggards)))
 
     def _see_whether_settled(self, now_ns: int) -> None:

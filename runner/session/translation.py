@@ -22,6 +22,8 @@ from runner.verifier.member import STEPS
 _SEND, _RECEIVE = int(Kind.SEND), int(Kind.RECEIVE)
 FUTURE_NS = 60_000_000_000
 """No honest stamp is so far ahead of what is known of its clock; one that is does not hold back its host for ever."""
+_LISTINGS = ("serving", "journals")
+"""Steps under which a supervisor says who keeps a journal on its host."""
 _EVER = -(1 << 63)
 """Needs no clock, and yet its turn."""
 
@@ -40,6 +42,8 @@ class Translation:
         """Unit -> steps that a foreign clock has stamped, up to STEPS: it has fired them, whenever that was."""
         self._boots: dict[str, set[str]] = {}
         """Unit -> foreign clocks that have stamped for it."""
+        self._supervisors: dict[str, set[str]] = {}
+        """Boot id -> the supervisors of that host."""
 
     @property
     def waiting(self) -> bool:
@@ -56,8 +60,10 @@ class Translation:
     def join(self, unit: str, incarnation: int, boot: str) -> None:
         """A HELLO."""
         self._timeline.join(unit, incarnation, boot)
-        if not unit.startswith("@"):
-            self._verifier.join(unit, incarnation)
+        if unit.startswith("@"):
+            self._supervisors.setdefault(boot, set()).add(unit)
+        else:
+            self._verifier.join(unit, incarnation, self._supervisors.get(boot, ()))
             if self._timeline.is_foreign(unit, incarnation):
                 self._boots.setdefault(unit, set()).add(boot)
 
@@ -122,6 +128,24 @@ class Translation:
         """A unit or supervisor reports what it has measured."""
         if event.step == CLOCK and self._timeline.report(event.unit, event.incarnation, event.stamp_ns, event.data):
             self.release()
+
+    def listed(self, event: Event) -> None:
+        """A supervisor has looked who keeps a journal on its host: they are there, heard or not."""
+        if event.kind is not Kind.STATE or event.step not in _LISTINGS:
+            return
+        at_ns, lives = event.data.get("at_ns"), event.data.get("lives")
+        for life in lives if isinstance(lives, list) else ():
+            if isinstance(life, list) and [*map(type, life)] == [str, int]:
+                unit, incarnation = life
+                self._verifier.join(unit, incarnation, (event.unit,))
+        if type(at_ns) is not int:
+            return
+
+        def take() -> None:
+            (moment,) = self._timeline.to_common_all(event.unit, event.incarnation, [at_ns])
+            self._verifier.listed(event.unit, moment)
+
+        self._when_known(event.unit, event.incarnation, at_ns, take)
 
     def passed(self, event: Event) -> None:
         """A unit went on at the moment that its release had named."""

@@ -18,7 +18,7 @@ Memory is bounded in instances that are judged. How far back the verifier knows:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from math import inf
 from typing import Final, Generic, TypeVar
@@ -202,15 +202,15 @@ class Gathering(ABC, Generic[Instance]):
         return soonest
 
     def laggards(self, until_ns: int) -> set[str]:
-        """Units whose marks hold back what could be judged by stamps up to `until_ns`."""
-        marks: Mapping[str, float] = self._watermarks.marks
+        """Units and supervisors that have to say more before what is due by `until_ns` can be judged."""
+        behind = self._watermarks.behind
         slack = self._slack()
         found: set[str] = set()
         if self._satisfied and self._satisfied[0][0] <= until_ns:
             latest = max(entry[0] for entry in self._satisfied if entry[0] <= until_ns)
-            found |= {unit for unit in self.everybody if marks.get(unit, -inf) < latest}
+            found |= behind(self.everybody, latest)
         for due, place in self._deadlines.waiting(until_ns) if slack < UNKNOWN else ():
-            found |= {unit for unit in self.units[place] if marks.get(unit, -inf) < due + slack}
+            found |= behind(self.units[place], due + slack)
         return found
 
     # --- keys that are over ------------------------------------------------------------------------------------------

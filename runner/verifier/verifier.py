@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from probe.event import USER_KINDS, Kind
 from probe.wire import Record
+from runner.orders import supervisor_of
 from runner.scenario.model import Scenario
 from runner.scenario.state import UnitStatus
 from runner.verifier import goals
@@ -71,6 +72,11 @@ class Verifier:
         self._clocks = clocks
         names = [unit.name for unit in scenario.units]
         self._watermarks = Watermarks(names)
+        self._hosted = frozenset(unit.name for unit in scenario.units if unit.launcher != "external")
+        """Units of which the scenario says on which host all their processes are."""
+        for unit in scenario.units:
+            if unit.name in self._hosted:
+                self._watermarks.place(unit.name, [supervisor_of(unit.host)])
         self._pair_book = PairBook(clocks)
         self._members: dict[str, Member[Route]] = {}
         self._strays: Recent[tuple[str, str]] = Recent()
@@ -90,11 +96,17 @@ class Verifier:
 
     # --- evidence ---------------------------------------------------------------------------------------------------
 
-    def join(self, unit: str, incarnation: int) -> None:
-        """An incarnation of `unit` is there. Repeating it is harmless."""
+    def join(self, unit: str, incarnation: int, supervisors: Iterable[str] = ()) -> None:
+        """An incarnation of `unit` is there, on a host of these supervisors. Repeating it is harmless."""
         if not unit.startswith("@"):
             self._member(unit)
             self._watermarks.join(unit, incarnation)
+            if unit not in self._hosted:
+                self._watermarks.place(unit, supervisors)
+
+    def listed(self, supervisor: str, at_ns: int) -> None:
+        """Every incarnation has joined that emitted anything up to `at_ns` on the host of this supervisor."""
+        self._watermarks.listed(supervisor, at_ns)
 
     def batch(self, unit: str, incarnation: int, records: list[Record], watermark_ns: int) -> None:
         """Records of one incarnation, in order; everything it emitted up to `watermark_ns` is in or was before."""
@@ -279,7 +291,7 @@ class Verifier:
         return min((ns for gatherer in self._gatherers if (ns := gatherer.next_ns()) is not None), default=None)
 
     def laggards(self, now_ns: int) -> frozenset[str]:
-        """The units whose watermark holds back a decision that is due by `now_ns`."""
+        """The units and supervisors that hold back a decision that is due by `now_ns`."""
         found: set[str] = set()
         for gatherer in self._gatherers:
             found |= gatherer.laggards(now_ns)

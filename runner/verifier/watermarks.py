@@ -8,6 +8,9 @@ complete for ever.
 
 What a unit has not emitted by then is another matter: one that was told to end might have emitted later whatever was
 not due yet. So a deadline is decided by what is known, and by what the unit had time for.
+
+A process is not known before it is heard or listed. So where supervisors list the journals of their hosts, a mark does
+not pass the last listing of any host where the unit may have processes: whoever emitted something before it has joined.
 """
 
 from collections.abc import Collection, Iterable
@@ -41,6 +44,12 @@ class Watermarks:
         """Unit that has ended -> when it was told to; not there: it came to its end by itself."""
         self._cut_off: set[str] = set()
         """Units that have ended because somebody interrupted the run."""
+        self._listed: dict[str, float] = {}
+        """Supervisor -> up to which stamp everybody is known who emitted anything on its host."""
+        self._supervisors: dict[str, set[str]] = {}
+        """Unit -> those on whose hosts it may have processes."""
+        self._bounds: dict[str, float] = {}
+        """Unit -> the smallest listing of those; not there: nobody lists."""
 
     def join(self, unit: str, incarnation: int) -> None:
         """An incarnation begins (or says so again)."""
@@ -59,7 +68,7 @@ class Watermarks:
         if live.get(incarnation, inf) < watermark_ns:
             live[incarnation] = watermark_ns
             if len(live) == 1:
-                self.marks[unit] = watermark_ns
+                self.marks[unit] = min(watermark_ns, self._bounds.get(unit, inf))
             else:
                 self._weigh(unit)
 
@@ -82,6 +91,36 @@ class Watermarks:
         self._ended.add(unit)
         self._weigh(unit)
 
+    def place(self, unit: str, supervisors: Iterable[str]) -> None:
+        """The unit may have processes on the hosts of these."""
+        known = self._supervisors.setdefault(unit, set())
+        if not known.issuperset(supervisors):
+            known.update(supervisors)
+            self._bind(unit)
+
+    def listed(self, supervisor: str, at_ns: float) -> None:
+        """Everybody has joined who emitted anything up to `at_ns` on the host of this supervisor."""
+        if self._listed.get(supervisor, -inf) < at_ns:
+            self._listed[supervisor] = at_ns
+            for unit, supervisors in self._supervisors.items():
+                if supervisor in supervisors:
+                    self._bind(unit)
+
+    def behind(self, units: Iterable[str], until_ns: float) -> set[str]:
+        """Those of `units`, and of supervisors, that have to say more before the marks can pass `until_ns`."""
+        found = set()
+        for unit in units:
+            if self.marks.get(unit, -inf) >= until_ns:
+                continue
+            lowest = min(self._live.get(unit, {}).values(), default=-inf)
+            if lowest < until_ns:
+                found.add(unit)
+            for supervisor in self._supervisors.get(unit, ()):
+                # who was listed and has said nothing may be dead, and is published when its supervisor sees that
+                if self._listed.get(supervisor, inf) < until_ns or (lowest == -inf and supervisor in self._listed):
+                    found.add(supervisor)
+        return found
+
     def ended(self, unit: str) -> bool:
         return unit in self._ended
 
@@ -101,6 +140,14 @@ class Watermarks:
     def _weigh(self, unit: str) -> None:
         live = self._live[unit]
         if live:
-            self.marks[unit] = min(live.values())
+            self.marks[unit] = min(*live.values(), self._bounds.get(unit, inf))
         else:
             self.marks[unit] = inf if unit in self._ended else -inf
+
+    def _bind(self, unit: str) -> None:
+        """A listing counts for the unit that did not before."""
+        listed = [self._listed[one] for one in self._supervisors[unit] if one in self._listed]
+        if listed:
+            self._bounds[unit] = min(listed)
+            if unit in self._live:
+                self._weigh(unit)
