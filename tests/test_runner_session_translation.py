@@ -1,5 +1,6 @@
 """What waits for its clock, and that it goes on in order, once, and whatever a unit has sent."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from probe.event import Event, Kind
@@ -22,8 +23,8 @@ class Judge:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
 
-    def join(self, unit: str, incarnation: int) -> None:
-        self.told.append(("join", unit, incarnation))
+    def join(self, unit: str, incarnation: int, supervisors: Iterable[str] = ()) -> None:
+        self.told.append(("join", unit, incarnation, *supervisors))
 
     def batch(self, unit: str, incarnation: int, records: list[Any], watermark_ns: int) -> None:
         assert incarnation == 1
