@@ -485,6 +485,23 @@ def test_a_verdict_that_is_revised_no_more_is_that_of_all_events_till_then(monke
     assert run.counts() == (2, 0, 2, 0, 0)
 
 
+def test_a_verdict_is_revised_though_many_others_failed_if_all_that_was_missing_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runner.verifier.rigid.REVISABLE", 1)
+    run = Run(order())
+    run.fire("api", "sent", "k", 10)
+    run.say(70)
+    run.fire("worker-1", "received", "k", 72)
+    run.fire("api", "answered", "k", 73)
+    run.fire("api", "sent", "l", 74)
+    run.end("worker-1", "worker-2")
+    assert run.found() == [("missing", "k", "worker-*", "received"), ("missing", "l", "worker-*", "received")]
+    run.say(100, "api")
+    assert sorted(run.found()) == [("late", "k", "worker-1", "received"), ("missing", "l", "worker-*", "received")]
+    assert run.counts() == (2, 0, 2, 0, 0)
+
+
 # --- goals ------------------------------------------------------------------------------------------------------------
 
 

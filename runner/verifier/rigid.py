@@ -295,10 +295,13 @@ class Rigid(Gathering[Row]):
         return None
 
     def _give_up(self) -> None:
-        """The verdict of the instance that was accused first stands, whatever comes."""
+        """The verdict of the instance that was accused first stands, whatever comes; unless all of it has come by now, and
+        only watermarks are waited for."""
         key, accused = next(iter(self._failing.items()))
         row = self.rows[key]
-        if self._seen(row) != accused.seen:
+        if not row[LEFT]:
+            self._failing.move_to_end(key)
+        elif self._seen(row) != accused.seen:
             self._finish(row, self._judge(row, self.horizons()))
         else:
             del self._failing[key]
