@@ -56,6 +56,16 @@ def test_the_log_says_that_a_person_interrupted_the_run() -> None:
     assert status.why == "was stopped: the run was interrupted"
 
 
+def test_of_a_run_that_was_interrupted_before_it_began_no_unit_is_awaited() -> None:
+    hindsight = Hindsight(Scenario("s", "/s", "circuit.toml", (Unit("api", command=("x",)),)), 0)
+    hindsight.take(said(SUPERVISOR, 1, ("serving", Kind.STATE, None)))
+    for moment, order in enumerate((m.Begin("desk"), m.Interrupted(), m.Finish(0)), 2):
+        hindsight.take(ordered(moment, order, SUPERVISOR))
+    (status,) = hindsight.intake.lifecycle.statuses()
+    assert (status.state, status.why) == (State.STOPPED, "was not started: the run was interrupted")
+    assert hindsight.intake.lifecycle.over
+
+
 def test_a_log_that_does_not_say_why_a_unit_was_stopped_accuses_nobody() -> None:
     """As runners wrote it once."""
     hindsight = run_of_one(m.Stop("api", 1000))

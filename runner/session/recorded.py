@@ -27,6 +27,7 @@ from probe.message import (
     Finish,
     Gone,
     Interrupted,
+    Order,
     Release,
     Settled,
     Start,
@@ -92,12 +93,15 @@ class Hindsight:
             case Command(at_ns=ns):
                 self.now_ns = max(self.now_ns, ns)
                 self._decided_ns = max(self._decided_ns, ns)
-        if isinstance(entry.message, Command) and not self._began:
-            self._began = True
-            self.intake.lifecycle.begin(entry.message.at_ns or self.now_ns)
+        order = _order_in(entry)
+        if isinstance(order, Settled | Interrupted):
+            self._learn(order)
         self._tick()
         if isinstance(entry.message, Command):
-            self._obey(entry.message.to, entry.body)
+            if not self._began:  # and it has decided nothing yet
+                self._began = True
+                self.intake.lifecycle.begin(entry.message.at_ns or self.now_ns)
+            self._obey(entry.message.to, order)
         else:
             if self._deserts(entry):
                 self.deserted = True
@@ -121,11 +125,16 @@ class Hindsight:
         self._to_stop.update(directed.order.unit for directed in orders if isinstance(directed.order, Stop))
         self.intake.note_endings()
 
-    def _obey(self, to: tuple[str, ...], body: bytes) -> None:
-        try:
-            order = decode_order(body)
-        except WireError:
-            return
+    def _learn(self, decision: Settled | Interrupted) -> None:
+        """What the runner knew by something else than the log."""
+        self._explained = True
+        if isinstance(decision, Settled):
+            self.intake.lifecycle.settled()
+        else:
+            self.interrupted = True
+            self.intake.lifecycle.interrupt()
+
+    def _obey(self, to: tuple[str, ...], order: Order | None) -> None:
         match order:
             case Begin(host):
                 self.intake.timeline.reference = host
@@ -134,14 +143,6 @@ class Hindsight:
                 self.intake.host(order, self._decided_ns)
             case Release() | Break():
                 self.intake.answered(to, order)
-            case Settled():
-                self._explained = True
-                self.intake.lifecycle.settled()
-                self._tick()
-            case Interrupted():
-                self._explained = self.interrupted = True
-                self.intake.lifecycle.interrupt()
-                self._tick()
             case Stop(unit) if unit in self._told:
                 return  # given again, as a broker that died might not have passed it on
             case Stop(unit):
@@ -211,6 +212,14 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     if cut and result.verdict is Verdict.PASSED:
         result = replace(result, verdict=Verdict.INCONCLUSIVE)
     return Outcome(afterwards.interrupted(result) if interrupted else result)
+
+
+def _order_in(entry: Entry) -> Order | None:
+    """The command that an entry is; None: it is none, or of another version."""
+    if isinstance(entry.message, Command):
+        with contextlib.suppress(WireError):
+            return decode_order(entry.body)
+    return None
 
 
 def _stopped_in(entry: Entry) -> set[str]:
