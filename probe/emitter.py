@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from probe import clock, environment
+from probe import ancestry, clock, environment
+from probe import journal as journals
 from probe.barrier import Question, pass_barrier, pass_barrier_async, wait_for, wait_for_async
 from probe.clock import monotonic
 from probe.environment import Environment
-from probe.errors import JournalError, warn
+from probe.errors import warn
 from probe.event import Event, Kind
-from probe.journal import Folder, Journal, bound, home
+from probe.journal import Journal
 from probe.message import Break, Order, Pong, Release
 from probe.recorder import Collector, Recorder, closed
 from probe.segment import Owner
@@ -28,6 +29,10 @@ EXIT_TIMEOUT_S: Final = 2.0
 """How long a process that ends waits for its last events to be acknowledged; the journal keeps what is not."""
 FAKED: Final = "clock-faked"
 """Step by which an incarnation says that a preloaded library fakes the clocks of its process."""
+FORGOTTEN: Final = (
+    f"was started without the variables of the run ({environment.BROKER} and others), so its probes are off; pass them "
+    f"on, or set {environment.DISABLED}=1 if that is meant"
+)
 _FORK_PATIENCE_S: Final = 5.0
 """How long a fork waits for another thread that imports pyzmq."""
 
@@ -187,17 +192,20 @@ class Unit(Recorder):
             if self._journal is not None or self._busy:  # busy: a signal handler while this thread is in here already
                 return True
             self._busy = True
+            settings = self._given_environment or environment.read()
+            owner: Owner | None = None
             journal: Journal | None = None
             try:
-                settings = self._given_environment or environment.read()
                 if not settings.enabled:
                     self._off = True
                     self._deferred.clear()
+                    if self._given_environment is None and not settings.disabled:
+                        self._see_who_forgot_us()
                     return False
                 from probe.link import Link  # only now, because it is not needed where probes are off
 
                 owner = Owner(settings.run, self.name, clock.new_incarnation(), os.getpid(), clock.boot_id())
-                journal = _new_journal(settings, owner)
+                journal = journals.begin(settings, owner)
                 self.incarnation, self.refused = owner.incarnation, ""
                 self.rounds.clear()
                 self._link = Link(self, journal, settings.broker, settings.keys)
@@ -215,7 +223,10 @@ class Unit(Recorder):
                 if not isinstance(error, Exception):  # a Ctrl-C: the next probe tries again
                     raise
                 self._off = True
-                warn(f"probes of unit {self.name!r} are off: {type(error).__name__}: {error}")
+                why = f"{type(error).__name__}: {error}"
+                if owner is not None:
+                    journals.mark(settings, owner, f"its probes were off ({why})")
+                warn(f"probes of unit {self.name!r} are off: {why}")
                 return False
             finally:
                 self._busy = False
@@ -226,22 +237,22 @@ class Unit(Recorder):
         _arrange_exit()
         return True
 
+    def _see_who_forgot_us(self) -> None:
+        """If whoever started this process takes part in a run, and has not passed that on, what is emitted here is lost
+        without a word: say it."""
+        ancestor = ancestry.with_settings()
+        if ancestor is not None:
+            pid, settings = ancestor
+            name = self._given_name or settings.unit
+            owner = Owner(settings.run, name, clock.new_incarnation(), os.getpid(), clock.boot_id())
+            journals.mark(settings, owner, f"it {FORGOTTEN}")
+            warn(f"a process of unit {name!r} (pid {os.getpid()}) {FORGOTTEN}. Process {pid} has them")
+
     def forget(self) -> None:
         """In a forked child: what is open belongs to the parent, and the child is a new incarnation."""
         if self._journal is not None:
             self._journal.close()
         self.reset()
-
-
-def _new_journal(settings: Environment, owner: Owner) -> Journal:
-    try:
-        return Journal(owner, Folder.create(home(settings.journal), owner), bound(settings.journal_bytes))
-    except (OSError, JournalError) as error:
-        warn(
-            f"unit {owner.unit!r} cannot keep a journal ({error}); its events are in memory only, and lost if the "
-            "process is killed. Set CIRCUIT_JOURNAL to a folder that can be written to"
-        )
-        return Journal(owner, None, bound(settings.journal_bytes))
 
 
 def _described(error: BaseException) -> dict[str, Any]:

@@ -20,11 +20,13 @@ JOURNAL_BYTES: Final = "CIRCUIT_JOURNAL_BYTES"
 """How many bytes the journal of one incarnation may take; default: 256 MiB. What does not fit is lost, and counted."""
 KEYS: Final = "CIRCUIT_KEYS"
 """The keys for a TCP broker: a file, or what stands in one (see probe/keys.py)."""
+MARKS: Final = "CIRCUIT_MARKS"
+"""The inherited descriptor of the file in which a process says that it can keep no journal (see probe/marks.py)."""
 DISABLED: Final = "CIRCUIT_DISABLED"
 """Set to anything but "" or "0": every probe is a no-op, whatever else is set."""
 
 
-OWN: Final = (BROKER, RUN, UNIT, JOURNAL, KEYS)
+OWN: Final = (BROKER, RUN, UNIT, JOURNAL, KEYS, MARKS)
 """What makes a process part of a run."""
 
 
@@ -40,6 +42,7 @@ class Environment:
     disabled: bool
     journal_bytes: str = ""
     """As it was written; `probe.journal.bound` understands it."""
+    marks: str = ""
 
     @property
     def enabled(self) -> bool:
@@ -63,4 +66,5 @@ def read(environ: Mapping[str, str] | None = None) -> Environment:
         keys=source.get(KEYS, ""),
         disabled=source.get(DISABLED, "") not in ("", "0"),
         journal_bytes=source.get(JOURNAL_BYTES, ""),
+        marks=source.get(MARKS, ""),
     )

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from probe import private, process
-from probe.environment import JOURNAL_BYTES
+from probe import marks, private, process
+from probe.environment import JOURNAL_BYTES, Environment
 from probe.errors import FolderError, JournalError, warn
 from probe.segment import HEADER_BYTES, MAX_SEGMENT_BYTES, Owner, Segment, is_begun
 
@@ -30,14 +30,18 @@ SMALLEST_BOUND: Final = 4 * FIRST_SEGMENT_BYTES
 class Journal:
     """The journal of one incarnation, as its unit uses it. `segments` are in order; the last one is written to."""
 
-    def __init__(self, owner: Owner, place: "Folder | None", bound: int = DEFAULT_BOUND) -> None:
-        """A journal with one empty segment, of at most `bound` bytes altogether. Without a place it is in memory: it
-        outlives the broker, not its process. From here on others find its folder, and in it whose journal it is.
+    def __init__(
+        self, owner: Owner, place: "Folder | None", bound: int = DEFAULT_BOUND, mark: marks.Left | None = None
+    ) -> None:
+        """A journal with one empty segment, of at most `bound` bytes altogether. From here on others find its folder,
+        and in it whose journal it is. Without a place it is in memory: it outlives the broker, not its process, and
+        `mark` says so to whoever comes after.
 
         Raises OSError or JournalError when that segment cannot be made; the place is removed then.
         """
         self.owner = owner
         self.place = place
+        self.mark = mark
         self.bound = bound
         self.why_full = ""
         """Why there is no room for another segment; "" while there is."""
@@ -132,13 +136,44 @@ class Journal:
         self.segments, self._spare = [], None
         if self.place is not None:
             self.place.close()
+        if self.mark is not None:
+            self.mark.let_go()
 
     def remove(self) -> None:
         """Deletes the journal: nothing in it is needed any more."""
         place, self.place = self.place, None
+        mark, self.mark = self.mark, None
         self.close()
         if place is not None:
             place.remove()
+        if mark is not None:
+            mark.clear()
+
+
+def begin(settings: Environment, owner: Owner) -> Journal:
+    """The journal of a new incarnation, where its environment says. If none can be kept there it is in memory, and that
+    is marked. Raises OSError or JournalError when there is no memory for it either; that is marked, too."""
+    try:
+        folder = Folder.create(home(settings.journal, supervised=bool(settings.marks)), owner)
+        return Journal(owner, folder, bound(settings.journal_bytes))
+    except (OSError, JournalError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        left = mark(settings, owner, f"it could keep no journal ({why})")
+        warn(
+            f"unit {owner.unit!r} cannot keep a journal ({error}); its events are in memory only, and lost if the "
+            "process is killed. Set CIRCUIT_JOURNAL to a folder that can be written to"
+        )
+        return Journal(owner, None, bound(settings.journal_bytes), left)
+
+
+def mark(settings: Environment, owner: Owner, why: str) -> marks.Left | None:
+    """Have it known that nobody may learn what this incarnation emits, and `why`, should it die; None: that cannot be
+    done either."""
+    folder = None
+    with suppress(OSError, JournalError):
+        folder = home(settings.journal, supervised=bool(settings.marks))
+    unkept = marks.Unkept(owner.run, owner.unit, owner.incarnation, owner.pid, owner.boot, why)
+    return marks.leave(settings.marks, folder, unkept)
 
 
 class Folder:
@@ -223,14 +258,18 @@ def owner_of(path: Path) -> Owner | None:
     return None
 
 
-def home(configured: str) -> Path:
+def home(configured: str, *, supervised: bool = False) -> Path:
     """The folder that journals go to: the configured one, else a private one of this user. Made when missing.
 
+    A `supervised` process finds the folder that it is in, or it is in another tree (chroot), where nobody would look.
     Raises OSError when it cannot be made, JournalError when somebody else could read or replace it.
     """
     if configured:
         path = Path(configured)
-        private.ensure(path)
+        if supervised and not path.is_dir():
+            private.make(path)
+        else:
+            private.ensure(path)
         return path
     try:
         path = private.base() / f"circuit-{os.getuid()}"
@@ -267,6 +306,14 @@ def folders(parent: Path) -> Iterator[Path]:
                 with suppress(OSError):  # it is being deleted
                     changed_ns[path] = path.stat().st_mtime_ns
     yield from sorted(changed_ns, key=lambda path: (changed_ns[path], path.name))
+
+
+def left(parent: Path) -> list[str]:
+    """The names of what is in `parent` and was not published: journals, and the file of marks if there are any."""
+    with suppress(OSError):
+        names = sorted(path.name for path in parent.iterdir())
+        return [name for name in names if name != marks.FILE or marks.any_in(parent)]
+    return []
 
 
 def clear(parent: Path) -> None:

@@ -451,6 +451,7 @@ class Link:
             pid=owner.pid,
             sdk=SDK,
             waiting=_first_of(self._unit.waiting),
+            journal=self._journal.place is not None,
             units_key=self._unit.units_key,
         )
 

@@ -32,6 +32,8 @@ class Hello:
     """Asks (see `Release.ask`) that this incarnation is still blocked on, so that a lost answer is sent again."""
     recovered: bool = False
     """The process that it is about has ended, and somebody else publishes what it had written down."""
+    journal: bool = False
+    """What it emits is kept, until it is acknowledged, where it outlives its process and others find it."""
     units_key: str = ""
     """Of a supervisor: the public key that the units which it starts prove themselves with, in this run alone."""
 
@@ -100,6 +102,8 @@ class Final:
     """This incarnation has said everything: its last sequence number was `last` (0: it never emitted)."""
 
     last: int
+    unknown: str = ""
+    """Why nobody knows what else it emitted, from whoever speaks for a process that has ended; "": nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ several at once, from threads or processes: the lock on its folder lets one of t
 import math
 import os
 import struct
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,8 +24,9 @@ from probe.errors import JournalError, WireError
 from probe.handshake import DISCONNECTED, MONITORED, SUCCEEDED, Handshakes
 from probe.journal import Folder, clear, folders
 from probe.keys import Keys
+from probe.marks import Marks, Unkept
 from probe.segment import Owner, Segment
-from probe.tail import Point, Tail
+from probe.tail import NOTHING, Point, Tail
 
 _SUPERVISOR: Final = "_"
 """How the folder of a peer of the fabric begins, whose name is "@"..."""
@@ -55,6 +57,8 @@ class Recovered:
     lost: tuple[Lost, ...] = ()
     problem: str = ""
     unheard: bool = False
+    unknown: str = ""
+    """Why nobody knows what it emitted, of a process that kept no journal."""
 
 
 def recover(
@@ -64,10 +68,12 @@ def recover(
     run: str | None = None,
     unit: str | None = None,
     keys: Keys | None = None,
+    marks: Marks | None = None,
     timeout_s: float | Callable[[], float] = TIMEOUT_S,
 ) -> list[Recovered]:
     """Publish and delete every journal in `folder` whose process is dead (of `run`, of `unit`, or all), oldest first,
-    but those of supervisors last: whoever has heard the last word of one need not wait for its units any more.
+    but those of supervisors last: whoever has heard the last word of one need not wait for its units any more. Of
+    processes that kept none, as `marks` says (None: those of `folder`), it is said that nobody knows what they emitted.
 
     Journals of living processes are left alone. `timeout_s` is how long the broker may take until it acknowledges more
     of a journal; a function is asked again and again, as it may become shorter. A broker that is restarted meanwhile is
@@ -79,16 +85,16 @@ def recover(
     silence = ""
     patience = timeout_s if callable(timeout_s) else lambda: timeout_s
     clear(Path(folder))
-    with zmq.Context() as context:
-        for path in sorted(folders(Path(folder)), key=lambda path: path.name.startswith(_SUPERVISOR)):
-            try:
-                place = Folder(path)
-            except OSError:  # its process lives, or somebody else is at it or done with it
-                continue
-            try:
-                answer = _recover_one(place, _Broker(context, broker, keys, patience), (run, unit))
-            finally:
-                place.close()
+    with zmq.Context() as context, _marks_of(Path(folder), marks) as the_marks:
+        paths = list(folders(Path(folder)))
+        last = [path for path in paths if path.name.startswith(_SUPERVISOR)]
+        work: list[Callable[[_Broker], Recovered | None]] = [
+            *(partial(_recover_one, path, (run, unit)) for path in paths if path not in last),
+            *(partial(_speak_for, the_marks, slot, mark) for the_marks, slot, mark in _wanted(the_marks, (run, unit))),
+            *(partial(_recover_one, path, (run, unit)) for path in last),
+        ]
+        for publish in work:
+            answer = publish(_Broker(context, broker, keys, patience))
             if answer is not None:
                 if answer.unheard:
                     patience, silence = _none, silence or answer.problem
@@ -97,8 +103,40 @@ def recover(
     return found
 
 
+@contextmanager
+def _marks_of(folder: Path, given: Marks | None) -> Iterator[Marks | None]:
+    """The marks that were given, else those of `folder`, if it has any."""
+    ours = Marks.of(folder) if given is None else None
+    try:
+        yield given or ours
+    finally:
+        if ours is not None:
+            ours.close()
+
+
+def _wanted(marks: Marks | None, wanted: tuple[str | None, str | None]) -> Iterator[tuple[Marks, int, Unkept]]:
+    """The marks of a run and a unit (None: of all)."""
+    for slot, mark in marks.left() if marks is not None else ():
+        if all(want in (None, has) for want, has in zip(wanted, (mark.run, mark.unit), strict=True)):
+            assert marks is not None
+            yield marks, slot, mark
+
+
+def _speak_for(marks: Marks, slot: int, mark: Unkept, broker: "_Broker") -> Recovered | None:
+    """Say of a process that kept no journal that nobody knows what it emitted. None: it lives, and may say it yet."""
+    if not marks.take(slot):
+        return None
+    owner = Owner(mark.run, mark.unit, mark.incarnation, mark.pid, mark.boot)
+    answer = _Publication((), owner, broker, mark.why).deliver()
+    if answer.problem:
+        marks.free(slot)
+    else:
+        marks.clear(slot)
+    return answer
+
+
 def runs(folder: str | Path) -> list[str]:
-    """The runs to which the journals in `folder` belong whose processes are dead."""
+    """The runs to which the journals in `folder` belong whose processes are dead, and the marks."""
     found = set()
     for path in folders(Path(folder)):
         with suppress(OSError, JournalError), closing(Folder(path)) as place:
@@ -107,6 +145,8 @@ def runs(folder: str | Path) -> list[str]:
                 segment.close()
             if owner is not None and segments:
                 found.add(owner.run)
+    with _marks_of(Path(folder), None) as marks:
+        found.update(mark.run for _, _, mark in _wanted(marks, (None, None)))
     return sorted(found)
 
 
@@ -124,7 +164,18 @@ class _Broker(NamedTuple):
     """How long it may be silent, in seconds; to be asked again and again."""
 
 
-def _recover_one(place: Folder, broker: _Broker, wanted: tuple[str | None, str | None]) -> Recovered | None:
+def _recover_one(path: Path, wanted: tuple[str | None, str | None], broker: _Broker) -> Recovered | None:
+    try:
+        place = Folder(path)
+    except OSError:  # its process lives, or somebody else is at it or done with it
+        return None
+    try:
+        return _recover_from(place, wanted, broker)
+    finally:
+        place.close()
+
+
+def _recover_from(place: Folder, wanted: tuple[str | None, str | None], broker: _Broker) -> Recovered | None:
     try:
         segments, owner = place.segments()
     except JournalError as error:
@@ -156,9 +207,13 @@ class _Broken(Exception):
 class _Publication:
     """One journal on its way to the broker, over as many connections as that takes."""
 
-    def __init__(self, segments: Sequence[Segment], owner: Owner, broker: _Broker) -> None:
-        last = segments[-1]
-        self._point = Point((last.last or 0) + last.lost, last.head, last.lost, 0)
+    def __init__(self, segments: Sequence[Segment], owner: Owner, broker: _Broker, unknown: str = "") -> None:
+        """Without segments, `unknown` says why there are none."""
+        self._point = NOTHING
+        if segments:
+            last = segments[-1]
+            self._point = Point((last.last or 0) + last.lost, last.head, last.lost, 0)
+        self._unknown = unknown
         self._tail = Tail(segments, recovered=True)
         self._owner = owner
         self._context, self._broker, self._keys, self._patience = broker
@@ -188,9 +243,14 @@ class _Publication:
             problem = f"what listens at {self._broker} does not speak our protocol: {error}"
         lost = tuple(each for each in self._lost.values() if each.last < self._tail.acked)
         events = self._tail.acked - self._wanted - sum(each.last - each.first + 1 for each in lost)
-        owner = self._owner
         return Recovered(
-            owner.unit, owner.incarnation, events if self._wanted else 0, lost, problem, unheard=not self._heard
+            self._owner.unit,
+            self._owner.incarnation,
+            events if self._wanted else 0,
+            lost,
+            problem,
+            unheard=not self._heard,
+            unknown=self._unknown,
         )
 
     @property
@@ -265,7 +325,16 @@ class _Publication:
         _send(
             socket,
             m.Hello(
-                m.VERSION, "unit", owner.run, owner.unit, owner.incarnation, owner.boot, owner.pid, sdk, recovered=True
+                m.VERSION,
+                "unit",
+                owner.run,
+                owner.unit,
+                owner.incarnation,
+                owner.boot,
+                owner.pid,
+                sdk,
+                recovered=True,
+                journal=not self._unknown,
             ),
         )
 
@@ -277,7 +346,7 @@ class _Publication:
             if isinstance(message, m.Gap):
                 self._lost[message.first] = Lost(message.first, message.last, message.why)
         if self._credit and not self._final_sent and self._tail.next_seq > self._point.seq and self._tail.all_acked:
-            _send(socket, m.Final(self._point.seq))
+            _send(socket, m.Final(self._point.seq, self._unknown))
             self._final_sent = True
 
 

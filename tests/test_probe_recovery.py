@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from small_broker import PATIENCE_S, SmallBroker
 from probe import message as m
 from probe.emitter import Unit
 from probe.journal import folders
+from probe.marks import Marks
 from probe.recovery import recover
 from probe.segment import HEADER_BYTES
 
@@ -191,3 +193,49 @@ def test_the_journal_of_a_process_that_has_closed_all_its_files_is_left_alone_wh
         daemon.wait()
         (found,) = recover(settings.journal, broker.endpoint)
     assert (found.events, found.problem) == (1, "")
+
+
+def test_of_a_process_that_could_keep_no_journal_it_is_said_that_nobody_knows_what_it_emitted(
+    broker: SmallBroker,
+) -> None:
+    """When it has ended, and not before."""
+    code = "import os, sys, probe; os.environ['CIRCUIT_JOURNAL'] += '/file/no'; probe.emit('a'); print(flush=True)\n"
+    journals = broker.home / "journal"
+    journals.mkdir()
+    (journals / "file").touch()
+    marks = Marks.make(journals)
+    found = os.fstat(marks.fd)
+    told = {"CIRCUIT_BROKER": f"ipc://{broker.home}/nobody", "CIRCUIT_RUN": "run", "CIRCUIT_UNIT": "unit"}
+    told |= {"CIRCUIT_JOURNAL": str(journals), "CIRCUIT_MARKS": f"{marks.fd}:{found.st_dev}:{found.st_ino}"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code + "sys.stdin.read()"],
+        env=os.environ | told,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[marks.fd],
+    ) as unit:
+        assert unit.stdout is not None
+        assert unit.stdout.readline()
+        assert recover(journals, broker.endpoint) == []
+        unit.kill()
+        unit.wait()
+    marks.close()
+    (spoken_for,) = recover(journals, broker.endpoint)
+    assert (spoken_for.unit, spoken_for.problem) == ("unit", "")
+    assert spoken_for.unknown == "it could keep no journal (Not a directory)"
+    (hello,), (final,) = broker.heard(m.Hello), broker.heard(m.Final)
+    assert (hello.pid, hello.recovered, hello.journal) == (unit.pid, True, False)
+    assert final == m.Final(0, "it could keep no journal (Not a directory)")
+    assert recover(journals, broker.endpoint) == []
+
+
+def test_a_peer_says_whether_it_keeps_a_journal(broker: SmallBroker) -> None:
+    for journal in (True, False):
+        settings = broker.environment()
+        if not journal:
+            settings = replace(settings, journal="/dev/null/journals")
+        unit = Unit("unit", environment=settings)
+        unit.emit("a")
+        assert unit.close(PATIENCE_S)
+        assert broker.heard(m.Hello)[-1].journal is journal

@@ -97,6 +97,52 @@ def complete(run: Run, key: str, at_ms: float = 1) -> None:
     run.fire("api", "answered", key, at_ms + 2)
 
 
+# --- what is known and what is not ---
+
+
+def test_an_incarnation_that_has_not_said_its_last_word_when_its_unit_ends_leaves_open_what_it_could_have_said() -> (
+    None
+):
+    run = Run(order())
+    run.verifier.listed("@local", 0)
+    run.fire("api", "sent", "k", 1)
+    run.verifier.end_unit("worker-1")
+    run.end("api", "worker-2")
+    (missing, lost) = sorted(run.verifier.findings({}), key=lambda finding: str(finding.cls), reverse=True)
+    assert (missing.cls, missing.inconclusive) == (FindingClass.MISSING, True)
+    assert lost.message == (
+        "worker-1 (incarnation 1) may have lost events, how many is not known: it has not said its last word"
+    )
+    run.verifier.final("worker-1", 1, 0)  # somebody has published its journal after all
+    (missing,) = run.verifier.findings({})
+    assert not missing.inconclusive
+
+
+def test_in_a_run_of_an_earlier_version_nobody_owes_a_last_word() -> None:
+    run = Run(order())
+    complete(run, "k")
+    for name in run.names:
+        run.verifier.end_unit(name)
+    run.verifier.close()
+    assert run.found() == []
+
+
+@pytest.mark.parametrize(("said_ms", "found"), [(9, []), (2, [("lost-evidence", None, "ext", None)])])
+def test_of_a_unit_without_a_journal_that_somebody_else_started_only_what_it_vouches_for_is_known(
+    said_ms: float, found: list[Any]
+) -> None:
+    run = Run(order(), units=(Unit("api"), Unit("worker-1"), Unit("worker-2"), Unit("ext", launcher="external")))
+    run.verifier.listed("@local", 100 * MS)
+    run.verifier.join("ext", 2, journal=False)
+    complete(run, "k")
+    run.say(9)
+    run.verifier.batch("ext", 2, [], int(said_ms * MS))
+    run.end("api", "worker-1", "worker-2")
+    run.verifier.final("ext", 1, 0)
+    run.verifier.close()
+    assert run.found() == found
+
+
 # --- when something is judged -----------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from runner.doctor.refusal import refusal
 from runner.duration import span
 
 WALL_NS: Final = 1_000_000_000
-"""A wall clock that is further off is worth a note: journals and incarnation numbers have its time."""
+"""A wall clock that is further off is worth a note: names of runs have its time."""
 RATE: Final = 1e-3
 """A monotonic clock that goes so much too fast or too slow is broken; quartz is off by a ten-thousandth at most."""
 FEW_FILES: Final = 1024
@@ -164,7 +164,7 @@ def _clock(target: Target, exchanges: Sequence[Exchange], *, same: bool) -> Chec
             "clock",
             Level.NOTE,
             found,
-            "verdicts do not depend on it, names of journals and times in logs do; let NTP set it:",
+            "verdicts do not depend on it, names of runs do; let NTP set it:",
             _typed(target, "sudo", "timedatectl", "set-ntp", "true"),
         )
     return Checkup("clock", Level.OK, found)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from probe import environment
+from probe import environment, journal, marks
 from probe.clock import monotonic
 from runner.launch import kin
 from runner.launch.kin import Process
@@ -103,8 +103,8 @@ class Audit:
         return left
 
     def _name_journals(self) -> list[Left]:
-        names = sorted(path.name for path in self._journals.iterdir()) if self._journals.is_dir() else []
-        if not names:
+        if not (names := journal.left(self._journals)):
+            (self._journals / marks.FILE).unlink(missing_ok=True)  # its supervisor was killed
             return []
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         where = f"{', '.join(names[:SHOWN])}{more} in {self._journals}"

@@ -19,6 +19,10 @@ from runner.launch import kin
 if TYPE_CHECKING:
     from probe.message import Start
 
+MARKS: Final = "CIRCUIT_MARKS"
+MARKS_FILE: Final = "unkept"
+MARKS_BYTES: Final = 65_536
+"""The same as in `probe.environment` and `probe.marks`, which are not here yet."""
 TAIL_BYTES: Final = 4096
 TAIL_LINES: Final = 20
 ALONE_S: Final = 0.1
@@ -140,15 +144,32 @@ class Charge:
         return {"tail": tail}
 
 
-def start(order: "Start") -> Charge:
-    """Start what `order` says, in a session of its own. Raises NotStarted."""
+def open_marks(folder: str) -> int:
+    """A descriptor of the file in the folder of journals where processes say that they can keep none, made with all its
+    pages (see `probe.marks`); -1: there is no room for it."""
+    try:
+        fd = os.open(os.path.join(folder, MARKS_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, MARKS_BYTES)
+        else:
+            os.truncate(fd, MARKS_BYTES)
+        return fd
+    except OSError:
+        return -1
+
+
+def start(order: "Start", marks: int = -1) -> Charge:
+    """Start what `order` says, in a session of its own. `marks` is what `open_marks` gave. Raises NotStarted."""
     if not os.path.isdir(order.cwd):
         raise NotStarted(f"its working directory {order.cwd} does not exist")
     if not order.argv:
         raise NotStarted("its command is empty")
     if missing := [name for name in order.private if name not in order.env]:
         raise NotStarted(f"the value of {missing[0]}, which stands in no log, has not come with the order")
-    env = {**os.environ, **order.env}
+    env = {**os.environ, **order.env, MARKS: ""}
+    if marks >= 0:
+        found = os.fstat(marks)
+        env[MARKS] = f"{marks}:{found.st_dev}:{found.st_ino}"
     with contextlib.ExitStack() as stack:
         try:
             out, err = (stack.enter_context(open(path, "ab", opener=files.opener)) for path in (order.out, order.err))
@@ -170,7 +191,7 @@ def start(order: "Start") -> Charge:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                pass_fds=tie.inherited,
+                pass_fds=(*tie.inherited, *([marks] if marks >= 0 else [])),
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from broker import access
+from probe import journal, private
 from probe import keys as key_files
-from probe import private
 from probe.clock import monotonic
 from probe.message import Ship, Start
 from runner import files
@@ -133,7 +133,7 @@ class Here:
         """Let go, and remove what is not needed any more. Evidence that nobody has got yet stays, with all that is
         needed to publish it; whether there is any. Where nothing has begun, our own words are none."""
         try:
-            left = len(list(self.place.journals.iterdir())) > (0 if began else 1)
+            left = len(journal.left(self.place.journals)) > (0 if began else 1)
             if not left:
                 shutil.rmtree(self.root, ignore_errors=True)
             else:

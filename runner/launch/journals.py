@@ -1,7 +1,8 @@
-"""Which processes of this host keep a journal, and which of them are gone: what a supervisor sees in the run's folder.
+"""Which processes of this host emit, and which of them are gone: what a supervisor sees in the folder of a run.
 
-A journal can be found before its process has emitted anything (see probe/journal). So whoever lists the folder knows
-every process that has emitted something until then, be it a child of a child that nobody has heard or will ever hear.
+A journal can be found before its process has emitted anything (see probe/journal), and so can the mark of one that can
+keep none. So whoever looks there knows every process that has emitted something until then, be it a child of a child
+that nobody has heard or will ever hear.
 
 Belongs here: looking. Must not know the bus, nor publish anything.
 """
@@ -15,6 +16,7 @@ from typing import Final
 
 from probe import journal
 from probe.clock import monotonic_ns
+from probe.marks import Marks
 
 MOST: Final = 500
 """Lives that are named in one statement; it has to fit into an event."""
@@ -39,22 +41,25 @@ class Listing:
 
 
 class Journals:
-    """Those in `folder`."""
+    """Those in `folder`, and the `marks` of processes that keep none."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, marks: Marks | None = None) -> None:
+        self.marks = marks
         self._folder = folder
+        self._marked: set[Life] = set()
+        """Whose mark is there, and was named."""
         self._pids: dict[str, int] = {}
         """Journal -> the process that keeps it; those that are there."""
 
     def look(self) -> Listing:
-        """Who keeps a journal now."""
+        """Who is there now."""
         at_ns = monotonic_ns()
+        lives = self._newly_marked()
         found = self._names()
         for name in self._pids.keys() - found:
             del self._pids[name]
-        lives: list[Life] = []
         for name in sorted(found - self._pids.keys()):
-            if len(lives) == MOST:
+            if len(lives) >= MOST:
                 return Listing(None, tuple(lives))
             owner = journal.owner_of(self._folder / name)
             if owner is not None:  # else it is being deleted: all that was in it is in the log
@@ -64,14 +69,24 @@ class Journals:
         return Listing(at_ns, tuple(lives))
 
     def abandoned(self, living: Collection[int]) -> bool:
-        """Whether a process is gone whose journal is still there; `living` are some that surely are not. To be asked
-        when nobody publishes journals: each is locked for a moment, to see whether it can be."""
+        """Whether a process is gone whose journal or mark is still there; `living` are some that surely are not. To be
+        asked when nobody publishes journals: each is locked for a moment, to see whether it can be."""
+        for slot, _ in self.marks.left() if self.marks is not None else ():
+            if self.marks is not None and self.marks.take(slot):
+                self.marks.free(slot)
+                return True
         for name, pid in self._pids.items():
             if pid not in living:
                 with suppress(OSError):  # it is locked, or was deleted
                     journal.Folder(self._folder / name).close()
                     return True
         return False
+
+    def _newly_marked(self) -> list[Life]:
+        left = {(mark.unit, mark.incarnation) for _, mark in self.marks.left()} if self.marks is not None else set()
+        new = left - self._marked
+        self._marked = left
+        return sorted(new)
 
     def _names(self) -> set[str]:
         with suppress(OSError):

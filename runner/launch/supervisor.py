@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
@@ -26,6 +27,7 @@ from runner.launch.charge import Charge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from probe.marks import Marks
     from probe.message import Start
     from probe.recovery import Recovered
 
@@ -52,23 +54,28 @@ def main(argv: "Sequence[str]") -> None:
 def main_here(lease_fd: int | None) -> None:
     """Serve the run that the environment names (see probe/environment.py). Ended by a signal it exits with code 1, so
     that the runner does not take what it did for the end of the run."""
-    begun = start_first(sys.stdin.read())
+    marks_fd = charge.open_marks(os.environ["CIRCUIT_JOURNAL"])
+    begun = start_first(sys.stdin.read(), marks_fd)
     kin.adopt_orphans()
 
     from probe import environment
     from probe.emitter import Unit
+    from probe.marks import Marks
     from runner.launch.journals import Journals
     from runner.launch.watch import Watch
     from runner.orders import SUPERVISOR
 
+    folder = Path(environment.read().journal)
+    marks = Marks.of_fd(marks_fd)
     voice = Unit(SUPERVISOR)
-    watch = Watch(voice, recover, lease_fd, begun, journals=Journals(Path(environment.read().journal)))
+    watch = Watch(voice, partial(recover, marks), lease_fd, begun, journals=Journals(folder, marks))
     voice.on_order = watch.order
     watch.serve()
     if lease_fd is not None and not watch.deserted:
         threading.Thread(target=leave_with_the_runner, args=(lease_fd,), daemon=True).start()
     voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)
     watch.close()
+    remove(marks, folder)
     if watch.ended_by:
         sys.exit(f"somebody sent it {signal.Signals(watch.ended_by).name}, and it ended every unit")
 
@@ -78,6 +85,7 @@ def main_elsewhere(line: str) -> None:
     has left evidence: that is published before anything else is said."""
     from probe.emitter import Unit
     from probe.errors import KeysError
+    from probe.marks import Marks
     from runner.launch.charter import Charter
     from runner.launch.here import Here, Occupied
     from runner.launch.journals import Journals
@@ -99,14 +107,17 @@ def main_elsewhere(line: str) -> None:
     kin.adopt_orphans()
     os.environ.update(here.variables())
     lease = Lease(charter.lease_s)
-    recover(lambda: min(FLUSH_S, lease.left_s))
+    marks = Marks.of_fd(charge.open_marks(str(here.place.journals)))
+    recover(marks, lambda: min(FLUSH_S, lease.left_s))
     voice = Unit(supervisor_of(charter.host), on_pong=lease.heard, units_key=here.units_key)
     abroad = Abroad(here, lease, Outlet(voice), lambda: voice.refused)
-    watch = Watch(voice, recover, None, abroad=abroad, journals=Journals(here.place.journals))
+    journals = Journals(here.place.journals, marks)
+    watch = Watch(voice, partial(recover, marks), None, abroad=abroad, journals=journals)
     voice.on_order = watch.order
     watch.serve()
     voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)
     watch.close()
+    remove(marks, here.place.journals)
     left = here.close(began=watch.began)
     if voice.refused:
         complain(voice.refused)
@@ -118,12 +129,20 @@ def main_elsewhere(line: str) -> None:
         )
 
 
-def recover(answer_s: "Callable[[], float]") -> "Sequence[Recovered]":
-    """Publish what processes that are dead wrote down."""
-    from probe import environment, keys, recovery  # nobody needs it before the first unit has ended
+def remove(marks: "Marks | None", folder: Path) -> None:
+    """There will be no more marks. The file stays if one could not be published."""
+    if marks is not None and not any(marks.left()):
+        with contextlib.suppress(OSError):
+            (folder / charge.MARKS_FILE).unlink(missing_ok=True)
+
+
+def recover(marks: "Marks | None", answer_s: "Callable[[], float]") -> "Sequence[Recovered]":
+    """Publish what processes that are dead wrote down, and who of them could not."""
+    from probe import environment, keys, recovery  # nobody needs it before the first process has ended
 
     told = environment.read()
-    return recovery.recover(told.journal, told.broker, keys=keys.read(told.keys, told.broker), timeout_s=answer_s)
+    its_keys = keys.read(told.keys, told.broker)
+    return recovery.recover(told.journal, told.broker, keys=its_keys, marks=marks, timeout_s=answer_s)
 
 
 def leave_with_the_runner(lease_fd: int) -> None:
@@ -134,13 +153,13 @@ def leave_with_the_runner(lease_fd: int) -> None:
     os._exit(1)
 
 
-def start_first(orders: str) -> list[Charge]:
+def start_first(orders: str, marks: int = -1) -> list[Charge]:
     """Start what `orders` (a JSON list of the fields of Start) says. What does not start is left to the order that the
     runner gives again on the bus: then there is somebody to tell."""
     begun = []
     for fields in json.loads(orders or "[]"):
         with contextlib.suppress(charge.NotStarted):
-            begun.append(charge.start(cast("Start", SimpleNamespace(**fields))))
+            begun.append(charge.start(cast("Start", SimpleNamespace(**fields)), marks))
     return begun
 
 

@@ -86,6 +86,7 @@ class Watch:
         `abroad` is for another host than the runner's. `journals` are those of all units here."""
         self._abroad = abroad
         self._journals = journals
+        self._marks = journals.marks.fd if journals is not None and journals.marks is not None else -1
         self._asked = False
         """The runner wants to know who keeps a journal."""
         self._look_s = 0.0
@@ -210,7 +211,7 @@ class Watch:
                     if self._abroad is not None:
                         order = self._abroad.here.complete(order, os.environ)
                         self._abroad.outlet.follow(unit, order.out, order.err)
-                    one = self._charges[unit] = charge.start(order)
+                    one = self._charges[unit] = charge.start(order, self._marks)
                 except charge.NotStarted as error:
                     self._voice.state("not-started", key=unit, why=str(error))
                 else:

@@ -111,7 +111,7 @@ class Intake:
             if self._processes.setdefault((unit, incarnation), process) != process:
                 self._evidence.doubt(unit, incarnation, f"another process (pid {message.pid}) spoke as it, {REFUSED}")
                 return []
-            self._evidence.join(unit, incarnation, message.host)
+            self._evidence.join(unit, incarnation, message.host, journal=message.journal)
             if not fabric:
                 self.lifecycle.joined(unit, incarnation, message.waiting)
             elif not message.recovered and self._supervising.get(unit) != incarnation:
@@ -121,6 +121,8 @@ class Intake:
         if isinstance(message, Gap) and not fabric:
             self._evidence.lose(unit, incarnation, message.first, message.last, message.why)
         elif isinstance(message, Final):
+            if message.unknown and not fabric:
+                self._evidence.doubt(unit, incarnation, message.unknown)
             self._evidence.final(unit, incarnation, message.last)
             if fabric and incarnation == self._supervising.get(unit, incarnation):
                 self.closed.add(unit)

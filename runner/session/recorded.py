@@ -181,7 +181,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     intake = hindsight.intake
     whole = hindsight.finished and not hindsight.deserted
     cut = _cut(recording.torn, ended=intake.over and intake.lifecycle.over and whole)
-    if cut and next(journal.folders(folder.journals), None) is not None:
+    if cut and journal.left(folder.journals):
         cut = (
             *cut,
             f"what units wrote down last is not in the log; publish it with: circuit-run recover {folder.told}",

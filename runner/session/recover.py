@@ -50,7 +50,7 @@ def recover_run(kept: RunFolder, *, unit: str | None, told_keys: str, timeout_s:
     """
     ended = _end(kept) if end else ()
     journals: list[Recovered] = []
-    if next(journal.folders(kept.journals), None) is not None:
+    if journal.left(kept.journals):
         with _broker_of(kept, told_keys) as (broker, its_keys):
             journals = recovery.recover(kept.journals, broker, unit=unit, keys=its_keys, timeout_s=timeout_s)
     return Rescue(tuple(journals), tuple(map(kin.title, _living(kept))), ended)

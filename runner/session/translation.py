@@ -57,13 +57,13 @@ class Translation:
             (step in steps or len(steps) >= STEPS) and fnmatchcase(unit, name) for unit, steps in self._fired.items()
         )
 
-    def join(self, unit: str, incarnation: int, boot: str) -> None:
+    def join(self, unit: str, incarnation: int, boot: str, *, journal: bool) -> None:
         """A HELLO."""
         self._timeline.join(unit, incarnation, boot)
         if unit.startswith("@"):
             self._supervisors.setdefault(boot, set()).add(unit)
         else:
-            self._verifier.join(unit, incarnation, self._supervisors.get(boot, ()))
+            self._verifier.join(unit, incarnation, self._supervisors.get(boot, ()), journal=journal)
             if self._timeline.is_foreign(unit, incarnation):
                 self._boots.setdefault(unit, set()).add(boot)
 

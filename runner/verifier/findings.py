@@ -3,7 +3,7 @@
 Belongs here: which finding comes before which, and how many are explained. The words are in `explain`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from runner.verifier.context import Context
@@ -48,7 +48,7 @@ def findings(context: Context) -> tuple[Finding, ...]:
         return weak[id(fault)], _ORDER[fault.cls], at.stamp_ns if at else 0, *named
 
     told = [_finding(Told(fault, context), explained=n < EXPLAINED) for n, fault in enumerate(sorted(faults, key=rank))]
-    return in_order([*told, *map(_lost, context.losses.ranges), *map(_unknown, context.losses.unknown)])
+    return in_order([*told, *map(_lost, context.losses.ranges), *_unknown(context.losses.unknown)])
 
 
 def by_cause(unordered: Iterable[Finding]) -> list[Finding]:
@@ -78,13 +78,19 @@ def _lost(lost: Lost) -> Finding:
     )
 
 
-def _unknown(loss: UnknownLoss) -> Finding:
-    return Finding(
-        FindingClass.LOST_EVIDENCE,
-        f"{loss.unit} (incarnation {loss.incarnation}) may have lost events, how many is not known: {loss.why}",
-        unit=loss.unit,
-        inconclusive=True,
-    )
+def _unknown(losses: Iterable[UnknownLoss]) -> Iterator[Finding]:
+    """One for all processes of a unit that may have lost events for the same reason."""
+    alike: dict[tuple[str, str], list[UnknownLoss]] = {}
+    for loss in losses:
+        alike.setdefault((loss.unit, loss.why), []).append(loss)
+    for (unit, why), found in alike.items():
+        who = f"incarnation {found[0].incarnation}" if len(found) == 1 else f"{len(found):,} incarnations"
+        yield Finding(
+            FindingClass.LOST_EVIDENCE,
+            f"{unit} ({who}) may have lost events, how many is not known: {why}",
+            unit=unit,
+            inconclusive=True,
+        )
 
 
 def _finding(told: Told, *, explained: bool) -> Finding:

@@ -5,6 +5,7 @@ comes too early, so a hole that nobody has explained is a body that did not pars
 may rest on it.
 """
 
+from collections.abc import Set
 from dataclasses import replace
 from typing import Final
 
@@ -16,32 +17,48 @@ LISTED: Final = 10_000
 
 
 class Losses:
-    """The books of all incarnations. `count` is how many records are lost, `units` who lost them."""
+    """The books of all incarnations. `count` is how many records are lost."""
 
     def __init__(self) -> None:
         self.ranges: list[Lost] = []
         self.count = 0
-        self.units: set[str] = set()
+        self._units: set[str] = set()
         self._newest: dict[tuple[str, int], int] = {}
         """Incarnation -> where its latest range stands in `ranges`."""
         self._next_seq: dict[tuple[str, int], int] = {}
         self._unknown: dict[tuple[str, int], str] = {}
         """Incarnation -> why it may have lost records of which nobody knows."""
+        self._owing: dict[tuple[str, int], str] = {}
+        """The same, of those that may say it yet."""
+
+    @property
+    def units(self) -> Set[str]:
+        """Who lost records, or may have."""
+        return self._units | {unit for unit, _ in self._owing} if self._owing else self._units
 
     @property
     def unknown(self) -> tuple[UnknownLoss, ...]:
         """The incarnations that may have lost more than is counted."""
-        return tuple(UnknownLoss(unit, incarnation, why) for (unit, incarnation), why in self._unknown.items())
+        found = self._owing | self._unknown
+        return tuple(UnknownLoss(unit, incarnation, why) for (unit, incarnation), why in found.items())
 
     def doubt(self, unit: str, incarnation: int, why: str) -> None:
         """The incarnation may have emitted what nobody will ever see; the first reason stands."""
         self._unknown.setdefault((unit, incarnation), why)
-        self.units.add(unit)
+        self._units.add(unit)
+
+    def owes(self, unit: str, incarnation: int, why: str) -> None:
+        """The same, unless it says its last word after all."""
+        self._owing.setdefault((unit, incarnation), why)
+
+    def has_said_all(self, unit: str, incarnation: int) -> None:
+        """Nothing more comes of it, and nothing is missing."""
+        self._owing.pop((unit, incarnation), None)
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
         """Records `first`..`last` will never come. A range that goes on where the one before ended is one with it."""
         self._advance(unit, incarnation, last + 1)
-        self.units.add(unit)
+        self._units.add(unit)
         self.count += last - first + 1
         place = self._newest.get((unit, incarnation))
         if place is not None and (before := self.ranges[place]).last + 1 == first and before.why == why:

@@ -49,6 +49,7 @@ from runner.verifier.watermarks import Watermarks
 _NOTHING_COUNTED: Final = Evidence()
 JUDGED_CUT_OFF: Final = 10_000
 """So many open instances of each circuit are judged at the end of a run that was cut off."""
+OWES: Final = "it has not said its last word"
 SETTLE_AFTER: Final = 262_144
 """Events after which the verifier settles by itself, should nobody ask it to (a recording that is read back)."""
 _EXCEPTION: Final = int(Kind.EXCEPTION)
@@ -88,6 +89,10 @@ class Verifier:
         self._nevers = [(g.score, probe) for g in self._gatherers for probe in g.plan.circuit.never]
         self._named = named_steps(scenario)
         self._losses = Losses()
+        self._unkept: set[tuple[str, int]] = set()
+        """Incarnations that keep no journal."""
+        self._latest_ns = 0
+        """The latest stamp of all events."""
         self._began_ns: int | None = None
         self._closed = False
         self._unsettled = 0
@@ -96,11 +101,14 @@ class Verifier:
 
     # --- evidence ---------------------------------------------------------------------------------------------------
 
-    def join(self, unit: str, incarnation: int, supervisors: Iterable[str] = ()) -> None:
-        """An incarnation of `unit` is there, on a host of these supervisors. Repeating it is harmless."""
+    def join(self, unit: str, incarnation: int, supervisors: Iterable[str] = (), *, journal: bool = True) -> None:
+        """An incarnation of `unit` is there, on a host of these supervisors. Without a `journal` nobody can ever say
+        what it emitted last, unless it does so itself. Repeating it is harmless."""
         if not unit.startswith("@"):
             self._member(unit)
             self._watermarks.join(unit, incarnation)
+            if not journal:
+                self._unkept.add((unit, incarnation))
             if unit not in self._hosted:
                 self._watermarks.place(unit, supervisors)
 
@@ -172,6 +180,7 @@ class Verifier:
         if last is not None:
             member.events += len(records) - not_counted
             member.last_stamp_ns, member.last_step = last[1], last[2]
+            self._latest_ns = max(self._latest_ns, last[1])
         self._watermarks.advance(unit, incarnation, watermark_ns)
         self._unsettled += len(records)
         if self._unsettled > SETTLE_AFTER:
@@ -190,6 +199,7 @@ class Verifier:
         if not unit.startswith("@"):
             self._member(unit)
             self._losses.receive(unit, incarnation, last + 1, last)
+            self._losses.has_said_all(unit, incarnation)
             self._watermarks.final(unit, incarnation)
 
     def end_unit(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
@@ -197,7 +207,8 @@ class Verifier:
         not to blame for what was due later; nor, if somebody interrupted the run (`cut_off`), for what had no deadline.
         """
         self._member(unit)
-        self._watermarks.end(unit, stopped_ns, cut_off=cut_off)
+        for incarnation in self._watermarks.end(unit, stopped_ns, cut_off=cut_off):
+            self._losses.owes(unit, incarnation, OWES)
         if not self._closed:
             for gatherer in self._gatherers:
                 if unit in gatherer.everybody:
@@ -272,6 +283,8 @@ class Verifier:
         circuit's open instances, nearly all of which are just open, only the first are looked at."""
         if self._closed:
             return
+        for unit, incarnation in self._watermarks.silent(sorted(self._unkept), self._latest_ns):
+            self._losses.owes(unit, incarnation, f"it kept no journal, and {OWES}")
         for gatherer in self._gatherers:
             gatherer.close(JUDGED_CUT_OFF if cut_off else None)
         self._closed = True

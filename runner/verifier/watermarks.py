@@ -79,17 +79,28 @@ class Watermarks:
         self._live[unit].pop(incarnation, None)
         self._weigh(unit)
 
-    def end(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
+    def end(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> list[int]:
         """No incarnation of the unit will say anything more. It was told to end at `stopped_ns`, so what was due later
-        might have come; `cut_off`: because somebody interrupted the run, so what was not due at all might have, too."""
+        might have come; `cut_off`: because somebody interrupted the run, so what was not due at all might have, too.
+
+        Gives the incarnations that have not said their last word, as their supervisor sees to that they do; of a run in
+        which nobody lists journals that is not known."""
         if stopped_ns is not None:
             self._stopped[unit] = stopped_ns
         if cut_off:
             self._cut_off.add(unit)
-        self._live.setdefault(unit, {}).clear()
+        live = self._live.setdefault(unit, {})
+        owing = sorted(live) if unit in self._bounds else []
+        live.clear()
         self._final.setdefault(unit, set())
         self._ended.add(unit)
         self._weigh(unit)
+        return owing
+
+    def silent(self, lives: Iterable[tuple[str, int]], until_ns: float) -> list[tuple[str, int]]:
+        """Those of `lives` that are not final and of which nobody knows what they emitted up to `until_ns`."""
+        known = [(unit, incarnation, self._live.get(unit, {}).get(incarnation, inf)) for unit, incarnation in lives]
+        return [(unit, incarnation) for unit, incarnation, mark in known if mark < until_ns] if self._listed else []
 
     def place(self, unit: str, supervisors: Iterable[str]) -> None:
         """The unit may have processes on the hosts of these."""

@@ -1,0 +1,54 @@
+"""A process that was started without our variables by one that had them: its probes are off, and nobody meant that.
+
+Belongs here: looking at the environments of a process and of those that started it (Linux; elsewhere nothing is known).
+Asked once in a process, when its first probe finds no broker. Must not know what is done about it.
+"""
+
+import os
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from probe import environment
+from probe.environment import Environment
+
+GENERATIONS: Final = 8
+"""How far up is looked."""
+
+_looked = False
+
+
+class Ancestor(NamedTuple):
+    """The nearest process that had our variables: maybe this one itself, when it began."""
+
+    pid: int
+    settings: Environment
+
+
+def with_settings() -> Ancestor | None:
+    """Who started us and had what we lack; None: nobody, or that was asked before, here or where we were forked."""
+    global _looked
+    if _looked:
+        return None
+    _looked = True
+    pid = os.getpid()
+    for _ in range(GENERATIONS):
+        with suppress(OSError, ValueError):
+            settings = environment.read(_variables(pid))
+            if settings.broker:
+                return Ancestor(pid, settings) if settings.enabled else None
+            if (pid := _parent(pid)) > 1:
+                continue
+        break
+    return None
+
+
+def _variables(pid: int) -> dict[str, str]:
+    """The environment that a process was started with. Raises OSError."""
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        pairs = os.fsdecode(file.read()).split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def _parent(pid: int) -> int:
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
