@@ -51,7 +51,14 @@ def command() -> None:
 def process(words: Sequence[str]) -> None:
     """Run `main` of the module that the first word names, with the other words. Leaves with what it returns."""
     claim()
-    sys.exit(importlib.import_module(words[0]).main(words[1:]))
+    try:
+        sys.exit(importlib.import_module(words[0]).main(words[1:]))
+    except (OSError, MemoryError, RuntimeError) as error:
+        from probe import shortage
+
+        if why := shortage.why(error):
+            sys.exit(f"the process of {words[0]} {why}")
+        raise
 
 
 if __name__ == "__main__":

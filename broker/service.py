@@ -22,7 +22,7 @@ from broker.expiry import Expiry
 from broker.issued import Issued
 from broker.relay import Relay
 from broker.runs import Runs
-from probe import wire
+from probe import shortage, wire
 from probe.clock import monotonic
 from probe.courier import keep_alive
 
@@ -86,6 +86,7 @@ def serve(
         with ExitStack() as stack:
             for endpoint in parsed:
                 stack.enter_context(endpoints.prepared(endpoint))
+            shortage.ask_for_a_bus()
             context = stack.enter_context(zmq.Context())
             socket = stack.enter_context(_router(context))
             issued = Issued(folder)

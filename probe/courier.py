@@ -9,7 +9,7 @@ import signal
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from probe import wire
+from probe import shortage, wire
 from probe.alarm import Alarm
 from probe.clock import monotonic
 from probe.errors import warn
@@ -145,14 +145,24 @@ class Courier:
         with cls._gate:
             courier = cls._current
             if courier is None:
-                courier = cls()
-                try:
-                    start_new_thread(courier._run, ())
-                except RuntimeError:
-                    courier._alarm.close()
-                    raise
+                courier = cls._started()
                 cls._current = courier
             courier.call(errand)
+        return courier
+
+    @classmethod
+    def _started(cls) -> "Courier":
+        """A courier whose thread runs. Raises RuntimeError where there is too little for it."""
+        try:
+            shortage.ask_for_a_bus()
+            courier = cls()
+            try:
+                start_new_thread(courier._run, ())
+            except RuntimeError:
+                courier._alarm.close()
+                raise
+        except (OSError, RuntimeError) as error:
+            raise RuntimeError(f"this process {shortage.why(error)}" if shortage.why(error) else str(error)) from None
         return courier
 
     def call(self, errand: Errand) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import zmq
 
 from probe import message as m
-from probe import process, wire
+from probe import process, shortage, wire
 from probe.clock import boot_id, monotonic
 from probe.courier import SDK, open_socket
 from probe.errors import JournalError, WireError
@@ -85,6 +85,7 @@ def recover(
     silence = ""
     patience = timeout_s if callable(timeout_s) else lambda: timeout_s
     clear(Path(folder))
+    shortage.ask_for_a_bus()
     with zmq.Context() as context, _marks_of(Path(folder), marks) as the_marks:
         paths = list(folders(Path(folder)))
         last = [path for path in paths if path.name.startswith(_SUPERVISOR)]

@@ -16,7 +16,7 @@ import zmq
 from broker import log
 from broker.errors import LogError
 from broker.log import Entry
-from probe import clock, wire
+from probe import clock, shortage, wire
 from probe import message as m
 from probe.clock import monotonic, monotonic_ns
 from probe.courier import reach_again
@@ -115,6 +115,7 @@ class Listener:
         """Whether the broker knows us on this connection."""
         self._behind: int | None = None
         """Up to where the log has to be read after a reconnection, before orders are sent; None: that is done."""
+        shortage.ask_for_a_bus()
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = LINGER_MS

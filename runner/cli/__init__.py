@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from probe import clock
+from probe import clock, shortage
 from runner.cli import agent, broker, check, clocks, demo, doctor, emit, init, keys, recover, run, show, verify, watch
 from runner.errors import CircuitRunError, ExitCode, UsageError
 from runner.say import complain, say
@@ -86,11 +86,13 @@ def execute(argv: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone; nothing can be said any more
         return int(ExitCode.FAILED)
-    except OSError as error:  # a disk that is full, a file that has gone
-        complain(f"circuit-run: {error}")
-        return int(ExitCode.INTERNAL)
-    except Exception:  # a defect of ours is no verdict on anybody's scenario
-        complain(traceback.format_exc().rstrip())
+    except Exception as error:
+        if why := shortage.why(error):
+            complain(f"circuit-run {why}")
+        elif isinstance(error, OSError):  # a disk that is full, a file that has gone
+            complain(f"circuit-run: {error}")
+        else:  # a defect of ours is no verdict on anybody's scenario
+            complain(traceback.format_exc().rstrip())
         return int(ExitCode.INTERNAL)
 
 

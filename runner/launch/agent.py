@@ -17,7 +17,7 @@ from typing import Final
 import zmq
 
 import circuit_run
-from probe import clock, keys, recovery, wire
+from probe import clock, keys, recovery, shortage, wire
 from probe import message as m
 from probe.clock import monotonic
 from probe.courier import SDK, open_socket
@@ -80,6 +80,7 @@ class Agent:
 
     def serve(self) -> None:
         """Until a signal. Raises BrokerFailed if it is no broker that answers."""
+        shortage.ask_for_a_bus()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             with Signals() as signals, open_socket(context, self._keys) as socket:

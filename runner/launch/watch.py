@@ -8,11 +8,13 @@ import collections
 import contextlib
 import math
 import os
+import queue
 import selectors
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from probe import environment
@@ -103,7 +105,10 @@ class Watch:
         self._inbox: collections.deque[Order] = collections.deque()
         self._recovered: collections.deque[tuple[str, int, list[str]]] = collections.deque()
         """(unit, events published, what was in the way) of recoveries that are done."""
-        self._one_at_a_time = threading.Lock()
+        self._to_publish: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        """What is to be published, in turn; None: there will be no more."""
+        self._publishing = threading.Lock()
+        """Held by that thread at its work: meanwhile nobody can say what was left behind."""
         self._charges: dict[str, Charge] = {one.unit: one for one in begun}
         self._begun: dict[str, int] = {one.unit: 1 for one in begun}
         """Unit -> its last life that we were told to start."""
@@ -127,6 +132,8 @@ class Watch:
 
     def serve(self) -> None:
         """Until told to finish, by an order, a signal or the end of the lease. No unit lives then, nor what it left."""
+        publisher = threading.Thread(target=self._publish_in_turn, name="publishes journals", daemon=True)
+        publisher.start()
         with selectors.DefaultSelector() as selector, self._signals():
             selector.register(self._wake_in, selectors.EVENT_READ)
             if self._lease_fd is not None:
@@ -154,6 +161,8 @@ class Watch:
                     self._look(self._journals)
                 for one in list(self._charges.values()):
                     self._attend(one)
+        self._to_publish.put(None)
+        publisher.join()
         if self.deserted or self.ended_by:  # else the runner inherits them, and its audit names them
             self._end_the_rest()
 
@@ -190,14 +199,14 @@ class Watch:
             self._asked = listing.at_ns is None
             if self._asked:
                 self._wake()
-        if now_s >= self._publish_s and self._one_at_a_time.acquire(blocking=False):
+        if now_s >= self._publish_s and self._publishing.acquire(blocking=False):
             try:
                 left = journals.abandoned([one.pid for one in self._charges.values() if one.code is None])
             finally:
-                self._one_at_a_time.release()
+                self._publishing.release()
             if left:
                 self._publish_s = math.inf
-                threading.Thread(target=self._publish_left, name="publish", daemon=True).start()
+                self._to_publish.put(self._publish_left)
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
@@ -256,7 +265,7 @@ class Watch:
                 self._voice.state("silent-end", key=one.unit, pid=one.pid, waited_ms=waited_ms)
         elif not one.recovering and one.is_gone(*self._orphans(one), now_s):
             one.recovering = True
-            threading.Thread(target=self._publish, args=(one.unit,), name=f"recover {one.unit}", daemon=True).start()
+            self._to_publish.put(partial(self._publish, one.unit))
         while self._recovered:
             unit, recovered, problems = self._recovered.popleft()
             gone = self._charges.pop(unit)
@@ -268,9 +277,15 @@ class Watch:
                 "exited", key=unit, pid=gone.pid, code=gone.code, recovered=recovered, **gone.last_words(), **more
             )
 
+    def _publish_in_turn(self) -> None:
+        """In a thread of its own, as it waits for the broker; one that is there from the beginning, for later there may
+        be none to be had."""
+        while (publish := self._to_publish.get()) is not None:
+            publish()
+
     def _publish(self, unit: str) -> None:
-        """What its processes left behind, now that the last is gone. In a thread of its own: it waits for the broker. A
-        process may have spoken as several units, so each looks at all journals."""
+        """What its processes left behind, now that the last is gone. A process may have spoken as several units, so
+        each looks at all journals."""
         try:
             problems = [journal.problem for journal in self._publish_all() if journal.problem]
         except Exception as error:  # whatever it was, the end of the unit must be told
@@ -289,9 +304,9 @@ class Watch:
         self._wake()
 
     def _publish_all(self) -> "Sequence[Recovered]":
-        """Publish what is left of processes that are gone. One at a time, so that none is done while another still
-        publishes what belongs to it."""
-        with self._one_at_a_time:
+        """Publish what is left of processes that are gone. In turn, so that no unit is done while what belongs to it
+        is still published."""
+        with self._publishing:
             journals = self._recover(self._answer_s)
             self._unheard = self.deserted and any(journal.unheard for journal in journals)
             for journal in journals:

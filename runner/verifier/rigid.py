@@ -295,8 +295,8 @@ class Rigid(Gathering[Row]):
         return None
 
     def _give_up(self) -> None:
-        """The verdict of the instance that was accused first stands, whatever comes; unless all of it has come by now, and
-        only watermarks are waited for."""
+        """The verdict of the instance that was accused first stands, whatever comes; unless all of it has come by now,
+        and only watermarks are waited for."""
         key, accused = next(iter(self._failing.items()))
         row = self.rows[key]
         if not row[LEFT]:

@@ -1,0 +1,57 @@
+"""What a process may run out of beside disks: memory, descriptors, threads. In words, and asked before it hurts.
+
+ZeroMQ ends the whole process when it cannot have a descriptor or a thread of its own, which no program deserves for its
+probes. Belongs here: limits. Must not know what needs what.
+"""
+
+import contextlib
+import errno
+import os
+import resource
+from typing import Final
+
+from probe.native import Latch, start_new_thread
+
+DESCRIPTORS: Final = 16
+"""What a ZeroMQ context and its first sockets take, and some more."""
+THREADS: Final = 3
+"""The two of a ZeroMQ context, and one that uses it."""
+
+
+def why(error: BaseException) -> str:
+    """What `error` says there is too little of, as a sentence without a subject; "" if it says something else."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM:
+        return f"has no memory left{_limit(resource.RLIMIT_AS, '`ulimit -v` allows {} KiB', 1024)}"
+    if number == errno.EMFILE:
+        return f"may open no more files{_limit(resource.RLIMIT_NOFILE, '`ulimit -n` is {}')}"
+    if number == errno.ENFILE:
+        return "may open no more files: the system has too many open"
+    if number == errno.EAGAIN or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
+        memory = _limit(resource.RLIMIT_AS, "`ulimit -v` is {} KiB", 1024)
+        limits = _limit(resource.RLIMIT_NPROC, "`ulimit -u` is {}") + memory
+        return f"may start no more threads or processes{limits or ': look at pids.max of its control group'}"
+    return ""
+
+
+def ask_for_a_bus() -> None:
+    """Raises OSError or RuntimeError where a ZeroMQ context would not get what it needs."""
+    taken: list[int] = []
+    over = Latch()
+    try:
+        for _ in range(DESCRIPTORS):
+            taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))  # noqa: PERF401  # some come before one fails
+        for _ in range(THREADS):
+            start_new_thread(over.wait, ())
+    finally:
+        over.open()
+        for fd in taken:
+            os.close(fd)
+
+
+def _limit(which: int, words: str, unit: int = 1) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        soft, _ = resource.getrlimit(which)
+        if soft != resource.RLIM_INFINITY:
+            return f" ({words.format(soft // unit)})"
+    return ""
