@@ -7,7 +7,7 @@ waiting, and what an answer means to the caller. Who is let through when is deci
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from weakref import WeakKeyDictionary, ref
 
@@ -15,7 +15,6 @@ from probe.clock import monotonic_ns
 from probe.errors import BarrierBroken, BarrierTimeout, WaitBroken, WaitTimeout
 from probe.event import Event, Kind
 from probe.message import Break, Order, Release
-from probe.native import RLock
 from probe.reply import Reply
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Asker(Protocol):
     incarnation: int
     waiting: "dict[str, Question]"
     rounds: dict[str, int]
-    lock: RLock
+    lock: AbstractContextManager[object]
 
     def record(self, kind: int, step: object, key: object, data: dict[str, Any]) -> None: ...
     def later(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None: ...

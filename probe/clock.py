@@ -96,8 +96,11 @@ def _time_namespace() -> str:
 
 def _boot() -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
+        file = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)  # finalizers have no `open`
+        try:
+            return os.read(file, 64).decode("ascii").strip()
+        finally:
+            os.close(file)
     except OSError:
         pass
     if sys.platform == "darwin":

@@ -40,8 +40,10 @@ _units: "weakref.WeakSet[Unit]" = weakref.WeakSet()
 _named: "dict[str, Unit]" = {}
 _collector: Collector | None = None
 """Where events of all units go instead (see `probe.testing`)."""
-_exit_pid = 0
-"""The process whose end has been arranged for."""
+_minded_pid = 0
+"""The process of which `multiprocessing` knows how it is to end."""
+_ends = False
+"""Whether this process ends, and no more is sent: what is emitted now is for whoever outlives it."""
 
 
 class Unit(Recorder):
@@ -162,7 +164,9 @@ class Unit(Recorder):
     @property
     def cut_off(self) -> str:
         """Why nobody will answer what this unit asks; "" if somebody may."""
-        return self.refused or (self._link.cut_off if self._link is not None else "")
+        if self.refused or self._journal is None:
+            return self.refused
+        return self._link.cut_off if self._link is not None else "is about to end"
 
     def refuse(self, why: str) -> None:
         """Nobody will get this unit's events, and `why`. From now on they are only counted."""
@@ -202,15 +206,18 @@ class Unit(Recorder):
                     if self._given_environment is None and not settings.disabled:
                         self._see_who_forgot_us()
                     return False
-                from probe.link import Link  # only now, because it is not needed where probes are off
-
                 owner = Owner(settings.run, self.name, clock.new_incarnation(), os.getpid(), clock.boot_id())
                 journal = journals.begin(settings, owner)
                 self.incarnation, self.refused = owner.incarnation, ""
                 self.rounds.clear()
-                self._link = Link(self, journal, settings.broker, settings.keys)
-                self._open_journal(journal, self._link.wake)
-                self._link.enlist()
+                if _ends:
+                    self._open_journal(journal)
+                else:
+                    from probe.link import Link  # only now, because it is not needed where probes are off
+
+                    self._link = Link(self, journal, settings.broker, settings.keys)
+                    self._open_journal(journal, self._link.wake)
+                    self._link.enlist()
                 if clock.FAKED_BY:
                     self.state(FAKED, by=clock.FAKED_BY)
             except BaseException as error:
@@ -234,7 +241,7 @@ class Unit(Recorder):
             begun_ns = clock.monotonic_ns()
             self._deferred = [(max(each[0], begun_ns), *each[1:]) for each in self._deferred]
             self._drain()
-        _arrange_exit()
+        _mind_multiprocessing()
         return True
 
     def _see_who_forgot_us(self) -> None:
@@ -310,17 +317,25 @@ def close_all(timeout_s: float = EXIT_TIMEOUT_S) -> bool:
     return all(closed)
 
 
-def _arrange_exit() -> None:
-    """Makes sure that this process does not end without `close_all`, however its Python code ends it."""
-    global _exit_pid
-    if _exit_pid == os.getpid():
+def _mind_multiprocessing() -> None:
+    """Its children end with os._exit, without atexit."""
+    global _minded_pid
+    if _minded_pid == os.getpid():
         return
-    _exit_pid = os.getpid()
-    atexit.unregister(close_all)
-    atexit.register(close_all)
+    _minded_pid = os.getpid()
     processes = sys.modules.get("multiprocessing.process")
-    if processes is not None and processes.parent_process() is not None:  # it will end with os._exit, without atexit
+    if processes is not None and processes.parent_process() is not None:
         sys.modules["multiprocessing.util"].Finalize(None, close_all, exitpriority=-1)
+
+
+def _close_at_exit() -> None:
+    """The process ends. What still emits (a finalizer, a thread that nobody waits for) begins an incarnation that has a
+    journal and no courier: the interpreter stops that at any moment, and starts no threads any more."""
+    global _ends
+    _ends = True
+    close_all()
+    for each in all_units():
+        each.outlive_threads()
 
 
 def _before_fork() -> None:
@@ -337,6 +352,8 @@ def _after_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
+    global _ends
+    _ends = False
     courier = sys.modules.get("probe.courier")
     if courier is not None:
         courier.forget()
@@ -347,5 +364,6 @@ def _after_fork_in_child() -> None:
 default: Final = Unit()
 """The unit behind `probe.emit` and its kin."""
 
+atexit.register(_close_at_exit)  # now, so that what the program registers later has its turn before
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -6,6 +6,7 @@ Belongs here: what is said to the broker when, and what its answers mean. What o
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -16,7 +17,7 @@ from probe.courier import LINGER_MS, SDK, Courier, open_socket
 from probe.errors import KeysError, WireError, warn
 from probe.journal import Journal
 from probe.measuring import CLOCK, Measuring
-from probe.native import Latch, RLock
+from probe.native import Latch
 from probe.tail import Point, Tail
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Speaker(Protocol):
     def waiting(self) -> Mapping[str, object]: ...
 
     refused: str
-    lock: RLock
+    lock: AbstractContextManager[object]
 
     def point(self, journal: Journal) -> Point | None: ...
     def doze(self, journal: Journal, next_seq: int) -> bool: ...

@@ -5,7 +5,8 @@ dropped. Must not know sockets, brokers or how an incarnation begins; `emitter` 
 """
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from sys import is_finalizing
 from typing import Any, Final, Protocol
 
 from probe import limits
@@ -105,7 +106,7 @@ class Recorder:
 
     def reset(self) -> None:
         """The state of a new recorder; after a fork that of every recorder, whatever the parent was doing with it."""
-        self.lock = RLock()
+        self.lock: AbstractContextManager[object] = RLock()
         """Guards the journal. Never held while anything slow is done."""
         self.collector: Collector | None = None
         self.refused = ""
@@ -127,10 +128,10 @@ class Recorder:
         self._idle = False
         self._will_look = False
 
-    def _open_journal(self, journal: Journal, bell: Callable[[], None]) -> None:
+    def _open_journal(self, journal: Journal, bell: Callable[[], None] | None = None) -> None:
         """Events go to `journal` from now on; `bell` is rung for one if somebody dozes (see `doze`)."""
         self._journal = journal
-        self._bell = bell
+        self._bell = bell or _silence
         self._seq = 0
         self._packer = record_packer(strict=True)
         self._enter(journal.segments[-1])
@@ -139,6 +140,16 @@ class Recorder:
         """Opens a journal, or gives False: probes are off. Nothing here can, so they are."""
         self._off = True
         return False
+
+    def outlive_threads(self) -> None:
+        """The interpreter will stop all threads but one, and that one may still record."""
+        with self.lock:
+            self.lock = _LastLock(self.lock, self._abandon)
+
+    def _abandon(self) -> None:
+        """A thread that is no more was in the middle of a record: leave its journal as it is."""
+        self._busy = False
+        self._shut_journal()
 
     def divert(self, collector: Collector | None) -> None:
         """From now on events go to `collector` and nowhere else; None: to the journal again."""
@@ -180,19 +191,28 @@ class Recorder:
             if self.collector is not None:
                 self.collector(self.name, int(kind), *fitting)
                 return
-            with self.lock:
-                if self._busy:  # a signal handler or a finalizer, in the middle of a probe of this very thread
-                    self._deferred.append((monotonic_ns(), kind, *fitting))
+            while not self._take(kind, *fitting):  # the incarnation has just ended, so this belongs to the next one
+                if self._off or not self._start():
                     return
-                self._busy = True
-                try:
-                    self._append(monotonic_ns(), kind, *fitting)
-                finally:
-                    self._busy = False
-                    if self._deferred:
-                        self._drain()
         except Exception as error:
             self._lose(error)
+
+    def _take(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> bool:
+        """Record what is within the limits, or put it off. False: there is no journal."""
+        with self.lock:
+            if self._busy:  # a signal handler or a finalizer, in the middle of a probe of this very thread
+                self._deferred.append((monotonic_ns(), kind, step, key, data))
+                return True
+            if self._journal is None:
+                return False
+            self._busy = True
+            try:
+                self._append(monotonic_ns(), kind, step, key, data)
+            finally:
+                self._busy = False
+                if self._deferred:
+                    self._drain()
+            return True
 
     def expect_note(self) -> None:
         """The courier will call `take_notes`; until then `later` may leave it alone."""
@@ -229,9 +249,7 @@ class Recorder:
                 self._busy = False
 
     def _append(self, stamp_ns: int, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
-        """Packs and commits one record that is within the limits. The lock is held."""
-        if self._journal is None:
-            return
+        """Packs and commits one record that is within the limits. The lock is held, and there is a journal."""
         seq = self._seq + 1
         try:
             record = self._packer([seq, stamp_ns, step, int(kind), key, data])
@@ -286,6 +304,24 @@ class Recorder:
     def _wake(self) -> None:
         self._idle = False
         self._bell()
+
+
+class _LastLock:
+    """The lock of a recorder whose process ends. What a thread holds when the interpreter stops it, it holds for ever,
+    and has left it half done."""
+
+    def __init__(self, lock: Any, abandon: Callable[[], None]) -> None:
+        self._lock = lock
+        self._abandon = abandon
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=not is_finalizing()):
+            self._lock = RLock()
+            self._lock.acquire()
+            self._abandon()
+
+    def __exit__(self, *_failure: object) -> None:
+        self._lock.release()
 
 
 def _silence() -> None:

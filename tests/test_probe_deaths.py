@@ -25,7 +25,7 @@ from probe.recovery import recover
 from runner.history import replay
 
 COMMON = """
-    import ctypes, faulthandler, mmap, multiprocessing, os, resource, signal, sys, threading
+    import ctypes, faulthandler, mmap, multiprocessing, os, resource, signal, sys, threading, types
     import probe
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -110,6 +110,16 @@ DEATHS = {
     "a thread that emits while the interpreter shuts down": """
         thread(for_ever, slot)
         until_it_emits(slot)
+    """,
+    "a finalizer and threads that emit while the interpreter shuts down": """
+        class Last:
+            def __del__(self):
+                work(slot + 3)
+        keeper = sys.modules["keeper"] = types.ModuleType("keeper")  # no thread that is stopped holds on to it
+        keeper.last = Last()
+        for number in range(3):
+            thread(for_ever, slot + number)
+            until_it_emits(slot + number)
     """,
     "exec of another program": "work(slot); os.execvp('true', ['true'])",
     "exec of a program that is the same unit": """

@@ -22,6 +22,7 @@ from probe import message as m
 from probe.emitter import Unit
 from probe.environment import Environment
 from probe.event import MAX_DATA_BYTES, MAX_KEY_BYTES, MAX_STEP_BYTES, TRUNCATED, Kind
+from probe.recovery import recover
 
 
 @pytest.fixture
@@ -307,6 +308,20 @@ def test_a_repr_that_emits_and_waits_for_another_thread_does_not_hang(broker: Sm
     assert said(broker, unit) == [["from another thread", 0, None, {}], ["outer", 0, None, {"x": "slow"}]]
 
 
+def test_an_event_that_is_recorded_while_its_unit_is_closed_belongs_to_the_next_incarnation(
+    broker: SmallBroker, unit: Unit
+) -> None:
+    class Closes:
+        def __repr__(self) -> str:
+            unit.close(PATIENCE_S)
+            return "closed"
+
+    unit.emit("before")
+    unit.emit("meanwhile", x=Closes())
+    assert unit.close(PATIENCE_S)
+    assert incarnations(broker) == [["before"], ["meanwhile"]]
+
+
 # --- processes ---
 
 
@@ -377,6 +392,48 @@ for thread in threads: thread.join()
     )
     found = sorted(incarnations(broker))
     assert found == [["child"]] * 15 + [["parent"] * 15]
+
+
+def test_what_the_program_does_at_exit_comes_before_the_last_word(broker: SmallBroker) -> None:
+    run(
+        broker,
+        """
+import atexit, probe
+atexit.register(probe.emit, "at exit")
+probe.emit("first")
+""",
+    )
+    assert incarnations(broker) == [["first", "at exit"]]
+    assert [final.last for final in broker.heard(m.Final)] == [2]
+
+
+FINALIZER = """
+import sys, types, threading, probe, probe.errors
+class Last:
+    def __del__(self):
+        probe.emit("finalized")
+        try:
+            probe.barrier("go")
+        except probe.errors.BarrierBroken as broken:
+            probe.emit("went on", why=broken.why)
+keeper = sys.modules["keeper"] = types.ModuleType("keeper")  # no thread that is stopped holds on to it
+keeper.last = Last()
+"""
+THREADS = """
+def emit():
+    while True: probe.emit("noise")
+for _ in range(3): threading.Thread(target=emit, daemon=True).start()
+threading.Event().wait(0.02)
+"""
+
+
+@pytest.mark.parametrize("before", ["", 'probe.emit("first")', THREADS], ids=["first", "last", "beside threads"])
+def test_a_finalizer_may_emit_while_the_interpreter_shuts_down(broker: SmallBroker, before: str) -> None:
+    run(broker, FINALIZER + before)
+    for found in recover(broker.environment().journal, broker.endpoint, timeout_s=PATIENCE_S):
+        assert found.problem == ""
+    last = [steps for steps in incarnations(broker) if "finalized" in steps]
+    assert [[step for step in steps if step != "noise"] for steps in last] == [["finalized", "go", "went on"]]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

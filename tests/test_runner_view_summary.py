@@ -186,6 +186,13 @@ def test_none_lost_makes_a_missing_event_an_accusation() -> None:
     assert "lost: worker-1, numbers 101 to 150 (its journal was full)" in "\n".join(texts(UNDECIDED))
 
 
+def test_that_an_event_was_never_emitted_is_said_only_where_the_end_of_every_unit_was_seen() -> None:
+    elsewhere = replace(FAILED.units[0], exit_code=None)
+    text = "\n".join(texts(replace(FAILED, units=(elsewhere, *FAILED.units[1:]))))
+    assert "none lost" in text
+    assert "never emitted" not in text
+
+
 def test_incidents_are_told_below_the_evidence_and_counted_when_they_are_many() -> None:
     refused = {
         "worker-1 (lab-3 at 10.0.0.7): refused, that unit belongs to another key": 1204,

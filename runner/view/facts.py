@@ -78,7 +78,10 @@ def about_evidence(result: Result) -> Iterable[tuple[str, str]]:
         text += f", {evidence.duplicates_dropped:,} received twice"
     if not lost and not evidence.unknown:
         missing = [f for f in result.findings if f.cls is FindingClass.MISSING and not f.inconclusive]
-        never = f": the {'event was' if len(missing) == 1 else 'events were'} never emitted" if missing else ""
+        watched = all(unit.exit_code is not None for unit in result.units)  # everybody's end
+        never = ""
+        if missing and watched:
+            never = f": the {'event was' if len(missing) == 1 else 'events were'} never emitted"
         yield f"{text}, none lost{never}", PLAIN
         return
     yield f"{text}, {losses(lost, more=bool(evidence.unknown))}", ALERT
