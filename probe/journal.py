@@ -42,6 +42,8 @@ class Journal:
         self.owner = owner
         self.place = place
         self.mark = mark
+        self.supervised = False
+        """Whether somebody looks after it when its process is gone."""
         self.bound = bound
         self.why_full = ""
         """Why there is no room for another segment; "" while there is."""
@@ -155,7 +157,9 @@ def begin(settings: Environment, owner: Owner) -> Journal:
     is marked. Raises OSError or JournalError when there is no memory for it either; that is marked, too."""
     try:
         folder = Folder.create(home(settings.journal, supervised=bool(settings.marks)), owner)
-        return Journal(owner, folder, bound(settings.journal_bytes))
+        journal = Journal(owner, folder, bound(settings.journal_bytes))
+        journal.supervised = bool(settings.marks)
+        return journal
     except (OSError, JournalError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         left = mark(settings, owner, f"it could keep no journal ({why})")

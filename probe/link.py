@@ -330,7 +330,8 @@ class Link:
             case m.Refused(why):
                 self._credit = 0
                 self._settled.open()
-                self._unwanted = not self._keyed  # with another key its events may be welcome
+                # with another key its events may be welcome; and what a supervisor finds is known to be lost
+                self._unwanted = not self._keyed and not self._journal.supervised
                 warn(f"the broker refuses unit {self._journal.owner.unit!r}: {why}; what it emits from now on is lost")
                 self._unit.refuse(f"was refused by the broker: {why}")
             case m.Error(stranger=True):

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -179,6 +180,16 @@ def test_a_refused_unit_complains_once_and_goes_on(
     assert not unit.close(PATIENCE_S)
     assert capsys.readouterr().err.count("this broker is for run 'other'") == 1
     assert journals(broker) == []
+
+
+def test_a_refused_unit_of_a_supervised_run_leaves_its_journal_to_who_finds_it(broker: SmallBroker) -> None:
+    """It is evidence that was lost, and that has to be known."""
+    broker.refuses = "unit 'unit' has had too many incarnations"
+    unit = Unit("unit", environment=replace(broker.environment(), marks="somewhere"))
+    unit.emit("a")
+    assert not unit.close(PATIENCE_S)
+    (path,) = journals(broker)
+    journal.Folder(path).close()
 
 
 def test_a_stranger_says_hello_again(broker: SmallBroker, unit: Unit) -> None:

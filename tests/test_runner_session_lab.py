@@ -276,3 +276,51 @@ def test_a_link_that_is_down_for_most_of_a_lease_costs_no_unit(place: LabPlace, 
         done = ended(run, 0)
     assert done.result["evidence"]["lost"] == []
     assert done.units["worker"]["state"] == "finished"
+
+
+@pytest.mark.parametrize("journal", [True, False], ids=["with-a-journal", "without"])
+def test_a_child_there_that_dies_unheard_is_heard_while_its_parent_lives(place: LabPlace, journal: bool) -> None:
+    """And of one that could keep no journal it is known that nobody knows what it emitted."""
+    place.write(
+        f"""
+        [scenario]
+        timeout = "60s"
+        [hosts.lab-1]
+        ssh = "lab-1"
+        python = "{sys.executable}"
+        [units.worker]
+        entrypoint = "units:worker"
+        host = "lab-1"
+        [units.client]
+        entrypoint = "units:client"
+        [circuits.order]
+        path = ["worker: accepted", {{ probe = "worker: handled", within = "20s" }}, "worker: counted"]
+        """,
+        f"""
+        import os
+        import probe
+
+        def worker():
+            probe.emit("accepted", key="k")
+            if (pid := os.fork()) == 0:
+                if not {journal}:
+                    os.environ["CIRCUIT_JOURNAL"] = "/dev/null/journals"
+                probe.emit("handled", key="k")
+                os._exit(0)
+            os.waitpid(pid, 0)
+            probe.emit("counted", key="k")
+            probe.wait("client: done", timeout=30)
+
+        def client():
+            if {journal}:
+                assert probe.wait("worker: handled", key="k", timeout=30)
+            probe.emit("done")
+        """,
+    )
+    run = place.run(".", "--plain", expect=0 if journal else 6)
+    assert run.result["circuits"][0]["instances"]["complete"] == journal
+    assert "✗" not in run.out
+    assert [f["class"] for f in run.result["findings"]] == ([] if journal else ["lost-evidence", "missing"])
+    if not journal:
+        assert "it could keep no journal (Not a directory)" in run.result["findings"][0]["message"]
+    assert is_clean(place.lab.host("lab-1"))

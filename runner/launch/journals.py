@@ -18,7 +18,7 @@ from probe import journal
 from probe.clock import monotonic_ns
 from probe.marks import Marks
 
-MOST: Final = 500
+MOST: Final = 250
 """Lives that are named in one statement; it has to fit into an event."""
 
 Life = tuple[str, int]

@@ -46,7 +46,9 @@ DESERTED_ANSWER_S: Final = 1.0
 LOOK_S: Final = 0.1
 """How often is looked, while a unit lives, whether one of its processes has left a journal behind."""
 RETRY_S: Final = 1.0
-"""How often is tried again to publish a journal that could not be, or that was left alone."""
+MOST_RETRY_S: Final = 30.0
+"""After how long is tried again to publish a journal that could not be, or that was left alone: at first, and twice as
+long each time, up to this."""
 
 TEND_S: Final = 0.2
 """On another host: how often is looked what units have written, and whether the lease is over."""
@@ -95,6 +97,7 @@ class Watch:
         """When to look next whether a journal was left behind."""
         self._publish_s = 0.0
         """When to publish again what was left behind."""
+        self._retry_s = RETRY_S
         self._counted: collections.Counter[str] = collections.Counter()
         """Unit -> events that were published of its journals and have not been told yet."""
         self._tend_s = 0.0
@@ -300,7 +303,8 @@ class Watch:
         with contextlib.suppress(Exception):
             journals = self._publish_all()
             done = bool(journals) and not any(journal.problem for journal in journals)
-        self._publish_s = monotonic() + (0.0 if done else RETRY_S)
+        self._publish_s = monotonic() + (0.0 if done else self._retry_s)
+        self._retry_s = RETRY_S if done else min(2 * self._retry_s, MOST_RETRY_S)
         self._wake()
 
     def _publish_all(self) -> "Sequence[Recovered]":
