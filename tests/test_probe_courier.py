@@ -10,7 +10,7 @@ import pytest
 import zmq
 from small_broker import PATIENCE_S, SmallBroker
 
-from probe import emitter, journal
+from probe import journal
 from probe import message as m
 from probe.courier import open_socket
 from probe.emitter import Unit
@@ -255,7 +255,7 @@ def test_a_full_journal_loses_exactly_what_it_says(
 ) -> None:
     monkeypatch.setattr(journal, "FIRST_SEGMENT_BYTES", 16 * 1024)
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 16 * 1024)
-    monkeypatch.setattr(emitter, "bound", lambda _: 64 * 1024)
+    monkeypatch.setattr(journal, "bound", lambda _: 64 * 1024)
     broker.vanish()
     for number in range(5000):
         unit.emit("step", n=number)

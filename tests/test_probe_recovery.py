@@ -172,26 +172,41 @@ def test_a_ctrl_c_still_brings_everything(broker: SmallBroker) -> None:
     assert len(broker.all_records()) == 100
 
 
+CLOSES_ALL_ITS_FILES = """
+import os, sys
+from probe.clock import boot_id
+from probe.environment import read
+from probe.journal import begin
+from probe.segment import HEADER_BYTES, Owner
+from probe.wire import record_packer
+kept = begin(read(), Owner("run", "unit", 7, os.getpid(), boot_id())).segments[0]
+record = record_packer()([1, 1, "begun", 0, None, None])
+kept.map[HEADER_BYTES : HEADER_BYTES + len(record)] = record
+kept.words[0] = HEADER_BYTES + len(record)
+os.closerange(3, 1024)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
 def test_the_journal_of_a_process_that_has_closed_all_its_files_is_left_alone_while_it_lives(
     broker: SmallBroker,
 ) -> None:
     """As daemons do: then the lock is gone, and not the process."""
-    code = "import os, sys, probe; probe.emit('begun'); os.closerange(3, 1024); print(flush=True); sys.stdin.read()"
-    settings = broker.environment()
-    told = {"CIRCUIT_BROKER": f"ipc://{broker.home}/nobody", "CIRCUIT_RUN": "run", "CIRCUIT_UNIT": "unit"}
+    journals = broker.home / "journal"
     with subprocess.Popen(
-        [sys.executable, "-c", code],
-        env=os.environ | told | {"CIRCUIT_JOURNAL": settings.journal},
+        [sys.executable, "-c", CLOSES_ALL_ITS_FILES],
+        env=os.environ | {"CIRCUIT_JOURNAL": str(journals)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as daemon:
         assert daemon.stdout is not None
         assert daemon.stdout.readline()
-        assert recover(settings.journal, broker.endpoint) == []
-        assert len(list(folders(Path(settings.journal)))) == 1
+        assert recover(journals, broker.endpoint) == []
+        assert len(list(folders(journals))) == 1
         daemon.kill()
         daemon.wait()
-        (found,) = recover(settings.journal, broker.endpoint)
+        (found,) = recover(journals, broker.endpoint)
     assert (found.events, found.problem) == (1, "")
 
 

@@ -23,7 +23,8 @@ class Judge:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
 
-    def join(self, unit: str, incarnation: int, supervisors: Iterable[str] = ()) -> None:
+    def join(self, unit: str, incarnation: int, supervisors: Iterable[str] = (), *, journal: bool = True) -> None:
+        assert journal
         self.told.append(("join", unit, incarnation, *supervisors))
 
     def batch(self, unit: str, incarnation: int, records: list[Any], watermark_ns: int) -> None:

@@ -57,7 +57,7 @@ class Translation:
             (step in steps or len(steps) >= STEPS) and fnmatchcase(unit, name) for unit, steps in self._fired.items()
         )
 
-    def join(self, unit: str, incarnation: int, boot: str, *, journal: bool) -> None:
+    def join(self, unit: str, incarnation: int, boot: str, *, journal: bool = True) -> None:
         """A HELLO."""
         self._timeline.join(unit, incarnation, boot)
         if unit.startswith("@"):
