@@ -7,12 +7,15 @@ import re
 import runpy
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
+import probe
 from benchmarks import report
 from benchmarks.__main__ import RESULTS
+from probe import testing
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -78,16 +81,16 @@ def example(tmp_path: Path) -> Path:
 
 def _files(page: str, folder: Path) -> None:
     """Writes the files that `page` shows, each named in its first line."""
-    for body in re.findall(r"```(?:python|toml)\n(.*?)```", page, re.DOTALL):
-        name, _, text = body.partition("\n")
-        path = folder / name.removeprefix("# ")
+    for name, text in re.findall(r"```(?:python|toml)\n# ([\w./-]+\.\w+)\n(.*?)```", page, re.DOTALL):
+        path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
 def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environ = os.environ | {"PATH": path, "NO_COLOR": "1"}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    environ |= {"PATH": path, "NO_COLOR": "1", "COLUMNS": "79"}  # of a terminal that is 80 cells wide
     return subprocess.run(command, shell=True, cwd=folder, env=environ, capture_output=True, text=True, timeout=50)
 
 
@@ -103,13 +106,13 @@ def test_what_the_readme_shows_of_the_mistake_it_proposes_is_what_is_printed(exa
     (new, old), *_ = re.findall(r"write `([^`]+)` in place of `([^`]+)`", README)
     post = example / "mail" / "post.py"
     post.write_text(post.read_text().replace(old, new))
-    done = _run("COLUMNS=79 circuit-run mail", example)
+    done = _run("circuit-run mail", example)
     assert done.returncode == 1
     assert _summary(done.stdout) == _shown("FAILED")
 
 
 def test_what_the_readme_shows_of_a_run_that_passed_is_what_is_printed(example: Path) -> None:
-    done = _run("COLUMNS=79 circuit-run mail", example)
+    done = _run("circuit-run mail", example)
     assert _summary(done.stdout) == _shown("PASSED")
 
 
@@ -156,6 +159,64 @@ def test_the_page_on_reliability_shows_what_its_commands_say(tmp_path: Path, com
 
 def test_the_page_on_reliability_shows_something() -> None:
     assert len(SHOWN) >= 2
+
+
+# --- the page on probes -----------------------------------------------------------------------------------------------
+
+PROBES = (ROOT / "docs" / "probes.md").read_text(encoding="utf-8")
+CONSOLES = re.findall(r"```console\n(.*?)```", PROBES, re.DOTALL)
+NEEDS = {"web": ("gunicorn", "gevent"), "tasks": ("celery",), "records": ("freezegun",)}
+"""Scenario of the page -> packages without which it does not run."""
+
+
+@pytest.mark.parametrize("console", CONSOLES, ids=[console.splitlines()[0] for console in CONSOLES])
+def test_the_page_on_probes_shows_what_its_commands_say(tmp_path: Path, console: str) -> None:
+    _files(PROBES, tmp_path)
+    for command, shown in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", console, re.MULTILINE):
+        for package in NEEDS.get(command.split()[1], ()):
+            pytest.importorskip(package)
+        done = _run(command, tmp_path)
+        said = {_without_numbers(line) for line in (done.stdout + done.stderr).splitlines()}
+        missing = [line for line in shown.splitlines() if _without_numbers(line) not in said]
+        assert missing == [], done.stdout + done.stderr
+
+
+def test_the_mistake_that_breaks_the_one_rule_is_told_as_the_page_shows(tmp_path: Path) -> None:
+    _files(PROBES, tmp_path)
+    (wrong,) = re.findall(r"```python\n( +door\.send.*?)```", PROBES, re.DOTALL)
+    (shown,) = re.findall(r"^    ✗ acausal.*\n(?:     .*\n)+", PROBES, re.MULTILINE)
+    shop = tmp_path / "rule" / "shop.py"
+    lines = shop.read_text().splitlines(keepends=True)
+    shop.write_text("".join(lines[: -len(wrong.splitlines())]) + wrong)
+    done = _run("circuit-run rule", tmp_path)
+    said = {_without_numbers(line) for line in done.stdout.splitlines()}
+    assert done.returncode == 1
+    assert [line for line in shown.splitlines() if _without_numbers(line) not in said] == [], done.stdout
+
+
+def test_the_page_on_probes_describes_every_public_name() -> None:
+    described = set(re.findall(r"`probe\.([\w.]+)\(", PROBES))
+    assert described == {*probe.__all__, "testing.capture"}
+    captured = {name for name in vars(testing.Captured) if not name.startswith("_")}
+    assert captured <= set(re.findall(r"`(\w+)`", PROBES))
+
+
+def test_what_the_page_on_probes_shows_in_pieces_is_python() -> None:
+    for piece in re.findall(r"```python\n(?!# )(.*?)```", PROBES, re.DOTALL):
+        compile(textwrap.dedent(piece), "docs/probes.md", "exec")
+
+
+def test_the_page_on_probes_quotes_the_page_of_figures() -> None:
+    measured = {row[0]: f"{row[1]} {row[3]}" for row in _table(report.PAGE.read_text(encoding="utf-8"), 7)}
+    costs = dict(_table(PROBES[PROBES.index("| what | measured |") :], 2))
+    assert len(costs) >= 3
+    assert costs == {what: measured[what] for what in costs}
+
+
+def _table(page: str, width: int) -> list[list[str]]:
+    """The cells of every row of tables with so many columns, without their heads."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
+    return [row for row in rows if len(row) == width and row[0] != "what" and set("".join(row)) - set("-:")]
 
 
 def test_the_page_of_figures_says_what_was_measured() -> None:

@@ -18,8 +18,8 @@ from runner.verifier.pattern import Plan, Slot
 from runner.verifier.verdict import UNKNOWN, FindingClass
 
 _STDERR_LINES: Final = 4
-_MOMENTS_NS: Final = 10_000_000
-"""What is out of order by so little may be so by the place of a probe in its code, and a busy machine."""
+_CALL_NS: Final = 100_000_000
+"""What is out of order by less than a call takes may be so because a probe stands behind the call."""
 _MOST_DATA: Final = 300
 """Characters of an event's data that are told."""
 _SUSPECTS: Final = 3
@@ -259,7 +259,7 @@ class Told:
     def _misplaced(self) -> Iterable[str]:
         """For what was received moments before it was sent: most likely the probe stands behind the call."""
         fault, context, plan = self.fault, self.context, self.plan
-        if fault.cls is not FindingClass.ACAUSAL or fault.value > _MOMENTS_NS:
+        if fault.cls is not FindingClass.ACAUSAL or fault.value > _CALL_NS:
             return
         if plan is None:
             sender = fault.note

@@ -118,14 +118,14 @@ def _findings(result: Result, about: Summary, width: int) -> list[Line]:
     blocks: list[list[Line]] = []
     told: set[str] = set()
     for number, group in enumerate(alike_findings[:most]):
-        block = _told(group[0], alike_findings[0][0], indent, width)
+        block = _told(group[0], alike_findings[0][0], about, indent, width)
         if (number < _FULL or about.everything) and about.explains:
             details = [text for text in group[0].details if not (text.startswith(" ") and text.strip() in told)]
             told.update(text.strip() for text in details)
             brief = group[0].cls in _ENDS and len(alike_findings) > 1
             block += _explained(group[0], details, about, indent, width, _LAST_WORDS if brief else _DETAILS[number > 0])
         if about.everything:
-            block += [line for more in group[1:] for line in _told(more, alike_findings[0][0], indent, width)]
+            block += [line for more in group[1:] for line in _told(more, alike_findings[0][0], about, indent, width)]
         elif len(group) > 1:
             block += _hanging(indent, f"and {len(group) - 1:,} more like this: {about.show}", width, DIM)
         blocks.append(block)
@@ -165,9 +165,9 @@ def _told_once(result: Result) -> tuple[Finding, ...]:
     return tuple(finding for finding in result.findings if not ended_it(finding))
 
 
-def _told(finding: Finding, first: Finding, indent: int, width: int) -> list[Line]:
+def _told(finding: Finding, first: Finding, about: Summary, indent: int, width: int) -> list[Line]:
     head = fit(f"  {glyph(finding)} {finding.cls.value}", indent - 1) + " "
-    text = beside_its_class(finding)
+    text = _detail(beside_its_class(finding), about)
     if finding.key and finding.circuit and finding.cls in INSTANCES and finding.circuit != first.circuit:
         text = f"{clean(finding.circuit)}: {text}"  # the line of the verdict names that of the first
     start, *more = wrap(text, width - indent)
