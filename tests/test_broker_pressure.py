@@ -12,7 +12,7 @@ GIB = 1024**3
 
 
 def caller(fd: int, *, greeted: bool = True, heard: int = 0) -> Caller:
-    return Caller(fd, f"pid {fd}", 0.0, b"\0abcd" if greeted else None, heard)
+    return Caller(fd, f"pid {fd}", 0.0, identity=b"\0abcd" if greeted else None, heard=heard)
 
 
 def test_the_likeliest_hang_up_first() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from probe import journal, keys, recovery
+from probe import journal, keys, marks, recovery
 from probe.clock import monotonic
 from probe.errors import JournalError, KeysError
 from probe.keys import Keys
@@ -53,6 +53,8 @@ def recover_run(kept: RunFolder, *, unit: str | None, told_keys: str, timeout_s:
     if journal.left(kept.journals):
         with _broker_of(kept, told_keys) as (broker, its_keys):
             journals = recovery.recover(kept.journals, broker, unit=unit, keys=its_keys, timeout_s=timeout_s)
+    if not journal.left(kept.journals) and not _living(kept):
+        (kept.journals / marks.FILE).unlink(missing_ok=True)
     return Rescue(tuple(journals), tuple(map(kin.title, _living(kept))), ended)
 
 
