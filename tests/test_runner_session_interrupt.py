@@ -150,9 +150,7 @@ def test_a_signal_while_a_unit_is_awaited_stops_the_run(place: Place) -> None:
     assert run.units["client"]["events"] == 0
 
 
-@pytest.mark.parametrize(
-    "moment", ["", "scenario.json", "supervisor.err", "events.log", "broker", "units/api.out", "units/client.out"]
-)
+@pytest.mark.parametrize("moment", ["", "scenario.json", "events.log", "broker", "units/api.out", "units/client.out"])
 def test_a_signal_at_any_moment_of_the_start_stops_the_run(place: Place, moment: str) -> None:
     with place.start(".", "--plain") as living:
         runs = place.folder / ".circuit" / "runs"

@@ -244,4 +244,4 @@ def test_a_terminal_that_is_unplugged_before_the_summary_costs_the_summary_only(
         run = living.end()
         os.kill(runner, signal.SIGCONT)
         assert poll(lambda: not place.processes())
-    assert run.result["verdict"] in ("passed", "failed")
+    assert run.result["verdict"] in ("passed", "interrupted"), "whichever it hears first"
