@@ -93,6 +93,8 @@ class LabPlace(Place):
     def __init__(self, lab: Lab, folder: Path) -> None:
         super().__init__(folder, folder)
         self.lab = lab
+        folder.mkdir(exist_ok=True)
+        (folder / ".circuitignore").write_text("ring\n")  # where tests keep their keys
 
     def run(self, *words: str | Path, expect: int | None = None, env: dict[str, str] | None = None) -> Run:
         """`circuit-run WORDS` on the desk, to its end; with `expect`, that must be its exit code."""
