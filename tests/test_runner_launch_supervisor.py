@@ -164,6 +164,19 @@ def deaf():
         assert {status.state for status in s.lifecycle.statuses()} == {State.FINISHED}
 
 
+def test_what_is_on_its_way_out_when_a_unit_ends_is_not_left_behind(tmp_path: Path) -> None:
+    works = "import time\nwhile time.process_time() < 0.4: pass"
+    code = f"""
+import subprocess, sys
+
+def main():
+    subprocess.Popen([sys.executable, "-c", {works!r}])
+"""
+    with stage(tmp_path, python("main"), code=code) as s:
+        s.play()
+        assert "leftover" not in exited(s, "main")
+
+
 def test_when_a_unit_has_exited_everything_it_emitted_is_in_the_log(tmp_path: Path) -> None:
     code = """
 import os, signal

@@ -27,6 +27,8 @@ TAIL_BYTES: Final = 4096
 TAIL_LINES: Final = 20
 ALONE_S: Final = 0.1
 """How long what a unit leaves behind may take to go by itself; helpers of `multiprocessing` do."""
+BUSY_S: Final = 5.0
+"""The same while any of it has work to do: to end is work, too, and on a busy machine it waits for a processor."""
 GRACE_S: Final = 1.0
 """How long it then has between SIGTERM and SIGKILL."""
 GIVE_UP_S: Final = 3.0
@@ -82,6 +84,7 @@ class Charge:
     warned: bool = False
     """What it left behind has got SIGTERM."""
     alone_until_s: float = 0.0
+    busy_until_s: float = 0.0
     leftover: tuple[str, ...] = ()
     """What it left behind and had to be ended, in words."""
     recovering: bool = False
@@ -99,6 +102,7 @@ class Charge:
         """Its main process is gone."""
         self.code = code
         self.alone_until_s = max(self.kill_s or 0.0, now_s + ALONE_S)
+        self.busy_until_s = now_s + BUSY_S if self.told_s is None else 0.0
 
     def kill_if_due(self, now_s: float) -> bool:
         """SIGKILL when its grace is over; whether that was the moment."""
@@ -120,6 +124,8 @@ class Charge:
             return alone and not doubtful
         if alone:
             return True
+        if not self.leftover and now_s < self.busy_until_s and any(map(kin.is_busy, left)):
+            return False
         if not self.leftover:
             named = [kin.title(pid) for pid in left[:SHOWN]] or [f"processes of group {self.pid}"]
             self.leftover = (*named, *([f"{len(left) - SHOWN} more"] if len(left) > SHOWN else []))

@@ -124,6 +124,14 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def is_busy(pid: int) -> bool:
+    """Whether `pid` has something to do: it runs, or waits for a processor or a disk. False where the system does not
+    tell."""
+    with contextlib.suppress(OSError, IndexError):
+        return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0] in (b"R", b"D")
+    return False
+
+
 def group(pid: int) -> int:
     """Process group of `pid`; 0: it is gone."""
     with contextlib.suppress(OSError):
