@@ -139,6 +139,14 @@ def test_a_misspelt_probe_is_found_by_its_key_and_by_its_name() -> None:
     assert '"row-written" never fired at all, but worker-1 fired "row-writen"; did you mean that?' in missing.details
 
 
+def test_what_a_unit_fired_instead_is_told_and_what_others_fired_is_no_near_miss() -> None:
+    told = 'with the same key worker-1 fired "row-refused"'
+    _, (missing,) = judged(*whole("k", without="row-written"), ("worker-1", "row-refused", "k", 2.5))
+    assert told in missing.details
+    _, (missing,) = judged(*whole("k", without="row-written"), ("client", "row-refused", "k", 2.5))
+    assert not any("row-refused" in line for line in missing.details)
+
+
 def test_a_probe_that_another_unit_fired_is_found() -> None:
     _, (missing,) = judged(*whole("k", without="row-written"), ("client", "row-written", "k", 2.5))
     assert '"row-written" fired in client only' in missing.details

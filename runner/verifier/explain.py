@@ -322,8 +322,10 @@ class Told:
         key = key_at(fault)
         stray = self.context.strays.get(key) if key is not None else None
         if stray is not None and stray[1] != step and fault.cls is FindingClass.MISSING:
-            hint = slip(stray[1], step)
-            yield f'near miss: {stray[0]} fired "{stray[1]}" with the same key{f" ({hint})" if hint else ""}'
+            if hint := slip(stray[1], step):
+                yield f'near miss: {stray[0]} fired "{stray[1]}" with the same key ({hint})'
+            elif self.slot is not None and self.slot.means(stray[0]):
+                yield f'with the same key {stray[0]} fired "{stray[1]}"'
         yield from self._similar_key_here()
         if fault.mark is None:
             yield from self._similar_name(step)

@@ -82,7 +82,8 @@ def _reasons(finding: Finding, result: Result) -> list[str]:
     if finding.cls is FindingClass.UNIT_FAILED:
         code = next((unit.exit_code for unit in result.units if unit.name == finding.unit), None) or 0
         end = f"exited with code {code}" if code >= 0 else f"was killed by {signal_name(-code)}"
-        return [f"{who} {end}" if end in finding.message else subject(finding)]
+        whole = subject(finding)
+        return [f"{who} {end}"] if end in finding.message else [whole, whole.partition(" and ")[0]]
     if finding.cls is FindingClass.BUDGET and finding.inconclusive:
         return [f"{who} may be over its budget"]
     return [f"{who} {_REASONS[finding.cls]}"]
