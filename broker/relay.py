@@ -232,7 +232,7 @@ class Relay:
             return
         try:
             if why := access.why_not_issued(new, own):
-                raise Refusal(NOT_ITS_KEY, why)
+                raise Refusal(NOT_ITS_KEY, f"{why}; a key for who runs scenarios: circuit-run keys new NAME --runner")
             self._door.issued.add(issue.public, new)
         except BrokerError as error:
             self._turn_away(peer, str(error))

@@ -75,6 +75,12 @@ class BrokerFailed(CircuitRunError):
     """The broker did not come up, refused the runner, or died."""
 
 
+class BrokerRefused(BrokerFailed):
+    """The broker lives and does not let the runner in, or not do what its run needs: a matter of keys."""
+
+    exit_code = ExitCode.USAGE
+
+
 class DiskFull(BrokerFailed):
     """What a run has to write down does not fit on its disk any more; the message names the disk."""
 

@@ -25,12 +25,22 @@ def opener(path: "str | os.PathLike[str]", flags: int) -> int:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Make the file, or what is in it anew: all of it or, where that raises OSError, nothing."""
+    """Make the file, or what is in it anew: all of it or, where that raises OSError, nothing.
+
+    A device or a pipe, such as /dev/null, takes the content and stays what it is.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(_bytes(content))
+        return
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(fresh, "wb", opener=opener) as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(_bytes(content))
         fresh.replace(path)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content

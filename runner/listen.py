@@ -23,7 +23,7 @@ from probe.courier import reach_again
 from probe.errors import WireError
 from probe.handshake import MONITORED, SUCCEEDED, Handshakes
 from probe.keys import Keys
-from runner.errors import BrokerFailed
+from runner.errors import BrokerFailed, BrokerRefused
 from runner.lead import Lead
 from runner.outbox import Outbox
 
@@ -296,7 +296,7 @@ class Listener:
             event, value = struct.unpack("=Hi", self._monitor.recv_multipart(zmq.NOBLOCK)[0])
             self._welcome = False
             if why := self._handshakes.judge(event, value):
-                raise BrokerFailed(f"the broker at {self.endpoint} does not let us in: {why}")
+                raise BrokerRefused(f"the broker at {self.endpoint} does not let us in: {why}")
             if event == SUCCEEDED:
                 self._send(self._hello)
 
@@ -368,7 +368,7 @@ class Listener:
             case m.Pong():
                 self._pong(message)
             case m.Refused(why):
-                raise BrokerFailed(f"the broker at {self.endpoint} refuses: {why}")
+                raise BrokerRefused(f"the broker at {self.endpoint} refuses: {why}")
             case m.Error(_, stranger=True):
                 self._welcome = False
                 self._send(self._hello)

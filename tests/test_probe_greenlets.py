@@ -34,7 +34,6 @@ def broker(tmp_path: Path) -> Iterator[SmallBroker]:
 @pytest.fixture(params=LIBRARIES)
 def library(request: pytest.FixtureRequest) -> str:
     name: str = request.param
-    pytest.importorskip(name, reason=f"{name} is not installed")
     return name
 
 
@@ -193,7 +192,6 @@ TOML = """
 
 
 def test_the_module_of_an_entrypoint_may_replace_threads_while_it_is_imported(tmp_path: Path) -> None:
-    pytest.importorskip("gevent")
     with place_in(tmp_path) as place:
         place.write(TOML, GREEN)
         run = place.run("run", "--plain", expect=0)

@@ -93,7 +93,14 @@ def test_a_file_that_let_others_in_does_so_no_longer(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_what_is_no_file_is_written_to_as_it_is() -> None:
-    before = os.stat(os.devnull).st_mode
-    files.write(Path(os.devnull), "text")
-    assert os.stat(os.devnull).st_mode == before
+def test_what_is_no_file_is_written_to_as_it_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files.write(pipe, "text")
+        assert os.read(reader, 100) == b"text"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]

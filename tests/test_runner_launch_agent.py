@@ -96,7 +96,7 @@ def test_several_runs_share_the_broker_of_a_lab(place: LabPlace, lab: Lab) -> No
         first.until("first instance complete")
         second = other.run(".", *broker, expect=0)
         done = ended(first, 0)
-        logs = sorted(path.name for path in lab.host("lab-2").path("/root/runs").iterdir())
+        logs = sorted(path.name for path in lab.host("lab-2").path("/root/runs").glob("[!.]*"))
     assert done.result["circuits"][0]["instances"]["complete"] == 60
     assert second.result["circuits"][0]["instances"]["complete"] == 50
     assert logs == sorted([done.folder.run, second.folder.run])

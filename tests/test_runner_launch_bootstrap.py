@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from launch_stage import python, stage
+from launch_stage import python, shell, stage
 
 from probe.event import Kind
 from probe.message import Stop
@@ -24,7 +24,9 @@ async def second():
     await asyncio.sleep(0)
     probe.emit("second-did")
 """
-    with stage(tmp_path, python("first", ready="first-did"), python("second", after=("first",)), code=code) as s:
+    with stage(
+        tmp_path, python("first", ready="first-did", service=False), python("second", after=("first",)), code=code
+    ) as s:
         end = s.play()
         assert [event.step for event in s.events if event.kind is Kind.DEFAULT] == ["first-did", "second-did"]
         assert {name: (status.state, status.exit_code) for name, status in end.items()} == {
@@ -190,6 +192,42 @@ def main():
         end = s.play()
         assert s.steps("main") == ["begins", "committed"]
         assert end["main"].exit_code == -signal.SIGTERM
+
+
+def test_the_processes_of_a_unit_are_ended_by_their_parent_as_it_likes(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+import probe
+
+def worker():
+    end, going = os.pipe()
+    if (child := os.fork()) == 0:
+        os.close(going)
+        os.read(end, 1)
+        probe.emit("child-done")
+        os._exit(0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    probe.ready("up")
+    signal.sigwait({signal.SIGTERM})
+    os.write(going, b".")
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) and 7)
+"""
+    with stage(tmp_path, python("worker", ready="up", exit_codes=(0,)), code=code) as s:
+        s.until(lambda: s.lifecycle.all_up)
+        s.order(Stop("worker", 20_000))
+        end = s.play()
+        assert (end["worker"].exit_code, s.err("worker")) == (0, "")
+        assert "child-done" in s.steps("worker")
+
+
+def test_a_shell_that_waits_for_a_command_before_it_obeys_is_not_killed(tmp_path: Path) -> None:
+    script = "trap 'circuit-run emit drained; exit 0' TERM; circuit-run emit up; sleep 1000"
+    with stage(tmp_path, shell("box", script, ready="up", exit_codes=(0,))) as s:
+        s.until(lambda: s.lifecycle.all_up)
+        s.order(Stop("box", 4_000))
+        end = s.play()
+        assert (end["box"].exit_code, s.steps("box")) == (0, ["up", "drained"])
+        assert s.lifecycle.findings() == ()
 
 
 def test_processes_that_a_unit_starts_find_its_modules_and_end_as_any_process(tmp_path: Path) -> None:

@@ -66,8 +66,6 @@ VISITOR = """
 
 
 def test_workers_of_gunicorn_keep_every_event(tmp_path: Path) -> None:
-    for library in ("gunicorn", "gevent"):
-        pytest.importorskip(library)
     servers = (SERVER.replace("KIND", kind) for kind in ("gevent", "gthread", "sync"))
     with place_in(tmp_path) as place:
         place.write("".join(servers) + VISITOR, SITE)
@@ -121,8 +119,6 @@ WORKER = f"""
 
 @pytest.mark.parametrize("pool", ["gevent", "threads"])
 def test_workers_of_celery_get_ready_and_keep_every_event(tmp_path: Path, pool: str) -> None:
-    for library in ("celery", "gevent"):
-        pytest.importorskip(library)
     with place_in(tmp_path) as place:
         place.write(WORKER.replace("POOL", pool), TASKS)
         run = place.run("run", "--plain", expect=0)

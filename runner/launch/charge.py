@@ -80,6 +80,8 @@ class Charge:
     """When it was told to end."""
     kill_s: float | None = None
     """When what is left gets SIGKILL; None: it was not told to end."""
+    spread_s: float | None = None
+    """When the others of its group get SIGTERM, too; None: they have, or it was not told to end."""
     killed: bool = False
     warned: bool = False
     """What it left behind has got SIGTERM."""
@@ -90,12 +92,16 @@ class Charge:
     recovering: bool = False
 
     def stop(self, now_s: float, grace_s: float) -> None:
-        """SIGTERM to its group; SIGKILL follows after `grace_s`, or after an earlier grace."""
+        """SIGTERM to its main process, which ends its own: a server that is asked once by us and once by its main
+        process may take the second for an order to hurry, or lose it. Half way to SIGKILL, which follows after
+        `grace_s` or after an earlier grace, all others of its group get it too: a shell that waits for a command obeys
+        no sooner than that has ended."""
         kill_s = now_s + grace_s
         if self.told_s is None:
             self.told_s = now_s
+            self.spread_s = now_s + grace_s / 2
             if self.code is None:  # else `is_gone` sees to what is left
-                kin.signal_group(self.pid, signal.SIGTERM)
+                kin.signal_all([self.pid], signal.SIGTERM)
         self.kill_s = min(kill_s, self.kill_s) if self.kill_s is not None else kill_s
 
     def has_ended(self, code: int, now_s: float) -> None:
@@ -104,8 +110,16 @@ class Charge:
         self.alone_until_s = max(self.kill_s or 0.0, now_s + ALONE_S)
         self.busy_until_s = now_s + BUSY_S if self.told_s is None else 0.0
 
+    @property
+    def due_s(self) -> float | None:
+        """When its next signal is due while its main process lives; None: it was not told to end, or has had all."""
+        return self.spread_s if self.spread_s is not None else None if self.killed else self.kill_s
+
     def kill_if_due(self, now_s: float) -> bool:
-        """SIGKILL when its grace is over; whether that was the moment."""
+        """The signal that is due; whether that was SIGKILL."""
+        if self.spread_s is not None and now_s >= self.spread_s:
+            self.spread_s = None
+            kin.signal_all([pid for pid in kin.members(self.pid) if pid != self.pid], signal.SIGTERM)
         if self.kill_s is None or self.killed or now_s < self.kill_s:
             return False
         self.killed = True

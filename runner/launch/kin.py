@@ -168,6 +168,11 @@ def in_group(group: int) -> bool:
     return True
 
 
+def members(number: int) -> list[int]:
+    """Descendants of this process in process group `number`; none where there is no /proc."""
+    return [pid for pid in descendants(os.getpid()) if group(pid) == number]
+
+
 def signal_group(group: int, number: signal.Signals) -> None:
     """Signal everything in `group`; one that is gone is fine."""
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -346,10 +346,10 @@ class Watch:
         """How long nothing can be due that does not wake the loop; None: for ever."""
         if any(one.code is not None and not one.recovering for one in self._charges.values()):
             return STEP_S
-        kills = [one.kill_s for one in self._charges.values() if one.kill_s is not None and not one.killed]
+        signals_s = [one.due_s for one in self._charges.values() if one.due_s is not None]
         looks_s = [TEND_S] if self._abroad is not None else []
         looks_s += [LOOK_S] if self._journals is not None and self._charges else []
-        due_s = [kill_s - monotonic() for kill_s in kills] + looks_s
+        due_s = [signal_s - monotonic() for signal_s in signals_s] + looks_s
         return max(0.0, min(*due_s, SLEEP_S)) if due_s else None
 
     def _wake(self) -> None:
