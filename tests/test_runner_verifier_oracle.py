@@ -337,6 +337,36 @@ def test_a_process_that_joins_late_changes_no_count(data: st.DataObject) -> None
     assert (result.instances.started, result.instances.complete) == (said.started, said.complete)
 
 
+@given(st.data())
+@thorough
+def test_a_process_that_joins_late_changes_no_count_where_every_slot_needs_one_event(data: st.DataObject) -> None:
+    circuit, events = data.draw(plain_journeys())
+    verifier = Verifier(scenario(circuit))
+    feed(verifier, events, data.draw(SEEDS), join_late=True)
+    verifier.close()
+    said = Oracle(scenario(circuit)).judge(circuit, events)
+    (result,) = verifier.circuits()
+    assert (result.instances.started, result.instances.complete) == (said.started, said.complete)
+
+
+def test_an_earlier_delivery_that_is_heard_late_is_the_one_that_counts() -> None:
+    path = (Probe("a", "sent"), Probe("w*", "got", at_most=2))
+    circuit = Circuit("c", path, 49)
+    verifier = Verifier(scenario(circuit))
+    verifier.batch("a", 1, [[1, 59, "sent", 0, "k", {}]], 200)
+    verifier.batch("w1", 1, [[1, 122, "got", 0, "k", {}]], 200)
+    verifier.end_unit("w2")
+    verifier.settle()
+    assert [f.cls.value for f in verifier.findings({})] == ["late"]
+    verifier.batch("w1", 2, [[1, 71, "got", 0, "k", {}]], 200)
+    assert verifier.findings({}) == ()
+    verifier.batch("w1", 3, [[1, 70, "got", 0, "k", {}]], 200)
+    assert [f.cls.value for f in verifier.findings({})] == ["duplicate"]
+    verifier.close()
+    (result,) = verifier.circuits()
+    assert (result.instances.complete, result.latency.max_ns) == (0, 11)
+
+
 class Heard(Verifier):
     """Notes what is accused each time it has settled."""
 

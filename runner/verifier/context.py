@@ -13,7 +13,7 @@ from runner.scenario.state import UnitStatus
 from runner.verifier.clocks import ONE_CLOCK, Clocks
 from runner.verifier.judge import Fault
 from runner.verifier.losses import Losses
-from runner.verifier.member import Recent
+from runner.verifier.memory import Recent
 from runner.verifier.pattern import Plan
 from runner.verifier.score import is_inconclusive
 from runner.verifier.verdict import FindingClass

@@ -13,8 +13,7 @@ Memory is bounded in instances that are judged. How far back the verifier knows:
   more) are revised when more comes. Of older ones the verdict stands: what was missing and comes later, or what a
   slot might still take, changes nothing.
 - One more event for a full slot of an instance that is over is a `duplicate`: surely for the last 65,536 instances,
-  and with the chance that `memory` states for older ones. A key that is forgotten begins a new instance. How often a
-  slot fired that takes more than one is known of the last 32,768 that fired more than once.
+  and with the chance that `memory` states for older ones. A key that is forgotten begins a new instance.
 """
 
 from abc import ABC, abstractmethod

@@ -1,17 +1,15 @@
-"""What is kept of one unit, and of events that no circuit asks for.
+"""What is kept of one unit.
 
-Belongs here: small bounded records. Must not know what a route is or does.
+Belongs here: a small bounded record. Must not know what a route is or does.
 """
 
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 RouteT = TypeVar("RouteT")
-ValueT = TypeVar("ValueT")
 
 STEPS: Final = 4096
 """Steps of one unit that are remembered though nobody asks for them."""
-RECENT: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +46,3 @@ class Member(Generic[RouteT]):
 
     def activity(self) -> Activity:
         return Activity(self.events, self.last_step, self.last_stamp_ns)
-
-
-class Recent(Generic[ValueT]):
-    """The last few thousand keys, each with the latest value."""
-
-    def __init__(self) -> None:
-        self._young: dict[str, ValueT] = {}
-        self._old: dict[str, ValueT] = {}
-
-    def add(self, key: str, value: ValueT) -> None:
-        self._young[key] = value
-        if len(self._young) >= RECENT:
-            self._old, self._young = self._young, {}
-
-    def get(self, key: str) -> ValueT | None:
-        return self._young.get(key, self._old.get(key))

@@ -1,12 +1,14 @@
-"""What is remembered of keys whose instances are over, in bounded memory.
+"""What is remembered of many keys, in bounded memory.
 
-Belongs here: a set of keys with a small mark each, exact for the recent ones and by fingerprint for older ones. Must
-not know what the marks mean.
+Belongs here: the last few thousand keys with a value each; and keys whose instances are over with a small mark each,
+exact for the recent ones and by fingerprint for older ones. Must not know what the values and marks mean.
 """
 
 from array import array
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+ValueT = TypeVar("ValueT")
 
 RECENT: Final = 65_536
 """The last 65,536 to 131,072 keys are remembered exactly."""
@@ -67,3 +69,29 @@ class Memory:
                 hashed = hash(key) & _HASH
                 table[(hashed >> 3) % FINGERPRINTS] = hashed | mark
         self._old, self._young = self._young, {}
+
+
+class Recent(Generic[ValueT]):
+    """The last keys, at least `least` and less than twice as many, each with its latest value."""
+
+    __slots__ = ("_least", "_old", "_young")
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+        self._young: dict[str | None, ValueT] = {}
+        self._old: dict[str | None, ValueT] = {}
+
+    def add(self, key: str | None, value: ValueT) -> None:
+        self._young[key] = value
+        self._age()
+
+    def add_all(self, found: Iterable[tuple[str | None, ValueT]]) -> None:
+        self._young.update(found)
+        self._age()
+
+    def get(self, key: str | None) -> ValueT | None:
+        return self._young.get(key, self._old.get(key))
+
+    def _age(self) -> None:
+        if len(self._young) >= self._least:
+            self._old, self._young = self._young, {}

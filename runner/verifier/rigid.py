@@ -16,8 +16,9 @@ from operator import add, itemgetter, sub
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from runner.verifier.clocks import Clocks
-from runner.verifier.gathering import REVISABLE, UNFINISHED, Gathering
+from runner.verifier.gathering import REVISABLE, Gathering
 from runner.verifier.judge import Filled, Judgement, Mark, Standing, judge
+from runner.verifier.memory import Recent
 from runner.verifier.pattern import Plan, Slot
 from runner.verifier.score import Score, Times
 from runner.verifier.tally import Earliest
@@ -30,6 +31,15 @@ KEY: Final = -1
 Extras: TypeAlias = dict[int, Earliest]
 """By slot the events beyond the first: how many, and of the earliest as many as the slot takes. What it takes without
 limit is not kept."""
+
+
+class Over(NamedTuple):
+    """A satisfied instance that was judged and may be judged again, as one of its slots takes more events."""
+
+    row: Row
+    extras: Extras
+    judgement: Judgement | None
+    """None: it was flawless when it was judged."""
 
 
 class Accused(NamedTuple):
@@ -63,8 +73,10 @@ class Rigid(Gathering[Row]):
         self._extras: dict[str | None, Extras] = {}
         self._too_many: set[str | None] = set()
         """Keys of instances that have more events somewhere than are allowed."""
-        self._extras_of_old: OrderedDict[str | None, Extras] = OrderedDict()
-        """The extras of satisfied instances that are over: their slots may take more, and then too many."""
+        self._elastic = any(slot.at_most != 1 for slot in plan.slots)
+        self._revisable: Recent[Row | Over] = Recent(REVISABLE)
+        """Satisfied instances that are over, where a slot takes more events: too many may come, and from a process that
+        joins late one that is earlier than what was judged. Of one that was flawless there may be its row alone."""
         self._beginless = 0
         """How many in `rows`, not failing, have no event of the first element."""
 
@@ -132,40 +144,51 @@ class Rigid(Gathering[Row]):
         if new < old:
             row[slot + 1], row[slot + 1 + self._width] = stamp_ns, unit
             new = old
-        if self.plan.slots[slot].at_most is not None and self._add_to(self._extras, row[KEY], new) is not None:
+        if self.plan.slots[slot].at_most is not None and self._add_to(self._extras.setdefault(row[KEY], {}), new):
             self._too_many.add(row[KEY])
 
-    def _add_to(self, book: dict[str | None, Extras], key: str | None, mark: Mark) -> Mark | None:
-        """Add to the extras of `key` in `book`; returns the first event beyond the most allowed, if there is one."""
+    def _add_to(self, extras: Extras, mark: Mark) -> bool:
+        """Add one more event to the extras of an instance; whether its slot has more than it takes."""
         most = self.plan.slots[mark.slot].at_most
         assert most is not None
-        extras = book.setdefault(key, {})
         if (tally := extras.get(mark.slot)) is None:
             tally = extras[mark.slot] = Earliest(mark, most)
         else:
             tally.add(mark)
-        return tally.marks[most - 1] if tally.number >= most else None
+        return tally.number >= most
 
     def _once_more(self, key: str | None, standing: int, mark: Mark) -> None:
         """One more event for an instance that is over."""
+        if (over := self._revisable.get(key)) is not None:
+            self._revise(key, over, mark)
+        elif self.plan.slots[mark.slot].at_most == 1:
+            self._again(key, standing, mark, self._over[0])
+
+    def _revise(self, key: str | None, over: Row | Over, mark: Mark) -> None:
+        """Judge the instance again if `mark` changes anything: it is earlier than what was needed, or one too many."""
+        row, extras, before = over if isinstance(over, Over) else (over, {}, None)
         most = self.plan.slots[mark.slot].at_most
-        beyond = mark if most == 1 else None
-        if most is not None and most > 1 and standing != UNFINISHED:
-            beyond = self._add_to(self._extras_of_old, key, mark)
-            self._forget_old()
-        if beyond is not None:
-            self._again(key, standing, beyond, self._over[0])
+        stamp_at, unit_at = self.places_of(mark.slot)
+        needed = Mark(row[stamp_at], mark.slot, row[unit_at])
+        more = extras[mark.slot].number + 1 if mark.slot in extras else 1
+        changes = mark < needed or (most is not None and more >= most)
+        if changes and before is None:
+            before = self._judge(row, extras, ())
+        if mark < needed:
+            row[stamp_at], row[unit_at] = mark.stamp_ns, mark.unit
+        if most is not None:
+            self._add_to(extras, max(mark, needed))
+        if changes and before is not None:
+            self.score.withdraw(before)
+            before = self._judge(row, extras, ())
+            self.score.apply(key, before)
+            self._bury(key, before, self._over[0])
+        self._revisable.add(key, Over(row, extras, before))
 
-    def _keep_extras(self, key: str | None) -> None:
-        """The instance of `key` is over and satisfied: its slots that take more than one event may fire again."""
-        if extras := self._extras.pop(key, None):
-            self._too_many.discard(key)
-            self._extras_of_old[key] = extras
-            self._forget_old()
-
-    def _forget_old(self) -> None:
-        if len(self._extras_of_old) > REVISABLE:
-            self._extras_of_old.popitem(last=False)
+    def _keep(self, row: Row, judgement: Judgement) -> None:
+        """The instance is over and satisfied."""
+        if self._elastic:
+            self._revisable.add(row[KEY], Over(row, self._extras_of(row), judgement))
 
     # --- judging ----------------------------------------------------------------------------------------------------
 
@@ -198,7 +221,7 @@ class Rigid(Gathering[Row]):
         if flawed:
             horizons = self.horizons()
             for row in flawed:
-                self._finish(row, self._judge(row, horizons))
+                self._finish(row, self._judge(row, self._extras_of(row), horizons))
 
     def _conclude_flawless(self, rows: list[Row]) -> list[Row]:
         """Counts those of `rows` that are plainly complete; returns the others."""
@@ -206,8 +229,8 @@ class Rigid(Gathering[Row]):
             return []
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
         exact = self._clocks.one_clock or self._agree(columns)
-        if not exact and len(self.plan.places) < self._width:
-            return rows  # whose stamp is the moment of an element differs from row to row
+        if not exact and (self._elastic or len(self.plan.places) < self._width):
+            return rows  # the errors of each are kept, or whose stamp is the moment of an element differs
         flawed: set[int] = set()
         hops: list[Times] = []
         first = self.plan.places[0].slots
@@ -237,11 +260,12 @@ class Rigid(Gathering[Row]):
             keys, total = list(compress(keys, fine)), _only(total, fine)
             hops = [_only(times, fine) for times in hops]
         self.score.apply_flawless(len(keys), hops, total)
+        if self._elastic:
+            self._revisable.add_all(zip(keys, compress(rows, fine) if flawed else rows, strict=True))
+            for key in self._extras.keys() & keys:
+                self._revisable.add(key, Over(self.rows[key], self._extras.pop(key), None))
         for key in keys:
             del self.rows[key]
-        if self._extras:
-            for key in self._extras.keys() & keys:
-                self._keep_extras(key)
         self._over[0].add_all(keys, Standing.COMPLETE)
         return rest
 
@@ -263,8 +287,11 @@ class Rigid(Gathering[Row]):
             return None
         return list(map(self._clocks.error, one_units, ones, other_units, others))
 
-    def _judge(self, row: Row, horizons: Sequence[Horizon]) -> Judgement:
-        extras = self._extras.get(row[KEY], {})
+    def _extras_of(self, row: Row) -> Extras:
+        return self._extras.get(row[KEY], {})
+
+    def _judge(self, row: Row, extras: Extras, horizons: Sequence[Horizon]) -> Judgement:
+        """`horizons` matter only where something is missing."""
         filled: list[Filled | None] = [None] * self._width
         for slot in range(self._width):
             if row[slot + 1] is not None:
@@ -278,7 +305,7 @@ class Rigid(Gathering[Row]):
         return judge(self.plan, filled, horizons, self._clocks)
 
     def _look(self, instance: Row, horizons: Sequence[Horizon]) -> tuple[int, int] | None:
-        judgement = self._judge(instance, horizons)
+        judgement = self._judge(instance, self._extras_of(instance), horizons)
         key = instance[KEY]
         if not judgement.absent:
             if judgement.waits is None and judgement.started:
@@ -302,14 +329,14 @@ class Rigid(Gathering[Row]):
         if not row[LEFT]:
             self._failing.move_to_end(key)
         elif self._seen(row) != accused.seen:
-            self._finish(row, self._judge(row, self.horizons()))
+            self._finish(row, self._judge(row, self._extras_of(row), self.horizons()))
         else:
             del self._failing[key]
             self._remove(row, accused.judgement)
 
     def _seen(self, row: Row) -> tuple[Row, int]:
         """What has been seen of an instance: the same for the same events."""
-        return row.copy(), sum(tally.number for tally in self._extras.get(row[KEY], {}).values())
+        return row.copy(), sum(tally.number for tally in self._extras_of(row).values())
 
     def _finish(self, row: Row, judgement: Judgement) -> None:
         """The instance is over."""
@@ -325,7 +352,7 @@ class Rigid(Gathering[Row]):
         row[LEFT] = 0
         del self.rows[key]
         if judgement.satisfied:
-            self._keep_extras(key)
+            self._keep(row, judgement)
         self._extras.pop(key, None)
         self._too_many.discard(key)
         self._bury(key, judgement, self._over[0])
@@ -334,7 +361,7 @@ class Rigid(Gathering[Row]):
         for row in [*self.rows.values(), *self._parked.values()][:most]:
             self._parked.pop(row[KEY], None)
             self.rows[row[KEY]] = row
-            self._finish(row, self._judge(row, horizons))
+            self._finish(row, self._judge(row, self._extras_of(row), horizons))
 
     # --- what the session asks ---------------------------------------------------------------------------------------
 

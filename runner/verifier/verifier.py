@@ -25,7 +25,8 @@ from runner.verifier.findings import findings, in_order
 from runner.verifier.journeys import Journeys
 from runner.verifier.judge import Fault, Mark
 from runner.verifier.losses import Losses
-from runner.verifier.member import Activity, Member, Recent
+from runner.verifier.member import Activity, Member
+from runner.verifier.memory import Recent
 from runner.verifier.names import named_steps
 from runner.verifier.pairs import EXPLAINED, RECEIVED, SENT, PairBook
 from runner.verifier.pattern import compile_circuit, fires, holds
@@ -52,6 +53,8 @@ JUDGED_CUT_OFF: Final = 10_000
 OWES: Final = "it has not said its last word"
 SETTLE_AFTER: Final = 262_144
 """Events after which the verifier settles by itself, should nobody ask it to (a recording that is read back)."""
+STRAYS: Final = 8192
+"""Keys that are remembered though their event went to no circuit."""
 _EXCEPTION: Final = int(Kind.EXCEPTION)
 _KINDS: Final = frozenset(map(int, Kind))
 _USER: Final = frozenset(map(int, USER_KINDS))
@@ -80,7 +83,7 @@ class Verifier:
                 self._watermarks.place(unit.name, [supervisor_of(unit.host)])
         self._pair_book = PairBook(clocks)
         self._members: dict[str, Member[Route]] = {}
-        self._strays: Recent[tuple[str, str]] = Recent()
+        self._strays: Recent[tuple[str, str]] = Recent(STRAYS)
         self._gatherers: list[Gatherer] = []
         for circuit in scenario.circuits:
             plan = compile_circuit(circuit, names)
