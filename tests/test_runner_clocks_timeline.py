@@ -8,6 +8,7 @@ from clock_world import DESK, MS, SECOND, play, world
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probe.event import Kind
 from runner.clocks import Timeline
 from runner.clocks.foreign import STEP_NS
 from runner.clocks.knots import FOREVER
@@ -146,14 +147,62 @@ def test_a_clock_that_is_given_up_is_known_for_ever_until_it_is_heard_again() ->
 
 
 def test_a_clock_is_given_up_with_the_last_word_of_the_last_who_reports_it() -> None:
-    timeline = lab(units=("worker", "other"))
-    for unit in ("worker", "other"):
+    timeline = lab(units=("@lab", "@other", "worker"))
+    for unit in ("@lab", "@other"):
         timeline.report(unit, 1, STEP_NS, data(STEP_NS - MS))
     assert not timeline.final("api", 1)
-    assert not timeline.final("worker", 1)
+    assert not timeline.final("@lab", 1)
     assert timeline.known_ns("lab") == STEP_NS
-    assert timeline.final("other", 1)
+    assert timeline.final("@other", 1)
     assert timeline.known_ns("lab") == FOREVER
+
+
+def test_about_the_clock_of_a_unit_on_a_host_without_supervisor_nobody_else_is_believed() -> None:
+    """Anybody may say that it is on a host."""
+    timeline = lab(units=("worker", "liar"))
+    for stamp in range(STEP_NS, 9 * STEP_NS, STEP_NS):
+        timeline.report("liar", 1, stamp, data(stamp - MS, offset=OFFSET + 150 * MS))
+        assert timeline.known_ns(timeline.clock_of("worker", 1)) == stamp - STEP_NS
+        timeline.report("worker", 1, stamp, data(stamp - MS))
+    assert timeline.to_common("worker", 1, OFFSET + STEP_NS) == STEP_NS
+    assert timeline.error("worker", STEP_NS, "api", STEP_NS) < 10 * MS
+
+
+def test_of_several_supervisors_of_a_host_none_is_believed_to_know_better() -> None:
+    timeline = lab(units=("@lab", "@other", "worker"))
+    for stamp in range(STEP_NS, 9 * STEP_NS, STEP_NS):
+        timeline.report("@other", 1, stamp, data(stamp - MS, offset=OFFSET + 10 * MS, half=MS))
+        assert timeline.known_ns("lab") == stamp - STEP_NS, "before the other one has told it"
+        timeline.report("@lab", 1, stamp, data(stamp - MS, half=20 * MS))
+    assert timeline.contested == ()
+    assert 20 * MS <= timeline.error("worker", STEP_NS, "api", STEP_NS) < 22 * MS
+
+
+def test_where_two_supervisors_contradict_each_other_nothing_is_known_about_the_clock_of_their_host() -> None:
+    timeline = lab(units=("@lab", "@other", "worker"))
+    for stamp in range(STEP_NS, 9 * STEP_NS, STEP_NS):
+        timeline.report("@lab", 1, stamp, data(stamp - MS))
+        timeline.report("@other", 1, stamp, data(stamp - MS, offset=OFFSET - 150 * MS))
+    assert timeline.contested == (("@lab", "@other"),)
+    assert timeline.error("worker", STEP_NS, "api", STEP_NS) == UNKNOWN
+    assert timeline.worst("worker", "api", STEP_NS, 2 * STEP_NS) == UNKNOWN
+    assert all(estimate.error_ns == UNKNOWN for estimate in timeline.estimates(8 * STEP_NS))
+
+
+def test_messages_of_units_that_the_run_has_not_started_say_nothing_about_clocks() -> None:
+    def with_message_by(sender: str) -> int:
+        timeline = Timeline(DESK, strangers=["stranger"])
+        for unit, boot in (("api", DESK), ("@lab", "lab"), ("worker", "lab"), ("stranger", "lab")):
+            timeline.join(unit, 1, boot)
+        for at in range(STEP_NS, 9 * STEP_NS, 10 * MS):  # as if the clock were ahead by 0.9 ms more than in the middle
+            timeline.hint(sender, 1, Kind.SEND, f"from{at}", at + OFFSET + 8 * MS // 10)
+            timeline.hint("api", 1, Kind.RECEIVE, f"from{at}", at)
+            timeline.hint("api", 1, Kind.SEND, f"to{at}", at)
+            timeline.hint(sender, 1, Kind.RECEIVE, f"to{at}", at + OFFSET + MS)
+        reported(timeline, until=9 * STEP_NS + OFFSET)
+        return timeline.error("worker", 5 * STEP_NS, "api", 5 * STEP_NS)
+
+    assert with_message_by("stranger") == with_message_by("nobody") > with_message_by("worker")
 
 
 def test_where_there_is_a_supervisor_only_its_reports_count() -> None:

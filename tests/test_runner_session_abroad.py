@@ -178,7 +178,7 @@ def test_what_units_wrote_is_fetched_from_the_supervisor_of_their_host(play: Pla
 
 
 def test_a_moment_is_told_to_each_clock_as_it_is_there(play: Play) -> None:
-    for unit, boot in (("api", "desk"), ("worker", "its-boot"), ("cam", "no-boot"), ("@lab", "its-boot")):
+    for unit, boot in (("api", "desk"), ("@lab", "its-boot"), ("worker", "its-boot"), ("cam", "no-boot")):
         play.timeline.join(unit, 1, boot)
     for stamp in range(STEP_NS, 8 * STEP_NS, STEP_NS):
         bounds = {"low": [[stamp, 5 * SECOND]], "high": [[stamp, 5 * SECOND]], "rtt_ns": 0}

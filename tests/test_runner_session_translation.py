@@ -51,7 +51,7 @@ class Play:
         self.judge, self.skews = Judge(), Skews()
         self.timeline = Timeline(DESK)
         self.translation = Translation(self.judge, self.timeline, self.skews)  # type: ignore[arg-type]
-        for unit, boot in (*UNITS, ("@lab", LAB), ("@field", FIELD)):
+        for unit, boot in (("@lab", LAB), ("@field", FIELD), *UNITS):
             self.translation.join(unit, 1, boot)
         self.judge.told.clear()
 

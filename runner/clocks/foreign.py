@@ -5,6 +5,10 @@ Belongs here: when a knot is made and from what. Must not know which unit lives 
 A knot stands at a multiple of `STEP_NS` of the clock's own time and is made as soon as a report says that everything
 before it has been told. So it depends on what happened at that host, not on when it was heard of; only where messages
 make it tighter does it matter whether the other clock is known that far.
+
+Whoever reports about a clock may lie, or live by another one. Where there are several reporters nothing is known before
+each of them has told it, and the offset is somewhere in what any of them says: so it is true if one of them is. Where
+two exclude each other the clock is contested, and nothing is known about it any more.
 """
 
 from typing import Final
@@ -22,7 +26,7 @@ NEAR_NS: Final = 1_000_000_000
 
 
 class Foreign:
-    """One clock that is not the timeline's."""
+    """One clock that is not the timeline's. `expect` says who will report about it."""
 
     def __init__(self) -> None:
         self.knots = Knots()
@@ -35,8 +39,14 @@ class Foreign:
         self.jumps = 0
         self.epoch_ns = 0
         """When it jumped last, by its own time."""
-        self._bounds = Bounds()
-        self._reported_ns = 0
+        self.contested: tuple[str, str] | None = None
+        """Two reporters that cannot both be right."""
+        self._bounds: dict[str, Bounds] = {}
+        """By reporter."""
+        self._reported_ns: dict[str, int] = {}
+        """Reporter that is there -> everything before this moment has been told by it."""
+        self._last_ns = 0
+        """The same of those that have left."""
         self._reached_ns = 0
         self._jumped = False
         """Whether it has jumped since its newest knot."""
@@ -50,22 +60,42 @@ class Foreign:
         return self.knots.last_ns if len(self.knots) else 0
 
     @property
+    def is_known(self) -> bool:
+        """Whether anything is known about it."""
+        return len(self.knots) > 0 and self.contested is None
+
+    @property
     def newest_ns(self) -> int:
         """When the newest bound was measured, by its own time; 0: none has been."""
-        return self._bounds.newest_ns
+        return max((bounds.newest_ns for bounds in self._bounds.values()), default=0)
 
-    def report(self, report: Report) -> bool:
-        """Take what was reported. Whether there are new knots."""
+    def expect(self, reporter: str) -> None:
+        """This one is there and will report."""
+        self._reported_ns.setdefault(reporter, 0)
         self._closed = False
+
+    def report(self, reporter: str, report: Report) -> bool:
+        """Take what was reported. Whether there are new knots."""
+        self.expect(reporter)
+        bounds = self._bounds.setdefault(reporter, Bounds())
         for at_ns, bound in report.low:
-            self._bounds.add_low(at_ns, bound)
+            bounds.add_low(at_ns, bound)
         for at_ns, bound in report.high:
-            self._bounds.add_high(at_ns, bound)
+            bounds.add_high(at_ns, bound)
         if report.rtt_ns is not None:
             self.rtt_ns = min(report.rtt_ns, report.rtt_ns if self.rtt_ns is None else self.rtt_ns)
-        self._reported_ns = max(self._reported_ns, report.stamp_ns)
-        full_ns = self._reported_ns // STEP_NS * STEP_NS
-        places = {-(-at_ns // STEP_NS) * STEP_NS for at_ns in self._bounds.moments}
+        self._reported_ns[reporter] = max(self._reported_ns[reporter], report.stamp_ns)
+        return self._go_on()
+
+    def leave(self, reporter: str) -> bool:
+        """This one reports no more. Whether there are new knots."""
+        self._last_ns = max(self._last_ns, self._reported_ns.pop(reporter, 0))
+        return bool(self._reported_ns) and self._go_on()
+
+    def _go_on(self) -> bool:
+        full_ns = min(self._reported_ns.values()) // STEP_NS * STEP_NS
+        moments = {at_ns for bounds in self._bounds.values() for at_ns in bounds.moments}
+        places = {-(-at_ns // STEP_NS) * STEP_NS for at_ns in moments}
         before = len(self.knots), self.known_ns
         for place_ns in sorted(places | {full_ns}):
             if self._reached_ns < place_ns <= full_ns:
@@ -74,23 +104,29 @@ class Foreign:
 
     def close(self) -> None:
         """There will be no more reports: what is known now has to do. If there are some nevertheless, it goes on."""
-        if self._reported_ns > self._reached_ns and self._bounds.moments:
-            self._knot(self._reported_ns)
+        last_ns = max(self._last_ns, *self._reported_ns.values(), 0)
+        if last_ns > self._reached_ns and any(bounds.moments for bounds in self._bounds.values()):
+            self._knot(last_ns)
         self._closed = True
 
     def _knot(self, at_ns: int) -> None:
         self._reached_ns = at_ns
-        if not self._bounds.advance(at_ns):
+        jumped = [bounds for bounds in self._bounds.values() if not bounds.advance(at_ns)]
+        if jumped:
             self._jumped = True
             self.jumps += 1
             self.epoch_ns = at_ns
-            self._bounds.restart()
+            for bounds in jumped:
+                bounds.restart()
             for pair in (*self.pairs.values(), *self.others):
                 pair.forget()
-        interval = self._bounds.interval
-        if interval is None:
+        said = [(*bounds.interval, name) for name, bounds in self._bounds.items() if bounds.interval is not None]
+        if not said:
             return
-        low, high = interval
+        highest, lowest = max(said), min(said, key=lambda each: each[1])
+        if highest[0] > lowest[1] and self.contested is None:
+            self.contested = highest[2], lowest[2]
+        low, high = min(said)[0], max(each[1] for each in said)
         wish_low, wish_high = low, high
         for other, pair in self.pairs.items():
             there = _known(other, at_ns - (low + high) // 2, drift_ns(high - low))

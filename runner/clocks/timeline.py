@@ -1,10 +1,14 @@
 """The timeline of a run: the broker's clock, and where every other clock stands against it.
 
-Belongs here: which unit lives by which clock, and whose reports count. A clock is named by the boot id of its host. How
-a clock becomes known is `foreign`'s business. Reads no clock itself: everything it knows stood in the log.
+Belongs here: which unit lives by which clock, and whose reports count. How a clock becomes known is `foreign`'s
+business. Reads no clock itself: everything it knows stood in the log.
+
+Whoever says HELLO may claim to be on any host. So about the clock of a host its supervisors alone are believed, and it
+is named by the host's boot id. Of a host without one each unit has a clock of its own, named by both, about which
+nobody else is believed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from probe.clock import MAX_DRIFT_PPM, drift_ns
@@ -24,13 +28,17 @@ DRIFT_SAMPLES: Final = 60
 class Timeline:
     """All clocks of one run. Stamps of a unit that lives by the broker's clock are on the timeline as they are."""
 
-    def __init__(self, reference: str = "") -> None:
-        """`reference` is the boot id of the broker's host; "": not known yet, and so no clock is foreign."""
+    def __init__(self, reference: str = "", strangers: Collection[str] = ()) -> None:
+        """`reference` is the boot id of the broker's host; "": not known yet, and so no clock is foreign. `strangers`
+        are units that nobody in this run has started: their messages say nothing about clocks."""
         self.malformed = 0
         """Reports that made no sense and were ignored."""
         self._reference = reference
+        self._strangers = frozenset(strangers)
         self._lives: dict[tuple[str, int], str] = {}
         """(unit, incarnation) -> clock; "" where it is not known."""
+        self._boots: dict[str, str] = {}
+        """Clock of one unit alone -> boot id of the host on which that says it is."""
         self._units: dict[str, list[str]] = {}
         """Unit -> every clock it has lived by, the newest last."""
         self._clocks: dict[str, Foreign] = {}
@@ -51,20 +59,45 @@ class Timeline:
     def reference(self, boot: str) -> None:
         self._reference = boot
         self._clocks.pop(boot, None)
+        for clock in [clock for clock, of in self._boots.items() if of == boot]:
+            self._clocks.pop(clock, None)
+            self._rename(clock, boot)
         self._foreign = bool(boot and self._clocks)
 
     def join(self, unit: str, incarnation: int, boot: str) -> None:
-        """A HELLO: this incarnation lives by the clock `boot`; "" counts as the broker's."""
-        self._lives[unit, incarnation] = boot
-        known = self._units.setdefault(unit, [])
-        if boot in known:
-            known.remove(boot)
-        known.append(boot)
+        """A HELLO: this incarnation lives by the clock of the host with this boot id; "" counts as the broker's."""
         if unit.startswith("@"):
             self._supervised.add(boot)
+        known = self._lives.get((unit, incarnation))
+        clock = known if known is not None and self._boot_of(known) == boot else self._clock_on(boot, unit)
+        self._lives[unit, incarnation] = clock
+        clocks = self._units.setdefault(unit, [])
+        if clock in clocks:
+            clocks.remove(clock)
+        clocks.append(clock)
         if boot and boot != self._reference:
-            self._clocks.setdefault(boot, Foreign())
+            foreign = self._clocks.setdefault(clock, Foreign())
             self._foreign = bool(self._reference)
+            if unit.startswith("@"):
+                foreign.expect(unit)
+                self._reporters.setdefault(clock, set()).add((unit, incarnation))
+
+    def _clock_on(self, boot: str, unit: str) -> str:
+        if not boot or boot == self._reference or boot in self._supervised:
+            return boot
+        clock = f"{boot} {unit}"
+        self._boots[clock] = boot
+        return clock
+
+    def _boot_of(self, clock: str) -> str:
+        return self._boots.get(clock, clock)
+
+    def _rename(self, clock: str, boot: str) -> None:
+        """What was taken for a clock of its own is that of `boot`."""
+        del self._boots[clock]
+        self._lives.update((life, boot) for life, lives in self._lives.items() if lives == clock)
+        for unit, clocks in self._units.items():
+            self._units[unit] = list(dict.fromkeys(boot if each == clock else each for each in clocks))
 
     def report(self, unit: str, incarnation: int, stamp_ns: object, data: object) -> bool:
         """A record `clock` of this incarnation. Whether more stamps can be translated now."""
@@ -77,7 +110,7 @@ class Timeline:
             self.malformed += 1
             return False
         self._reporters.setdefault(boot, set()).add((unit, incarnation))
-        return clock.report(report)
+        return clock.report(unit, report)
 
     def final(self, unit: str, incarnation: int) -> bool:
         """This incarnation says nothing more. If nobody else reports about its clock, what is known has to do. Whether
@@ -87,12 +120,14 @@ class Timeline:
         if (unit, incarnation) not in reporters:
             return False
         reporters.discard((unit, incarnation))
-        return not reporters and self.give_up(boot)
+        if not reporters:
+            return self.give_up(boot)
+        return not any(name == unit for name, _ in reporters) and self._clocks[boot].leave(unit)
 
     def hint(self, unit: str, incarnation: int, kind: int, key: str | None, stamp_ns: int) -> None:
         """A record of kind send or receive: what is received was sent before. Others are ignored, and so is every key
         that is sent or received more than once."""
-        if not self._foreign or key is None:
+        if not self._foreign or key is None or unit in self._strangers:
             return
         clock = self._lives.get((unit, incarnation), "") or self._reference
         if kind == Kind.SEND:
@@ -121,21 +156,26 @@ class Timeline:
     # --- what is known ---
 
     @property
+    def contested(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of supervisors that contradict each other about the clock of their host: nothing is known about it."""
+        return tuple(sorted(clock.contested for clock in self._clocks.values() if clock.contested is not None))
+
+    @property
     def one_clock(self) -> bool:
         """Whether nothing foreign has come so far: all stamps are on the timeline as they are."""
         return not self._foreign
 
     def clock_of(self, unit: str, incarnation: int) -> str:
-        """The boot id of the clock this incarnation lives by."""
+        """The name of the clock this incarnation lives by."""
         return self._lives.get((unit, incarnation), "") or self._reference
 
     def newest_clock_of(self, unit: str) -> str:
-        """The boot id of the clock that the newest incarnation of a unit lives by."""
+        """The name of the clock that the newest incarnation of a unit lives by."""
         return (self._units.get(unit) or [""])[-1] or self._reference
 
     def units_of(self, boot: str) -> tuple[str, ...]:
-        """Who has said that it lives by this clock."""
-        return tuple(sorted({unit for (unit, _), lives in self._lives.items() if lives == boot}))
+        """Who has said that it is on this host."""
+        return tuple(sorted({unit for (unit, _), lives in self._lives.items() if self._boot_of(lives) == boot}))
 
     def is_foreign(self, unit: str, incarnation: int) -> bool:
         """Whether stamps of this incarnation have to be translated."""
@@ -204,7 +244,7 @@ class Timeline:
         if self._rank(ours) > self._rank(theirs):
             ours, stamp_ns, theirs, other_ns = theirs, other_ns, ours, stamp_ns
         mine, its = self._clocks.get(ours), self._clocks[theirs]
-        if not len(its.knots) or (mine is not None and not len(mine.knots)):
+        if not its.is_known or (mine is not None and not mine.is_known):
             return UNKNOWN
         view = its.knots.at_common(other_ns)
         if mine is None:
@@ -221,7 +261,9 @@ class Timeline:
 
     def _worst(self, boot: str, first_ns: int, last_ns: int) -> int:
         clock = self._clocks.get(boot)
-        return 0 if clock is None else clock.knots.worst_ns(first_ns, last_ns)
+        if clock is None:
+            return 0
+        return clock.knots.worst_ns(first_ns, last_ns) if clock.is_known else UNKNOWN
 
     def _rank(self, boot: str) -> tuple[bool, str]:
         """Of two clocks the higher one has the pair; the timeline's own is the lowest."""
@@ -240,14 +282,23 @@ class Timeline:
     def _estimate(self, boot: str, clock: Foreign, now_ns: int) -> Estimate:
         units = {unit for (unit, _), lives in self._lives.items() if lives == boot}
         names = tuple(sorted(units, key=lambda unit: (not unit.startswith("@"), unit)))
-        if not len(clock.knots):
+        if not clock.is_known:
             return Estimate(
-                boot, names, None, UNKNOWN, None, drift_ppm([])[1], clock.rtt_ns, None, UNKNOWN, clock.jumps
+                self._boot_of(boot),
+                names,
+                None,
+                UNKNOWN,
+                None,
+                drift_ppm([])[1],
+                clock.rtt_ns,
+                None,
+                UNKNOWN,
+                clock.jumps,
             )
         view = clock.knots.at_common(now_ns)
         drift, drift_error = drift_ppm(clock.knots.history(clock.epoch_ns, DRIFT_SAMPLES))
         return Estimate(
-            boot,
+            self._boot_of(boot),
             names,
             view.offset_ns,
             view.error_ns,

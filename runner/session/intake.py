@@ -72,7 +72,7 @@ class Intake:
         supervised: Callable[[str, Event], None] = lambda _host, _event: None,
     ) -> None:
         names = tuple(unit.name for unit in scenario.units)
-        self.timeline = Timeline()
+        self.timeline = Timeline(strangers=[u.name for u in scenario.units if u.launcher == "external"])
         self.skews = Skews()
         self.verifier = Verifier(scenario, self.timeline)
         self.lifecycle = lifecycle
@@ -172,6 +172,11 @@ class Intake:
             *(
                 f"the clocks of {unit} are faked by LD_PRELOAD={by}; its probes are stamped by the host's own clock"
                 for unit, by in sorted(self._faked.items())
+            ),
+            *(
+                f"{one} and {other} say that they are on one host, and contradict each other about its clock: "
+                "no time that was measured there counts"
+                for one, other in self.timeline.contested
             ),
         )
 
