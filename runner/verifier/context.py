@@ -5,7 +5,7 @@ in `explain`).
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -16,6 +16,7 @@ from runner.verifier.losses import Losses
 from runner.verifier.memory import Recent
 from runner.verifier.pattern import Plan
 from runner.verifier.score import is_inconclusive
+from runner.verifier.timepieces import Timepieces
 from runner.verifier.verdict import FindingClass
 
 COMPARED: Final = 2_000
@@ -45,6 +46,12 @@ class Context:
     """(unit, step) of probes that say that something was sent."""
     receives: Collection[tuple[str, str]] = ()
     """The same of what was received."""
+    timepieces: Timepieces = field(default_factory=Timepieces)
+
+    @cached_property
+    def still(self) -> Mapping[tuple[str, int], int]:
+        """As `Timepieces.still`."""
+        return self.timepieces.still()
 
     @cached_property
     def odd_keys(self) -> dict[tuple[str | None, int | None], list[Fault]]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from runner.duration import span
 from runner.scenario.state import State, UnitStatus
 from runner.verifier.context import Context, key_at
+from runner.verifier.distrust import distrust
 from runner.verifier.interval import at_most, interval
 from runner.verifier.judge import Fault, Mark
 from runner.verifier.names import nearest, slip
@@ -55,6 +56,7 @@ class Told:
             self.slot = self.plan.slots[fault.slot]
         self.inconclusive = context.is_inconclusive(fault)
         self.who = key_in_words(fault.key) if fault.key is not None else f"{fault.circuit} (without a key)"
+        self.doubt = distrust(fault, context)
 
     def message(self) -> str:
         """The sentence."""
@@ -72,6 +74,14 @@ class Told:
                 return f"{who} fired {fault.unit}: {fault.step} more than once"
             case FindingClass.DUPLICATE:
                 return f"{who} fired {self._place()} {_times(fault.value)}; {_times(fault.limit)} is the most"
+            case FindingClass.ACAUSAL if self.doubt is not None:
+                place, sent = (
+                    (f"{fault.unit}: {fault.step}", fault.note)
+                    if self.plan is None
+                    else (self._place(), self._name(fault.after))
+                )
+                lead = f"{who} fired {place} {self._value()} before {sent}"
+                return f"{lead} by stamps that cannot be right: the clock of {self.doubt.unit} {self.doubt.did}"
             case FindingClass.ACAUSAL if self.plan is None:
                 received = f"{who} was received by {fault.unit}: {fault.step}"
                 return f"{received} {self._value()} before it was sent by {fault.note}"
@@ -139,6 +149,8 @@ class Told:
             case FindingClass.EXCEPTION | FindingClass.UNEXPECTED:
                 yield from self._near_misses()
                 yield from self._suspects()
+        if self.doubt is not None:
+            yield from self.doubt.lines
         yield from self._clocks()
         if self.inconclusive and self.context.lost_for(self.fault):
             yield f"evidence of {', '.join(sorted(self.context.losses.units))} was lost, so this need not be so"
@@ -259,7 +271,7 @@ class Told:
     def _misplaced(self) -> Iterable[str]:
         """For what was received moments before it was sent: most likely the probe stands behind the call."""
         fault, context, plan = self.fault, self.context, self.plan
-        if fault.cls is not FindingClass.ACAUSAL or fault.value > _CALL_NS:
+        if fault.cls is not FindingClass.ACAUSAL or fault.value > _CALL_NS or self.doubt is not None:
             return
         if plan is None:
             sender = fault.note

@@ -129,6 +129,7 @@ def unpaired(pairs: PairBook, *, final: bool) -> Iterator[Fault]:
             yield Fault(FindingClass.DUPLICATE, key=lone.key, unit=unit, step=step, too_many=True)
         elif lone.state & ACAUSAL:
             sender = ": ".join(lone.sites[-1])
+            sent_ns = lone.received_ns + lone.lead_ns
             yield Fault(
                 FindingClass.ACAUSAL,
                 key=lone.key,
@@ -137,6 +138,7 @@ def unpaired(pairs: PairBook, *, final: bool) -> Iterator[Fault]:
                 note=sender,
                 value=lone.lead_ns,
                 error=lone.error_ns,
+                stamped=((unit, lone.received_ns), (lone.sites[-1][0], sent_ns)),
             )
         else:
             note = "received" if lone.state & SENT else "sent"

@@ -110,6 +110,8 @@ class Fault:
     unit: str | None = None
     step: str | None = None
     """Where there is no slot: the probe that fired or should have."""
+    stamped: tuple[tuple[str, int], ...] = ()
+    """Who stamped its events and when, where no mark says so; the earlier one first."""
 
 
 @dataclass(slots=True)

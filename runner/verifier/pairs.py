@@ -61,6 +61,8 @@ class Lone(NamedTuple):
     lead_ns: int = 0
     """By how much it was received too early, and how exactly that is known."""
     error_ns: int = 0
+    received_ns: int = 0
+    """When that was."""
 
 
 class PairBook:
@@ -167,7 +169,7 @@ class PairBook:
             next(((unit, step) for unit, step, flags in places if unit == by and flags & flag), (by, "?"))
             for by, flag in ((pair.received_by, RECEIVED), (pair.sent_by, SENT))
         )
-        return Lone(key, pair.known | ACAUSAL, (received, sent), -latency_ns, error_ns)
+        return Lone(key, pair.known | ACAUSAL, (received, sent), -latency_ns, error_ns, pair.received_ns or 0)
 
     def _all(self) -> Iterator[tuple[str, Pair]]:
         return chain(self._young.items(), self._old.items(), self._waiting.items())

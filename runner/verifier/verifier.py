@@ -34,6 +34,7 @@ from runner.verifier.reported import Reported
 from runner.verifier.rigid import Rigid
 from runner.verifier.route import Gatherer, Route
 from runner.verifier.score import Book, Score
+from runner.verifier.timepieces import Timepieces
 from runner.verifier.verdict import (
     BarrierResult,
     CircuitResult,
@@ -92,6 +93,7 @@ class Verifier:
         self._nevers = [(g.score, probe) for g in self._gatherers for probe in g.plan.circuit.never]
         self._named = named_steps(scenario)
         self._losses = Losses()
+        self._timepieces = Timepieces()
         self._unkept: set[tuple[str, int]] = set()
         """Incarnations that keep no journal."""
         self._latest_ns = 0
@@ -126,6 +128,7 @@ class Verifier:
         member = self._member(unit)
         self._watermarks.join(unit, incarnation)
         self._account(unit, incarnation, records)
+        self._timepieces.stamped(unit, incarnation, records, watermark_ns)
         find = member.routes.get
         last: Record | None = None
         not_counted = 0
@@ -386,6 +389,7 @@ class Verifier:
             faults=tuple(self._book.faults(most)),
             clocks=self._clocks,
             began_ns=self._began_ns,
+            timepieces=self._timepieces,
             sends=self._pair_book.probes(SENT),
             receives=self._pair_book.probes(RECEIVED),
         )
