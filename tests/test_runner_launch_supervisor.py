@@ -164,8 +164,18 @@ def deaf():
         assert {status.state for status in s.lifecycle.statuses()} == {State.FINISHED}
 
 
-def test_what_is_on_its_way_out_when_a_unit_ends_is_not_left_behind(tmp_path: Path) -> None:
-    works = "import time\nwhile time.process_time() < 0.4: pass"
+@pytest.mark.parametrize(
+    "works",
+    [
+        "import time\nwhile time.process_time() < 0.4: pass",
+        """import threading, time
+def work():
+    while time.process_time() < 0.4: pass
+threading.Thread(target=work).start()  # for which the first thread waits""",
+    ],
+    ids=["alone", "in-a-thread"],
+)
+def test_what_is_on_its_way_out_when_a_unit_ends_is_not_left_behind(tmp_path: Path, works: str) -> None:
     code = f"""
 import subprocess, sys
 
@@ -175,6 +185,20 @@ def main():
     with stage(tmp_path, python("main"), code=code) as s:
         s.play()
         assert "leftover" not in exited(s, "main")
+
+
+def test_who_is_dead_and_not_reaped_yet_is_not_left_behind() -> None:
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    one = charge.Charge("unit", pid, charge.Written("", 0), charge.Written("", 0), kin.Tie())
+    one.has_ended(0, now_s=0.0)
+    assert any(one.is_gone([pid], doubtful=False, now_s=1.0) for _ in range(10))
+    assert one.leftover == ()
+    one.tie.close()
+    os.waitpid(pid, 0)
 
 
 def test_when_a_unit_has_exited_everything_it_emitted_is_in_the_log(tmp_path: Path) -> None:

@@ -26,9 +26,13 @@ MARKS_BYTES: Final = 65_536
 TAIL_BYTES: Final = 4096
 TAIL_LINES: Final = 20
 ALONE_S: Final = 0.1
-"""How long what a unit leaves behind may take to go by itself; helpers of `multiprocessing` do."""
+"""How long what a unit leaves behind may do nothing and not go by itself; helpers of `multiprocessing` do."""
 BUSY_S: Final = 5.0
-"""The same while any of it has work to do: to end is work, too, and on a busy machine it waits for a processor."""
+"""How long it may take while any of it has work to do: to end is work, too, and on a busy machine it waits for a
+processor."""
+LOOKS: Final = 5
+"""How often it has to be seen to do nothing: between two looks of a supervisor that waits for a processor itself, much
+may happen."""
 GRACE_S: Final = 1.0
 """How long it then has between SIGTERM and SIGKILL."""
 GIVE_UP_S: Final = 3.0
@@ -87,6 +91,10 @@ class Charge:
     """What it left behind has got SIGTERM."""
     alone_until_s: float = 0.0
     busy_until_s: float = 0.0
+    idle_looks: int = 0
+    """How often in succession what it left behind was seen to do nothing."""
+    empty_looks: int = 0
+    """How often in succession nobody was found who lives in its group, though it is there."""
     leftover: tuple[str, ...] = ()
     """What it left behind and had to be ended, in words."""
     recovering: bool = False
@@ -129,8 +137,7 @@ class Charge:
     def is_gone(self, orphans: list[int], doubtful: bool, now_s: float) -> bool:
         """Whether nothing of it is left; what is, is on its way out. `orphans` are what it left; `doubtful`: there are
         some that may be its."""
-        left = [*orphans, *(pid for orphan in orphans for pid in kin.descendants(orphan))]
-        alone = not left and not kin.in_group(self.pid)
+        left, alone = self._left(orphans)
         if now_s < self.alone_until_s:
             if self.told_s is not None and not alone and not self.warned:  # they were told to end with it
                 self.warned = True
@@ -138,7 +145,7 @@ class Charge:
             return alone and not doubtful
         if alone:
             return True
-        if not self.leftover and now_s < self.busy_until_s and any(map(kin.is_busy, left)):
+        if not self.leftover and self._is_on_its_way(left, now_s):
             return False
         if not self.leftover:
             named = [kin.title(pid) for pid in left[:SHOWN]] or [f"processes of group {self.pid}"]
@@ -154,6 +161,30 @@ class Charge:
         kin.signal_group(self.pid, number)
         kin.signal_all(left, number)
         return False
+
+    def _left(self, orphans: list[int]) -> tuple[list[int], bool]:
+        """What lives and belongs to it, as far as it can be named, and whether there is nothing of it any more. Who is
+        dead and not reaped does not count: it is we who reap, or somebody who never does."""
+        named = [*orphans, *(pid for orphan in orphans for pid in kin.descendants(orphan))]
+        grouped = kin.in_group(self.pid)
+        left = [pid for pid in named if not kin.is_dead(pid)]
+        if left or not grouped:
+            self.empty_looks = 0
+            return left, not left
+        left = [pid for pid in kin.members(self.pid) if not kin.is_dead(pid)]
+        self.empty_looks = self.empty_looks + 1 if not left and kin.TELLS else 0
+        return left, self.empty_looks >= LOOKS  # once may be a process that moved while we looked
+
+    def _is_on_its_way(self, left: list[int], now_s: float) -> bool:
+        """Whether what is left of it may yet go by itself: it has something to do, or had just now."""
+        if self.empty_looks:
+            return True
+        if any(map(kin.is_busy, left)):
+            self.idle_looks = 0
+            self.alone_until_s = min(now_s + ALONE_S, self.busy_until_s)
+        else:
+            self.idle_looks += 1
+        return now_s < self.busy_until_s and self.idle_looks < LOOKS
 
     def last_words(self) -> dict[str, object]:
         """What `exited` says of them: the last lines of its standard error, or of its standard output where it wrote

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
+TELLS: Final = os.path.isdir("/proc/self/task")
+"""Whether the system tells who lives, and what it does."""
 
 
 class Tie:
@@ -125,11 +127,25 @@ def descendants(pid: int) -> list[int]:
 
 
 def is_busy(pid: int) -> bool:
-    """Whether `pid` has something to do: it runs, or waits for a processor or a disk. False where the system does not
-    tell."""
-    with contextlib.suppress(OSError, IndexError):
-        return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[0] in (b"R", b"D")
-    return False
+    """Whether `pid` has something to do: a thread of it runs, or waits for a processor or a disk. False where the
+    system does not tell."""
+    return any(state in (b"R", b"D") for state in _states(pid))
+
+
+def is_dead(pid: int) -> bool:
+    """Whether `pid` is gone, or waits for nothing but to be reaped. False where the system does not tell."""
+    return TELLS and all(state in (b"Z", b"X") for state in _states(pid))
+
+
+def _states(pid: int) -> list[bytes]:
+    """The states of its threads, as letters; that of the first thread, which may have ended before others, alone says
+    nothing."""
+    found = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError, IndexError):
+                found.append(_read(f"/proc/{pid}/task/{task}/stat").rpartition(b")")[2].split()[0])
+    return found
 
 
 def group(pid: int) -> int:
@@ -158,7 +174,7 @@ def title(pid: int) -> str:
 
 
 def in_group(group: int) -> bool:
-    """Whether anything is left in process group `group`."""
+    """Whether anything is left in process group `group`, be it dead and not reaped."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
