@@ -1,6 +1,7 @@
 """A process that was started without our variables by one that had them: its probes are off, and nobody meant that.
 
-Belongs here: looking at the environments of a process and of those that started it (Linux; elsewhere nothing is known).
+Belongs here: looking at the environments of a process and of those that started it, and where it writes to (Linux;
+elsewhere nothing is known).
 Asked once in a process, when its first probe finds no broker. Must not know what is done about it.
 """
 
@@ -40,6 +41,18 @@ def with_settings() -> Ancestor | None:
                 continue
         break
     return None
+
+
+def unit_by_output(journals: str) -> str:
+    """The unit into whose files this process writes, in the run that keeps its journals there; "": none. So one is known
+    whose parents are gone, and which a supervisor has adopted."""
+    units = os.path.join(os.path.dirname(os.path.realpath(journals)), "units")
+    for fd in (2, 1):
+        with suppress(OSError):
+            folder, name = os.path.split(os.readlink(f"/proc/self/fd/{fd}"))
+            if folder == units and name.endswith((".out", ".err")):
+                return name[: -len(".out")]
+    return ""
 
 
 def _variables(pid: int) -> dict[str, str]:

@@ -250,7 +250,10 @@ class Unit(Recorder):
         ancestor = ancestry.with_settings()
         if ancestor is not None:
             pid, settings = ancestor
-            name = self._given_name or settings.unit
+            name = self._given_name or settings.unit or ancestry.unit_by_output(settings.journal)
+            if not name:
+                warn(f"a process (pid {os.getpid()}) {FORGOTTEN}. Process {pid} has them")
+                return
             owner = Owner(settings.run, name, clock.new_incarnation(), os.getpid(), clock.boot_id())
             journals.mark(settings, owner, f"it {FORGOTTEN}")
             warn(f"a process of unit {name!r} (pid {os.getpid()}) {FORGOTTEN}. Process {pid} has them")

@@ -162,6 +162,39 @@ def test_a_program_that_was_started_without_the_variables_of_the_run_says_so_onc
     assert found.printed("main").count("was started without the variables of the run") == 1
 
 
+DAEMON = """
+left, right = os.pipe()
+begin, let_begin = os.pipe()
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.setsid()
+        os.read(begin, 1)
+        {outputs}
+        os.set_inheritable(right, True)
+        os.execve(sys.executable, [sys.executable, "-c", "import probe; probe.emit('job')"], dict())
+    os._exit(0)
+os.wait()  # its supervisor has adopted the other one
+os.close(right)
+os.write(let_begin, b"x")
+os.read(left, 1)
+"""
+
+
+def test_one_that_was_started_so_and_has_no_parents_is_known_by_where_it_writes(place: Place) -> None:
+    found = run(place, DAEMON.format(outputs=""), expect=6)
+    assert_undecided(found, "it was started without the variables of the run")
+    assert "incidents" not in found.out
+
+
+def test_one_of_which_nothing_tells_its_unit_disturbs_nothing(place: Place) -> None:
+    outputs = "out = os.open('out', os.O_CREAT | os.O_RDWR); os.dup2(out, 1); os.dup2(out, 2)"
+    found = run(place, DAEMON.format(outputs=outputs), expect=0)
+    assert "incidents" not in found.out
+    assert list(found.folder.journals.iterdir()) == []
+    (told,) = place.folder.glob("**/out")
+    assert "was started without the variables of the run" in told.read_text()
+
+
 def test_one_that_says_hello_without_a_journal_and_is_killed_is_known_by_that(place: Place) -> None:
     """It has no descriptor and no folder to leave a mark with, so HELLO is all there is."""
     code = (
