@@ -44,8 +44,8 @@ def with_settings() -> Ancestor | None:
 
 
 def unit_by_output(journals: str) -> str:
-    """The unit into whose files this process writes, in the run that keeps its journals there; "": none. So one is known
-    whose parents are gone, and which a supervisor has adopted."""
+    """The unit into whose files this process writes, in the run that keeps its journals there; "": none. So is known
+    who has lost its parents and was adopted by a supervisor."""
     units = os.path.join(os.path.dirname(os.path.realpath(journals)), "units")
     for fd in (2, 1):
         with suppress(OSError):
