@@ -36,6 +36,26 @@ def test_the_worst_run_decides_the_exit_code(outcomes: list[Outcome], inconclusi
     assert exit_code(outcomes, inconclusive) == code
 
 
+def test_one_that_could_not_be_run_among_others_is_worse_than_what_is_open_and_no_failure() -> None:
+    for outcomes, code in (([PASSED], ExitCode.USAGE), ([UNSURE], ExitCode.USAGE), ([FAILED], ExitCode.FAILED)):
+        assert exit_code(outcomes, None, not_run=True) == code
+
+
+def test_a_scenario_whose_hosts_are_not_known_here_keeps_no_other_from_being_run(tmp_path: Path) -> None:
+    with place_in(tmp_path) as place:
+        code = "def main():\n    import probe\n    probe.emit('up')\n"
+        for name, hosts in (
+            ("a-lab", '[hosts.h]\nssh = "no-such-host.invalid"\n[units.u]\nentrypoint = "units:main"\nhost = "h"'),
+            ("b-here", '[units.u]\nentrypoint = "units:main"\nexpect = ["up"]'),
+        ):
+            place.write(hosts, code, name=f"{name}/circuit.toml")
+        found = place.run(".", "--repeat", "2", expect=4)
+        assert found.err.count("a-lab was not run: cannot tell by which address host h") == 1
+        assert "--host h=local" in found.err
+        assert found.out.count("b-here   PASSED") == 2
+        assert "cannot tell" in place.run("a-lab", expect=4).err
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [

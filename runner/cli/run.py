@@ -140,6 +140,7 @@ def run_all(
 
     root = runs.resolve() if runs else folder.home()
     outcomes: list[Outcome] = []
+    not_run: list[Scenario] = []
     to_stdout = json is not None and str(json) == "-"
     if json is not None and not json.parent.is_dir():  # better said before the run than after it
         raise UsageError(f"--json {json}: there is no folder {json.parent}")
@@ -147,6 +148,8 @@ def run_all(
     keyring = keys if listen else None
     with Signals() as signals:  # held until a run is kept, so that no folder stays without its result
         for scenario in (each for each in scenarios for _ in range(each.repeat)):
+            if scenario in not_run:  # nor once more
+                continue
             kept = folder.create(root, scenario.name)
             name = kept.run if runs is None else shlex.quote(str(kept.path))
             audit = Audit(kept.run, kept.journals, name)
@@ -170,6 +173,13 @@ def run_all(
                 if isinstance(error, DiskFull):
                     lines += _as_far_as_it_went(root, scenario, kept)
                 raise type(error)("\n".join(lines)) from error
+            except UsageError as error:
+                audit.over()
+                if len(scenarios) == 1:
+                    raise
+                complain(f"{scenario.name} was not run: {error}")
+                not_run.append(scenario)
+                continue
             except BaseException as error:
                 audit.over()
                 if isinstance(error, OSError) and disk.is_full(error):
@@ -190,7 +200,7 @@ def run_all(
                 break
     if json is not None:
         write_json(json, outcomes)
-    return exit_code(outcomes, inconclusive)
+    return exit_code(outcomes, inconclusive, not_run=bool(not_run))
 
 
 def _as_far_as_it_went(root: Path, scenario: "Scenario", kept: "RunFolder") -> list[str]:
@@ -219,11 +229,14 @@ def _what_is_left(kept: "RunFolder", audit: "Audit", name: str) -> list[str]:
     return lines
 
 
-def exit_code(outcomes: Sequence["Outcome"], inconclusive: Inconclusive | None) -> int:
-    """One exit code for several runs: the worst of them, an interruption before all."""
+def exit_code(outcomes: Sequence["Outcome"], inconclusive: Inconclusive | None, *, not_run: bool = False) -> int:
+    """One exit code for several runs: the worst of them, an interruption before all. `not_run`: a scenario among others
+    could not be run, which no pass makes good."""
     mapped = {None: ExitCode.INCONCLUSIVE, "fail": ExitCode.FAILED, "pass": ExitCode.PASSED}[inconclusive]
     codes = {mapped if o.exit_code == ExitCode.INCONCLUSIVE else o.exit_code for o in outcomes}
-    severity = (ExitCode.INTERRUPTED, ExitCode.INTERNAL, ExitCode.FAILED, ExitCode.INCONCLUSIVE, ExitCode.PASSED)
+    codes |= {ExitCode.USAGE} if not_run else set()
+    worst = (ExitCode.INTERRUPTED, ExitCode.INTERNAL, ExitCode.FAILED, ExitCode.USAGE, ExitCode.INCONCLUSIVE)
+    severity = (*worst, ExitCode.PASSED)
     return int(next(code for code in severity if code in codes))
 
 

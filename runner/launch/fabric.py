@@ -261,6 +261,6 @@ def _listen(hosts: Sequence[Host], listen: str) -> dict[str, str]:
         else:
             raise UsageError(
                 f"cannot tell by which address host {host.name} (ssh {host.ssh}) reaches this one, as it is not known "
-                "here or behind a jump host: say --listen tcp://HOST:PORT"
+                f"here or behind a jump host: say --listen tcp://HOST:PORT, or --host {host.name}=local to have it here"
             )
     return found
