@@ -3,6 +3,7 @@
     python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--lease-fd N]
                      [--keys DIR [--keys DIR ...] | --insecure] [--durable]
                      [--run ID | [--keep-for-s SECONDS] [--keep-bytes N]] [--expect-peers N]
+                     [--quota NAME=N ...]
 
 Prints one line, `listening on <endpoint>`, for each endpoint when peers may connect. What keeps it from starting is one
 line on standard error and exit code 4; a disk without room, then or later, has exit code 5.
@@ -16,13 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from broker.errors import FULL, BrokerError, DiskFull, complain
+from broker.quotas import parsed
 from broker.service import serve
 from probe.plain import clean
 
 USAGE: Final = (
     "usage: python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--lease-fd N] "
     "[--keys DIR [--keys DIR ...] | --insecure] [--durable] [--run ID | [--keep-for-s SECONDS] [--keep-bytes N]] "
-    "[--expect-peers N]"
+    "[--expect-peers N] [--quota NAME=N ...]"
 )
 OPTIONS: Final = (
     "--listen",
@@ -33,6 +35,7 @@ OPTIONS: Final = (
     "--keep-for-s",
     "--keep-bytes",
     "--expect-peers",
+    "--quota",
 )
 SWITCHES: Final = ("--insecure", "--durable")
 REFUSED: Final = 4
@@ -54,6 +57,11 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError
     except (ValueError, KeyError):
         complain(USAGE)
+        return REFUSED
+    try:
+        quotas = parsed(given.get("--quota", []))
+    except ValueError as error:
+        complain(f"broker: {error}")
         return REFUSED
     listening = False
 
@@ -78,6 +86,7 @@ def main(arguments: Sequence[str]) -> int:
             keep_for_s=keep_for_s,
             keep_bytes=keep_bytes,
             expect_peers=expect_peers,
+            quotas=quotas,
             announce=announce,
         )
     except BrokerError as error:

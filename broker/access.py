@@ -62,6 +62,13 @@ class Grant:
     runs: tuple[str, ...] = ("*",)
     """Ids or patterns of runs."""
     revoked: bool = False
+    giver: str = ""
+    """Name of the lasting key behind a key that was made for a run; "": it lasts itself."""
+
+    @property
+    def holder(self) -> str:
+        """Name of the lasting key that answers for what is done with this one: its quota is used."""
+        return self.giver or self.name
 
 
 def why_not_admitted(hello: m.Hello, only_run: str | None) -> str | None:
@@ -164,15 +171,16 @@ def units_of(supervisor: str) -> str:
     return f"{supervisor}/units"
 
 
-def issued(issue: m.Issue, run: str) -> Grant:
-    """What a key may do that the runner of `run` has made."""
-    return Grant(issue.name, ("agent", "unit") if issue.role == "agent" else ("unit",), issue.units, (escaped(run),))
+def issued(issue: m.Issue, run: str, giver: str = "") -> Grant:
+    """What a key may do that the runner of `run` has made, who has come in with the key `giver`."""
+    roles = ("agent", "unit") if issue.role == "agent" else ("unit",)
+    return Grant(issue.name, roles, issue.units, (escaped(run),), giver=giver)
 
 
 def issued_to_units(hello: m.Hello, grant: Grant) -> Grant:
     """What the key may do that a supervisor, which has come in with `grant`, has made for the units that it starts."""
     units = tuple(unit for unit in grant.units if not is_supervisor(unit))
-    return Grant(units_of(hello.unit), ("unit",), units, (escaped(hello.run),))
+    return Grant(units_of(hello.unit), ("unit",), units, (escaped(hello.run),), giver=grant.holder)
 
 
 def why_not_issued(new: Grant, own: Grant) -> str | None:

@@ -40,6 +40,8 @@ FULL_HOUSE: Final = "refused, there are too many"
 NOT_ITS_CLOCK: Final = "stamped by a clock that is not its host's"
 DEAF: Final = f"has not read for {DEAF_S:.0f} s"
 TOO_MUCH: Final = "cut off, the broker was short of memory"
+OVER_QUOTA: Final = "refused, its key has what its quota allows"
+STOPPED: Final = "its run was stopped"
 
 
 class Refusal(BrokerError):
@@ -58,6 +60,7 @@ def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Fr
     check_identity(identity)
     public = public_key(last)
     grant = door.grant(public) if public else None
+    share = door.share_of(grant)
 
     def may_see(name: str) -> bool:
         return grant is None or access.is_for_run(grant, name)
@@ -73,7 +76,9 @@ def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Fr
     if hello.role == "watcher" and runs.find(hello.run) is None:
         known = ", ".join(reversed(list(islice(runs.newest(may_see), 10)))) or "none yet"
         raise Refusal(WRONG_HELLO, f"there is no run {hello.run!r} here; runs: {known}")
-    run = runs.open(hello.run)
+    if share is not None and (why := share.why_no_connection()):
+        raise Refusal(OVER_QUOTA, why)
+    run = runs.open(hello.run, share)
     speaks = hello.role in ("unit", "agent")
     if speaks and grant and (why := access.why_not_owner(hello, grant, run.owners.get(hello.unit))):
         raise Refusal(NOT_ITS_NAME, why)
@@ -90,12 +95,35 @@ def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Fr
     name = name_of(last, door, hello.unit or hello.role)
     host = hello.host[:MAX_HOST]
     hello = stripped(hello)
-    return Peer(identity, hello, run, account, door.greeted(last, identity), public, name, host)
+    return Peer(identity, hello, run, account, door.greeted(last, identity), public, name, share, host)
+
+
+def let_in(issue: m.Issue, peer: Peer, door: Door) -> None:
+    """From now on the key that the runner `peer` has made is good. Where there are no keys, nobody needs one. Raises
+    BrokerError."""
+    own = door.grant(peer.key) if peer.key else None
+    if own is None:
+        return
+    new = access.issued(issue, peer.run.name, own.holder)
+    if why := access.why_not_issued(new, own):
+        raise Refusal(NOT_ITS_KEY, f"{why}; a key for who runs scenarios: circuit-run keys new NAME --runner")
+    door.issued.add(issue.public, new)
 
 
 def stripped(hello: m.Hello) -> m.Hello:
     """Without what is of no use any more, and as large as the peer likes."""
     return replace(hello, host="", sdk="", waiting=(), units_key="")
+
+
+def check_size(frames: Sequence[bytes], door: Door) -> None:
+    """Raises Refusal for a HELLO that is too large: it may stand in the log, once for every connection."""
+    size, most = sum(map(len, frames)), door.shares.quotas.hello
+    if size > most:
+        raise Refusal(
+            OVER_QUOTA,
+            f"this HELLO has {size:,} bytes, and the quota is {most:,}; say less of what you wait for (it is asked "
+            "again anyway), or have the broker started with --quota hello=N",
+        )
 
 
 def check_identity(identity: bytes) -> None:

@@ -64,6 +64,8 @@ class Census:
         self._peers[peer.identity] = peer
         run = self._runs.setdefault(peer.run.name, Attendance())
         peer.run.users += 1
+        if peer.share is not None:
+            peer.share.connections += 1
         self._count(run, peer, 1)
         if peer.account is not None:
             run.units.setdefault(peer.hello.unit, {})[peer.hello.incarnation] = peer.identity
@@ -73,6 +75,8 @@ class Census:
         if peer.left_s is not None:
             return
         peer.left_s = now_s
+        if peer.share is not None:
+            peer.share.connections -= 1
         run = self._runs[peer.run.name]
         self._count(run, peer, -1)
         connections = run.units.get(peer.hello.unit, {})

@@ -23,6 +23,7 @@ import zmq
 from broker.access import Grant
 from broker.incidents import Incidents, place
 from broker.issued import Issued
+from broker.quotas import USUAL, Quotas, Share, Shares
 from probe import process
 from probe.clock import monotonic
 
@@ -73,9 +74,12 @@ class Door:
         grant: Callable[[str], Grant | None] | None,
         issued: Issued,
         room: int = sys.maxsize,
+        quotas: Quotas = USUAL,
     ) -> None:
         """Watch `socket`, which is not bound yet. `grant` gives what the owner of a public key that lasts may do
         (None: there are no keys), `issued` has those of runs; `room` is how many connections there may be."""
+        self.shares = Shares(quotas)
+        """What each lasting key has of this broker."""
         self.incidents = Incidents()
         """What was done by those who belong to no run."""
         self.issued = issued
@@ -120,6 +124,15 @@ class Door:
     def grant(self, public: str) -> Grant | None:
         """What the owner of this key may do; None for a key that is not known."""
         return (self._lasting and self._lasting(public)) or self.issued.grant(public)
+
+    def share_of(self, grant: Grant | None) -> Share | None:
+        """What the key behind `grant` has of this broker; None for who has none."""
+        return self.shares.of(grant.holder, monotonic()) if grant is not None else None
+
+    def share(self, frame: zmq.Frame) -> Share | None:
+        """The same for the sender of `frame`."""
+        public = public_key(frame)
+        return self.share_of(self.grant(public)) if public else None
 
     # --- who comes ---
 

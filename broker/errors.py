@@ -3,6 +3,7 @@
 BrokerError
 ├── EndpointError    an address that makes no sense, is taken, or may not be opened
 ├── KeyringError     a keyring that is not there, lies open to others, is damaged, or cannot be changed so
+├── OverQuota        a key has of the broker what its quota allows already
 └── LogError         a log that cannot be opened, written or read; `.offset` says where, `.torn` whether only the
                      last entry is incomplete
     └── DiskFull     its disk has no room left
@@ -23,6 +24,10 @@ class BrokerError(Exception):
 
 class EndpointError(BrokerError):
     """The broker cannot listen there."""
+
+
+class OverQuota(BrokerError):
+    """A key may not have more of the broker; the message names the quota."""
 
 
 class KeyringError(BrokerError):

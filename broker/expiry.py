@@ -4,14 +4,19 @@ A run is what the broker itself has made: a folder whose name can be the id of a
 nothing else. Whatever else is there belongs to somebody, and the run stays, and so does one whose log another process
 holds. Age and size are those of the log file; its last entry is as old as the file's last change.
 
+A run belongs to the key that has made it, which the first entry of its log says. Every key may keep as much as every
+other one: when all have too much, the one that has most loses its oldest run, and none because another has much.
+
 Belongs here: which runs have to go, and their going. Must not know sockets or peers.
 """
 
 import fcntl
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +26,7 @@ from broker import access, log
 from broker.errors import complain
 from broker.runs import Runs
 from probe.clock import monotonic
+from probe.message import Names
 
 SWEEP_S: Final = 60.0
 """How often is looked."""
@@ -37,6 +43,8 @@ class Kept:
     """Bytes of its log."""
     last_s: float
     """When its last entry was written, as `time.time`."""
+    key: str = ""
+    """Name of the key that has made it; "": none."""
 
 
 class Expiry:
@@ -47,6 +55,8 @@ class Expiry:
         self._keep_for_s = keep_for_s
         self._keep_bytes = keep_bytes
         self._next_s = 0.0
+        self._makers: dict[str, str] = {}
+        """Run -> name of the key that has made it, as far as has been looked."""
 
     def sweep(self, runs: Runs, report: Callable[[str], None] | None = None) -> None:
         """Remove what is too old or too much, if it is time to look; each removal is told to `report` in a sentence
@@ -56,28 +66,50 @@ class Expiry:
             return
         self._next_s = monotonic() + SWEEP_S
         doomed: list[tuple[Path, int | None]] = [(path, None) for path in self._folder.glob(f"{_DOOMED}*")]
-        found = sorted(_kept(self._folder), key=lambda kept: kept.last_s)
-        total = sum(kept.size for kept in found)
-        for kept in found:
-            why = self.why_not_kept(kept, total, time.time())
-            if why is None or runs.in_use(kept.name):
-                continue
-            taken = self._take(kept.name, runs)
-            if taken is not None:
-                total -= kept.size
-                doomed.append(taken)
-                (report or _say)(f"removed the run {kept.name}: {why}")
+        found = sorted(self._kept(), key=lambda kept: kept.last_s)
+        removable = {kept.name for kept in found if not runs.in_use(kept.name)}
+
+        def remove(going: Sequence[tuple[Kept, str]]) -> bool:
+            """Whether any could not be removed."""
+            gone = {kept.name for kept, why in going if self._is_gone(kept, why, runs, doomed, report or _say)}
+            removable.difference_update(kept.name for kept, _ in going)
+            found[:] = [kept for kept in found if kept.name not in gone]
+            return len(gone) < len(going)
+
+        now_s = time.time()
+        remove([(kept, why) for kept in found if kept.name in removable and (why := self._why_too_old(kept, now_s))])
+        while self._keep_bytes is not None and remove(too_much(found, removable, self._keep_bytes)):
+            pass
         if doomed:
             threading.Thread(target=_remove, args=(doomed,), name="expiry").start()
 
-    def why_not_kept(self, kept: Kept, total: int, now_s: float) -> str | None:
-        """Why this run has to go, given that all logs have `total` bytes and no older run is left; None: it stays."""
+    def _is_gone(
+        self, kept: Kept, why: str, runs: Runs, doomed: list[tuple[Path, int | None]], report: Callable[[str], None]
+    ) -> bool:
+        taken = self._take(kept.name, runs)
+        if taken is not None:
+            doomed.append(taken)
+            report(f"removed the run {kept.name}: {why}")
+        return taken is not None
+
+    def _why_too_old(self, kept: Kept, now_s: float) -> str:
         age_s = now_s - kept.last_s
-        if self._keep_for_s is not None and age_s > self._keep_for_s:
-            return f"its last entry is {_time(age_s)} old, {_time(self._keep_for_s)} are kept"
-        if self._keep_bytes is not None and total > self._keep_bytes:
-            return f"it is the oldest of {_size(total)}, {_size(self._keep_bytes)} are kept"
-        return None
+        if self._keep_for_s is None or age_s <= self._keep_for_s:
+            return ""
+        return f"its last entry is {_time(age_s)} old, {_time(self._keep_for_s)} are kept"
+
+    def _kept(self) -> Iterator[Kept]:
+        """What is there, of what the broker has made."""
+        makers = {}
+        for path in self._folder.iterdir():
+            with suppress(OSError):
+                if not access.is_run_id(path.name) or path.is_symlink() or os.listdir(path) != [log.FILE_NAME]:
+                    continue
+                found = (path / log.FILE_NAME).stat(follow_symlinks=False)
+                key = self._makers.get(path.name)
+                makers[path.name] = _maker(path / log.FILE_NAME) if key is None else key
+                yield Kept(path.name, found.st_size, found.st_mtime, makers[path.name])
+        self._makers = makers
 
     def _take(self, name: str, runs: Runs) -> tuple[Path, int] | None:
         """Put the log of a run out of everybody's way; gives where it is now and a file descriptor that holds it. None:
@@ -99,13 +131,42 @@ class Expiry:
         return None
 
 
-def _kept(folder: Path) -> Iterator[Kept]:
-    for path in folder.iterdir():
-        with suppress(OSError):
-            if not access.is_run_id(path.name) or path.is_symlink() or os.listdir(path) != [log.FILE_NAME]:
-                continue
-            found = (path / log.FILE_NAME).stat(follow_symlinks=False)
-            yield Kept(path.name, found.st_size, found.st_mtime)
+def fair_level(sizes: Iterable[int], most: int) -> float:
+    """How much each key may keep so that all together keep `most` bytes, when what one does not need is for the others:
+    who has less keeps it all."""
+    left, sizes = float(most), sorted(sizes)
+    for number, size in enumerate(sizes):
+        if size * (len(sizes) - number) >= left:
+            return left / (len(sizes) - number)
+        left -= size
+    return math.inf
+
+
+def too_much(found: Sequence[Kept], removable: Collection[str], most: int) -> list[tuple[Kept, str]]:
+    """The runs that go so that no more than `most` bytes are kept, and why, one after another: the oldest of the key
+    that has most, as long as it has more than is fair. `found` has the oldest first; of it those that are `removable`
+    can go."""
+    of_keys: Counter[str] = Counter()
+    oldest: dict[str, deque[Kept]] = {}
+    for kept in found:
+        of_keys[kept.key] += kept.size
+        if kept.name in removable:
+            oldest.setdefault(kept.key, deque()).append(kept)
+    total, level = sum(of_keys.values()), fair_level(of_keys.values(), most)
+    going = []
+    while total > most and (over := [key for key in oldest if oldest[key] and of_keys[key] > level]):
+        key = max(over, key=of_keys.__getitem__)
+        goes = oldest[key].popleft()
+        whose = f" of the key {key!r}, which has {_size(of_keys[key])}" if key and of_keys[key] < total else ""
+        going.append((goes, f"it is the oldest{whose} of {_size(total)}, {_size(most)} are kept"))
+        of_keys[key] -= goes.size
+        total -= goes.size
+    return going
+
+
+def _maker(path: Path) -> str:
+    entry = log.first(path)
+    return entry.message.key if entry is not None and isinstance(entry.message, Names) else ""
 
 
 def _remove(doomed: list[tuple[Path, int | None]]) -> None:

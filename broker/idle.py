@@ -4,21 +4,27 @@ Belongs here: who they are, what they may say, and who is invited to what. Must 
 invitation opens a connection of its own, and is a peer like any other.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 import zmq
 
 from broker import access
-from broker.admission import NOT_ITS_KEY, SAME_NAME, WRONG_HELLO, Refusal, check_identity, name_of, stripped
+from broker.admission import NOT_ITS_KEY, OVER_QUOTA, SAME_NAME, WRONG_HELLO, Refusal, check_identity, name_of, stripped
+from broker.census import Census
 from broker.door import Caller, Door, public_key, where
+from broker.frames import Sent
+from broker.quotas import Share
 from broker.run import Run
+from broker.runs import Runs
 from probe import message as m
 from probe.clock import monotonic_ns
 
 MAX_IDLE: Final = 1024
 """Most idle agents at a time."""
+MAX_OF_ONE: Final = MAX_IDLE // 2
+"""Most of them with one key."""
 
 
 @dataclass(slots=True)
@@ -34,6 +40,8 @@ class Agent:
     """See `incidents.who`."""
     place: str
     """See `incidents.place`."""
+    share: Share | None = None
+    """What its key has of the broker."""
     invited: set[str] = field(default_factory=set)
     """Runs that it was invited to on this connection."""
 
@@ -81,11 +89,18 @@ class Idle:
                 raise Refusal(SAME_NAME, f"an agent called {hello.unit} is here already, from {first.place}")
             self._door.dismiss(first.caller)
             self.leave(first.identity)
+        share = self._door.share(last)
+        if share is not None and (why := share.why_no_connection()):
+            raise Refusal(OVER_QUOTA, why)
+        if share is not None and sum(agent.share is share for agent in self._agents.values()) >= MAX_OF_ONE:
+            raise Refusal(OVER_QUOTA, f"{MAX_OF_ONE} agents wait here with the key {share.key!r}; give hosts their own")
         if len(self._agents) >= MAX_IDLE:
             raise Refusal(WRONG_HELLO, f"{MAX_IDLE} agents wait here already; start another broker")
         caller = self._door.greeted(last, identity)
         name = name_of(last, self._door, hello.unit)
-        agent = Agent(identity, stripped(hello), caller, public, name, where(last))
+        agent = Agent(identity, stripped(hello), caller, public, name, where(last), share)
+        if share is not None:
+            share.connections += 1
         self._agents[identity] = self._called[hello.unit] = agent
         return agent
 
@@ -94,6 +109,8 @@ class Idle:
         agent = self._agents.pop(identity, None)
         if agent is not None:
             del self._called[agent.hello.unit]
+            if agent.share is not None:
+                agent.share.connections -= 1
 
     def answer(self, agent: Agent, message: m.Message) -> m.Message | None:
         """What the broker answers to what an agent says; None: it may not say that."""
@@ -106,9 +123,23 @@ class Idle:
                 return welcome() if (unit, incarnation) == (known.unit, known.incarnation) else None
         return None
 
-    def wanted(self, runs: Iterable[Run]) -> Iterator[tuple[Agent, str]]:
-        """Who is to be invited to which of `runs`, all of which have a runner: whom orders wait for, who may join that
-        run, and who has not been invited to it yet."""
+    def invite(self, runs: Runs, peers: Census, send: Callable[[bytes, m.Message], Sent]) -> bool:
+        """Say INVITE to agents whom runs with a runner want. Whether a queue is full."""
+        full = False
+        if self._agents:
+            ready = [run for run in runs.all() if run.kept and peers.of(run.name).runners]
+            for agent, run_name in list(self._wanted(ready)):
+                if peers.connections(run_name, agent.hello.unit):
+                    continue  # its supervisor is there, and slow
+                sent = send(agent.identity, m.Invite(run_name))
+                full |= sent is Sent.FULL
+                if sent is Sent.YES:
+                    agent.was_invited(run_name)
+        return full
+
+    def _wanted(self, runs: Iterable[Run]) -> Iterator[tuple[Agent, str]]:
+        """Who is to be invited to which of `runs`: whom orders wait for, who may join that run, and who has not been
+        invited to it yet."""
         for run in runs:
             for unit in run.kept:
                 agent = self._called.get(unit)

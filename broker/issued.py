@@ -27,6 +27,8 @@ WITHOUT_RUNNER_S: Final = 120.0
 """How long the keys of a run are good while it has no runner: longer than any host waits for one, as a rule."""
 MAX_ISSUED: Final = 16_384
 """Most keys at a time."""
+MAX_OF_ONE: Final = MAX_ISSUED // 2
+"""Most of them that one lasting key stands behind."""
 
 
 class Issued:
@@ -57,6 +59,8 @@ class Issued:
                 del self._grants[other]
         if len(self._grants) >= MAX_ISSUED:
             raise BrokerError(f"{MAX_ISSUED} keys of runs are good here already; end some runs")
+        if sum(known.holder == grant.holder for known in self._grants.values()) >= MAX_OF_ONE:
+            raise BrokerError(f"{MAX_OF_ONE} keys of runs come from the key {grant.holder!r} already; end some runs")
         self._remember(public, grant)
         self._save()
 
@@ -111,4 +115,4 @@ def _entry(line: str) -> tuple[str, Grant]:
     if not keys.is_key(public):
         raise ValueError(public)
     roles, units, runs = (tuple(map(str, fields[name])) for name in ("roles", "units", "runs"))
-    return public, Grant(fields["name"], roles, units, runs)
+    return public, Grant(fields["name"], roles, units, runs, giver=str(fields.get("giver", "")))

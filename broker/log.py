@@ -32,6 +32,7 @@ PREFIX: Final = struct.Struct(">II")
 MAX_ENTRY_BYTES: Final = 3 * wire.MAX_FRAME_BYTES
 """Longest payload; anything longer is damage."""
 READ_BYTES: Final = 1024 * 1024
+FIRST_BYTES: Final = 4096
 sync: Final = getattr(os, "fdatasync", os.fsync)
 """Wait until what was written to a file is on the disk (macOS has no `fdatasync`)."""
 
@@ -79,6 +80,18 @@ def scan(path: Path, offset: int = 0) -> Iterator[Entry]:
     except LogError as error:
         torn = error.torn or (error.offset >= START and _is_torn(path, error.offset))
         raise LogError(f"{path}: {error}", offset=error.offset, torn=torn) from None
+
+
+def first(path: Path) -> Entry | None:
+    """The first entry of the file, if it is a short one; None for whatever else there is."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(FIRST_BYTES)
+        _check_header(found[:START])
+        bound = next(bounds(found[START:], START), None)
+        return next(entries(found[START : START + bound[1]], START)) if bound else None
+    except (OSError, LogError):
+        return None
 
 
 def chunks(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:

@@ -10,6 +10,7 @@ from typing import Final
 from broker import log
 from broker.door import Caller
 from broker.ledger import Account
+from broker.quotas import Share
 from broker.run import Run
 from probe import message as m
 
@@ -45,6 +46,8 @@ class Peer:
     """The public key it came in with."""
     name: str = ""
     """See `incidents.who`."""
+    share: Share | None = None
+    """What its key has of the broker; None: it has no key, and no quota."""
     host: str = ""
     """Boot id of its host, as it says."""
     window: Window | None = None

@@ -24,18 +24,30 @@ class Readers:
         self._send = send
         self._peers: dict[bytes, Peer] = {}
 
-    def fetch(self, peer: Peer, fetch: m.Fetch) -> bool:
-        """Open or move the window of `peer`. Whether there was room for one more reader; a runner always has it."""
-        crowded = peer.hello.role != "runner" and len(self._peers) >= access.MAX_READERS
-        if peer.identity not in self._peers and crowded:
-            return False
+    def fetch(self, peer: Peer, fetch: m.Fetch) -> str:
+        """Open or move the window of `peer`. Why there is no room for one more reader; "": there was. Runners have room
+        beside the others."""
+        if peer.identity not in self._peers:
+            if why := self._why_not(peer):
+                return why
+            self._peers[peer.identity] = peer
+            if peer.share is not None:
+                peer.share.readers += 1
         peer.window = moved(peer.window, fetch)
-        self._peers[peer.identity] = peer
-        return True
+        return ""
+
+    def _why_not(self, peer: Peer) -> str:
+        runner = peer.hello.role == "runner"
+        if peer.share is not None and (why := peer.share.why_no_reader(runner=runner)):
+            return why
+        watchers = sum(other.hello.role != "runner" for other in self._peers.values())
+        return CROWDED if not runner and watchers >= access.MAX_READERS else ""
 
     def leave(self, identity: bytes) -> None:
         """Harmless for whoever is none."""
-        self._peers.pop(identity, None)
+        peer = self._peers.pop(identity, None)
+        if peer is not None and peer.share is not None:
+            peer.share.readers -= 1
 
     def push(self) -> tuple[bool, bool]:
         """One slice to every reader that may have one. Whether there is more to send, and whether a queue is full."""

@@ -26,21 +26,28 @@ from broker.admission import (
     NOT_ITS_CLOCK,
     NOT_ITS_KEY,
     NOT_ITS_ROLE,
+    OVER_QUOTA,
     REVOKED,
+    STOPPED,
     TOO_MUCH,
     TWO_HELLOS,
     Refusal,
     admit,
+    check_size,
+    let_in,
     name_of,
 )
+from broker.answers import TOO_FAST, Answers
 from broker.census import Census
-from broker.door import Door
-from broker.errors import BrokerError
+from broker.door import Caller, Door
+from broker.errors import BrokerError, OverQuota
 from broker.frames import MAX_FRAMES, Sent, received, send
 from broker.idle import Agent, Idle, welcome
+from broker.incidents import Incidents
 from broker.orders import Orders
 from broker.peer import Peer
 from broker.pressure import Pressure
+from broker.quotas import Share
 from broker.readers import CROWDED, Readers
 from broker.run import PUBLIC_FRAMES, Nonsense, Reply, Run
 from broker.runs import REST_S, Runs
@@ -49,8 +56,6 @@ from probe import wire
 from probe.clock import boot_id, monotonic, monotonic_ns
 from probe.errors import WireError
 
-CREDIT_BYTES: Final = 8 * 1024 * 1024
-"""How many bytes of EVENTS a unit may have on the way."""
 GROUP_MESSAGES: Final = 2000
 GROUP_BYTES: Final = 4 * 1024 * 1024
 """A group is what is written at once, so these bound how long an acknowledgement takes."""
@@ -74,8 +79,7 @@ class Relay:
         self._idle = Idle(door)
         self._readers = Readers(self._send)
         self._orders = Orders(self._peers, self._send_frames)
-        self._due: dict[bytes, Reply] = {}
-        """Who is told where the log stands as soon as the group is written, and how."""
+        self._answers = Answers(self._peers, self._send)
         self._asked: list[tuple[Peer, int, int]] = []
         """PINGs of this group: of whom, their stamp, ours."""
         self._strangers: Counter[str] = Counter()
@@ -88,15 +92,16 @@ class Relay:
         """Take one group of at most `limit` messages, write it, push. Gives the time in ms after which to come again
         even if nothing arrives (None: no need).
 
-        Raises LogError when the disk refuses: nothing of this group has been acknowledged then.
+        Raises LogError when the disk refuses and there is one run alone: nothing of this group has been acknowledged
+        then.
         """
         busy = self._drain(limit)
-        for run in self._runs.all():
-            run.flush()
+        for run, why in self._runs.write():
+            self._stop(run, why)
         more, full = self._readers.push()
-        full |= self._tell_senders()
+        full |= self._answers.tell()
         full |= self._orders.pass_on(self._runs.all())
-        full |= self._invite()
+        full |= self._idle.invite(self._runs, self._peers, self._send)
         self._answer_pings()
         if busy or more:
             return 0
@@ -128,6 +133,7 @@ class Relay:
             self._door.cut(peer.caller)
             self._hang_up(peer.identity)
         if now - self._checked_s > KNOCK_S:
+            self._runs.look(now - self._checked_s)
             self._checked_s = now
             self._check_keys()
             self._runs.rest(REST_S)
@@ -195,16 +201,21 @@ class Relay:
             case m.Events() if message.watermark_ns > monotonic_ns() and peer.host in ("", boot_id()):
                 self._doubt(peer, message)
             case m.Events() | m.Gap() | m.Final():
-                reply = peer.run.take(peer.hello.unit, peer.hello.incarnation, message, frames)
-                if reply is Reply.WELCOME or (reply is Reply.ACK and peer.identity not in self._due):
-                    self._due[peer.identity] = reply
+                if self._answers.takes(peer, message):
+                    reply = peer.run.take(peer.hello.unit, peer.hello.incarnation, message, frames)
+                    self._answers.owe(peer.identity, reply)
+                    self._answers.spend(peer, message.count if isinstance(message, m.Events) else 0, frames)
             case m.Fetch():
-                if not self._readers.fetch(peer, message):
-                    self._blame(peer, None, FULL_HOUSE)
-                    self._send(peer.identity, m.Error(CROWDED))
+                if why := self._readers.fetch(peer, message):
+                    self._blame(peer, None, FULL_HOUSE if why == CROWDED else OVER_QUOTA)
+                    self._send(peer.identity, m.Error(why))
+            case m.Command() | m.Names() if self._is_exhausted(peer.share):
+                self._cut_for_quota(peer.caller, peer.name, peer.run.incidents)
             case m.Command():
                 self._orders.take(peer.run, message.to, frames)
+                self._answers.spend(peer, 0, frames)
             case m.Names():
+                self._answers.spend(peer, 0, frames)
                 if why := peer.run.name_owners(message):
                     self._turn_away(peer, why)
             case m.Issue():
@@ -226,14 +237,8 @@ class Relay:
 
     def _issue(self, peer: Peer, issue: m.Issue) -> None:
         """A runner lets in whoever has the key that it has made. Where there are no keys, nobody needs one."""
-        own = self._door.grant(peer.key) if peer.key else None
-        new = access.issued(issue, peer.run.name)
-        if own is None:
-            return
         try:
-            if why := access.why_not_issued(new, own):
-                raise Refusal(NOT_ITS_KEY, f"{why}; a key for who runs scenarios: circuit-run keys new NAME --runner")
-            self._door.issued.add(issue.public, new)
+            let_in(issue, peer, self._door)
         except BrokerError as error:
             self._turn_away(peer, str(error))
 
@@ -248,6 +253,12 @@ class Relay:
             self._hello_again(peer, hello)
             return
         try:
+            check_size(frames, self._door)
+            share = self._door.share(last)
+            if self._is_exhausted(share):
+                name = name_of(last, self._door, hello.unit or hello.role)
+                self._cut_for_quota(self._door.greeted(last, identity), name, self._door.incidents)
+                return
             self._make_room()
             if access.is_idle(hello):
                 if first := self._idle.called(hello.unit):
@@ -257,11 +268,13 @@ class Relay:
                 return
             peer = admit(identity, hello, frames, last, self._runs, self._door)
         except BrokerError as error:
-            self._blame(None, last, error.what if isinstance(error, Refusal) else FULL_HOUSE)
+            full = OVER_QUOTA if isinstance(error, OverQuota) else FULL_HOUSE
+            self._blame(None, last, error.what if isinstance(error, Refusal) else full)
             self._send(identity, m.Refused(str(error)))
             return
         self._peers.enter(peer)
-        self._due[identity] = Reply.WELCOME
+        self._answers.owe(identity, Reply.WELCOME)
+        self._answers.spend(peer, 0, frames)
 
     def _hello_again(self, peer: Peer, hello: m.Hello) -> None:
         """On a connection that has said it: harmless for the same incarnation, and nothing new."""
@@ -269,7 +282,7 @@ class Relay:
         if (hello.role, hello.run or known.run) == (known.role, known.run) and (
             (hello.unit, hello.incarnation) == (known.unit, known.incarnation)
         ):
-            self._due[peer.identity] = Reply.WELCOME
+            self._answers.owe(peer.identity, Reply.WELCOME)
             return
         self._blame(peer, None, TWO_HELLOS)
         self._send(peer.identity, m.Refused("this connection has said HELLO for another peer; open one for each"))
@@ -279,37 +292,6 @@ class Relay:
         return {**(Counter(run.statistics()) + self._strangers), "peers": who.present, "runners": who.runners}
 
     # --- out ---
-
-    def _tell_senders(self) -> bool:
-        """WELCOME and ACK to whom they are due. Whether a queue is full."""
-        still_due = {}
-        for identity, reply in list(self._due.items()):
-            peer = self._peers.find(identity)
-            assert peer is not None, "who has left is due nothing"
-            next_seq = peer.account.next_seq if peer.account else 1
-            if reply is Reply.ACK:
-                sent = self._send(identity, m.Ack(next_seq))
-            else:
-                clock = monotonic_ns(), boot_id(), self._peers.to_measure(peer)
-                sent = self._send(identity, m.Welcome(m.VERSION, next_seq, CREDIT_BYTES, *clock))
-            if sent is Sent.FULL:
-                still_due[identity] = reply
-        self._due = still_due
-        return bool(still_due)
-
-    def _invite(self) -> bool:
-        """Agents to runs that want them. Whether a queue is full."""
-        full = False
-        if self._idle:
-            ready = [run for run in self._runs.all() if run.kept and self._peers.of(run.name).runners]
-            for agent, run_name in list(self._idle.wanted(ready)):
-                if self._peers.connections(run_name, agent.hello.unit):
-                    continue  # its supervisor is there, and slow
-                sent = self._send(agent.identity, m.Invite(run_name))
-                full |= sent is Sent.FULL
-                if sent is Sent.YES:
-                    agent.was_invited(run_name)
-        return full
 
     def _answer_agent(self, agent: Agent, message: m.Message, last: zmq.Frame) -> None:
         answer = self._idle.answer(agent, message)
@@ -352,7 +334,7 @@ class Relay:
         """It has left: nothing is sent to it any more. What it said before may still come."""
         self._idle.leave(identity)
         self._readers.leave(identity)
-        self._due.pop(identity, None)
+        self._answers.leave(identity)
         self._full.pop(identity, None)
         if peer := self._peers.find(identity):
             self._peers.leave(peer, monotonic())
@@ -361,6 +343,23 @@ class Relay:
     def _forget(self, peer: Peer) -> None:
         self._hang_up(peer.identity)
         self._peers.forget(peer)
+
+    def _stop(self, run: Run, why: str) -> None:
+        """Tell everybody in it that a run is stopped, and show them out."""
+        self._door.incidents.count(run.maker or "a run", STOPPED)
+        for peer in [peer for peer in self._peers if peer.run is run]:
+            self._send(peer.identity, m.Refused(why))
+            self._door.dismiss(peer.caller)
+            self._forget(peer)
+
+    @staticmethod
+    def _is_exhausted(share: Share | None) -> bool:
+        return share is not None and share.in_debt and share.is_exhausted(monotonic())
+
+    def _cut_for_quota(self, caller: Caller, name: str, incidents: Incidents) -> None:
+        """Its key is so far over its quota that not even this is taken. It comes back, and says again what it wants."""
+        incidents.count(name, TOO_FAST)
+        self._door.cut(caller)
 
     def _check_keys(self) -> None:
         """Show out whose key is not valid any more."""

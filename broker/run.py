@@ -15,6 +15,7 @@ from broker import access, log
 from broker.errors import BrokerError
 from broker.incidents import Incidents
 from broker.ledger import Account, Ledger, Outcome
+from broker.quotas import Share
 from probe import wire
 from probe.message import Command, Events, Final, Gap, Hello, Names
 
@@ -28,6 +29,8 @@ RUNNER: typing.Final = "@runner"
 """Who is named in the log as the sender of commands."""
 MAX_KEPT: typing.Final = 65_536
 """So many commands are kept for a supervisor that is not there."""
+MAX_AWAY: typing.Final = 4096
+"""For so many of them: more hosts than a run has."""
 
 
 TOO_MANY_ORDERS: typing.Final = "is not there, and more orders wait for it than are kept"
@@ -67,10 +70,22 @@ class Run:
         """Place of a COMMAND in the log -> what of it is not there; until everybody has it."""
         self.kept: dict[str, deque[int]] = {}
         """Supervisor -> where in the log the COMMANDs begin that it is still to get; see `keep_for`."""
+        self.maker = ""
+        """Name of the key that has made it; "": it was made on this host, or before keys were noted."""
+        self.opener: Share | None = None
+        """What the key has of this broker that has opened it this time."""
+        self.lately = 0.0
+        """Bytes that it has written lately, for who fills the disk."""
         self.users = 0
         """Peers that take part in it, or have left and may still be heard."""
         self.log = log.Log(folder / log.FILE_NAME, self._remember, durable=durable)
         self.counters["torn_bytes"] = self.log.cut
+
+    def begin(self, key: str) -> None:
+        """The first word of its log, if it has none yet: the key that makes it."""
+        if self.log.end == log.START and not self._group:
+            self.maker = key
+            self._keep(RUNNER, 0, wire.encode(Names({}, key)))
 
     def is_contested(self, hello: Hello, frames: Sequence[bytes]) -> bool:
         """Whether another process than the one that says HELLO with `frames` speaks, or has spoken, as this
@@ -176,6 +191,9 @@ class Run:
         will say HELLO again. Whether they are held; one that has said FINAL gets nothing."""
         if not unit.startswith("@") or self.ledger.finished(unit):
             return False
+        if unit not in self.kept and len(self.kept) >= MAX_AWAY:
+            self.incidents.count(unit, TOO_MANY_ORDERS)
+            return False
         kept = self.kept.setdefault(unit, deque())
         kept.extend(places)
         while len(kept) > MAX_KEPT:
@@ -184,10 +202,16 @@ class Run:
             self.incidents.count(unit, TOO_MANY_ORDERS)
         return True
 
+    @property
+    def pending_bytes(self) -> int:
+        """How much was accepted and is not written yet."""
+        return self._group_bytes
+
     def flush(self) -> None:
         """Write everything accepted since the last time. Raises LogError."""
         if self._group:
             self.log.append(self._group)
+            self.lately += self._group_bytes
             self._group.clear()
             self._group_bytes = 0
 
@@ -224,6 +248,8 @@ class Run:
             return
         if isinstance(entry.message, Names):
             self.owners.update(entry.message.owners)
+            if entry.start == log.START:
+                self.maker = entry.message.key
             return
         account = self.ledger.open(entry.unit, entry.incarnation)
         match entry.message:

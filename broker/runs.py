@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from broker import access, log
-from broker.errors import BrokerError
+from broker.errors import BrokerError, LogError, OverQuota, complain
+from broker.quotas import USUAL, Quotas, Share
 from broker.run import Run
-from probe import private
+from broker.space import HALF_LIFE_S, Space, Writer, free_bytes, who_fills
+from probe import disk, private
 from probe.clock import monotonic
 
 REST_S: Final = 60.0
@@ -29,9 +31,16 @@ MAX_NAMES: Final = 4096
 class Runs:
     """With `only`, that run alone, and `folder` is its folder; else each has a folder in it."""
 
-    def __init__(self, folder: Path, only: str | None = None, *, durable: bool = False) -> None:
+    def __init__(self, folder: Path, only: str | None = None, *, durable: bool = False, quotas: Quotas = USUAL) -> None:
         """Raises BrokerError if `folder` cannot be used."""
         self.only = only
+        self._most_bytes = quotas.run_bytes
+        self._space: Space | None = None
+        """What is left of the disk; None: our only run may fill it, and we end with it."""
+        self._stopped: dict[str, str] = {}
+        """Run that was stopped -> why; until there is room again."""
+        self._too_long: dict[str, str] = {}
+        """The same for those whose log is as long as it may be."""
         self._durable = durable
         self._folder = folder
         self._open: dict[str, Run] = {}
@@ -47,6 +56,7 @@ class Runs:
                 if why := private.why_not_kept(folder):
                     raise BrokerError(f"{why}, so logs are not kept there; choose another folder")
                 self._begun = dict.fromkeys(_kept(folder))
+                self._space = Space(lambda: free_bytes(folder))
             except OSError as error:
                 raise BrokerError(f"{folder}: {error.strerror}; choose a folder that you may write to") from None
         elif access.is_run_id(only):
@@ -59,17 +69,27 @@ class Runs:
         """The run, if it is open, or kept here from earlier; then it is opened. Raises BrokerError."""
         return self.open(name) if self._is_here(name) else None
 
-    def open(self, name: str) -> Run:
-        """The run, begun or continued if it is not open. Raises BrokerError."""
+    def open(self, name: str, opener: Share | None = None) -> Run:
+        """The run, begun or continued if it is not open; `opener` is what the key has of this broker that wants it.
+        Raises BrokerError, and OverQuota where that is too much."""
         if name in self._open:
             return self._open[name]
-        if len(self._open) >= access.MAX_RUNS:
+        if why := self._stopped.get(name) or self._too_long.get(name):
+            raise BrokerError(why)
+        if len(self._open) >= access.MAX_RUNS or (opener is not None and opener.why_no_run()):
             self.rest(0.0)
         if len(self._open) >= access.MAX_RUNS:
             raise BrokerError(f"this broker serves {access.MAX_RUNS} runs already; start another one")
+        if opener is not None and (why := opener.why_no_run()):
+            raise OverQuota(why)
         run = self._resting.pop(name, None)
         if run is None or not run.log.resume():
+            self._check_room(name)
             run = Run(name, self._folder / name, durable=self._durable)
+        if opener is not None:
+            run.begin(opener.key)
+            opener.runs += 1
+        run.opener = opener
         self._open[name] = run
         self._used_s[name] = monotonic()
         self._begun.setdefault(name)
@@ -84,6 +104,45 @@ class Runs:
     def all(self) -> list[Run]:
         """Every open run."""
         return list(self._open.values())
+
+    def write(self) -> list[tuple[Run, str]]:
+        """Write what was accepted since the last time: it may be acknowledged then. Gives the runs that had to be
+        stopped, and why: there is no room on the disk, or their log cannot be written. What they had accepted was not
+        written. Where there is only one run, LogError is raised instead."""
+        stopped: list[tuple[Run, str]] = []
+        for run in self.all():
+            size = run.pending_bytes
+            if not size:
+                continue
+            if self._space is None:
+                run.flush()
+                continue
+            while run.name in self._open and not self._space.fits(size):
+                full = self._open[who_fills([Writer(r.name, r.maker, r.lately + r.pending_bytes) for r in self.all()])]
+                stopped.append((full, self._stop(full, self._why_full(full))))
+                self._space.give()
+            if run.name not in self._open:
+                continue
+            if why := self._why_too_long(run):
+                self._too_long[run.name] = self._stop(run, why)
+                stopped.append((run, why))
+                continue
+            try:
+                run.flush()
+            except LogError as error:
+                stopped.append((run, self._stop(run, f"run {run.name!r} is stopped: {error}")))
+                continue
+            self._space.wrote(size)
+        return stopped
+
+    def look(self, passed_s: float) -> None:
+        """See how much room there is on the disk. To be called about once a second."""
+        if self._space is None:
+            return
+        for run in self._open.values():
+            run.lately *= 0.5 ** (passed_s / HALF_LIFE_S)
+        if self._space.look():
+            self._stopped.clear()
 
     def in_use(self, name: str, within_s: float = REST_S) -> bool:
         """Whether somebody takes part in the run, or has done so, or has opened it, in the last `within_s`."""
@@ -122,7 +181,45 @@ class Runs:
     def _let_go(self, run: Run) -> None:
         run.flush()
         run.log.rest()
+        self._remove(run)
+
+    def _stop(self, run: Run, why: str) -> str:
+        """Nobody gets in any more, and what is known of it has to be read again from its log."""
+        complain(f"broker: {why}")
+        run.log.close()
+        self._remove(run)
+        self._stopped[run.name] = why
+        return why
+
+    def _remove(self, run: Run) -> None:
+        if run.opener is not None:
+            run.opener.runs -= 1
+            run.opener = None
         del self._open[run.name], self._used_s[run.name]
+
+    def _why_full(self, run: Run) -> str:
+        return (
+            f"run {run.name!r} is stopped: {run.log.path}: {disk.room(run.log.path)}, kept back for other runs, and "
+            f"this one has written most lately; nothing after byte {run.log.end} was acknowledged; make room there, or "
+            "have the broker started with --keep-bytes"
+        )
+
+    def _why_too_long(self, run: Run) -> str:
+        if run.log.end + run.pending_bytes <= self._most_bytes:
+            return ""
+        return (
+            f"run {run.name!r} is stopped: its log has {run.log.end:,} bytes, and the quota of a run is "
+            f"{self._most_bytes:,}; begin a new run, or have the broker started with --quota run-bytes=N"
+        )
+
+    def _check_room(self, name: str) -> None:
+        """Raises BrokerError for a new run when there is little room on the disk."""
+        if self._space is None or not self._space.is_low() or self._is_here(name):
+            return
+        raise BrokerError(
+            f"{self._folder}: {disk.room(self._folder)}, kept back for the runs that are here, so none begins; "
+            "make room there, or have the broker started with --keep-bytes"
+        )
 
     def _is_here(self, name: str) -> bool:
         if name in self._open:

@@ -20,6 +20,7 @@ from broker.door import Door
 from broker.errors import BrokerError, EndpointError, complain
 from broker.expiry import Expiry
 from broker.issued import Issued
+from broker.quotas import USUAL, Quotas, fitted
 from broker.relay import Relay
 from broker.runs import Runs
 from probe import shortage, wire
@@ -56,6 +57,7 @@ def serve(
     keep_for_s: float | None = None,
     keep_bytes: int | None = None,
     expect_peers: int = 0,
+    quotas: Quotas = USUAL,
     announce: Callable[[str], None] = lambda _endpoint: None,
 ) -> None:
     """Listen on the endpoints `listen` until SIGTERM, SIGINT or SIGHUP, or until the lease is over.
@@ -66,7 +68,8 @@ def serve(
     `keys` are the keyrings (see `keyring`) that say who may come in over TCP; the first one's broker keys are ours.
     `insecure` lets everybody in; without either, TCP is refused. With `durable` what is acknowledged survives the
     machine, not only this process. Without `run`, old ones are removed: those whose last entry is older than
-    `keep_for_s` seconds, and the oldest as long as all logs together have more than `keep_bytes` (None: no limit).
+    `keep_for_s` seconds, and the oldest as long as all logs together have more than `keep_bytes` (None: no limit), of
+    the key that has most. `quotas` are those of each key.
 
     Raises BrokerError if it cannot start, also when its limit of open files is too low for `expect_peers` connections,
     or LogError when the disk refuses.
@@ -77,7 +80,8 @@ def serve(
         endpoints.check(endpoint, guarded=guarded)
     secret, grant = _keyrings(keys)
     room = _room(expect_peers, many_runs=run is None)
-    runs = Runs(folder, run, durable=durable)
+    quotas = fitted(quotas, room, expect_peers)
+    runs = Runs(folder, run, durable=durable, quotas=quotas)
     expiry = Expiry(folder, keep_for_s, keep_bytes)
     sweep = None if run else partial(expiry.sweep, runs)
     try:
@@ -90,7 +94,7 @@ def serve(
             context = stack.enter_context(zmq.Context())
             socket = stack.enter_context(_router(context))
             issued = Issued(folder)
-            door = stack.enter_context(closing(Door(context, socket, grant, issued, room)))
+            door = stack.enter_context(closing(Door(context, socket, grant, issued, room, quotas)))
             bound = _bind(socket, parsed, secret)
             stop_fd = stack.enter_context(_stop_pipe())
             for endpoint in parsed:

@@ -337,7 +337,7 @@ class Link:
             case m.Error(stranger=True):
                 self._said_hello, self._credit = False, 0
             case m.Error(why):
-                warn(f"the broker did not understand unit {self._journal.owner.unit!r}: {why}")
+                warn(f"the broker says to unit {self._journal.owner.unit!r}: {why}")
 
     def _obey(self, order: m.Order) -> None:
         if isinstance(order, m.Sync):

@@ -140,6 +140,8 @@ class Names:
     key may speak as it. In the log the owner may also be the key that spoke first as a unit which nobody owned."""
 
     owners: dict[str, str]
+    key: str = ""
+    """Name of the key that has made the run, as the broker writes it at the beginning of its log; "" from others."""
 
 
 @dataclass(frozen=True, slots=True)

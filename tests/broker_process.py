@@ -14,9 +14,10 @@ from typing import Any, Self, TypeVar
 
 import zmq
 
+from broker import keyring, log
 from probe import message as m
 from probe import wire
-from probe.keys import Keys
+from probe.keys import Keys, load
 
 DEADLINE_S = 10.0
 RUN = "run-1"
@@ -25,7 +26,7 @@ M = TypeVar("M")
 
 class BrokerProcess:
     """`python -m broker`, started when made. `run` None: it serves any run. `options` are further ones; over TCP
-    everybody may come unless they say otherwise."""
+    everybody may come unless they say otherwise. `within` are words of a command that runs it."""
 
     def __init__(
         self,
@@ -34,7 +35,9 @@ class BrokerProcess:
         listen: str = "tcp://127.0.0.1:0",
         run: str | None = RUN,
         lease: bool = False,
+        within: Sequence[str] = (),
     ) -> None:
+        self._within = within
         self.folder = folder
         self.run = run
         self.lease_fd = -1
@@ -42,7 +45,7 @@ class BrokerProcess:
         self._start(listen, lease)
 
     def _start(self, listen: str, lease: bool) -> None:
-        argv = [sys.executable, "-m", "broker", "--listen", listen, "--folder", str(self.folder)]
+        argv = [*self._within, sys.executable, "-m", "broker", "--listen", listen, "--folder", str(self.folder)]
         argv += [*self._options, *(["--run", self.run] if self.run else [])]
         pass_fds: Sequence[int] = ()
         if lease:
@@ -104,6 +107,43 @@ class BrokerProcess:
             self.end_lease()
             assert self.process.stdout is not None
             self.process.stdout.close()
+
+
+class KeyedBroker:
+    """A broker of any run with a keyring, on a free port of loopback."""
+
+    def __init__(self, folder: Path, *options: str, within: Sequence[str] = (), runs: str = "runs") -> None:
+        self.ring = folder / "keys"
+        keyring.create(self.ring)
+        self.runs = folder / runs
+        self.broker = BrokerProcess(self.runs, "--keys", str(self.ring), *options, run=None, within=within)
+
+    def key(self, name: str, *roles: str, units: Sequence[str] = ("*",), runs: str = "*") -> Keys:
+        """A new key, as its owner has it; without roles one for units."""
+        speaks = {"unit", "agent"} & {*roles} or not roles
+        return load(keyring.add(self.ring, name, roles=roles or ["unit"], units=units if speaks else (), runs=[runs]))
+
+    def peer(self, keys: Keys, run: str = RUN, unit: str = "api", role: str = "unit", **more: Any) -> "Peer":
+        """One that has said HELLO."""
+        peer = Peer(self.broker.endpoint, keys=keys)
+        speaks = role in ("unit", "agent")
+        peer.say(m.Hello(m.VERSION, role, run, unit if speaks else "", 1 if speaks else 0, **more))
+        return peer
+
+    def welcomed(self, keys: Keys, run: str = RUN, unit: str = "api", role: str = "unit", **more: Any) -> "Peer":
+        """One that was welcomed."""
+        peer = self.peer(keys, run, unit, role, **more)
+        peer.hear(m.Welcome)
+        return peer
+
+    def refused(self, keys: Keys, run: str = RUN, unit: str = "api", role: str = "unit", **more: Any) -> str:
+        """Why one is refused."""
+        with self.peer(keys, run, unit, role, **more) as peer:
+            return peer.hear(m.Refused).why
+
+    def log(self, run: str = RUN) -> list[log.Entry]:
+        """What stands in the log of a run."""
+        return list(log.scan(self.runs / run / log.FILE_NAME))
 
 
 class Peer:

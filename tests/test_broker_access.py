@@ -111,7 +111,9 @@ def test_keys_of_a_run_are_good_for_that_run_alone_and_never_for_its_runner() ->
     grant = access.issued(m.Issue("@lab-1", "", "runner", ("a",)), "night-[1]")
     assert grant == Grant("@lab-1", ("unit",), ("a",), ("night-[[]1]",))
     units = access.issued_to_units(replace(HELLO, unit="@lab-2", role="agent"), AGENT)
-    assert units == Grant("@lab-2/units", ("unit",), ("*",), ("run-1",))
+    assert units == Grant("@lab-2/units", ("unit",), ("*",), ("run-1",), giver="lab-2")
+    further = access.issued_to_units(replace(HELLO, unit="@lab-1", role="agent"), replace(grant, giver="anna"))
+    assert (grant.holder, units.holder, further.holder) == ("@lab-1", "lab-2", "anna")
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,17 @@ def test_a_name_that_the_runner_gives_to_a_supervisor_is_for_nobody_elses_key_al
             lab.restart()
 
 
+def test_the_first_key_that_speaks_as_a_unit_keeps_its_name_also_when_the_broker_was_killed(lab: Lab) -> None:
+    one, two = lab.key("one", "unit", "*"), lab.key("two", "unit", "*")
+    for _ in range(2):
+        with Peer(lab.endpoint, keys=one) as peer:
+            peer.say(hello("camera"))
+            peer.hear(m.Welcome)
+        assert "unit 'camera' of this run belongs to the key 'one'" in refused(lab, two, hello("camera"))
+        lab.restart()
+    assert "belongs to the key 'one'" in refused(lab, two, hello("camera")), "though its owner has not come back yet"
+
+
 def test_who_was_there_before_the_runner_is_told_to_it(lab: Lab) -> None:
     with Peer(lab.endpoint, keys=lab.key("pool", "unit", "*")) as peer, Anna(lab) as anna:
         peer.say(hello("db"))
@@ -276,7 +287,7 @@ def test_a_runner_cannot_give_what_it_does_not_have(lab: Lab) -> None:
         bob.say(hello("", "runner"))
         bob.hear(m.Welcome)
         bob.say(m.Issue("@lab-1", new_keys("x", "").public, "agent", ("@lab-1",)))
-        assert bob.hear(m.Refused).why == "the key 'bob' may not give the role agent, unit"
+        assert bob.hear(m.Refused).why.startswith("the key 'bob' may not give the role agent, unit; a key for who runs")
     with Peer(lab.endpoint, keys=lab.key("pool", "unit", "*")) as pool:
         pool.say(hello("db"))
         pool.hear(m.Welcome)

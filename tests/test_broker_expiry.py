@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from broker_process import BrokerProcess, Peer
+from broker_process import BrokerProcess, KeyedBroker, Peer, records
+from hypothesis import given
+from hypothesis import strategies as st
 from scenarios import poll
 
-from broker import expiry, runs
-from broker.expiry import Expiry
+from broker import expiry, log, runs
+from broker.expiry import Expiry, Kept
 from broker.runs import Runs
 from probe import message as m
 
@@ -71,6 +73,70 @@ def test_the_oldest_runs_are_removed_while_all_together_are_too_large(tmp_path: 
         "broker: removed the run one: it is the oldest of 4 MiB, 2 MiB are kept",
         "broker: removed the run two: it is the oldest of 3 MiB, 2 MiB are kept",
     ]
+
+
+def kept(*runs: tuple[str, str, int]) -> list[Kept]:
+    """(name, key, size) of each, the oldest first."""
+    return [Kept(name, size, float(age), key) for age, (name, key, size) in enumerate(runs)]
+
+
+BOB_AND_CAM = kept(("b1", "bob", 2), ("b2", "bob", 2), ("c1", "cam", 10), ("c2", "cam", 20), ("b3", "bob", 2))
+
+
+def test_the_key_that_has_most_loses_its_oldest_run_first() -> None:
+    removable = {run.name for run in BOB_AND_CAM}
+    going = expiry.too_much(BOB_AND_CAM, removable, 30)
+    assert [(run.name, why) for run, why in going] == [
+        ("c1", "it is the oldest of the key 'cam', which has 30 bytes of 36 bytes, 30 bytes are kept")
+    ]
+    assert [run.name for run, _ in expiry.too_much(BOB_AND_CAM, removable, 20)] == ["c1", "c2"]
+    assert [run.name for run, _ in expiry.too_much(BOB_AND_CAM, removable, 5)] == ["c1", "c2", "b1"]
+
+
+def test_runs_of_a_key_that_has_its_fair_part_stay_however_much_another_has_in_use() -> None:
+    in_use = {"c1", "c2"}
+    finished = {run.name for run in BOB_AND_CAM} - in_use
+    assert expiry.too_much(BOB_AND_CAM, finished, 12) == []
+    assert [run.name for run, _ in expiry.too_much(BOB_AND_CAM, finished, 8)] == ["b1"], "four bytes for each"
+
+
+@given(st.lists(st.integers(0, 50), max_size=6), st.integers(0, 200))
+def test_what_is_fair_is_as_much_as_there_is(sizes: list[int], most: int) -> None:
+    level = expiry.fair_level(sizes, most)
+    if sum(sizes) <= most:
+        assert all(size <= level for size in sizes)
+    else:
+        assert sum(min(size, level) for size in sizes) == pytest.approx(most)
+
+
+def test_whose_a_run_is_stands_in_its_log_and_counts_also_for_a_broker_that_was_started_again(tmp_path: Path) -> None:
+    lab = KeyedBroker(tmp_path, "--keep-bytes", str(1 << 20))
+    try:
+        for key, size in (("bob", 100), ("cam", 400)):
+            keys = lab.key(key)
+            for number in range(3):
+                with lab.welcomed(keys, f"{key}-{number}") as unit:
+                    unit.say(m.Events(1, 1, 0), records(1, "x" * size * 1024))
+                    unit.hear(m.Ack)
+        assert log.first(lab.runs / "bob-0" / "events.log").message == m.Names({}, "bob")
+        lab.broker.kill()
+        for number, name in enumerate(("bob-0", "bob-1", "bob-2", "cam-0", "cam-1", "cam-2")):
+            os.utime(lab.runs / name / "events.log", (1000.0 + number, 1000.0 + number))
+        lab.broker.restart()
+        assert {path.name for path in lab.runs.iterdir() if path.is_dir()} == {"bob-0", "bob-1", "bob-2", "cam-2"}
+    finally:
+        lab.broker.stop()
+
+
+def test_whoever_writes_the_first_words_of_a_log_cannot_give_the_run_to_another_key(tmp_path: Path) -> None:
+    lab = KeyedBroker(tmp_path)
+    try:
+        with lab.welcomed(lab.key("anna", "runner"), role="runner") as anna:
+            anna.say(m.Names({"api": "@local"}, "bob"))
+            anna.pong()
+    finally:
+        lab.broker.stop()
+    assert [entry.message for entry in lab.log()] == [m.Names({}, "anna"), m.Names({"api": "@local"})]
 
 
 def test_without_limits_everything_stays(tmp_path: Path) -> None:

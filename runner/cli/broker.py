@@ -45,13 +45,22 @@ def command(
         typer.Option(
             "--keep-bytes",
             metavar="SIZE",
-            help="Remove the oldest runs while all have more, e.g. 10GiB. Default: never.",
+            help="Remove the oldest runs of the key that has most while all have more, e.g. 10GiB. Default: never.",
         ),
     ] = None,
     expect_peers: Annotated[
         int,
         typer.Option("--expect-peers", metavar="N", min=0, help="End at once if so many connections are not possible."),
     ] = 0,
+    quota: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--quota",
+            metavar="NAME=N",
+            help="How much of it one key may have, e.g. events=100000 or run-bytes=10GiB; may be repeated. The names "
+            "and what they are by default: docs/access.md.",
+        ),
+    ] = None,
 ) -> int:
     """Run a broker until it is told to stop. Prints `listening on ENDPOINT` when it can be used.
 
@@ -66,6 +75,7 @@ def command(
     words += ["--insecure"] if insecure else []
     words += ["--expect-peers", str(expect_peers)] if expect_peers else []
     words += ["--durable"] if durable else []
+    words += [word for each in quota or () for word in ("--quota", each)]
     words += ["--keep-for-s", str(_seconds(keep_for))] if keep_for is not None else []
     words += ["--keep-bytes", str(_bytes(keep_bytes))] if keep_bytes is not None else []
     return main(words)

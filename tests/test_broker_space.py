@@ -1,0 +1,134 @@
+"""A disk that fills: who has to stop, what is kept back for the others, and that the broker lives on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from broker_process import KeyedBroker, Peer
+from scenarios import poll
+from test_broker_quotas import body
+from test_runner_session_full_disk import NAMESPACE, why_not
+
+from broker import space
+from broker.space import Space, Writer, who_fills
+from probe import keys as keys_
+from probe import message as m
+
+MIB = 1 << 20
+
+
+# --- how much, and who ------------------------------------------------------------------------------------------------
+
+
+class Disk:
+    """One of 32 MiB, of which two are kept back."""
+
+    def __init__(self) -> None:
+        self.free = 32 * MIB
+        self.space = Space(lambda: (self.free, 32 * MIB))
+
+    def write(self, size: int) -> None:
+        self.free -= size
+        self.space.wrote(size)
+
+
+def test_what_is_kept_back_is_halved_with_each_run_that_is_stopped_and_is_whole_again_with_room() -> None:
+    disk = Disk()
+    assert disk.space.kept_back == 2 * MIB
+    assert disk.space.fits(30 * MIB)
+    disk.write(29 * MIB)
+    assert not disk.space.fits(2 * MIB)
+    assert not disk.space.is_low()
+    disk.space.give()
+    assert disk.space.fits(2 * MIB)
+    assert disk.space.is_low(), "nothing begins that the others would have to make room for"
+    assert not disk.space.look()
+    assert disk.space.kept_back == MIB
+    disk.free = 5 * MIB
+    assert disk.space.look()
+    assert disk.space.kept_back == 2 * MIB
+    assert not disk.space.is_low()
+
+
+def test_of_a_large_disk_no_more_than_is_needed_is_kept_back() -> None:
+    assert Space(lambda: (1 << 40, 1 << 40)).kept_back == space.MOST_BYTES
+
+
+def test_what_others_write_there_is_seen_when_it_matters() -> None:
+    disk = Disk()
+    disk.free = 3 * MIB
+    assert disk.space.fits(20 * MIB), "it was not looked since"
+    disk.space.wrote(20 * MIB)
+    assert not disk.space.fits(11 * MIB)
+    disk.free = 20 * MIB
+    assert disk.space.fits(11 * MIB)
+
+
+def test_the_run_that_has_written_most_lately_has_to_stop_of_the_key_whose_runs_have() -> None:
+    assert who_fills([Writer("a", "bob", 3.0), Writer("b", "cam", 2.0), Writer("c", "cam", 2.5)]) == "c"
+    assert who_fills([Writer("a", "bob", 3.0), Writer("b", "cam", 2.0)]) == "a"
+
+
+# --- on a disk --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[KeyedBroker]:
+    """A broker whose logs are on a disk of 30 MiB that it alone sees."""
+    if reason := why_not():
+        pytest.skip(reason)
+    (tmp_path / "disk").mkdir()
+    script = f'mount -t tmpfs -o size=30m tmpfs {tmp_path}/disk && exec "$@"'
+    lab = KeyedBroker(tmp_path, within=(*NAMESPACE, "sh", "-c", script, "sh"), runs="disk/logs")
+    yield lab
+    assert lab.broker.stop() == 0
+
+
+def fill(peer: Peer, first: int = 1) -> str:
+    """Write until the run is stopped; why it is."""
+    for seq in range(first, 5000):
+        peer.say(m.Events(seq, 1, 0), body(seq, 600_000))
+        answer = peer.hear(m.Ack | m.Refused)  # type: ignore[arg-type]
+        if isinstance(answer, m.Refused):
+            return answer.why
+    raise AssertionError("the disk has more room than it should")
+
+
+def test_a_run_that_fills_the_disk_is_stopped_and_the_others_go_on(lab: KeyedBroker) -> None:
+    cam, bob = lab.key("cam"), lab.key("bob")
+    with lab.welcomed(bob, "bobs") as theirs, lab.welcomed(cam, "flood") as flood:
+        theirs.emit(1, "before")
+        assert theirs.hear(m.Ack) == m.Ack(2)
+        why = fill(flood)
+        assert why.startswith(f"run 'flood' is stopped: {lab.runs}/flood/events.log: the disk mounted at ")
+        assert f"{lab.runs.parent} has 2" in why or f"{lab.runs.parent} has 1.9" in why
+        assert "of 30 MiB left, kept back for other runs, and this one has written most lately" in why
+        for seq in range(2, 200):
+            theirs.emit(seq, "afterwards")
+            assert theirs.hear(m.Ack) == m.Ack(seq + 1)
+        assert theirs.incidents()["cam: its run was stopped"] == 1
+        assert lab.refused(cam, "flood") == why
+        assert "kept back for the runs that are here, so none begins; make room there" in lab.refused(bob, "new")
+        assert "run 'bobs' is stopped" in fill(theirs, 200), "it may have what was kept back for it, and no more"
+        assert lab.broker.process.poll() is None
+
+
+def test_a_run_that_was_stopped_goes_on_when_there_is_room_again(lab: KeyedBroker) -> None:
+    cam = lab.key("cam")
+    inside = Path(f"/proc/{lab.broker.process.pid}/root{lab.runs}")
+    (inside / "ballast").write_bytes(b"x" * 20 * MIB)
+    with lab.welcomed(cam, "flood") as flood:
+        assert "run 'flood' is stopped" in fill(flood)
+    (inside / "ballast").unlink()
+    assert poll(lambda: goes_on(lab, cam), 10)
+
+
+def goes_on(lab: KeyedBroker, keys: keys_.Keys) -> bool:
+    """Whether the next event is taken, and none before it was lost."""
+    with lab.peer(keys, "flood") as peer:
+        answer = peer.hear(m.Welcome | m.Refused)  # type: ignore[arg-type]
+        if isinstance(answer, m.Refused):
+            return False
+        peer.emit(answer.next_seq, "again")
+        assert peer.hear(m.Ack).below == answer.next_seq + 1
+        return answer.next_seq > 1
