@@ -1,5 +1,5 @@
-"""Writes docs/cli.md from the commands themselves, and the table of docs/reliability.md from the results of the last
-chaos campaign: `python -m docs.generate`. Tests compare them.
+"""Writes docs/cli.md from the commands themselves, the table of docs/reliability.md from the results of the last chaos
+campaign, and that of docs/access.md from what its test tries: `python -m docs.generate`. Tests compare them.
 
 Reads signatures, not `--help`: its layout is Typer's and changes with it.
 """
@@ -101,6 +101,8 @@ def _cell(text: str) -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
 
-    from tests.chaos import report  # not needed by who only wants the page of commands
+    from tests import access_table  # not needed by who only wants the page of commands
+    from tests.chaos import report
 
     report.write(report.kept())
+    access_table.PAGE.write_text(access_table.page(access_table.PAGE.read_text(encoding="utf-8")), encoding="utf-8")

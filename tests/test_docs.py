@@ -15,6 +15,7 @@ import pytest
 import probe
 from benchmarks import report
 from benchmarks.__main__ import RESULTS
+from broker import quotas
 from probe import testing
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +25,7 @@ PAGES = sorted(
     if page.is_file()
 )
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ACCESS = (ROOT / "docs" / "access.md").read_text(encoding="utf-8")
 JOURNEY = (ROOT / "docs" / "journey.md").read_text(encoding="utf-8")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -135,6 +137,22 @@ def _told(text: str) -> list[str]:
 def test_every_page_that_the_readme_lists_is_a_page_of_docs() -> None:
     listed = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", README))
     assert listed == {page.name for page in (ROOT / "docs").glob("*.md")}
+
+
+def test_what_is_protected_is_linked_from_where_it_is_looked_for_and_names_no_address() -> None:
+    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    assert "](SECURITY.md)" in README
+    assert "](../SECURITY.md)" in ACCESS
+    assert re.findall(r"^## (.+)$", security, re.MULTILINE) == ["What is protected", "What is not", "How to report"]
+    assert re.findall(r"[\w.]+@[\w.]+\.\w+|https?://", security) == []
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.+)$", ACCESS, re.MULTILINE)}
+    assert set(re.findall(r"docs/access\.md#([\w-]+)", security)) <= headings
+
+
+def test_the_page_on_access_says_which_quotas_there_are_by_default() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| ([\d,]+(?: [KMGT]iB)?) \|", ACCESS, re.MULTILINE)
+    assert [name for name, _ in rows] == list(quotas.NAMES)
+    assert quotas.parsed(f"{name}={re.sub('[ ,]', '', value)}" for name, value in rows) == quotas.USUAL
 
 
 # --- the page on reliability ------------------------------------------------------------------------------------------
