@@ -42,7 +42,7 @@ class Runs:
         self._too_long: dict[str, str] = {}
         """The same for those whose log is as long as it may be."""
         self._durable = durable
-        self._folder = folder
+        self._folder = folder.absolute()  # as it is named to whoever is elsewhere
         self._open: dict[str, Run] = {}
         self._resting: dict[str, Run] = {}
         """Longest rested first."""
