@@ -330,7 +330,7 @@ def test_a_unit_that_had_to_be_killed_is_accused() -> None:
     assert stop == Directed(Stop("a", 2000), (SUPERVISOR,))
     play.supervisor("silent-end", "a", waited_ms=2000)
     play.exits("a", -9)
-    assert play.accused == [(FindingClass.UNIT_FAILED, "a ignored SIGTERM for 2 s and had to be killed")]
+    assert play.accused == [(FindingClass.UNIT_FAILED, "a did not end within 2 s of SIGTERM and had to be killed")]
     assert play.state("a") is State.FAILED
 
 

@@ -122,7 +122,7 @@ def test_a_unit_that_ignores_sigterm_is_killed_when_its_grace_is_over(tmp_path: 
         assert silent is not None
         assert silent.data["waited_ms"] >= 150
         assert exited(s, "deaf")["code"] == -9
-        assert end["deaf"].why == "ignored SIGTERM for 150 ms and had to be killed"
+        assert end["deaf"].why == "did not end within 150 ms of SIGTERM and had to be killed"
 
 
 def test_stop_reaches_every_process_of_the_group(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_a_flood_of_output_is_kept_and_only_its_end_is_shown(bad: Run) -> None:
 
 def test_a_unit_that_ignores_sigterm_is_killed_and_named(bad: Run) -> None:
     assert bad.units["deaf"]["exit_code"] == -9
-    assert bad.finding("deaf")["message"] == "deaf ignored SIGTERM for 50 ms and had to be killed"
+    assert bad.finding("deaf")["message"] == "deaf did not end within 50 ms of SIGTERM and had to be killed"
 
 
 def test_a_service_is_stopped_at_the_end_and_may_clean_up(bad: Run) -> None:

@@ -42,9 +42,9 @@ def test_a_setup_that_failed_is_the_reason_and_not_what_followed_from_it() -> No
 
 
 def test_how_a_unit_failed_is_told_as_far_as_there_is_room() -> None:
-    sentence = "slow ignored SIGTERM for 2 s and had to be killed"
+    sentence = "slow did not end within 2 s of SIGTERM and had to be killed"
     failed = Finding(FindingClass.UNIT_FAILED, sentence, unit="slow")
-    assert reasons(replace(FAILED, findings=(failed,))) == [sentence, "slow ignored SIGTERM for 2 s"]
+    assert reasons(replace(FAILED, findings=(failed,))) == [sentence, "slow did not end within 2 s of SIGTERM"]
 
 
 FORBIDDEN = (FindingClass.UNEXPECTED, "z", "a: ran fired for z, which order forbids")

@@ -222,7 +222,7 @@ class Fates:
         """Its process and everything in its group is gone, and all that it said is in the log."""
         accepted = life.exit_code in life.unit.exit_codes
         if life.killed:
-            sentence = f"ignored SIGTERM for {span(life.unit.stop_timeout_ns)} and had to be killed"
+            sentence = f"did not end within {span(life.unit.stop_timeout_ns)} of SIGTERM and had to be killed"
             life.accuse(FindingClass.UNIT_FAILED, sentence)
             if not life.again and not life.state.ended:
                 self._end(life, State.FAILED, sentence)
