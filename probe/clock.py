@@ -2,7 +2,7 @@
 
 Must not know events, files or sockets. `monotonic_ns` and `monotonic` are the host's CLOCK_MONOTONIC. All three
 packages use them and not those of `time`, which a program under test may have replaced; FAKED_BY is what has replaced
-the clocks of the whole process, "" if nothing has.
+the clocks of the whole process, "" if nothing has, and PRELOADED what has or may.
 """
 
 import functools
@@ -54,22 +54,22 @@ def _kernel_clock() -> Callable[[], int] | None:
     return kernel_ns
 
 
-def _clocks() -> tuple[Callable[[], int], Callable[[], float], str]:
-    """The host's CLOCK_MONOTONIC in nanoseconds and in seconds; and the preloaded library that tells the whole process
-    another time (libfaketime), if there is one."""
+def _clocks() -> tuple[Callable[[], int], Callable[[], float], str, str]:
+    """The host's CLOCK_MONOTONIC in nanoseconds and in seconds; the preloaded library that tells the whole process
+    another time (libfaketime), if there is one; and the one that may do so later, or does."""
     own = untouched(time)
     usual: Callable[[], int] = own.monotonic_ns
     preloaded = os.environ.get("LD_PRELOAD", "")
     kernel = _kernel_clock() if preloaded else None
     if kernel is None:
-        return usual, own.monotonic, ""
+        return usual, own.monotonic, "", ""
     is_faked = not usual() <= kernel() <= usual()
     if not is_faked and "faketime" not in preloaded:  # which may begin to fake at any later moment
-        return usual, own.monotonic, ""
-    return kernel, lambda: kernel() / 1e9, preloaded if is_faked else ""
+        return usual, own.monotonic, "", ""
+    return kernel, lambda: kernel() / 1e9, preloaded if is_faked else "", preloaded
 
 
-monotonic_ns, monotonic, FAKED_BY = _clocks()
+monotonic_ns, monotonic, FAKED_BY, PRELOADED = _clocks()
 
 
 @functools.cache

@@ -141,7 +141,7 @@ class Courier:
         pyzmq is imported here, not by the thread: who replaces locks meanwhile would break those of that import.
         """
         with import_guard:
-            import zmq  # noqa: F401
+            from probe import poll  # noqa: F401  (and pyzmq with it)
         with cls._gate:
             courier = cls._current
             if courier is None:
@@ -186,9 +186,11 @@ class Courier:
     def _run_errands(self) -> None:
         import zmq
 
+        from probe.poll import Poller
+
         context: zmq.Context[Any] = zmq.Context()
         context.max_sockets = MAX_SOCKETS
-        poller, alarm = zmq.Poller(), zmq.Poller()
+        poller, alarm = Poller(), Poller()
         for each in (poller, alarm):
             each.register(self._alarm.fd, zmq.POLLIN)
         restless: set[Errand] = set()

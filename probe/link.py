@@ -275,10 +275,15 @@ class Link:
 
     def _watch(self) -> None:
         """Take what the monitor says: a connection is there, it is gone, or there will be none."""
+        import zmq
+
         assert self._monitor is not None
         assert self._socket is not None
-        while self._monitor.poll(0):
-            event, value = struct.unpack("=Hi", self._monitor.recv())
+        while True:
+            try:
+                event, value = struct.unpack("=Hi", self._monitor.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                return
             self._monitor.recv()  # the address
             self._connected = event == handshake.SUCCEEDED
             self._said_hello = False

@@ -72,7 +72,7 @@ EMITS = """
 import threading
 {before}
 {freeze}
-with freeze("2020-01-01"):
+with freeze("{date}"):
     import probe
     from probe.errors import WaitTimeout
     probe.emit("first")
@@ -98,13 +98,14 @@ def environment(broker: SmallBroker, **more: str) -> dict[str, str]:
     return {**os.environ, **place, "CIRCUIT_JOURNAL": str(broker.home / "journal"), **more}
 
 
-@pytest.mark.parametrize("before", ["import probe", "import sys"], ids=["probe comes first", "probe comes later"])
+@pytest.mark.parametrize("date", ["2020-01-01", "2050-01-01"])  # the second is beyond 31 bits of seconds
+@pytest.mark.parametrize("before", ["import probe", "import zmq"], ids=["probe comes first", "probe comes later"])
 @pytest.mark.parametrize("freeze", FREEZE.values(), ids=FREEZE)
 def test_stamps_are_those_of_the_host_in_a_program_whose_time_stands_still(
-    freeze: str, before: str, broker: SmallBroker
+    freeze: str, before: str, date: str, broker: SmallBroker
 ) -> None:
     begun_ns = time.monotonic_ns()
-    code = EMITS.format(freeze=freeze, before=before)
+    code = EMITS.format(freeze=freeze, before=before, date=date)
     subprocess.run([sys.executable, "-c", code], check=True, env=environment(broker), timeout=50)
     steps = ["first", "from a thread", "wait", "WaitTimeout"]
     records = broker.all_records()
@@ -117,22 +118,34 @@ SHIM = """
 #include <time.h>
 #include <unistd.h>
 #include <sys/syscall.h>
-int clock_gettime(clockid_t id, struct timespec *now) {
+int clock_gettime(clockid_t id, struct timespec *now) {{
     int code = (int)syscall(SYS_clock_gettime, id, now);
-    if (!code && id == CLOCK_MONOTONIC) now->tv_sec += 1000000;
+    if (!code && id == CLOCK_MONOTONIC) {{ {fake}; }}
     return code;
-}
+}}
 """
+LATER = "now->tv_sec += 1000000"
+STILL = "now->tv_sec = 1000000000; now->tv_nsec = 0"
 
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A library that tells every process it is preloaded into that it is eleven days later."""
+    return _library(tmp_path_factory, LATER)
+
+
+@pytest.fixture(scope="session")
+def still(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One for which time stands still."""
+    return _library(tmp_path_factory, STILL)
+
+
+def _library(tmp_path_factory: pytest.TempPathFactory, fake: str) -> str:
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("a library that fakes clocks is compiled here: needs Linux and a C compiler, cc")
     folder = tmp_path_factory.mktemp("shim")
-    (folder / "clock.c").write_text(SHIM)
+    (folder / "clock.c").write_text(SHIM.format(fake=fake))
     library = folder / "clock.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, folder / "clock.c"], check=True)
     return str(library)
@@ -192,6 +205,13 @@ def test_a_unit_by_a_faked_clock_is_judged_by_the_hosts_and_the_run_says_so(shim
     place.write(PING_TOML.format(shim=shim), PING)
     (note,) = [note for note in place.run("circuit.toml", expect=0).result["notes"] if "faked" in note]
     assert note.startswith(f"the clocks of ponger are faked by LD_PRELOAD={shim}")
+
+
+def test_a_unit_whose_whole_process_has_a_clock_that_stands_still_takes_part_as_ever(still: str, place: Place) -> None:
+    code = PING.replace("probe.wait(", "[probe.emit('more') for _ in range(500)]; probe.wait(")
+    place.write(PING_TOML.format(shim=still), code)
+    result = place.run("circuit.toml", expect=0).result
+    assert result["evidence"]["recovered"] == 0
 
 
 def test_a_run_that_could_not_keep_time_does_not_begin(shim: str, tmp_path: Path) -> None:
