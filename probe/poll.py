@@ -15,7 +15,8 @@ import zmq
 from probe.clock import PRELOADED, monotonic
 from probe.native import untouched
 
-_system_poll: Final = untouched(select).poll if PRELOADED else select.poll
+_system: Final = untouched(select)
+"""Where sockets have become greenlets', the one that all have lacks `poll` or waits for greenlets."""
 _READ_A_CLOCK: Final = ("zmq.backend.cython._zmq", "zmq.backend.cffi._poll")
 
 
@@ -27,9 +28,9 @@ class Poller(zmq.Poller):
         if PRELOADED and timeout:
             if ready := self._once(0):
                 return ready
-            system = _system_poll()
+            system = _system.poll()
             for socket, _ in self.sockets:
-                system.register(socket if isinstance(socket, int) else socket.fd, select.POLLIN)
+                system.register(socket if isinstance(socket, int) else socket.fd, _system.POLLIN)
             system.poll(timeout)
             return self._once(0)
         return self._once(timeout)
