@@ -144,7 +144,7 @@ class Courier:
             from probe import poll  # noqa: F401  (and pyzmq with it)
         with cls._gate:
             courier = cls._current
-            if courier is None:
+            if courier is None or not courier.is_alive:
                 courier = cls._started()
                 cls._current = courier
             courier.call(errand)
@@ -172,7 +172,8 @@ class Courier:
 
     @property
     def is_alive(self) -> bool:
-        return not self._ended.is_open
+        """Whether it takes anything anywhere; not after the program has closed its descriptors."""
+        return not self._ended.is_open and self._alarm.is_ours
 
     def _run(self) -> None:
         _leave_signals_to_the_program()
@@ -196,7 +197,9 @@ class Courier:
         restless: set[Errand] = set()
         try:
             while True:
+                self._see_what_is_ours()
                 ready = {socket for socket, _ in poller.poll(0 if restless else self._wait_ms())}
+                self._see_what_is_ours()
                 self._alarm.hush()  # before anything is looked at: whoever rings from now on is heard in the next turn
                 errands = restless | self._called(ready)
                 spoke = {errand for errand in errands if self._turn(errand, ready, context, poller)}
@@ -207,6 +210,15 @@ class Courier:
                     return
         finally:
             context.destroy(LINGER_MS)
+
+    def _see_what_is_ours(self) -> None:
+        """If the program has closed all descriptors, those of ZeroMQ are gone, too, which ends the whole process when
+        it misses one: nothing of it is touched any more, nor given back, which this thread sees to by holding it."""
+        if self._alarm.is_ours:
+            return
+        warn("the program has closed the descriptors of its probes: events are kept in the journal and sent no more")
+        self._ended.open()
+        Latch().wait()
 
     def _wait_ms(self) -> int | None:
         """How long nothing has to be done unless somebody calls."""

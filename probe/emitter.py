@@ -260,9 +260,11 @@ class Unit(Recorder):
 
     def forget(self) -> None:
         """In a forked child: what is open belongs to the parent, and the child is a new incarnation."""
-        if self._journal is not None:
-            self._journal.close()
-        self.reset()
+        try:
+            if self._journal is not None:
+                self._journal.close()
+        finally:  # else the child would write into the journal of its parent
+            self.reset()
 
 
 def _described(error: BaseException) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from probe import marks, private, process
+from probe.descriptor import Descriptor
 from probe.environment import JOURNAL_BYTES, Environment
 from probe.errors import FolderError, JournalError, warn
 from probe.segment import HEADER_BYTES, MAX_SEGMENT_BYTES, Owner, Segment, is_begun
@@ -25,6 +26,10 @@ SEGMENT_BYTES: Final = MAX_SEGMENT_BYTES
 """Each segment is twice as large as the one before, up to this."""
 DEFAULT_BOUND: Final = 256 * 1024 * 1024
 SMALLEST_BOUND: Final = 4 * FIRST_SEGMENT_BYTES
+
+_left_mapped: Final[list[Segment]] = []
+"""Segments of a program that has closed all descriptors. A mapping has one, too, which it closes at its own end: that
+may be the number of a file of the program by now."""
 
 
 class Journal:
@@ -133,8 +138,12 @@ class Journal:
 
     def close(self) -> None:
         """Unmaps everything and gives the folder to whoever wants to recover it. The files stay."""
-        for segment in (*self.segments, *([self._spare] if self._spare else [])):
-            segment.close()
+        segments = (*self.segments, *([self._spare] if self._spare else []))
+        if self.place is None or self.place.is_ours:
+            for segment in segments:
+                segment.close()
+        else:
+            _left_mapped.extend(segments)
         self.segments, self._spare = [], None
         if self.place is not None:
             self.place.close()
@@ -186,11 +195,11 @@ class Folder:
     def __init__(self, path: Path) -> None:
         """Locks an existing folder. Raises BlockingIOError while its owner lives, OSError when it cannot be locked."""
         self.path = path
-        self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._lock = Descriptor(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
-            os.close(self._lock)
+            self._lock.close()
             raise
 
     @classmethod
@@ -233,11 +242,14 @@ class Folder:
             raise
         return [segment for segment, _ in found], found[0][1] if found else None
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is locked; not where the program has closed all descriptors."""
+        return self._lock.is_ours
+
     def close(self) -> None:
         """Gives up the lock. Twice is harmless."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._lock.close()
 
     def remove(self) -> None:
         """Deletes the segments, and the folder if nothing else is in it. Raises OSError."""

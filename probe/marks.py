@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from probe.descriptor import Descriptor
+
 FILE: Final = "unkept"
 SLOTS: Final = 64
 SLOT_BYTES: Final = 1024
@@ -47,7 +49,7 @@ class Marks:
         """Takes over `fd`. Raises OSError or ValueError when that is no such file."""
         if fd < 0 or os.fstat(fd).st_size < SIZE:
             raise ValueError(f"descriptor {fd} is of no file of marks")
-        self.fd = fd
+        self._descriptor = Descriptor(fd)
         self._map: mmap.mmap | None = None
         self._mine: tuple[int, dict[int, object]] = (0, {})
         """Our pid, and the slots that we have taken: the system does not keep a process from taking one twice."""
@@ -95,6 +97,15 @@ class Marks:
         except (OSError, ValueError):
             return None
 
+    @property
+    def fd(self) -> int:
+        return self._descriptor.fd
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the file is open; not where the program has closed all descriptors."""
+        return self._descriptor.is_ours
+
     def leave(self, mark: Unkept) -> int | None:
         """The slot in which `mark` stands from now on, until it is cleared or this process ends; None: all are used.
         Raises OSError."""
@@ -110,8 +121,9 @@ class Marks:
 
     def clear(self, slot: int) -> None:
         """The mark is not needed any more."""
-        with suppress(OSError):
-            self._store(slot * SLOT_BYTES, _FREE)
+        if self.is_ours:
+            with suppress(OSError):
+                self._store(slot * SLOT_BYTES, _FREE)
         self.free(slot)
 
     def left(self) -> Iterator[tuple[int, Unkept]]:
@@ -140,13 +152,14 @@ class Marks:
     def free(self, slot: int) -> None:
         """Let others have the slot again."""
         if slot in self._taken():
-            with suppress(OSError):
-                fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, slot)
+            if self.is_ours:
+                with suppress(OSError):
+                    fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, slot)
             self._taken().pop(slot, None)
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self.fd)
+        self._descriptor.close()
 
     def _is_used(self, slot: int) -> bool:
         return os.pread(self.fd, 8, slot * SLOT_BYTES) == _USED
@@ -209,7 +222,8 @@ def leave(inherited: str, folder: Path | None, mark: Unkept) -> "Left | None":
     """Leave `mark` where a supervisor or `circuit-run recover` will find it: in `folder`, or in the file whose
     descriptor was `inherited` (see `Marks.inherited`); None: that is not possible."""
     global _reached
-    ways: list[Callable[[], Marks | None]] = [lambda: _reached, lambda: Marks.inherited(inherited)]
+    reached = _reached if _reached is not None and _reached.is_ours else None
+    ways: list[Callable[[], Marks | None]] = [lambda: reached, lambda: Marks.inherited(inherited)]
     if folder is not None:
         ways.append(lambda: Marks.make(folder))
     for reach in ways:
