@@ -31,6 +31,8 @@ HELLO_S: Final = 10.0
 """How long a connection may take to say HELLO."""
 LEFT_S: Final = 1.0
 """How long a HELLO may lie unread after its sender has left; after that it has said none."""
+READ_S: Final = 0.5
+"""How long who is shown out may take to read why."""
 KNOCK_EVENTS: Final = 1000
 """Things that the monitor has to tell which are heard in one turn."""
 _ZAP: Final = "inproc://zeromq.zap.01"
@@ -89,7 +91,8 @@ class Door:
         self._room = room
         self._callers: dict[int, Caller] = {}
         self._left: list[Caller] = []
-        self._dismissed: list[Caller] = []
+        self._dismissed: list[tuple[Caller, float]] = []
+        """Who is shown out, and when they are cut."""
         self._let_in: Counter[str] = Counter()
         """Place -> how many came from there with a key that we know, and have not said HELLO yet."""
         self._failure: str | None = None
@@ -165,8 +168,8 @@ class Door:
         return caller
 
     def dismiss(self, caller: Caller) -> None:
-        """Cut it the next time that `tidy` is called, when it has read why."""
-        self._dismissed.append(caller)
+        """Cut it when it has had time to read why: what ZeroMQ has not sent yet goes with a connection that is cut."""
+        self._dismissed.append((caller, monotonic() + READ_S))
 
     def hung_up(self) -> list[bytes]:
         """The routing ids of those who had said HELLO and have left since the last call."""
@@ -179,9 +182,10 @@ class Door:
     def tidy(self) -> None:
         """Show out who has not said HELLO in time, and count who left without one. To be called now and then."""
         now = monotonic()
-        for caller in self._dismissed:
-            self.cut(caller)
-        self._dismissed.clear()
+        for caller, at_s in self._dismissed:
+            if at_s <= now:
+                self.cut(caller)
+        self._dismissed = [(caller, at_s) for caller, at_s in self._dismissed if at_s > now]
         for caller in self.callers:
             if caller.identity is None and now - caller.since_s > HELLO_S:
                 self.cut(caller)

@@ -3,6 +3,7 @@
 BrokerError
 ├── EndpointError    an address that makes no sense, is taken, or may not be opened
 ├── KeyringError     a keyring that is not there, lies open to others, is damaged, or cannot be changed so
+├── NoRoom           a run that may not go on, or not begin: its disk is full, or its log too long
 ├── OverQuota        a key has of the broker what its quota allows already
 └── LogError         a log that cannot be opened, written or read; `.offset` says where, `.torn` whether only the
                      last entry is incomplete
@@ -24,6 +25,10 @@ class BrokerError(Exception):
 
 class EndpointError(BrokerError):
     """The broker cannot listen there."""
+
+
+class NoRoom(BrokerError):
+    """There is no room for the run; the message names the disk and the folder, or the quota."""
 
 
 class OverQuota(BrokerError):

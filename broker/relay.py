@@ -40,7 +40,7 @@ from broker.admission import (
 from broker.answers import TOO_FAST, Answers
 from broker.census import Census
 from broker.door import Caller, Door
-from broker.errors import BrokerError, OverQuota
+from broker.errors import BrokerError, DiskFull, NoRoom, OverQuota
 from broker.frames import MAX_FRAMES, Sent, received, send
 from broker.idle import Agent, Idle, welcome
 from broker.incidents import Incidents
@@ -270,7 +270,7 @@ class Relay:
         except BrokerError as error:
             full = OVER_QUOTA if isinstance(error, OverQuota) else FULL_HOUSE
             self._blame(None, last, error.what if isinstance(error, Refusal) else full)
-            self._send(identity, m.Refused(str(error)))
+            self._send(identity, m.Refused(str(error), full=isinstance(error, NoRoom | DiskFull)))
             return
         self._peers.enter(peer)
         self._answers.owe(identity, Reply.WELCOME)
@@ -348,7 +348,7 @@ class Relay:
         """Tell everybody in it that a run is stopped, and show them out."""
         self._door.incidents.count(run.maker or "a run", STOPPED)
         for peer in [peer for peer in self._peers if peer.run is run]:
-            self._send(peer.identity, m.Refused(why))
+            self._send(peer.identity, m.Refused(why, full=True))
             self._door.dismiss(peer.caller)
             self._forget(peer)
 

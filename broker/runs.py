@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from broker import access, log
-from broker.errors import BrokerError, LogError, OverQuota, complain
+from broker.errors import BrokerError, LogError, NoRoom, OverQuota, complain
 from broker.quotas import USUAL, Quotas, Share
 from broker.run import Run
 from broker.space import HALF_LIFE_S, Space, Writer, free_bytes, who_fills
@@ -71,11 +71,11 @@ class Runs:
 
     def open(self, name: str, opener: Share | None = None) -> Run:
         """The run, begun or continued if it is not open; `opener` is what the key has of this broker that wants it.
-        Raises BrokerError, and OverQuota where that is too much."""
+        Raises BrokerError: NoRoom on the disk, or OverQuota where that is too much."""
         if name in self._open:
             return self._open[name]
         if why := self._stopped.get(name) or self._too_long.get(name):
-            raise BrokerError(why)
+            raise NoRoom(why)
         if len(self._open) >= access.MAX_RUNS or (opener is not None and opener.why_no_run()):
             self.rest(0.0)
         if len(self._open) >= access.MAX_RUNS:
@@ -213,10 +213,10 @@ class Runs:
         )
 
     def _check_room(self, name: str) -> None:
-        """Raises BrokerError for a new run when there is little room on the disk."""
+        """Raises NoRoom for a new run when there is little room on the disk."""
         if self._space is None or not self._space.is_low() or self._is_here(name):
             return
-        raise BrokerError(
+        raise NoRoom(
             f"{self._folder}: {disk.room(self._folder)}, kept back for the runs that are here, so none begins; "
             "make room there, or have the broker started with --keep-bytes"
         )

@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 MOST_BYTES: Final = 256 << 20
 PART: Final = 16
 """So much is kept back, but no larger part of the disk than one in so many."""
+AGAIN_BYTES: Final = 16 << 20
+"""There is room again when so much more than twice that is free: a run is stopped over several MiB at once."""
 HALF_LIFE_S: Final = 30.0
 """What a run has written counts half so long later, for who fills the disk."""
 
@@ -37,9 +39,9 @@ class Space:
         """Bytes that are kept back: with room enough, and now."""
 
     def look(self) -> bool:
-        """See what is free by now. Whether there is room again: twice what is kept back."""
+        """See what is free by now. Whether there is room again for those who were stopped."""
         self._free = self._measure()[0]
-        if self._free < 2 * self._whole:
+        if self._free < 2 * self._whole + AGAIN_BYTES:
             return False
         self.kept_back = self._whole
         return True

@@ -57,9 +57,11 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The broker will not talk to this peer; `why` says it in words that name the remedy. Final."""
+    """The broker will not talk to this peer; `why` says it in words that name the remedy. Final. `full`: whoever it
+    is, there is no room for its run, on the disk or in its log; what came until then is kept."""
 
     why: str
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from probe.courier import reach_again
 from probe.errors import WireError
 from probe.handshake import MONITORED, SUCCEEDED, Handshakes
 from probe.keys import Keys
-from runner.errors import BrokerFailed, BrokerRefused
+from runner.errors import BrokerFailed, BrokerFull, BrokerRefused
 from runner.lead import Lead
 from runner.outbox import Outbox
 
@@ -367,8 +367,8 @@ class Listener:
                     self._ping()
             case m.Pong():
                 self._pong(message)
-            case m.Refused(why):
-                raise BrokerRefused(f"the broker at {self.endpoint} refuses: {why}")
+            case m.Refused(why, full):
+                raise (BrokerFull if full else BrokerRefused)(f"the broker at {self.endpoint} refuses: {why}")
             case m.Error(_, stranger=True):
                 self._welcome = False
                 self._send(self._hello)

@@ -72,7 +72,7 @@ STRANGERS: Final = {
     "a key made for this broker and not on its list": ("refused, unknown key",),
     "a key that was revoked": ("refused, revoked key",),
 }
-"""Who has -> what is counted: one of these, for whoever sees first that it will not do hangs up. Nothing else is read."""
+"""Who has -> what is counted, one of these: whoever sees first that it will not do hangs up. Nothing else is read."""
 
 
 def column(role: str) -> dict[str, str]:

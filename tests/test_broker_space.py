@@ -1,11 +1,12 @@
 """A disk that fills: who has to stop, what is kept back for the others, and that the broker lives on."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from broker_process import KeyedBroker, Peer
-from scenarios import poll
+from scenarios import COMMAND, poll
 from test_broker_quotas import body
 from test_runner_session_full_disk import NAMESPACE, why_not
 
@@ -44,7 +45,9 @@ def test_what_is_kept_back_is_halved_with_each_run_that_is_stopped_and_is_whole_
     assert disk.space.is_low(), "nothing begins that the others would have to make room for"
     assert not disk.space.look()
     assert disk.space.kept_back == MIB
-    disk.free = 5 * MIB
+    disk.free = 18 * MIB
+    assert not disk.space.look()
+    disk.free = 20 * MIB
     assert disk.space.look()
     assert disk.space.kept_back == 2 * MIB
     assert not disk.space.is_low()
@@ -107,7 +110,8 @@ def test_a_run_that_fills_the_disk_is_stopped_and_the_others_go_on(lab: KeyedBro
             theirs.emit(seq, "afterwards")
             assert theirs.hear(m.Ack) == m.Ack(seq + 1)
         assert theirs.incidents()["cam: its run was stopped"] == 1
-        assert lab.refused(cam, "flood") == why
+        with lab.peer(cam, "flood") as again:
+            assert again.hear(m.Refused) == m.Refused(why, full=True), "a matter of room, not of keys"
         assert "kept back for the runs that are here, so none begins; make room there" in lab.refused(bob, "new")
         assert "run 'bobs' is stopped" in fill(theirs, 200), "it may have what was kept back for it, and no more"
         assert lab.broker.process.poll() is None
@@ -132,3 +136,43 @@ def goes_on(lab: KeyedBroker, keys: keys_.Keys) -> bool:
         peer.emit(answer.next_seq, "again")
         assert peer.hear(m.Ack).below == answer.next_seq + 1
         return answer.next_seq > 1
+
+
+SCENARIO = """
+[scenario]
+name = "flood"
+timeout = "50s"
+[units.a]
+entrypoint = "units:a"
+"""
+CODE = """
+import os
+import probe
+
+def a():
+    probe.ready()
+    for number in range(int(os.environ["EVENTS"])):
+        probe.emit("one", key=number, text="x" * 30_000)
+"""
+
+
+def test_a_runner_whose_run_is_stopped_says_why_and_judges_it_as_far_as_it_went(
+    lab: KeyedBroker, tmp_path: Path
+) -> None:
+    (tmp_path / "flood").mkdir()
+    (tmp_path / "flood" / "circuit.toml").write_text(SCENARIO)
+    (tmp_path / "flood" / "units.py").write_text(CODE)
+    lab.key("anna", "runner", "agent", "unit", units=("*", "@*"))
+    words = ["flood", "--broker", lab.broker.endpoint, "--keys", lab.ring / "anna.keys", "-q"]
+    done = subprocess.run([COMMAND, *words, "-e", "EVENTS=3000"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert f"is stopped: {lab.runs}/" in done.stderr
+    assert f"the disk mounted at {lab.runs.parent} has " in done.stderr
+    assert "circuit-run recover" in done.stderr
+    assert "as far as it went it is inconclusive; the result is in" in done.stderr
+    assert "Traceback" not in done.stderr
+    later = subprocess.run([COMMAND, *words, "-e", "EVENTS=1"], cwd=tmp_path, capture_output=True, text=True)
+    assert later.returncode == 3, later.stderr
+    assert "kept back for the runs that are here, so none begins" in later.stderr
+    assert "as far as it went" not in later.stderr
+    assert lab.broker.process.poll() is None

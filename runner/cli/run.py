@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from runner.errors import BrokerFailed, DiskFull, ExitCode, RecordingError, SupervisorFailed, UsageError
+from runner.errors import BrokerFailed, BrokerFull, DiskFull, ExitCode, RecordingError, SupervisorFailed, UsageError
 from runner.say import complain
 
 if TYPE_CHECKING:
@@ -170,8 +170,10 @@ def run_all(
                         outcome = session.run(scenario, kept, fabric, screen, signals, verbose=verbose)
             except (BrokerFailed, SupervisorFailed) as error:
                 lines = [str(error), *_what_is_left(kept, audit, name)]
-                if isinstance(error, DiskFull):
+                if isinstance(error, DiskFull) or (isinstance(error, BrokerFull) and _came(kept)):
                     lines += _as_far_as_it_went(root, scenario, kept)
+                if isinstance(error, DiskFull):
+                    lines.append(ROOM)
                 raise type(error)("\n".join(lines)) from error
             except UsageError as error:
                 audit.over()
@@ -211,17 +213,22 @@ def _as_far_as_it_went(root: Path, scenario: "Scenario", kept: "RunFolder") -> l
     with contextlib.suppress(RecordingError):
         result = session.verify(scenario, kept).result
         where = "is not kept, for it does not fit" if keep(root, kept, result) else f"is in {kept.result}"
-        return [f"as far as it went it is {result.verdict}; the result {where}", ROOM]
-    return [ROOM]
+        return [f"as far as it went it is {result.verdict}; the result {where}"]
+    return []
+
+
+def _came(kept: "RunFolder") -> bool:
+    """Whether anything came of a run."""
+    from broker import log
+    from probe.message import Names
+
+    return kept.log.exists() and any(not isinstance(entry.message, Names) for entry in log.scan(kept.log))
 
 
 def _what_is_left(kept: "RunFolder", audit: "Audit", name: str) -> list[str]:
     """For a run that has no result, in lines: what was left behind, and how to judge what is kept. Where the broker has
     never let us in, and only the supervisor wrote something down, that is nothing."""
-    from broker import log
-    from probe.message import Names
-
-    came = kept.log.exists() and any(not isinstance(entry.message, Names) for entry in log.scan(kept.log))
+    came = _came(kept)
     wrote = came or (kept.journals.is_dir() and any(not path.name.startswith("_") for path in kept.journals.iterdir()))
     lines = [left.sentence for left in audit.over() if wrote or not left.evidence]
     if came:
