@@ -33,8 +33,12 @@ def allow_many() -> int:
 
 def room(limit: int, *, many_runs: bool) -> int:
     """How many connections fit under this limit. A broker of `many_runs` has a file for each of them, too."""
-    logs = min(MAX_RUNS, limit // 4) if many_runs else 1
-    return max(0, (limit - RESERVED - logs) // CONNECTION_FILES)
+    return max(0, (limit - RESERVED - (logs(limit) if many_runs else 1)) // CONNECTION_FILES)
+
+
+def logs(limit: int) -> int:
+    """How many runs may be open at a time under this limit, in a broker of many."""
+    return min(MAX_RUNS, limit // 4)
 
 
 def why_not_enough(expected: int, limit: int, *, many_runs: bool) -> str | None:

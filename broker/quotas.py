@@ -62,10 +62,14 @@ def parsed(words: Iterable[str]) -> Quotas:
     return replace(USUAL, **found)
 
 
-def fitted(quotas: Quotas, room: int, expected: int = 0) -> Quotas:
-    """The same for a broker that has room for so many connections: a quarter of them is for others, unless so many
-    peers are `expected`."""
-    return replace(quotas, connections=max(1, min(quotas.connections, max(room * 3 // 4, expected))))
+def fitted(quotas: Quotas, room: int, logs: int, expected: int = 0) -> Quotas:
+    """The same for a broker that has room for so many connections and open logs: a quarter of the connections is for
+    others, unless so many peers are `expected`, and half of the logs."""
+    return replace(
+        quotas,
+        connections=max(1, min(quotas.connections, max(room * 3 // 4, expected))),
+        runs=max(1, min(quotas.runs, logs // 2)),
+    )
 
 
 class Share:

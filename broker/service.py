@@ -79,8 +79,9 @@ def serve(
     for endpoint in parsed:
         endpoints.check(endpoint, guarded=guarded)
     secret, grant = _keyrings(keys)
-    room = _room(expect_peers, many_runs=run is None)
-    quotas = fitted(quotas, room, expect_peers)
+    limit = files.allow_many()
+    room = _room(limit, expect_peers, many_runs=run is None)
+    quotas = fitted(quotas, room, files.logs(limit), expect_peers)
     runs = Runs(folder, run, durable=durable, quotas=quotas)
     expiry = Expiry(folder, keep_for_s, keep_bytes)
     sweep = None if run else partial(expiry.sweep, runs)
@@ -156,9 +157,8 @@ def _loop(
             deadline = monotonic() + LEASE_LINGER_S
 
 
-def _room(expected: int, *, many_runs: bool) -> int:
+def _room(limit: int, expected: int, *, many_runs: bool) -> int:
     """How many connections there is room for. Raises BrokerError if that are fewer than `expected`."""
-    limit = files.allow_many()
     if why := files.why_not_enough(expected, limit, many_runs=many_runs):
         raise BrokerError(why)
     if not expected and (word := files.warning(limit, many_runs=many_runs)):

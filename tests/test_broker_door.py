@@ -327,6 +327,38 @@ def test_a_key_that_is_revoked_is_cut_off_and_stays_out(lab: Lab) -> None:
     lab.serves()
 
 
+def test_who_is_shown_out_has_time_to_read_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr(door, "monotonic", lambda: now_s)
+    with tempfile.TemporaryDirectory(dir="/tmp") as short, zmq.Context() as context, context.socket(zmq.ROUTER) as bus:
+        ours = door.Door(context, bus, None, Issued(tmp_path))
+        bus.bind(f"ipc://{short}/bus")
+        with RawPeer(f"ipc://{short}/bus") as raw:
+            assert poll(lambda: ours.answer() or len(ours) == 1, 10)
+            (caller,) = ours.callers
+            ours.dismiss(caller)
+            now_s += door.READ_S / 2
+            ours.tidy()
+            assert is_open(raw)
+            now_s += door.READ_S
+            ours.tidy()
+            assert raw.cut_off()
+        ours.close()
+
+
+def is_open(raw: RawPeer) -> bool:
+    """Whether the other side has not hung up."""
+    raw.socket.setblocking(False)
+    try:
+        while raw.socket.recv(4096):
+            pass
+    except BlockingIOError:
+        return True
+    finally:
+        raw.socket.settimeout(10.0)
+    return False
+
+
 def test_who_connects_and_never_says_hello_is_shown_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "HELLO_S", 0.0)
     with tempfile.TemporaryDirectory(dir="/tmp") as short, zmq.Context() as context, context.socket(zmq.ROUTER) as bus:

@@ -88,9 +88,10 @@ def test_a_mistyped_quota_is_told() -> None:
     assert set(NAMES) == {"events", "bytes", "runs", "readers", "connections", "hello", "run-bytes"}
 
 
-def test_a_quarter_of_few_connections_is_for_others_unless_so_many_are_expected() -> None:
-    assert [module.fitted(USUAL, room).connections for room in (100_000, 1000, 1, 0)] == [8192, 750, 1, 1]
-    assert module.fitted(USUAL, 1000, 900).connections == 900
+def test_of_few_connections_and_logs_a_part_is_for_others_unless_so_many_are_expected() -> None:
+    assert [module.fitted(USUAL, room, 1024).connections for room in (100_000, 1000, 1, 0)] == [8192, 750, 1, 1]
+    assert module.fitted(USUAL, 1000, 1024, 900).connections == 900
+    assert [module.fitted(USUAL, 1000, logs).runs for logs in (1024, 100, 1)] == [256, 50, 1]
 
 
 # --- what is brought too fast -----------------------------------------------------------------------------------------
@@ -111,6 +112,15 @@ def test_what_a_unit_emits_too_fast_is_taken_later_and_nothing_is_lost(make: Mak
         pong = eye.pong()
     assert (pong.counters["events"], pong.counters.get("lost", 0)) == (120_000, 0)
     assert pong.incidents["api (bob at 127.0.0.1): has to wait, its key is over its quota"] >= 1
+
+
+def test_what_is_over_is_in_the_log_at_once_and_acknowledged_when_it_is_paid(make: Make) -> None:
+    lab = make("events=1")
+    with lab.welcomed(lab.key("cam")) as cam:
+        cam.emit(1, *"abcdef")
+        assert "'cam' has brought more than 1 events a second, its quota" in cam.hear(m.Error).why
+        assert cam.pong().counters["events"] == 6
+        assert cam.hear(m.Ack) == m.Ack(7)
 
 
 def test_who_does_not_wait_is_left_lying_until_its_quota_allows_more_and_others_are_served(make: Make) -> None:

@@ -51,3 +51,13 @@ def test_old_runs_go_when_the_command_says_so(tmp_path: Path) -> None:
     assert said == "broker: removed the run old: it is the oldest of 2 KiB, 1 KiB are kept\n"
     assert not old.parent.exists()
     assert broker.returncode == 0
+
+
+def test_a_quota_that_is_none_is_told_how_to_write_one(tmp_path: Path) -> None:
+    words = ["--listen", "tcp://127.0.0.1:0", "--insecure", "--folder", str(tmp_path / "runs"), "--quota", "evnets=5"]
+    done = subprocess.run(
+        [sys.executable, "-m", "runner", "broker", *words], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 4
+    assert done.stderr.startswith("broker: 'evnets=5' is no quota; write NAME=NUMBER as in events=100000")
+    assert not (tmp_path / "runs").exists()
