@@ -13,7 +13,7 @@ import zmq
 
 from broker import access, incidents
 from broker.door import Door, is_local, public_key, where
-from broker.errors import BrokerError
+from broker.errors import BrokerError, NoRoom
 from broker.peer import Peer
 from broker.runs import Runs
 from probe import message as m
@@ -42,6 +42,7 @@ DEAF: Final = f"has not read for {DEAF_S:.0f} s"
 TOO_MUCH: Final = "cut off, the broker was short of memory"
 OVER_QUOTA: Final = "refused, its key has what its quota allows"
 STOPPED: Final = "its run was stopped"
+SHUT_OUT: Final = "shut out of the run, it has filled the disk"
 
 
 class Refusal(BrokerError):
@@ -73,12 +74,14 @@ def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Fr
         raise Refusal(WRONG_HELLO, why)
     if public and (why := access.why_not_granted(hello, grant)):
         raise Refusal(NOT_ITS_KEY, why)
-    if hello.role == "watcher" and runs.find(hello.run) is None:
+    if hello.role == "watcher" and not runs.is_here(hello.run):
         known = ", ".join(reversed(list(islice(runs.newest(may_see), 10)))) or "none yet"
         raise Refusal(WRONG_HELLO, f"there is no run {hello.run!r} here; runs: {known}")
     if share is not None and (why := share.why_no_connection()):
         raise Refusal(OVER_QUOTA, why)
     run = runs.open(hello.run, share)
+    if share is not None and (why := run.shut_out.get(share.key, "")):
+        raise NoRoom(why)
     speaks = hello.role in ("unit", "agent")
     if speaks and grant and (why := access.why_not_owner(hello, grant, run.owners.get(hello.unit))):
         raise Refusal(NOT_ITS_NAME, why)

@@ -57,7 +57,11 @@ class Answers:
     def spend(self, peer: Peer, events: int, frames: Sequence[bytes]) -> None:
         """What a peer has said counts against the quota of its key."""
         share = peer.share
-        if share is not None and share.spend(events, sum(map(len, frames))) and share.owes(monotonic()):
+        if share is None:
+            return
+        size = sum(map(len, frames))
+        peer.run.note(share.key, size)
+        if share.spend(events, size) and share.owes(monotonic()):
             self._tell(peer)
 
     def tell(self) -> bool:

@@ -119,7 +119,7 @@ class Share:
 
     def is_exhausted(self, now_s: float) -> bool:
         """Whether not even that is taken any more which cannot be sent again."""
-        return self.owes(now_s) and self._bytes <= -(DEBT_S + LEAST_DEBT_S) / 2 * self.quotas.bytes
+        return self.in_debt and self.owes(now_s) and self._bytes <= -(DEBT_S + LEAST_DEBT_S) / 2 * self.quotas.bytes
 
     def has_turn(self, now_s: float, size: int) -> bool:
         """Whether one more of those who were left lying, and now send up to `size` bytes again, may do so: one after

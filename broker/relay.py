@@ -28,6 +28,7 @@ from broker.admission import (
     NOT_ITS_ROLE,
     OVER_QUOTA,
     REVOKED,
+    SHUT_OUT,
     STOPPED,
     TOO_MUCH,
     TWO_HELLOS,
@@ -47,10 +48,9 @@ from broker.incidents import Incidents
 from broker.orders import Orders
 from broker.peer import Peer
 from broker.pressure import Pressure
-from broker.quotas import Share
 from broker.readers import CROWDED, Readers
 from broker.run import PUBLIC_FRAMES, Nonsense, Reply, Run
-from broker.runs import REST_S, Runs
+from broker.runs import REST_S, Runs, Stopped
 from probe import message as m
 from probe import wire
 from probe.clock import boot_id, monotonic, monotonic_ns
@@ -62,7 +62,7 @@ GROUP_BYTES: Final = 4 * 1024 * 1024
 RETRY_MS: Final = 10
 """A peer whose queue is full is tried again after this time; ZeroMQ does not say when a ROUTER may send again."""
 KNOCK_S: Final = 1.0
-"""How often at most a crowded broker looks who has left, and how often whose key was revoked."""
+"""How often at most a crowded broker looks who has left, and how often whose key was revoked, and at the disk."""
 LAST_WORDS_S: Final = 5.0
 """How long what a peer said before it left may lie unread."""
 
@@ -92,12 +92,11 @@ class Relay:
         """Take one group of at most `limit` messages, write it, push. Gives the time in ms after which to come again
         even if nothing arrives (None: no need).
 
-        Raises LogError when the disk refuses and there is one run alone: nothing of this group has been acknowledged
-        then.
+        Raises LogError where the disk refuses the only run: nothing of this group has been acknowledged then.
         """
         busy = self._drain(limit)
-        for run, why in self._runs.write():
-            self._stop(run, why)
+        for stopped in self._runs.write():
+            self._show_out(stopped)
         more, full = self._readers.push()
         full |= self._answers.tell()
         full |= self._orders.pass_on(self._runs.all())
@@ -209,7 +208,7 @@ class Relay:
                 if why := self._readers.fetch(peer, message):
                     self._blame(peer, None, FULL_HOUSE if why == CROWDED else OVER_QUOTA)
                     self._send(peer.identity, m.Error(why))
-            case m.Command() | m.Names() if self._is_exhausted(peer.share):
+            case m.Command() | m.Names() if peer.share and peer.share.is_exhausted(monotonic()):
                 self._cut_for_quota(peer.caller, peer.name, peer.run.incidents)
             case m.Command():
                 self._orders.take(peer.run, message.to, frames)
@@ -255,7 +254,7 @@ class Relay:
         try:
             check_size(frames, self._door)
             share = self._door.share(last)
-            if self._is_exhausted(share):
+            if share and share.is_exhausted(monotonic()):
                 name = name_of(last, self._door, hello.unit or hello.role)
                 self._cut_for_quota(self._door.greeted(last, identity), name, self._door.incidents)
                 return
@@ -344,17 +343,18 @@ class Relay:
         self._hang_up(peer.identity)
         self._peers.forget(peer)
 
-    def _stop(self, run: Run, why: str) -> None:
-        """Tell everybody in it that a run is stopped, and show them out."""
-        self._door.incidents.count(run.maker or "a run", STOPPED)
+    def _show_out(self, stopped: Stopped) -> None:
+        """Tell everybody in it that a run is stopped, or stopped for their key."""
+        run, why, key = stopped
+        if key:
+            run.incidents.count(key, SHUT_OUT)
+        else:
+            self._door.incidents.count(run.maker or "a run", STOPPED)
         for peer in [peer for peer in self._peers if peer.run is run]:
-            self._send(peer.identity, m.Refused(why, full=True))
-            self._door.dismiss(peer.caller)
-            self._forget(peer)
-
-    @staticmethod
-    def _is_exhausted(share: Share | None) -> bool:
-        return share is not None and share.in_debt and share.is_exhausted(monotonic())
+            if not key or (peer.share is not None and peer.share.key == key):
+                self._send(peer.identity, m.Refused(why, full=True))
+                self._door.dismiss(peer.caller)
+                self._forget(peer)
 
     def _cut_for_quota(self, caller: Caller, name: str, incidents: Incidents) -> None:
         """Its key is so far over its quota that not even this is taken. It comes back, and says again what it wants."""

@@ -74,8 +74,12 @@ class Run:
         """Name of the key that has made it; "": it was made on this host, or before keys were noted."""
         self.opener: Share | None = None
         """What the key has of this broker that has opened it this time."""
-        self.lately = 0.0
-        """Bytes that it has written lately, for who fills the disk."""
+        self.written: dict[str, float] = {}
+        """Key -> bytes that it has written lately, for who fills the disk; what came without a key is its maker's."""
+        self._noted = 0
+        """How much of what is pending is there already."""
+        self.shut_out: dict[str, str] = {}
+        """Key that may not come in any more -> why."""
         self.users = 0
         """Peers that take part in it, or have left and may still be heard."""
         self.log = log.Log(folder / log.FILE_NAME, self._remember, durable=durable)
@@ -202,6 +206,11 @@ class Run:
             self.incidents.count(unit, TOO_MANY_ORDERS)
         return True
 
+    def note(self, key: str, size: int) -> None:
+        """So much was brought with this key."""
+        self.written[key] = self.written.get(key, 0.0) + size
+        self._noted += size
+
     @property
     def pending_bytes(self) -> int:
         """How much was accepted and is not written yet."""
@@ -211,7 +220,8 @@ class Run:
         """Write everything accepted since the last time. Raises LogError."""
         if self._group:
             self.log.append(self._group)
-            self.lately += self._group_bytes
+            self.note(self.maker, max(0, self._group_bytes - self._noted))
+            self._noted = 0
             self._group.clear()
             self._group_bytes = 0
 

@@ -9,7 +9,7 @@ Belongs here: opening, resting and forgetting. Must not know sockets or peers, n
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from broker import access, log
 from broker.errors import BrokerError, LogError, NoRoom, OverQuota, complain
@@ -26,6 +26,14 @@ MAX_RESTING_WEIGHT: Final = access.MAX_INCARNATIONS
 MAX_RESTING: Final = access.MAX_RUNS
 MAX_NAMES: Final = 4096
 """Of how many runs is known in which order they were begun."""
+
+
+class Stopped(NamedTuple):
+    """A run that had to be stopped, and why; with `key`, for who has come in with that key alone."""
+
+    run: Run
+    why: str
+    key: str = ""
 
 
 class Runs:
@@ -67,7 +75,7 @@ class Runs:
 
     def find(self, name: str) -> Run | None:
         """The run, if it is open, or kept here from earlier; then it is opened. Raises BrokerError."""
-        return self.open(name) if self._is_here(name) else None
+        return self.open(name) if self.is_here(name) else None
 
     def open(self, name: str, opener: Share | None = None) -> Run:
         """The run, begun or continued if it is not open; `opener` is what the key has of this broker that wants it.
@@ -99,17 +107,17 @@ class Runs:
 
     def newest(self, may_see: Callable[[str], bool] = lambda _name: True) -> Iterator[str]:
         """Names of runs that are here, the one that was begun last first; those that somebody `may_see`."""
-        return (name for name in reversed(list(self._begun)) if may_see(name) and self._is_here(name))
+        return (name for name in reversed(list(self._begun)) if may_see(name) and self.is_here(name))
 
     def all(self) -> list[Run]:
         """Every open run."""
         return list(self._open.values())
 
-    def write(self) -> list[tuple[Run, str]]:
+    def write(self) -> list[Stopped]:
         """Write what was accepted since the last time: it may be acknowledged then. Gives the runs that had to be
-        stopped, and why: there is no room on the disk, or their log cannot be written. What they had accepted was not
-        written. Where there is only one run, LogError is raised instead."""
-        stopped: list[tuple[Run, str]] = []
+        stopped: there is no room on the disk, or their log cannot be written. What they had accepted was not written.
+        Where there is only one run, LogError is raised instead."""
+        stopped: list[Stopped] = []
         for run in self.all():
             size = run.pending_bytes
             if not size:
@@ -118,19 +126,18 @@ class Runs:
                 run.flush()
                 continue
             while run.name in self._open and not self._space.fits(size):
-                full = self._open[who_fills([Writer(r.name, r.maker, r.lately + r.pending_bytes) for r in self.all()])]
-                stopped.append((full, self._stop(full, self._why_full(full))))
+                stopped.append(self._make_room(run))
                 self._space.give()
             if run.name not in self._open:
                 continue
             if why := self._why_too_long(run):
-                self._too_long[run.name] = self._stop(run, why)
-                stopped.append((run, why))
+                self._too_long[run.name] = why
+                stopped.append(self._stop(run, why))
                 continue
             try:
                 run.flush()
             except LogError as error:
-                stopped.append((run, self._stop(run, f"run {run.name!r} is stopped: {error}")))
+                stopped.append(self._stop(run, f"run {run.name!r} is stopped: {error}"))
                 continue
             self._space.wrote(size)
         return stopped
@@ -139,10 +146,13 @@ class Runs:
         """See how much room there is on the disk. To be called about once a second."""
         if self._space is None:
             return
-        for run in self._open.values():
-            run.lately *= 0.5 ** (passed_s / HALF_LIFE_S)
-        if self._space.look():
+        again = self._space.look()
+        if again:
             self._stopped.clear()
+        for run in self._open.values():
+            run.written = {key: size * 0.5 ** (passed_s / HALF_LIFE_S) for key, size in run.written.items()}
+            if again:
+                run.shut_out.clear()
 
     def in_use(self, name: str, within_s: float = REST_S) -> bool:
         """Whether somebody takes part in the run, or has done so, or has opened it, in the last `within_s`."""
@@ -183,13 +193,26 @@ class Runs:
         run.log.rest()
         self._remove(run)
 
-    def _stop(self, run: Run, why: str) -> str:
+    def _make_room(self, wants: Run) -> Stopped:
+        """Stop who fills the disk. A key that writes into the run of another one has to leave, and the run goes on."""
+        writers = [Writer(run.name, key, size) for run in self.all() for key, size in run.written.items()]
+        full = who_fills(writers or [Writer(wants.name, wants.maker, 0.0)])
+        run = self._open[full.run]
+        if full.key in ("", run.maker):
+            return self._stop(run, self._why_full(run, f"run {run.name!r} is stopped", "this one"))
+        why = self._why_full(run, f"the key {full.key!r} is shut out of run {run.name!r}", "it")
+        complain(f"broker: {why}")
+        del run.written[full.key]
+        run.shut_out[full.key] = why
+        return Stopped(run, why, full.key)
+
+    def _stop(self, run: Run, why: str) -> Stopped:
         """Nobody gets in any more, and what is known of it has to be read again from its log."""
         complain(f"broker: {why}")
         run.log.close()
         self._remove(run)
         self._stopped[run.name] = why
-        return why
+        return Stopped(run, why)
 
     def _remove(self, run: Run) -> None:
         if run.opener is not None:
@@ -197,10 +220,10 @@ class Runs:
             run.opener = None
         del self._open[run.name], self._used_s[run.name]
 
-    def _why_full(self, run: Run) -> str:
+    def _why_full(self, run: Run, what: str, who: str) -> str:
         return (
-            f"run {run.name!r} is stopped: {run.log.path}: {disk.room(run.log.path)}, kept back for other runs, and "
-            f"this one has written most lately; nothing after byte {run.log.end} was acknowledged; make room there, or "
+            f"{what}: {run.log.path}: {disk.room(run.log.path)}, kept back for others, and "
+            f"{who} has written most lately; nothing after byte {run.log.end} was acknowledged; make room there, or "
             "have the broker started with --keep-bytes"
         )
 
@@ -214,14 +237,15 @@ class Runs:
 
     def _check_room(self, name: str) -> None:
         """Raises NoRoom for a new run when there is little room on the disk."""
-        if self._space is None or not self._space.is_low() or self._is_here(name):
+        if self._space is None or not self._space.is_low() or self.is_here(name):
             return
         raise NoRoom(
             f"{self._folder}: {disk.room(self._folder)}, kept back for the runs that are here, so none begins; "
             "make room there, or have the broker started with --keep-bytes"
         )
 
-    def _is_here(self, name: str) -> bool:
+    def is_here(self, name: str) -> bool:
+        """Whether the run is open, or kept here from earlier."""
         if name in self._open:
             return True
         return self.only is None and access.is_run_id(name) and (self._folder / name / log.FILE_NAME).exists()

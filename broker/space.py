@@ -1,4 +1,6 @@
-"""Room on the disk of a shared broker: some of it is kept back, and the run that fills the rest has to stop.
+"""Room on the disk of a shared broker: some of it is kept back, and who fills the rest has to stop.
+
+That is a run, or a key that writes into the run of another one.
 
 What is kept back is for the other runs. It is halved with each run that is stopped, so that those which are left go on
 as long as they can; when there is room again it is what it was.
@@ -22,7 +24,7 @@ HALF_LIFE_S: Final = 30.0
 
 
 class Writer(NamedTuple):
-    """A run, whose it is, and how many bytes it has written lately."""
+    """A run, a key, and how many bytes it has written there lately."""
 
     run: str
     key: str
@@ -65,12 +67,12 @@ class Space:
         self.kept_back //= 2
 
 
-def who_fills(writers: Sequence[Writer]) -> str:
-    """The run that has to stop: of the key that has written most lately the run that has."""
+def who_fills(writers: Sequence[Writer]) -> Writer:
+    """Who has to stop: the key that has written most lately, in the run where it has."""
     of_key: dict[str, float] = defaultdict(float)
     for writer in writers:
         of_key[writer.key] += writer.lately
-    return max(writers, key=lambda writer: (of_key[writer.key], writer.lately)).run
+    return max(writers, key=lambda writer: (of_key[writer.key], writer.lately))
 
 
 def free_bytes(folder: Path) -> tuple[int, int]:

@@ -230,8 +230,18 @@ def test_runs_that_others_have_made_count_for_whoever_opens_them_again(make: Mak
     lab.broker.restart()
     with lab.welcomed(cam, "one", "cam"), lab.welcomed(cam, "two", "cam"):
         assert "the key 'cam' has 2 runs open here" in lab.refused(cam, "three")
-        with lab.welcomed(bob, "three"):
+        with lab.welcomed(bob, "three"), lab.welcomed(bob, "four"):
             pass
+    assert poll(lambda: rested(lab, bob), 10)
+    eye = lab.key("eye", "watcher")
+    with lab.welcomed(eye, "one", role="watcher"), lab.welcomed(eye, "two", role="watcher"):
+        assert "the key 'eye' has 2 runs open here" in lab.refused(eye, "three", role="watcher")
+
+
+def rested(lab: KeyedBroker, keys: Any) -> bool:
+    """Whether nobody takes part in any run of this key any more, so that it may open two new ones."""
+    with lab.peer(keys, "five") as one, lab.peer(keys, "six") as two:
+        return all(isinstance(peer.hear(m.Welcome | m.Refused), m.Welcome) for peer in (one, two))  # type: ignore[arg-type]
 
 
 def test_a_key_that_looks_on_often_leaves_room_for_others_and_for_runners(make: Make) -> None:

@@ -68,8 +68,9 @@ def test_what_others_write_there_is_seen_when_it_matters() -> None:
 
 
 def test_the_run_that_has_written_most_lately_has_to_stop_of_the_key_whose_runs_have() -> None:
-    assert who_fills([Writer("a", "bob", 3.0), Writer("b", "cam", 2.0), Writer("c", "cam", 2.5)]) == "c"
-    assert who_fills([Writer("a", "bob", 3.0), Writer("b", "cam", 2.0)]) == "a"
+    bobs, cams, cams_other = Writer("a", "bob", 3.0), Writer("b", "cam", 2.0), Writer("c", "cam", 2.5)
+    assert who_fills([bobs, cams, cams_other]) == cams_other
+    assert who_fills([bobs, cams]) == bobs
 
 
 # --- on a disk --------------------------------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ def test_a_run_that_fills_the_disk_is_stopped_and_the_others_go_on(lab: KeyedBro
         why = fill(flood)
         assert why.startswith(f"run 'flood' is stopped: {lab.runs}/flood/events.log: the disk mounted at ")
         assert f"{lab.runs.parent} has 2" in why or f"{lab.runs.parent} has 1.9" in why
-        assert "of 30 MiB left, kept back for other runs, and this one has written most lately" in why
+        assert "of 30 MiB left, kept back for others, and this one has written most lately" in why
         for seq in range(2, 200):
             theirs.emit(seq, "afterwards")
             assert theirs.hear(m.Ack) == m.Ack(seq + 1)
@@ -115,6 +116,19 @@ def test_a_run_that_fills_the_disk_is_stopped_and_the_others_go_on(lab: KeyedBro
         assert "kept back for the runs that are here, so none begins; make room there" in lab.refused(bob, "new")
         assert "run 'bobs' is stopped" in fill(theirs, 200), "it may have what was kept back for it, and no more"
         assert lab.broker.process.poll() is None
+
+
+def test_a_key_that_fills_the_disk_in_the_run_of_another_has_to_leave_and_the_run_goes_on(lab: KeyedBroker) -> None:
+    cam, bob = lab.key("cam"), lab.key("bob")
+    with lab.welcomed(bob, "bobs") as theirs, lab.welcomed(cam, "bobs", "guest") as guest:
+        theirs.emit(1, "before")
+        assert theirs.hear(m.Ack) == m.Ack(2)
+        why = fill(guest)
+        assert why.startswith(f"the key 'cam' is shut out of run 'bobs': {lab.runs}/bobs/events.log: the disk mounted")
+        theirs.emit(2, "afterwards")
+        assert theirs.hear(m.Ack) == m.Ack(3)
+        assert theirs.incidents()["cam: shut out of the run, it has filled the disk"] == 1
+        assert lab.refused(cam, "bobs", "other") == why
 
 
 def test_a_run_that_was_stopped_goes_on_when_there_is_room_again(lab: KeyedBroker) -> None:
