@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from probe.event import Kind
 from runner.clocks import Timeline
-from runner.clocks.foreign import STEP_NS
+from runner.clocks.foreign import PATIENCE_NS, STEP_NS
 from runner.clocks.knots import FOREVER
 from runner.verifier.verdict import UNKNOWN
 
@@ -453,3 +453,28 @@ def test_a_run_of_hours_is_kept_in_little_memory_and_its_old_errors_stay_true(mo
             error = timeline.error(hop.receiver, moments[1], hop.sender, moments[0])
             assert abs(moments[1] - moments[0] - hop.true_ns) <= error
             assert error <= timeline.worst(hop.receiver, hop.sender, min(moments), max(moments))
+
+
+def test_a_supervisor_that_never_reports_holds_back_the_clock_of_its_host_for_a_while_and_not_for_ever() -> None:
+    timeline = reported(lab(units=("@lab", "@liar", "worker")), until=2 * SECOND)
+    assert timeline.known_ns("lab") == 0
+    reported(timeline, until=PATIENCE_NS + 2 * SECOND)
+    assert timeline.known_ns("lab") == 2 * SECOND
+    timeline.report("@liar", 1, PATIENCE_NS, data(PATIENCE_NS, offset=OFFSET + SECOND))
+    reported(timeline, until=PATIENCE_NS + 4 * SECOND)
+    assert timeline.contested == (("@liar", "@lab"),)
+
+
+def test_nobody_waits_for_what_a_supervisor_says_that_is_gone_without_its_last_word() -> None:
+    timeline = lab(units=("@lab", "@twin", "worker"))
+    timeline.report("@twin", 1, STEP_NS + MS, data(STEP_NS))
+    reported(timeline, until=2 * SECOND)
+    assert timeline.known_ns("lab") == STEP_NS
+    assert timeline.lose("@twin")
+    assert timeline.known_ns("lab") == 2 * SECOND
+    assert not timeline.lose("@twin")
+    reported(timeline, until=3 * SECOND)
+    assert timeline.known_ns("lab") == 3 * SECOND
+    assert timeline.lose("@lab")
+    assert timeline.known_ns("lab") == FOREVER
+    assert not timeline.lose("@stranger")

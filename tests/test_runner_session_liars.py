@@ -18,6 +18,7 @@ from runner.orders import Directed
 from runner.scenario.model import Barrier, Host, Scenario, Unit
 from runner.session.fetched import Fetched
 from runner.session.recorded import Hindsight
+from runner.verifier.verdict import FindingClass
 
 SECOND = 1_000_000_000
 LARGEST = (1 << 64) - 1
@@ -146,6 +147,36 @@ def test_a_supervisor_changes_nothing_for_units_of_another_host() -> None:
         lifecycle.event(Event("@lab-1", 1, 2, 2, step, Kind.STATE, "db", {"code": 1, "pid": 7, "why": "so"}))
         lifecycle.event(Event("api", 1, 2, 2, step, Kind.STATE, "db", {"code": 1, "pid": 7, "why": "so"}))
     assert lifecycle.statuses()[1:] == before[1:]
+
+
+def judged(hindsight: Hindsight) -> list[str]:
+    """The words of what may be lost, when all units have ended."""
+    for supervisor, unit in (("@lab-1", "api"), ("@lab-2", "db"), ("@local", "web")):
+        hindsight.take(Entry(unit, 1, m.Final(0), b"", 0))
+        hindsight.take(said(supervisor, [2, 2, "exited", Kind.STATE, unit, {"code": 0, "pid": 1}]))
+    hindsight.intake.close()
+    statuses = hindsight.intake.lifecycle.statuses()
+    findings = hindsight.intake.verifier.result(run="r", duration_s=1.0, statuses=statuses).findings
+    return [finding.message for finding in findings if finding.cls is FindingClass.LOST_EVIDENCE]
+
+
+def test_who_is_no_supervisor_of_this_run_says_nothing_in_it() -> None:
+    """The key of any host of the lab lets it come in."""
+    hindsight = begun()
+    before = hindsight.intake.timeline.units_of("one")
+    listing = {"lives": [["web", 7], ["api", 8]], "at_ns": 1}
+    hindsight.take(hello("@lab-9", "one"))
+    hindsight.take(said("@lab-9", [1, 1, "serving", Kind.STATE, None, listing]))
+    assert hindsight.intake.timeline.units_of("one") == before
+    assert [words for words in judged(hindsight) if not words.startswith("stranger")] == []
+    assert [note.partition(" took part")[0] for note in hindsight.intake.notes()] == ["@lab-9", "@nobody"]
+
+
+@pytest.mark.parametrize(("supervisor", "lost"), [("@lab-1", 1), ("@lab-2", 0)])
+def test_a_supervisor_holds_back_no_unit_of_another_host(supervisor: str, lost: int) -> None:
+    hindsight = begun()
+    hindsight.take(said(supervisor, [1, 1, "journals", Kind.STATE, None, {"lives": [["api", 8]], "at_ns": 1}]))
+    assert len([words for words in judged(hindsight) if words.startswith("api (incarnation 8)")]) == lost
 
 
 def test_a_supervisor_writes_the_files_of_its_own_units_alone(tmp_path: Path) -> None:

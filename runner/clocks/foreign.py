@@ -8,7 +8,8 @@ make it tighter does it matter whether the other clock is known that far.
 
 Whoever reports about a clock may lie, or live by another one. Where there are several reporters nothing is known before
 each of them has told it, and the offset is somewhere in what any of them says: so it is true if one of them is. Where
-two exclude each other the clock is contested, and nothing is known about it any more.
+two exclude each other the clock is contested, and nothing is known about it any more. Nobody is waited for longer than
+`PATIENCE_NS`: one that is silent would hold back all that the others' units say.
 """
 
 from typing import Final
@@ -23,6 +24,8 @@ STEP_NS: Final = 250_000_000
 """How far apart knots are, while there are reports."""
 NEAR_NS: Final = 1_000_000_000
 """A clock is known at a moment if it has a knot no longer than this before it."""
+PATIENCE_NS: Final = 5_000_000_000
+"""How far one reporter may be behind another one, by the clock's own time."""
 
 
 class Foreign:
@@ -93,7 +96,8 @@ class Foreign:
         return bool(self._reported_ns) and self._go_on()
 
     def _go_on(self) -> bool:
-        full_ns = min(self._reported_ns.values()) // STEP_NS * STEP_NS
+        told_ns = self._reported_ns.values()
+        full_ns = max(min(told_ns), max(told_ns) - PATIENCE_NS) // STEP_NS * STEP_NS
         moments = {at_ns for bounds in self._bounds.values() for at_ns in bounds.moments}
         places = {-(-at_ns // STEP_NS) * STEP_NS for at_ns in moments}
         before = len(self.knots), self.known_ns

@@ -124,6 +124,15 @@ class Timeline:
             return self.give_up(boot)
         return not any(name == unit for name, _ in reporters) and self._clocks[boot].leave(unit)
 
+    def lose(self, supervisor: str) -> bool:
+        """This supervisor is gone without its last word: nobody waits for it. Whether more stamps can be translated
+        now."""
+        new = False
+        for unit, incarnation in self._lives:
+            if unit == supervisor:
+                new |= self.final(unit, incarnation)
+        return new
+
     def hint(self, unit: str, incarnation: int, kind: int, key: str | None, stamp_ns: int) -> None:
         """A record of kind send or receive: what is received was sent before. Others are ignored, and so is every key
         that is sent or received more than once."""

@@ -7,6 +7,7 @@ file) or how orders travel; reads no clock.
 import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 from broker.log import Entry
@@ -22,7 +23,7 @@ from runner.lockstep.barriers import Barriers
 from runner.lockstep.quota import Quota
 from runner.lockstep.skews import Skews
 from runner.lockstep.waits import Waits
-from runner.orders import SUPERVISOR, Directed, host_of
+from runner.orders import RUNNER, SUPERVISOR, Directed, host_of, supervisor_of
 from runner.scenario.model import Scenario
 from runner.scenario.state import UnitStatus
 from runner.session.standing import Standing
@@ -77,7 +78,15 @@ class Intake:
         self.verifier = Verifier(scenario, self.timeline)
         self.lifecycle = lifecycle
         self.standing = Standing(scenario.used_hosts)
-        self._evidence = Translation(self.verifier, self.timeline, self.skews)
+        self._evidence = Translation(self.verifier, self.timeline, self.skews, self._may_list)
+        self._homes = {unit.name: supervisor_of(unit.host) for unit in scenario.units if unit.launcher != "external"}
+        self._supervisors = {
+            SUPERVISOR: ("*",),
+            **{supervisor_of(host.name): host.speaks_for for host in scenario.used_hosts},
+        }
+        """Whoever is one in this run -> units of other hosts as which its processes may speak."""
+        self._uncalled: set[str] = set()
+        """Who spoke as the supervisor of a host that has no part in this run."""
         self._supervised = supervised
         self._past = past
         self.quota = Quota()
@@ -104,6 +113,12 @@ class Intake:
         """Digest `entry`; returns the orders that follow from it."""
         unit, incarnation, message = entry.unit, entry.incarnation, entry.message
         fabric = unit.startswith("@")
+        if (
+            fabric and unit not in self._supervisors
+        ):  # an agent of the lab that was not called; its word is nothing here
+            if unit != RUNNER:
+                self._uncalled.add(unit)
+            return []
         if isinstance(message, Events):
             return self._events(entry, message, fabric, now_ns)
         if isinstance(message, Hello):
@@ -154,6 +169,8 @@ class Intake:
         """Whoever drives the run has decided so about a host."""
         self.lifecycle.host(change, now_ns)
         self.standing.changed(change, now_ns)
+        if isinstance(change, Gone):
+            self._evidence.supervisor_gone(supervisor_of(change.host))
 
     def close(self) -> None:
         """The log is at its end: judge what is left."""
@@ -178,7 +195,17 @@ class Intake:
                 "no time that was measured there counts"
                 for one, other in self.timeline.contested
             ),
+            *(
+                f"{unit} took part, and no unit of this run is started on its host: what it said counts for nothing"
+                for unit in sorted(self._uncalled)
+            ),
         )
+
+    def _may_list(self, supervisor: str, unit: str) -> bool:
+        """Whether the unit may have processes on the host of this supervisor."""
+        if self._homes.get(unit, supervisor) == supervisor:
+            return True
+        return any(fnmatchcase(unit, pattern) for pattern in self._supervisors.get(supervisor, ()))
 
     def note_endings(self) -> list[Directed]:
         """Tells everybody which units have ended since the last call."""

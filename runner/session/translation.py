@@ -32,10 +32,18 @@ class Translation:
     """Takes what `Verifier` takes of units. What a foreign clock has stamped waits for that clock, and whatever else
     the same clock's units have said waits behind it."""
 
-    def __init__(self, verifier: Verifier, timeline: Timeline, skews: Skews) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        timeline: Timeline,
+        skews: Skews,
+        may_list: Callable[[str, str], bool] = lambda _supervisor, _unit: True,
+    ) -> None:
+        """`may_list` says of a supervisor and a unit whether the unit may have processes on that host."""
         self._verifier = verifier
         self._timeline = timeline
         self._skews = skews
+        self._may_list = may_list
         self._held: dict[str, deque[tuple[int, Callable[[], None]]]] = {}
         """Boot id -> what waits: up to which of its stamps the clock has to be known, and what is to be done then."""
         self._fired: dict[str, set[str]] = {}
@@ -112,6 +120,11 @@ class Translation:
         if self._timeline.final(unit, incarnation):
             self.release()
 
+    def supervisor_gone(self, supervisor: str) -> None:
+        """Nobody waits any more for what this supervisor says about its clock."""
+        if self._timeline.lose(supervisor):
+            self.release()
+
     def end_unit(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
         """The unit's process is gone, and all it said has been taken here."""
         waits = [boot for boot in sorted(self._boots.get(unit, ())) if self._held.get(boot)]
@@ -130,14 +143,16 @@ class Translation:
             self.release()
 
     def listed(self, event: Event) -> None:
-        """A supervisor has looked who keeps a journal on its host: they are there, heard or not."""
+        """A supervisor has looked who keeps a journal on its host: they are there, heard or not. About a unit that has
+        no business there it is not believed: it could hold that back as long as it likes."""
         if event.kind is not Kind.STATE or event.step not in _LISTINGS:
             return
         at_ns, lives = event.data.get("at_ns"), event.data.get("lives")
         for life in lives if isinstance(lives, list) else ():
             if isinstance(life, list) and [*map(type, life)] == [str, int]:
                 unit, incarnation = life
-                self._verifier.join(unit, incarnation, (event.unit,))
+                if self._may_list(event.unit, unit):
+                    self._verifier.join(unit, incarnation, (event.unit,))
         if type(at_ns) is not int:
             return
 
