@@ -1,6 +1,7 @@
 """Keys that are good for one run: made known, replaced, withdrawn, expired, and still there after a restart."""
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,20 @@ def test_nobody_takes_over_a_key_that_is_known(tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match="cannot be the public key"):
         issued.add("no key", grant())
     assert issued.grant(key) == grant()
+
+
+def test_who_stands_behind_a_key_is_known_after_a_restart_and_may_not_have_all_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_OF_ONE", 1)
+    one, two, annas, bobs = public(), public(), replace(grant(), giver="anna"), replace(grant("@lab-2"), giver="bob")
+    Issued(tmp_path).add(one, annas)
+    issued = Issued(tmp_path)
+    assert issued.grant(one) == annas
+    with pytest.raises(BrokerError, match="1 keys of runs come from the key 'anna' already; end some runs"):
+        issued.add(two, replace(grant("@lab-3"), giver="anna"))
+    issued.add(two, bobs)
+    assert issued.grant(two) == bobs
 
 
 def test_keys_go_with_their_run_or_by_name(tmp_path: Path) -> None:
