@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from broker_process import BrokerProcess, Peer
 
-from broker import keyring
+from broker import idle, keyring
+from broker.access import Grant
+from broker.errors import BrokerError
+from broker.quotas import USUAL, Shares
 from probe import message as m
 from probe import wire
 from probe.keys import Keys, load
@@ -209,3 +213,37 @@ def test_welcome_names_the_host_of_the_broker_and_who_has_to_measure_its_clock(b
         assert measures("unit", "api", 5, "somewhere else")
         assert measures("unit", "api", 6, "e" * 1000)
         assert not welcome(stack.enter_context(Peer(broker.endpoint)), "watcher", "", 0, "elsewhere").measure
+
+
+class Frame:
+    """The last one of a HELLO, as far as anybody asks it who has sent it."""
+
+    def get(self, _name: str) -> str:
+        return "127.0.0.1"
+
+
+def test_one_key_cannot_have_all_the_places_of_agents_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "MAX_OF_ONE", 2)
+    shares = Shares(USUAL)
+    whose = ["cam", "cam", "cam", "bob"]
+    asked = iter([shares.of(key, 0.0) for key in whose])
+    door = SimpleNamespace(
+        grant=lambda _key: Grant("any", ("agent",), ("@*",)),
+        share=lambda _frame: next(asked),
+        greeted=lambda _frame, _identity: None,
+    )
+    agents = idle.Idle(door)  # type: ignore[arg-type]
+
+    def come(number: int) -> None:
+        hello = m.Hello(m.VERSION, "agent", "", f"@lab-{number}", 1)
+        agents.admit(bytes([0, 0, 0, 0, number]), hello, Frame())  # type: ignore[arg-type]
+
+    come(1)
+    come(2)
+    with pytest.raises(BrokerError, match="2 agents wait here with the key 'cam'; give hosts their own"):
+        come(3)
+    come(4)
+    assert len(agents) == 3
+    assert (shares.of("cam", 0.0).connections, shares.of("bob", 0.0).connections) == (2, 1)
+    agents.leave(bytes([0, 0, 0, 0, 1]))
+    assert shares.of("cam", 0.0).connections == 1
