@@ -322,6 +322,18 @@ def test_a_service_that_answers_its_stop_with_an_error_has_failed() -> None:
     assert play.accused == [(FindingClass.UNIT_FAILED, "db exited with code 1 after 0 ns, when it was stopped")]
 
 
+def test_a_service_that_is_given_no_time_to_end_is_not_accused_of_having_been_killed() -> None:
+    play = Play(python("db", service=True, stop_timeout_ns=0), python("a"))
+    play.comes_up("db", "a")
+    play.exits("a")
+    play.lifecycle.settled()
+    play.tick()
+    play.supervisor("silent-end", "db", waited_ms=0)
+    play.exits("db", -9)
+    assert play.accused == []
+    assert [status.state for status in play.lifecycle.statuses()] == [State.STOPPED, State.FINISHED]
+
+
 def test_a_unit_that_had_to_be_killed_is_accused() -> None:
     play = Play(python("a", stop_timeout_ns=2 * SECOND))
     play.comes_up("a")

@@ -209,7 +209,7 @@ class Fates:
                 self._fail(life, f"was ended on host {life.unit.host}, whose supervisor {why}")
             life.stopping_ns = life.stopping_ns or report.stamp_ns
         elif report.step == "silent-end":
-            life.killed = report.waited_ms * 1_000_000 >= life.unit.stop_timeout_ns  # else a person hurried it
+            life.killed = 0 < life.unit.stop_timeout_ns <= report.waited_ms * 1_000_000  # else it was hurried
         elif report.step == "exited":
             life.alive = False
             life.ended_ns, life.exit_code = report.stamp_ns, report.code
@@ -231,7 +231,8 @@ class Fates:
         elif life.state.ended:
             pass  # judged before its process was gone
         elif life.stopping_ns is not None:
-            if accepted or life.exit_code in ENDED_BY_US or self._stopped_why:
+            hurried = life.exit_code == -9 and not life.unit.stop_timeout_ns
+            if accepted or life.exit_code in ENDED_BY_US or hurried or self._stopped_why:
                 life.state = State.STOPPED
             else:
                 self._fail(life, f"{life.end()}, when it was stopped")
