@@ -1,16 +1,14 @@
 """Runs on a disk that has next to no room: a small one of its own, in a namespace of mounts that ends with the test."""
 
-import functools
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from scenarios import COMMAND, PATIENCE_S
+from small_disk import NAMESPACE, why_not
 
-NAMESPACE = ("unshare", "--mount", "--propagation", "private")
 TOML = """
 [scenario]
 name = "chatter"
@@ -46,18 +44,6 @@ head -c $((1024 * 1024 - 8192 - {left} * 1024)) /dev/zero > filled
 echo "exit code ${{code:-0}}" >&2
 cat .circuit/runs/*/result.json 2> /dev/null || true
 """
-
-
-@functools.cache
-def why_not() -> str:
-    if os.geteuid() != 0:
-        return "a small disk is mounted here: needs root"
-    try:
-        words = [*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-        tried = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    except OSError as error:
-        return f"a small disk is mounted here: needs unshare: {error}"
-    return f"a small disk is mounted here: {tried.stderr.strip()}" if tried.returncode else ""
 
 
 @dataclass(frozen=True)

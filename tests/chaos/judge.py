@@ -3,9 +3,10 @@
 Belongs here: what must be so after a run, whatever struck it. Must not know processes, files or the time.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from broker.log import Entry
@@ -82,6 +83,7 @@ class Ended:
 
     plan: Plan
     lives: Mapping[str, Sequence[Life]]
+    children: Mapping[str, Sequence[Life]]
     spoken: Sequence[Spoken]
     live: Judged
     again: Judged | None
@@ -124,8 +126,11 @@ def _hear(each: Spoken, body: bytes) -> None:
 
 def faults(run: Ended) -> list[Fault]:
     """Everything that is wrong with the run."""
+    evidence = evidence_faults(run.plan, run.lives, run.children, run.spoken)
+    if run.plan.disk_kib:
+        return [*_small_disk_faults(run, evidence), *(Fault(Wrong.BROKEN, what) for what in run.errors)]
     return [
-        *evidence_faults(run.plan, run.lives, run.spoken),
+        *evidence,
         *verdict_faults(run),
         *(Fault(Wrong.BROKEN, what) for what in run.errors),
         *(Fault(Wrong.LEFTOVER, what) for what in run.left),
@@ -135,11 +140,11 @@ def faults(run: Ended) -> list[Fault]:
 # --- evidence ---------------------------------------------------------------------------------------------------------
 
 
-def emitted(plan: Plan, lives: Mapping[str, Sequence[Life]]) -> int:
+def emitted(plan: Plan, lives: Mapping[str, Sequence[Life]], children: Mapping[str, Sequence[Life]]) -> int:
     """How many emits are known to have returned."""
     return sum(
         sum(life.done - life.first for life in lives[unit]) + _planted_more(plan, unit, lives[unit]) for unit in lives
-    )
+    ) + sum(life.done for unit in children for life in children[unit])
 
 
 def _planted_more(plan: Plan, unit: str, lives: Sequence[Life]) -> int:
@@ -149,7 +154,12 @@ def _planted_more(plan: Plan, unit: str, lives: Sequence[Life]) -> int:
     return sum(plant.copies - 1 for life in lives if life.first <= plant.number < life.done)
 
 
-def evidence_faults(plan: Plan, lives: Mapping[str, Sequence[Life]], spoken: Sequence[Spoken]) -> list[Fault]:
+def evidence_faults(
+    plan: Plan,
+    lives: Mapping[str, Sequence[Life]],
+    children: Mapping[str, Sequence[Life]],
+    spoken: Sequence[Spoken],
+) -> list[Fault]:
     """Every emit that returned is in the log exactly once and in its place, at most the uncertain one more."""
     found = [fault for each in spoken for fault in each.faults]
     by_pid = {(each.unit, each.pid): each for each in spoken}
@@ -157,7 +167,11 @@ def evidence_faults(plan: Plan, lives: Mapping[str, Sequence[Life]], spoken: Seq
         for number, life in enumerate(lives.get(unit, ()), 1):
             name = f"{unit}, life {number} (pid {life.pid})"
             each = by_pid.pop((unit, life.pid), None)
-            found += _life_faults(plan, unit, name, life, each.numbers if each is not None else [])
+            found += _life_faults(partial(plan.copies, unit), name, life, each.numbers if each is not None else [])
+        for number, life in enumerate(children.get(unit, ()), 1):
+            name = f"{unit}, child {number} (pid {life.pid})"
+            each = by_pid.pop((unit, life.pid), None)
+            found += _life_faults(lambda _: 1, name, life, each.numbers if each is not None else [])
     for each in by_pid.values():  # killed before its code ran: it cannot have said anything of its own
         if each.numbers:
             what = f"{each.name} is no life that the tally knows, and emitted {len(each.numbers)} events"
@@ -165,9 +179,10 @@ def evidence_faults(plan: Plan, lives: Mapping[str, Sequence[Life]], spoken: Seq
     return found
 
 
-def _life_faults(plan: Plan, unit: str, name: str, life: Life, numbers: Sequence[int]) -> list[Fault]:
-    sure = [number for number in range(life.first, life.done) for _ in range(plan.copies(unit, number))]
-    uncertain = [life.done] * plan.copies(unit, life.done) if life.begun > life.done else []
+def _life_faults(copies: Callable[[int], int], name: str, life: Life, numbers: Sequence[int]) -> list[Fault]:
+    """`copies` says how often an event of this number is emitted."""
+    sure = [number for number in range(life.first, life.done) for _ in range(copies(number))]
+    uncertain = [life.done] * copies(life.done) if life.begun > life.done else []
     if list(numbers[: len(sure)]) == sure and list(numbers[len(sure) :]) == uncertain[: len(numbers) - len(sure)]:
         return []
     expected, present = _counted(sure), _counted(numbers)
@@ -246,6 +261,23 @@ def _whole_faults(plan: Plan, judged: Judged, who: str) -> list[Fault]:
     wrong = {"failed": Wrong.FALSE_FAILED, "passed": Wrong.FALSE_PASSED, "inconclusive": Wrong.INCONCLUSIVE}
     contradicts = judged.verdict == right[0]  # the exit code says something else
     return [Fault(Wrong.BROKEN if contradicts else wrong.get(judged.verdict, Wrong.BROKEN), what)]
+
+
+def _small_disk_faults(run: Ended, evidence: Sequence[Fault]) -> list[Fault]:
+    """A run that may have filled its disk. It has the right verdict, or none that is certain; passed it has only if
+    everything is there."""
+    expected = expected_findings(run.plan)
+    lost = [fault for fault in evidence if fault.wrong is Wrong.LOST]
+    found = [fault for fault in evidence if fault.wrong is not Wrong.LOST]
+    for judged in (run.live, run.again):
+        if judged is None:
+            continue
+        what = f"on a disk of {run.plan.disk_kib} KiB: exit code {judged.code}, {judged.verdict}, {judged.findings[:5]}"
+        if judged.verdict == "passed" and (lost or expected):
+            found.append(Fault(Wrong.FALSE_PASSED, f"{what}; {lost[:3]}"))
+        if judged.verdict == "failed" and (not expected or not set(judged.findings) <= set(expected)):
+            found.append(Fault(Wrong.FALSE_FAILED, what))
+    return found + [Fault(Wrong.LEFTOVER, what) for what in run.left if not what.startswith("journal")]
 
 
 def _cut_faults(run: Ended, judged: Judged) -> list[Fault]:

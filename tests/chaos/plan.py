@@ -17,6 +17,8 @@ EVENTS: Final = 100_000
 MAX_STALL_MS: Final = 150
 MAX_AGE_MS: Final = 250
 """A unit needs about so long from its start to its first event, on a machine with nothing else to do."""
+MAX_STEP_S: Final = 7200
+"""How far a clock is set, either way."""
 MAX_KILLS_OF_A_UNIT: Final = 3
 """As often as the runner starts a unit again."""
 
@@ -28,6 +30,16 @@ class Victim(StrEnum):
     WATCHER = "watcher"
     STALL = "stall"
     """The broker, stopped for a while and not killed."""
+    STOPPED_UNIT = "stopped unit"
+    STOPPED_SUPERVISOR = "stopped supervisor"
+    STOPPED_RUNNER = "stopped runner"
+    CLOCK = "clock"
+    """The wall clock of every process of the run, which is set to another time."""
+
+
+STOPPED: Final = (Victim.STALL, Victim.STOPPED_UNIT, Victim.STOPPED_SUPERVISOR, Victim.STOPPED_RUNNER)
+"""These get SIGSTOP, and SIGCONT a while later."""
+KILLED: Final = (Victim.UNIT, Victim.BROKER, Victim.RUNNER, Victim.WATCHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,9 @@ class Strike:
     count: int
     age_ms: int = 0
     stall_ms: int = 0
-    """How long a stall lasts."""
+    """How long it is stopped."""
+    clock_s: int = 0
+    """How far from the true time the clock is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,12 @@ class Plan:
     plant: Plant | None = None
     verified: bool = False
     """Whether the run is also judged again from its folder; one whose runner is killed always is."""
+    forks_every: int = 0
+    """After so many events a unit forks a child, which emits some of its own and ends in its own way; 0: never."""
+    beside: bool = False
+    """Whether another run takes place in the same folder at the same time."""
+    disk_kib: int = 0
+    """Size of the disk on which the run keeps what it keeps; 0: as large as it wants."""
 
     def copies(self, unit: str, number: int) -> int:
         """How often `unit` emits event `number` unless it is killed."""
@@ -106,7 +126,20 @@ def plan_of(seed: int, events: int = EVENTS) -> Plan:
     verified = dice.random() < 0.25
     most = 1 + kills[spared]
     plant = Plant(spared, dice.randrange(each), dice.choice((0, most + 1, most + 2))) if planted else None
-    return Plan(seed, each, pause_every, tuple(strikes), plant, verified)
+    for victim in STOPPED[1:]:
+        if dice.random() < 0.2:
+            stall_ms = dice.randint(1, MAX_STALL_MS)
+            strikes.append(Strike(victim, dice.choice(UNITS), _moment(dice, each), stall_ms=stall_ms))
+    for _ in range(dice.choice((0, 0, 1, 3))):
+        clock_s = dice.randint(-MAX_STEP_S, MAX_STEP_S)
+        strikes.append(Strike(Victim.CLOCK, dice.choice(UNITS), _moment(dice, each), clock_s=clock_s))
+    forks_every = dice.choice((0, each // 5 + 1, each // 3 + 1))
+    beside = dice.random() < 0.15
+    disk_kib = 0
+    if not beside and dice.random() < 0.1:
+        disk_kib = dice.choice((300, 1000, 3000, 6000, 12_000))
+        strikes = [strike for strike in strikes if strike.victim not in (Victim.RUNNER, Victim.WATCHER)]
+    return Plan(seed, each, pause_every, tuple(strikes), plant, verified, forks_every, beside, disk_kib)
 
 
 def _moment(dice: random.Random, events: int) -> int:

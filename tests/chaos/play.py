@@ -9,12 +9,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from broker import log
 from broker.errors import LogError
@@ -23,10 +25,11 @@ from runner.history.folder import RunFolder
 from runner.launch import kin
 from tests.chaos import judge
 from tests.chaos.judge import Ended, Fault, Judged, Wrong
-from tests.chaos.plan import STEP, UNITS, Plan, Strike, Victim
+from tests.chaos.plan import STEP, STOPPED, UNITS, Plan, Strike, Victim
 from tests.chaos.report import Played
 from tests.chaos.units import Tally
 from tests.scenarios import COMMAND, Place, poll
+from tests.small_disk import NAMESPACE, why_not
 
 LONGEST_S: Final = 90.0
 """A run that takes longer hangs. The scenario itself gives up after 60 s."""
@@ -37,16 +40,29 @@ LOOK_S: Final = 0.0005
 """How often the tally is looked at."""
 OUT: Final = "out"
 WATCHED: Final = "watched"
-"""Files in the folder of a run: what `circuit-run` and `circuit-run watch` printed."""
+BESIDE: Final = "beside"
+"""Files in the folder of a run: what `circuit-run`, `circuit-run watch` and the run beside printed."""
+BESIDE_EVENTS: Final = 2000
+CLOCK: Final = "clock"
+"""File with the seconds that every wall clock is ahead of the true time, and the name of the library that reads it."""
+SMALL_DISK: Final = """
+mount -t tmpfs -o size={kib}k tmpfs .circuit
+code=0
+"$@" || code=$?
+cp -a .circuit kept
+exit $code
+"""
 
 
 def play(plan: Plan, folder: Path) -> Played:
     """Run `plan` in `folder`, which must not exist yet and is kept."""
     begin_s = time.monotonic()
+    if plan.disk_kib and why_not():
+        plan = replace(plan, disk_kib=0)
     write(plan, folder)
     # not below the folder: the path of a socket must be short
     with tempfile.TemporaryDirectory(prefix="circuit-") as temporary, _tally(folder) as tally:
-        place = Place(folder, Path(temporary))
+        place = _Place(folder, Path(temporary))
         played = Played(plan, folder)
         try:
             with _Run(place, tally, plan, played.struck) as run:
@@ -56,7 +72,9 @@ def play(plan: Plan, folder: Path) -> Played:
             else:
                 ended = _ended(plan, place, tally, run)
                 played.faults = judge.faults(ended)
-            played.emitted = judge.emitted(plan, {unit: tally.lives(unit) for unit in UNITS})
+            children = {unit: tally.children(unit) for unit in UNITS}
+            played.emitted = judge.emitted(plan, {unit: tally.lives(unit) for unit in UNITS}, children)
+            played.children = sum(map(len, children.values()))
         finally:
             place.clear()
     played.seconds = time.monotonic() - begin_s
@@ -68,13 +86,42 @@ def write(plan: Plan, folder: Path) -> None:
     folder.mkdir(parents=True)
     shutil.copy(Path(__file__).parent / "units.py", folder / "units.py")
     copies = {plan.plant.unit: {plan.plant.number: plan.plant.copies}} if plan.plant is not None else {}
-    orders = {"units": UNITS, "events": plan.events, "step": STEP, "pause_every": plan.pause_every, "copies": copies}
+    orders = {
+        "units": UNITS,
+        "events": plan.events,
+        "step": STEP,
+        "pause_every": plan.pause_every,
+        "copies": copies,
+        "forks_every": plan.forks_every,
+        "beside": BESIDE_EVENTS,
+    }
     (folder / "orders.json").write_text(json.dumps(orders))
     units = [f'[units.{unit}]\nentrypoint = "units:work"\nrestart = "on-failure"\n' for unit in UNITS]
     elements = [f'  {{ probe = "{unit}: {STEP}", times = "1..{plan.most(unit)}" }},' for unit in UNITS]
     circuit = ["[circuits.chain]", f"instances = {plan.events}", "path = [", *elements, "]"]
     text = '[scenario]\nname = "chaos"\ntimeout = "60s"\n\n' + "\n".join([*units, *circuit]) + "\n"
     (folder / "circuit.toml").write_text(text)
+    lone = f'[circuits.lone]\npath = ["lone: went"]\ninstances = {BESIDE_EVENTS}\n'
+    (folder / "beside.toml").write_text(f'[units.lone]\nentrypoint = "units:beside"\n\n{lone}')
+    (folder / ".circuit").mkdir()
+    if any(strike.victim is Victim.CLOCK for strike in plan.strikes) and (compiler := shutil.which("cc")):
+        (folder / CLOCK).write_bytes(bytes(8))
+        source = Path(__file__).parent / "clock.c"
+        words = [compiler, "-shared", "-fPIC", "-O", "-o", folder / f"{CLOCK}.so", source, "-ldl"]
+        subprocess.run(words, check=True, capture_output=True)
+
+
+class _Place(Place):
+    """Where the processes live by a wall clock that can be set, and another run may take place, too."""
+
+    def newest(self) -> RunFolder:
+        runs = sorted((self.folder / ".circuit" / "runs").glob("*-chaos-*"))
+        return RunFolder(runs[-1] if runs else self.folder / "none")
+
+    def environment(self) -> dict[str, str]:
+        clock = self.folder / CLOCK
+        set_clock = {"LD_PRELOAD": f"{clock}.so", "CHAOS_CLOCK": str(clock)} if clock.exists() else {}
+        return super().environment() | set_clock
 
 
 @contextlib.contextmanager
@@ -100,6 +147,8 @@ def _ended(plan: Plan, place: Place, tally: Tally, run: "_Run") -> Ended:
     left = [*place.left(), *(f"journal {path.name}" for path in _listed(kept.journals))]
     spoken, errors = _spoken(kept)
     errors += _cries(place.folder, kept)
+    if run.beside:
+        errors.append(f"the run beside ended with {run.beside}; see {BESIDE}")
     if run.watched not in (None, -signal.SIGKILL, ExitCode.PASSED, ExitCode.USAGE) and not runner_killed:
         errors.append(f"circuit-run watch ended with {run.watched}; see {WATCHED}")
     again = None
@@ -107,8 +156,9 @@ def _ended(plan: Plan, place: Place, tally: Tally, run: "_Run") -> Ended:
         done = place.run("verify", kept.path, "--json", "again.json")
         again = Judged(done.code, _json(place.folder / "again.json"))
     lives = {unit: tally.lives(unit) for unit in UNITS}
+    children = {unit: tally.children(unit) for unit in UNITS}
     live = Judged(run.code, _json(kept.result))
-    return Ended(plan, lives, spoken, live, again, runner_killed, left, errors)
+    return Ended(plan, lives, children, spoken, live, again, runner_killed, left, errors)
 
 
 def _spoken(kept: RunFolder) -> tuple[list[judge.Spoken], list[str]]:
@@ -123,7 +173,7 @@ def _spoken(kept: RunFolder) -> tuple[list[judge.Spoken], list[str]]:
 
 def _cries(folder: Path, kept: RunFolder) -> list[str]:
     """Tracebacks in what our own processes printed; units print nothing that is no error."""
-    ours = [folder / OUT, folder / WATCHED, *kept.path.glob("*.err"), *kept.units.glob("*.err")]
+    ours = [folder / OUT, folder / WATCHED, folder / BESIDE, *kept.path.glob("*.err"), *kept.units.glob("*.err")]
     said = {path.name: path.read_text(errors="replace") for path in ours if path.exists()}
     return [f"a traceback in {name}: {text[-400:]}" for name, text in said.items() if "Traceback" in text]
 
@@ -147,6 +197,7 @@ class _Run:
 
     def __init__(self, place: Place, tally: Tally, plan: Plan, struck: Counter[Victim]) -> None:
         self._place = place
+        self._plan = plan
         self._tally = tally
         self._due = list(plan.strikes)
         self.struck = struck
@@ -159,14 +210,17 @@ class _Run:
         self.code = 0
         self.watched: int | None = None
         """What the watcher ended with; None: there was none, or it lives."""
-        with (place.folder / OUT).open("wb") as out:
-            self._runner = self._start(out, ".", "--plain")
+        self.beside: int | None = None
+        """What the run beside ended with; None: there was none."""
+        disk = [*NAMESPACE, "sh", "-ec", SMALL_DISK.format(kib=plan.disk_kib), "sh"] if plan.disk_kib else []
+        self._runner = self._start(OUT, *disk, COMMAND, ".", "--plain")
+        self._beside = self._start(BESIDE, COMMAND, "beside.toml", "--plain") if plan.beside else None
 
     def __enter__(self) -> "_Run":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in (self._runner, self._watcher):
+        for process in (self._runner, self._watcher, self._beside):
             if process is not None:
                 if process.poll() is None:
                     process.kill()
@@ -182,6 +236,11 @@ class _Run:
             self._due = [strike for strike in self._due if not (self._is_due(strike) and self._strike(strike))]
             time.sleep(LOOK_S if self._due else 0.01)
         self.code = self._runner.returncode
+        if self._plan.disk_kib:
+            (self._place.folder / ".circuit").rmdir()
+            (self._place.folder / "kept").rename(self._place.folder / ".circuit")
+        if self._beside is not None:
+            self.beside = self._beside.wait(LONGEST_S)
         if self._watcher is not None:  # it sees the end of the run, or is a leftover
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.watched = self._watcher.wait(LEAVING_S)
@@ -190,14 +249,15 @@ class _Run:
     def _watch_along(self) -> None:
         if self._wants_watcher and (self._place.newest().endpoint).exists():
             self._wants_watcher = False
-            with (self._place.folder / WATCHED).open("wb") as out:
-                self._watcher = self._start(out, "watch", "--plain")
+            self._watcher = self._start(WATCHED, COMMAND, "watch", "--plain")
 
     def _is_due(self, strike: Strike) -> bool:
         return not strike.count or self._tally.done(strike.unit) >= strike.count
 
     def _strike(self, strike: Strike) -> bool:
         """Find the victim and strike it. False: it is not there (yet)."""
+        if strike.victim is Victim.CLOCK:
+            return self._set_clock(strike.clock_s)
         pid = self._find(strike)
         if not pid or pid in self._dead:
             return False
@@ -213,7 +273,7 @@ class _Run:
                 and time.monotonic() < self._seen_s.setdefault(pid, time.monotonic()) + strike.age_ms / 1e3
             ):
                 return False
-            if strike.victim is Victim.STALL:
+            if strike.victim in STOPPED:
                 signal.pidfd_send_signal(handle, signal.SIGSTOP)
                 time.sleep(strike.stall_ms / 1e3)
                 signal.pidfd_send_signal(handle, signal.SIGCONT)
@@ -227,34 +287,48 @@ class _Run:
         self.struck[strike.victim] += 1
         return True
 
+    def _set_clock(self, ahead_s: int) -> bool:
+        if (clock := self._place.folder / CLOCK).exists():
+            with clock.open("r+b", buffering=0) as file:
+                file.write(ahead_s.to_bytes(8, sys.byteorder, signed=True))
+            self.struck[Victim.CLOCK] += 1
+        return True
+
     def _find(self, strike: Strike) -> int:
         match strike.victim:
-            case Victim.RUNNER:
+            case Victim.RUNNER | Victim.STOPPED_RUNNER:
                 return self._runner.pid
             case Victim.WATCHER:
                 return self._watcher.pid if self._watcher is not None else 0
             case Victim.BROKER | Victim.STALL:
-                return next((pid for pid in kin.children(self._runner.pid) if " broker.__main__ " in kin.title(pid)), 0)
-            case Victim.UNIT if strike.count:
+                return self._started(lambda pid: " broker.__main__ " in kin.title(pid))
+            case Victim.STOPPED_SUPERVISOR:
+                return self._started(lambda pid: " runner.launch.supervisor " in kin.title(pid))
+            case Victim.UNIT if not strike.count:
+                return self._started(lambda pid: kin.variable(pid, "CIRCUIT_UNIT") == strike.unit)
+            case Victim.UNIT | Victim.STOPPED_UNIT:
                 return self._tally.pid(strike.unit)
-            case Victim.UNIT:
-                processes = kin.descendants(self._runner.pid)
-                return next((pid for pid in processes if kin.variable(pid, "CIRCUIT_UNIT") == strike.unit), 0)
+            case Victim.CLOCK:
+                return 0
+
+    def _started(self, wanted: Callable[[int], bool]) -> int:
+        return next((pid for pid in kin.descendants(self._runner.pid) if wanted(pid)), 0)
 
     def _is_ours(self, pid: int) -> bool:
         return pid in (self._runner.pid, self._watcher and self._watcher.pid) or (
             kin.variable(pid, "TMPDIR") == str(self._place.temporary)
         )
 
-    def _start(self, out: BinaryIO, *words: str) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [COMMAND, *words],
-            cwd=self._place.folder,
-            env=self._place.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
+    def _start(self, printed: str, *words: str | Path) -> "subprocess.Popen[bytes]":
+        with (self._place.folder / printed).open("wb") as out:
+            return subprocess.Popen(
+                words,
+                cwd=self._place.folder,
+                env=self._place.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
 
 
 def _is_alive(pid: int) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.chaos.judge import Fault, Wrong
-from tests.chaos.plan import Plan, Victim
+from tests.chaos.plan import KILLED, Plan, Victim
 
 ROOT: Final = Path(__file__).parent.parent.parent
 RESULTS: Final = Path(__file__).parent / "results.json"
@@ -23,7 +23,11 @@ _VICTIMS: Final = {
     Victim.BROKER: "brokers killed",
     Victim.RUNNER: "runners killed",
     Victim.WATCHER: "watching readers killed",
-    Victim.STALL: "brokers stalled",
+    Victim.STALL: "brokers stopped for a while",
+    Victim.STOPPED_UNIT: "units stopped for a while",
+    Victim.STOPPED_SUPERVISOR: "supervisors stopped for a while",
+    Victim.STOPPED_RUNNER: "runners stopped for a while",
+    Victim.CLOCK: "times the wall clock was set",
 }
 _WRONGS: Final = {
     Wrong.LOST: "events lost",
@@ -48,6 +52,8 @@ class Played:
     struck: Counter[Victim] = field(default_factory=Counter)
     emitted: int = 0
     """How many emits are known to have returned."""
+    children: int = 0
+    """How many children units have forked."""
     faults: list[Fault] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -62,6 +68,10 @@ class Campaign:
     planted: int = 0
     """Runs with a fault of the system under test, which has to be found."""
     verified: int = 0
+    beside: int = 0
+    """Runs with another one in the same folder."""
+    small_disks: int = 0
+    children: int = 0
     emitted: int = 0
     struck: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
@@ -70,13 +80,16 @@ class Campaign:
     @property
     def kills(self) -> int:
         """SIGKILLs that found their victim alive."""
-        return sum(count for victim, count in self.struck.items() if victim != Victim.STALL)
+        return sum(self.struck[victim] for victim in KILLED)
 
     def add(self, played: Played) -> None:
         """One run more."""
         self.runs += 1
         self.planted += played.plan.plant is not None
         self.verified += played.plan.verified or played.plan.kills_runner
+        self.beside += played.plan.beside
+        self.small_disks += played.plan.disk_kib > 0
+        self.children += played.children
         self.emitted += played.emitted
         self.struck.update({str(victim): count for victim, count in played.struck.items()})
         for fault in played.faults:
@@ -107,8 +120,11 @@ def table(figures: dict[str, Any]) -> str:
         ("runs", figures["runs"]),
         ("of them with a planted fault, which was to be found", figures["planted"]),
         ("of them judged again by `verify`", figures["verified"]),
+        ("of them with another run in the same folder at the same time", figures["beside"]),
+        ("of them on a disk that may be too small", figures["small_disks"]),
         ("SIGKILLs that found their victim alive", figures["kills"]),
         *((name, struck.get(victim, 0)) for victim, name in _VICTIMS.items()),
+        ("children that units forked, half of them killed", figures["children"]),
         ("events known to be emitted", figures["emitted"]),
         *((f"**{name}**", wrong.get(kind, 0)) for kind, name in _WRONGS.items()),
     ]

@@ -10,12 +10,13 @@ The tally is a file of 8-byte words. Each unit has a word that counts its lives,
     done    one above the number of the last event whose emit has returned
 
 A word is stored by one instruction. What is below `done` has been emitted; if `begun` is greater, one event more may
-have been. The next life begins with that one.
+have been. The next life begins with that one. Behind the lives come the children that the unit forks, in the same way.
 """
 
 import json
 import mmap
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +25,20 @@ from typing import Any
 import probe
 
 LIVES = 8
+CHILDREN = 16
+CHILD_EVENTS = 300
+CHILD_STEP = "aside"
 _SLOT = 4
-_UNIT_WORDS = 1 + LIVES * _SLOT
+_CHILDREN = 1 + LIVES * _SLOT
+"""Where a unit's children begin."""
+_UNIT_WORDS = _CHILDREN + 1 + CHILDREN * _SLOT
 _PID, _FIRST, _BEGUN, _DONE = range(_SLOT)
 NAP_S = 0.0005
 
 
 @dataclass(frozen=True)
 class Life:
-    """One life of a unit, as it noted it itself."""
+    """One life of a unit, or one of its children, as it noted it itself."""
 
     pid: int
     first: int
@@ -69,6 +75,19 @@ class Tally:
         self.words[place] += 1
         return slot
 
+    def child(self, unit: str) -> int:
+        """One child more of `unit`, about to be forked; gives the index of its slot, 0 if there is none left."""
+        place = self._places[unit] + _CHILDREN
+        number: int = self.words[place]
+        if number == CHILDREN:
+            return 0
+        self.words[place] = number + 1
+        return place + 1 + number * _SLOT
+
+    def children(self, unit: str) -> list[Life]:
+        """Every child that got as far as to begin."""
+        return [life for life in self._slots(self._places[unit] + _CHILDREN) if life.pid]
+
     def done(self, unit: str) -> int:
         """One above the number of the last event that `unit` has emitted, in any life."""
         return self._latest(unit, _DONE)
@@ -79,7 +98,9 @@ class Tally:
 
     def lives(self, unit: str) -> list[Life]:
         """Every life that got as far as to begin."""
-        place = self._places[unit]
+        return self._slots(self._places[unit])
+
+    def _slots(self, place: int) -> list[Life]:
         slots = (place + 1 + number * _SLOT for number in range(self.words[place]))
         return [Life(*self.words[slot : slot + _SLOT].tolist()) for slot in slots]
 
@@ -94,6 +115,7 @@ def work() -> None:
     unit = os.environ["CIRCUIT_UNIT"]
     orders = json.loads(Path("orders.json").read_text())
     units, events, step, pause_every = orders["units"], orders["events"], orders["step"], orders["pause_every"]
+    forks_every = orders["forks_every"]
     copies = {int(number): count for number, count in orders["copies"].get(unit, {}).items()}
     before = units[units.index(unit) - 1] if unit != units[0] else ""
     tally = Tally(Path("tally"), tuple(units))
@@ -108,5 +130,38 @@ def work() -> None:
             for _ in range(copies.get(number, 1)):
                 probe.emit(step, key=str(number))
             words[done] = number + 1
+            if forks_every and number % forks_every == forks_every // 2:
+                fork(tally, unit)
             if pause_every and number % pause_every == 0:
                 time.sleep(0.001)
+    while children:
+        os.waitpid(children.pop(), 0)
+
+
+children: list[int] = []
+"""That this process has forked."""
+
+
+def fork(tally: Tally, unit: str) -> None:
+    """A child that emits events of its own, and is killed then or ends without a word."""
+    if not (slot := tally.child(unit)):
+        return
+    if pid := os.fork():
+        children.append(pid)
+        return
+    words = tally.words
+    words[slot + _PID] = os.getpid()
+    for number in range(CHILD_EVENTS):
+        words[slot + _BEGUN] = number + 1
+        probe.emit(CHILD_STEP, key=str(number))
+        words[slot + _DONE] = number + 1
+    if slot % 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(0)
+
+
+def beside() -> None:
+    """What the unit of the run beside does."""
+    for number in range(json.loads(Path("orders.json").read_text())["beside"]):
+        probe.emit("went", key=str(number))
+        time.sleep(NAP_S)
