@@ -180,7 +180,7 @@ class Courier:
         try:
             self._run_errands()
         except Exception as error:
-            warn(f"events are kept in the journal and sent no more: {type(error).__name__}: {error}")
+            warn(f"events are sent no more: {type(error).__name__}: {error}; those in a journal are kept there")
         finally:
             self._ended.open()
 

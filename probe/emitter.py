@@ -10,6 +10,7 @@ import sys
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from probe import ancestry, clock, environment
@@ -83,6 +84,8 @@ class Unit(Recorder):
         """Barrier -> how often this incarnation has arrived there."""
         self.incarnation = 0
         """0: none yet."""
+        self.kept: Path | None = None
+        """The journal that `close` had to leave behind: what is in it may still be published."""
         self._link: Any = None
         """The `probe.link.Link` of this incarnation."""
 
@@ -146,12 +149,14 @@ class Unit(Recorder):
             link, point = self._link, self._journal and self.point(self._journal)
             if link is None or point is None:
                 return True
+            place = self._journal.place if self._journal is not None else None
             timeout_s = max(0.0, deadline_s - monotonic())
             link.seal(point, timeout_s)
             self._link = None
             self._shut_journal()
         self._answer_all("has closed its unit")
         finished: bool = link.wait_final(timeout_s)
+        self.kept = place.path if place is not None and place.path.exists() else None
         return finished
 
     # --- what the courier and the blocking calls use ---
@@ -167,6 +172,11 @@ class Unit(Recorder):
         if self.refused or self._journal is None:
             return self.refused
         return self._link.cut_off if self._link is not None else "is about to end"
+
+    @property
+    def speechless(self) -> str:
+        """Why nothing that is emitted can be sent any more; "" if it can, or will be able to."""
+        return self._link.cut_off if self._link is not None else ""
 
     def refuse(self, why: str) -> None:
         """Nobody will get this unit's events, and `why`. From now on they are only counted."""

@@ -117,6 +117,21 @@ class Journal:
             return spare
         return None
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it outlives its process, where others find it."""
+        return self.place is not None
+
+    @property
+    def fate(self) -> str:
+        """Where its events are, while nobody has them; completes "its events are ..."."""
+        return "kept in its journal" if self.is_kept else "in memory only, and lost when its process ends"
+
+    def check(self) -> None:
+        """Sum up what was recorded since the last time (see `Segment.check`). For the courier's thread."""
+        for segment in list(self.segments):
+            segment.check()
+
     def keep(self, spare: Segment) -> None:
         """Use `spare` when the time comes."""
         self._spare = spare
@@ -228,12 +243,17 @@ class Folder:
         """
         found: list[tuple[Segment, Owner]] = []
         try:
-            found.extend(Segment.open(path) for path in self.path.glob("*.segment") if is_begun(path))
+            broken = self._open_all(found)
             found.sort(key=lambda each: each[0].first)
+            if broken is not None:
+                if not found:
+                    raise broken
+                found[-1][0].is_damaged = True  # what is in the broken one is behind a record of which one knows
             for segment, owner in found:
                 if owner != found[0][1] or not self.path.name.endswith(f"-{owner.incarnation}"):
                     raise JournalError(f"{segment.path} is of another journal than its folder; delete it")
             for (before, _), (after, _) in itertools.pairwise(found):
+                before.end_before(after.first)
                 if (before.last or 0) + before.lost >= after.first:
                     raise JournalError(f"{before.path} and {after.path} have the same events; delete the wrong one")
         except BaseException:
@@ -246,6 +266,17 @@ class Folder:
     def is_ours(self) -> bool:
         """Whether it is locked; not where the program has closed all descriptors."""
         return self._lock.is_ours
+
+    def _open_all(self, found: list[tuple[Segment, Owner]]) -> JournalError | None:
+        """Adds to `found` every segment that holds anything and can be read; why one of the others cannot."""
+        broken = None
+        for path in sorted(self.path.glob("*.segment")):
+            try:
+                if is_begun(path):
+                    found.append(Segment.open(path))
+            except JournalError as error:
+                broken = broken or error
+        return broken
 
     def close(self) -> None:
         """Gives up the lock. Twice is harmless."""
@@ -263,6 +294,23 @@ class Folder:
 def is_journal(name: str) -> bool:
     """Whether a folder of this name is a journal that can be found."""
     return name.rpartition("-")[2].isdecimal()
+
+
+def is_readable(path: Path) -> bool:
+    """Whether recovery could publish, or clear away, what is in the folder `path`, were its process dead: it is no
+    journal, or none that can be read, otherwise."""
+    name = path.stem if path.suffix[1:].isdecimal() else path.name  # see Folder.create
+    if not (is_journal(name) and path.is_dir()):
+        return False
+    broken = False
+    for segment in path.glob("*.segment"):
+        try:
+            if is_begun(segment):
+                Segment.owner_of(segment)
+                return True
+        except (OSError, JournalError):
+            broken = True
+    return not broken
 
 
 def owner_of(path: Path) -> Owner | None:

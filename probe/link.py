@@ -118,7 +118,7 @@ class Link:
             self._alone = f"{type(error).__name__}: {error}"
             warn(
                 f"unit {self._journal.owner.unit!r} cannot send its events while it lives ({self._alone}); "
-                "they are in its journal, and published when it has ended"
+                f"they are {self._journal.fate}"
             )
 
     @property
@@ -185,7 +185,7 @@ class Link:
             self._complained = True
             warn(
                 f"unit {self._journal.owner.unit!r} does not get into the broker at {self._broker}: {why}. "
-                "Its events are kept in its journal, and it goes on trying"
+                f"Its events are {self._journal.fate}, and it goes on trying"
             )
 
     def _knock(self) -> None:
@@ -196,7 +196,8 @@ class Link:
 
     def fail(self, why: str) -> None:
         """It cannot go on. The journal stays for a supervisor."""
-        warn(f"unit {self._journal.owner.unit!r} cannot send to {self._broker!r}: {why}")
+        unit, fate = self._journal.owner.unit, self._journal.fate
+        warn(f"unit {unit!r} cannot send to {self._broker!r}: {why}; its events are {fate}")
         self._unit.refuse(f"cannot send to its broker: {why}")
 
     def leave(self, poller: "zmq.Poller") -> None:
@@ -264,6 +265,8 @@ class Link:
         self._look()
         self._measure()
         spoke = self._speak()
+        if not spoke:  # what was sent a moment ago may be gone from here in the next
+            self._journal.check()
         self._prepare()
         return spoke
 
@@ -458,7 +461,7 @@ class Link:
             pid=owner.pid,
             sdk=SDK,
             waiting=_first_of(self._unit.waiting),
-            journal=self._journal.place is not None,
+            journal=self._journal.is_kept,
             units_key=self._unit.units_key,
         )
 

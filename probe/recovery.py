@@ -16,8 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import zmq
 
+from probe import journal, process, shortage, wire
+from probe import marks as marks_file
 from probe import message as m
-from probe import process, shortage, wire
 from probe.clock import boot_id, monotonic
 from probe.courier import SDK, open_socket
 from probe.errors import JournalError, WireError
@@ -33,6 +34,7 @@ _SUPERVISOR: Final = "_"
 TIMEOUT_S: Final = 5.0
 """How long the broker may take to acknowledge more of a journal. One that is started again needs some tenths of a
 second, on a busy machine some seconds."""
+DAMAGED: Final = "its journal is damaged"
 LOOK_S: Final = 0.2
 """How often is asked whether there is still time."""
 
@@ -58,7 +60,7 @@ class Recovered:
     problem: str = ""
     unheard: bool = False
     unknown: str = ""
-    """Why nobody knows what it emitted, of a process that kept no journal."""
+    """Why nobody knows all that it emitted: it kept no journal, or one that is damaged."""
 
 
 def recover(
@@ -136,6 +138,22 @@ def _speak_for(marks: Marks, slot: int, mark: Unkept, broker: "_Broker") -> Reco
     return answer
 
 
+class LeftOver(NamedTuple):
+    """Names of journals in a folder, or of its file of marks, that were not published."""
+
+    published: tuple[str, ...]
+    """Those that `recover` can still publish, or could if their processes were dead."""
+    unreadable: tuple[str, ...]
+    """Those that it cannot, and whatever else lies there."""
+
+
+def left(folder: Path) -> LeftOver:
+    """What is in the folder of a run's journals."""
+    names = journal.left(folder)
+    good = [name for name in names if name == marks_file.FILE or journal.is_readable(folder / name)]
+    return LeftOver(tuple(good), tuple(name for name in names if name not in good))
+
+
 def runs(folder: str | Path) -> list[str]:
     """The runs to which the journals in `folder` belong whose processes are dead, and the marks."""
     found = set()
@@ -191,8 +209,13 @@ def _recover_from(place: Folder, wanted: tuple[str | None, str | None], broker: 
             return None
         if owner.boot == boot_id() and process.maps(owner.pid, os.path.realpath(place.path)):
             return None  # it lives, and has only closed every file that it had open, as daemons do
-        answer = _Publication(segments, owner, broker).deliver()
-        if not answer.problem:
+        damaged = DAMAGED if any(segment.is_damaged for segment in segments) else ""
+        answer = _Publication(segments, owner, broker, damaged).deliver()
+        if answer.problem:
+            with suppress(OSError):  # it may lie there for long
+                for segment in segments:
+                    segment.seal()
+        else:
             with suppress(OSError):  # it will be published again, which is harmless
                 place.remove()
         return answer
@@ -209,7 +232,8 @@ class _Publication:
     """One journal on its way to the broker, over as many connections as that takes."""
 
     def __init__(self, segments: Sequence[Segment], owner: Owner, broker: _Broker, unknown: str = "") -> None:
-        """Without segments, `unknown` says why there are none."""
+        """`unknown` says why nobody knows all that it emitted; without segments, why there are none."""
+        self._has_journal = bool(segments)
         self._point = NOTHING
         if segments:
             last = segments[-1]
@@ -335,7 +359,7 @@ class _Publication:
                 owner.pid,
                 sdk,
                 recovered=True,
-                journal=not self._unknown,
+                journal=self._has_journal,
             ),
         )
 

@@ -1,78 +1,40 @@
-"""One file of a journal: a header of one page and then records back to back.
+"""One file of a journal: a header (see `layout`) and then records back to back.
 
-    0  u64  head: offset behind the last whole record; storing it is what commits a record
-    8  u64  lost: events dropped after the last record of this segment (their sequence numbers are used up)
-   16  u64  first: sequence number of the first record; 0 while the segment is a spare
-   24       magic, version, pid, incarnation; then run, unit and boot id, each closed by a NUL
-
-Belongs here: this layout, making such a file, and reading what another process has left in one, whatever became of it.
-Must not know records (beyond where they end), folders, sockets or threads.
+Belongs here: making such a file, summing up what is in it, and reading what another process has left in one, whatever
+became of it. Must not know records (beyond where they end), folders, sockets or threads.
 """
 
 import mmap
 import os
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
+from probe import layout, remains
 from probe.errors import JournalError
-from probe.wire import numbered_bounds
+from probe.layout import CHECKED, FIRST, HEAD, LOST, MAX_SEQ, NOT_FIRST, NOT_LOST, ONES, WIPING, WORDS_BYTES
+from probe.layout import HEADER_BYTES as HEADER_BYTES
+from probe.layout import Owner as Owner
 
-VERSION: Final = 1
-HEADER_BYTES: Final = 4096
 MAX_SEGMENT_BYTES: Final = 4 * 1024 * 1024
-MAX_SEQ: Final = 2**63 - 1
-"""Largest sequence number there can be."""
-
-_MAGIC: Final = b"CIRCUITJ"
-_FIXED: Final = struct.Struct("=8sIIQ")
-_WORDS: Final = 24
-_HEAD, _LOST, _FIRST = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose events a journal holds. `boot` is the boot id of the host, `pid` the process."""
-
-    run: str
-    unit: str
-    incarnation: int
-    pid: int
-    boot: str
-
-    def pack(self) -> bytes:
-        texts = b"".join(text.encode("utf-8", "replace") + b"\0" for text in (self.run, self.unit, self.boot))
-        packed = _FIXED.pack(_MAGIC, VERSION, self.pid, self.incarnation) + texts
-        if _WORDS + len(packed) > HEADER_BYTES:
-            raise JournalError(f"the names of run and unit are too long for a journal: {len(packed)} bytes")
-        return packed
-
-    @classmethod
-    def unpack(cls, header: bytes, path: Path) -> "Owner":
-        magic, version, pid, incarnation = _FIXED.unpack_from(header)
-        if magic != _MAGIC or version != VERSION:
-            raise JournalError(
-                f"{path} is not a journal of version {VERSION}; delete it, or use the version it is from"
-            )
-        run, unit, boot, *_ = [*header[_FIXED.size :].decode("utf-8", "replace").split("\0"), "", "", ""]
-        return cls(run, unit, incarnation, pid, boot)
 
 
 class Segment:
     """One mapped file. `last` is the sequence number of its last record, None while it is still written to."""
 
-    __slots__ = ("_whole", "is_damaged", "last", "map", "path", "words")
+    __slots__ = ("_sum", "_sum_end", "_version", "is_damaged", "last", "map", "path", "words")
 
     def __init__(self, mapped: mmap.mmap, path: Path | None) -> None:
         self.map = mapped
         self.path = path
-        self.words = memoryview(mapped)[:_WORDS].cast("Q")
+        self.words = memoryview(mapped)[:WORDS_BYTES].cast("Q")
         self.last: int | None = None
         self.is_damaged = False
-        """Whether records were committed behind the last one that can be read; nobody knows how many."""
-        self._whole = len(mapped)
+        """Whether something is not as it was written, so that there may have been more; nobody knows how much."""
+        self._sum, self._sum_end = 0, HEADER_BYTES
+        self._version = layout.VERSION
 
     @classmethod
     def create(cls, path: Path | None, size: int, owner: Owner) -> "Segment":
@@ -89,9 +51,9 @@ class Segment:
                 raise
             finally:
                 os.close(file)
-        header = owner.pack()
-        segment.map[_WORDS : _WORDS + len(header)] = header
-        segment.words[_HEAD] = HEADER_BYTES
+        header = owner.header()
+        segment.map[: len(header)] = header
+        segment.words[HEAD] = HEADER_BYTES
         return segment
 
     @staticmethod
@@ -101,7 +63,7 @@ class Segment:
             header = file.read(HEADER_BYTES)
         if len(header) < HEADER_BYTES:
             raise JournalError(f"{path} is not a journal: it has {len(header)} bytes; delete it")
-        return Owner.unpack(header[_WORDS:], path)
+        return layout.read_owner(header, path)[0]
 
     @classmethod
     def open(cls, path: Path) -> tuple["Segment", Owner]:
@@ -119,46 +81,69 @@ class Segment:
         except OSError as error:
             raise JournalError(f"{path} cannot be read: {error}") from None
         try:
-            owner = Owner.unpack(segment.map[_WORDS:HEADER_BYTES], path)
-            segment._settle()
+            owner, version = layout.read_owner(segment.map[:HEADER_BYTES], path)
+            segment._settle(version)
         except BaseException:
             segment.close()
             raise
         return segment, owner
 
-    def _settle(self) -> None:
+    def _settle(self, version: int) -> None:
         """Finds out what there is in a segment that nobody writes to any more. Raises JournalError."""
-        head, lost, first = self.words
-        if head < HEADER_BYTES or max(lost, first) > MAX_SEQ:
-            raise JournalError(f"{self.path} is damaged: head {head}, first {first}, {lost} lost cannot be; delete it")
-        ends = list(numbered_bounds(self.map[HEADER_BYTES:head], first))
-        self.last = first - 1 + len(ends)
-        self._whole = HEADER_BYTES + (ends[-1] if ends else 0)
-        self.is_damaged = self._whole < head
-        if self.last + self.lost > MAX_SEQ:
-            raise JournalError(f"{self.path} is damaged: {lost} lost events behind {self.last} cannot be; delete it")
+        with memoryview(self.map) as content:
+            found = remains.judge(content, version, str(self.path))
+        if found.last + found.lost > MAX_SEQ:
+            raise JournalError(
+                f"{self.path} is damaged: {found.lost} lost events behind {found.last} cannot be; delete it"
+            )
+        self.last, self.is_damaged, self._version = found.last, found.damaged, version
+        self.words[HEAD], self.words[LOST], self.words[FIRST] = found.end, found.lost, found.first
 
     @property
     def first(self) -> int:
-        return self.words[_FIRST]
+        return self.words[FIRST]
 
     @property
     def head(self) -> int:
         """Offset behind the last whole record."""
-        return min(max(self.words[_HEAD], HEADER_BYTES), self._whole)
+        return self.words[HEAD]
 
     @property
     def lost(self) -> int:
-        """How many events are known to be lost behind the last record: where it is damaged, one is one too few."""
-        return self.words[_LOST] + self.is_damaged
+        """How many events are known to be lost behind the last record."""
+        return self.words[LOST]
 
     def lose(self) -> None:
         """One more event is dropped behind this segment's last record."""
-        self.words[_LOST] += 1
+        self.words[LOST] += 1
+        self.words[NOT_LOST] = self.words[LOST] ^ ONES
 
     def begin(self, first: int) -> None:
         """From now on this is no spare any more: its first record will have the sequence number `first`."""
-        self.words[_FIRST] = first
+        self.words[NOT_FIRST] = first ^ ONES
+        self.words[FIRST] = first
+
+    def end_before(self, first: int) -> None:
+        """A damaged segment, of which more is taken to be lost than was between it and the next, which begins there."""
+        if self.is_damaged and self.last is not None and self.last < first:
+            self.words[LOST] = min(self.lost, first - 1 - self.last)
+
+    def check(self) -> None:
+        """Sum up what was recorded since the last time, so that whoever reads it knows whether it is as it was written.
+        Any thread may record meanwhile."""
+        head = self.words[HEAD]
+        if head > self._sum_end:
+            with memoryview(self.map) as content, content[self._sum_end : head] as records:
+                self._sum, self._sum_end = crc32(records, self._sum), head
+            self.words[CHECKED] = self._sum << 32 | head
+
+    def seal(self) -> None:
+        """Sum up in its file all of a segment that was opened. Raises OSError."""
+        if self.path is None or self.is_damaged or self._version == layout.UNCHECKED:
+            return
+        self.check()
+        with self.path.open("r+b") as file:
+            os.pwrite(file.fileno(), struct.pack("=Q", self.words[CHECKED]), CHECKED * 8)
 
     def touch(self) -> None:
         """Has the system do now, while other threads run, what it would else do at the first store into each page: that
@@ -173,9 +158,13 @@ class Segment:
 
     def wipe(self) -> None:
         """Makes it a spare again. A process killed in the middle of this leaves a spare or the whole old segment."""
-        self.words[_FIRST] = 0
-        self.words[_HEAD] = HEADER_BYTES
-        self.words[_LOST] = 0
+        self.words[NOT_FIRST] = WIPING
+        self.words[FIRST] = 0
+        self.words[HEAD] = HEADER_BYTES
+        self.words[LOST], self.words[NOT_LOST] = 0, ONES
+        self.words[CHECKED] = 0
+        self.words[NOT_FIRST] = ONES
+        self._sum, self._sum_end = 0, HEADER_BYTES
         self.last = None
 
     def close(self) -> None:
@@ -193,10 +182,10 @@ def is_begun(path: Path) -> bool:
     """Whether this segment was ever used; not a spare, nor one whose process was killed while it made it."""
     try:
         with path.open("rb") as file:
-            words = file.read(_WORDS)
+            header = file.read(WORDS_BYTES)
     except OSError as error:
         raise JournalError(f"{path} cannot be read: {error}") from None
-    return len(words) == _WORDS and any(words[_FIRST * 8 :])
+    return layout.is_begun(header)
 
 
 def _reserve(file: int, size: int) -> None:

@@ -151,9 +151,15 @@ def _no_ext(code: int, _data: bytes) -> object:
     raise ValueError(f"extension type {code} is not part of this protocol")
 
 
+class _Extension(str):
+    """What stands for an extension type in the data of an event: it must not cost the events around it. As a step or a
+    key it is none, for it is not of the type of text."""
+
+    __slots__ = ()
+
+
 def _ext_text(code: int, data: bytes) -> str:
-    """What stands for an extension type in the data of an event: it must not cost the events around it."""
-    return f"<extension {code}: {len(data)} bytes>"
+    return _Extension(f"<extension {code}, {len(data)} bytes: {data[:64].hex()}>")
 
 
 def _as_map(value: m.Message | m.Order) -> dict[str, Any]:
@@ -263,21 +269,25 @@ def record_packer(*, strict: bool = False) -> Callable[[Any], bytes]:
 def unpack_records(body: bytes | memoryview) -> list[Record]:
     """All records of an EVENTS body, each an array of six. Text that is not UTF-8 is repaired, not refused.
 
-    Raises WireError for a body that is not records back to back. The types inside a record are looked at by `event_of`.
+    Raises WireError for a body that is not records back to back. What its numbers and types have to be is
+    `sift`'s business.
     """
     try:
-        records = _unpack_all(body, "strict")
+        records: list[Record] = unpack_values(body, "strict")
     except UnicodeDecodeError:
-        records = _unpack_all(body, "replace")
+        records = unpack_values(body, "replace")
     if records and (set(map(type, records)) != {list} or set(map(len, records)) != {6}):
         raise WireError("a record is not an array of six", word="EVENTS")
     return records
 
 
-def _unpack_all(body: bytes | memoryview, unicode_errors: str) -> list[Record]:
+def unpack_values(body: bytes | memoryview, unicode_errors: str) -> list[Any]:
+    """Whatever stands back to back in the body of EVENTS; records, if its sender is right. `unicode_errors` as in
+    `bytes.decode`: by "strict" text that is not UTF-8 is a UnicodeDecodeError. Raises WireError for other than msgpack.
+    """
     unpacker = _unpacker(body, unicode_errors)
     try:
-        records: list[Record] = list(unpacker)
+        values: list[Any] = list(unpacker)
         unpacker.feed(_NIL)
         whole = list(unpacker) == [None]  # a record that is cut off would have swallowed it
     except UnicodeDecodeError:
@@ -286,7 +296,7 @@ def _unpack_all(body: bytes | memoryview, unicode_errors: str) -> list[Record]:
         raise WireError(f"a record does not parse: {error or type(error).__name__}", word="EVENTS") from None
     if not whole:
         raise WireError("the last record is cut off", word="EVENTS")
-    return records
+    return values
 
 
 def record_bounds(body: bytes | memoryview) -> Iterator[int]:
@@ -300,21 +310,15 @@ def record_bounds(body: bytes | memoryview) -> Iterator[int]:
         yield unpacker.tell()
 
 
-def numbered_bounds(body: bytes | memoryview, first: int) -> Iterator[int]:
-    """Byte offset behind each record of `body` as long as they are what a unit writes, numbered `first`, `first` + 1
-    and so on; ends at the first thing that is not."""
-    start = 0
-    unpacker = _unpacker(body, "replace")
+def values_and_bounds(body: bytes | memoryview) -> Iterator[tuple[Any, int]]:
+    """Each whole value of `body` and the byte offset behind it, in order; ends at the first thing that is none."""
+    unpacker = _unpacker(body, "strict")
     while True:
         try:
-            record = unpacker.unpack()
-        except Exception:  # out of data, or not msgpack: either way, here they end
+            value = unpacker.unpack()
+        except Exception:  # out of data, not msgpack, or not UTF-8: either way, here they end
             return
-        end = unpacker.tell()
-        if type(record) is not list or len(record) != 6 or record[0] != first or end - start > MAX_RECORD_BYTES:
-            return
-        yield end
-        start, first = end, first + 1
+        yield value, unpacker.tell()
 
 
 def _unpacker(body: bytes | memoryview, unicode_errors: str) -> Any:
@@ -341,7 +345,7 @@ def event_of(unit: str, incarnation: int, record: Record) -> Event:
             and type(step) is str
             and (key is None or type(key) is str)
             and (data is None or type(data) is dict)
-            and kind >= 0
+            and min(kind, stamp_ns) >= 0
         ):
             raise TypeError("a field has the wrong type")
         return Event(unit, incarnation, seq, stamp_ns, step, _KINDS[kind], key, data or {})

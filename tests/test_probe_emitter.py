@@ -151,7 +151,7 @@ def test_odd_arguments_become_something_readable(
 def test_an_extension_type_does_not_cost_the_events_around_it(broker: SmallBroker, unit: Unit) -> None:
     unit.emit("a")
     unit.emit("b", x=ExtType(5, b"12"))
-    assert said(broker, unit) == [["a", 0, None, {}], ["b", 0, None, {"x": "<extension 5: 2 bytes>"}]]
+    assert said(broker, unit) == [["a", 0, None, {}], ["b", 0, None, {"x": "<extension 5, 2 bytes: 3132>"}]]
 
 
 def test_data_without_end_is_cut(broker: SmallBroker, unit: Unit) -> None:

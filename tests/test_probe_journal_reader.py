@@ -25,6 +25,7 @@ from probe.tail import Point, Tail
 
 OWNER = Owner("run", "unit", 12345, 42, "boot")
 HEAD, LOST, FIRST = 0, 8, 16
+NOT_LOST, NOT_FIRST = 56, 64
 BOUNDED = settings(max_examples=200, deadline=None)
 
 
@@ -52,6 +53,10 @@ def patch(path: Path, offset: int, data: bytes) -> None:
 
 def number(value: int) -> bytes:
     return struct.pack("=Q", value)
+
+
+def inverted(value: int) -> bytes:
+    return number(value ^ (2**64 - 1))
 
 
 @contextmanager
@@ -139,20 +144,27 @@ def test_a_record_larger_than_any_that_a_unit_writes_is_damage(tmp_path: Path) -
         assert hear(segments) == ({}, [(1, 1)])
 
 
-IMPOSSIBLE = {
-    "a head inside the header": (HEAD, number(HEADER_BYTES - 1), "damaged: head 4095"),
-    "a first number that is too large": (FIRST, number(MAX_SEQ + 1), "damaged"),
-    "more lost than there are numbers": (LOST, number(MAX_SEQ), "lost events behind 5 cannot be"),
-    "another magic": (24, b"x", "not a journal of version 1"),
-    "another version": (32, b"\x07", "not a journal of version 1"),
-    "another incarnation": (40, b"\x07", "of another journal than its folder"),
+IMPOSSIBLE: dict[str, tuple[dict[int, bytes], str]] = {
+    "a first number that is too large": (
+        {FIRST: number(MAX_SEQ + 1), NOT_FIRST: inverted(MAX_SEQ + 1)},
+        "damaged: head 4171, first",
+    ),
+    "more lost than there are numbers": (
+        {LOST: number(MAX_SEQ), NOT_LOST: inverted(MAX_SEQ)},
+        "lost events behind 5 cannot be",
+    ),
+    "another magic": ({24: b"x"}, "not a journal of version 2"),
+    "another version": ({32: b"\x07"}, "not a journal of version 2"),
+    "another incarnation": ({40: b"\x07"}, "its checksum does not agree with whose journal it is"),
+    "another name": ({81: b"x"}, "its checksum does not agree with whose journal it is"),
 }
 
 
-@pytest.mark.parametrize(("offset", "data", "why"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
-def test_a_header_that_cannot_be_is_named(tmp_path: Path, offset: int, data: bytes, why: str) -> None:
+@pytest.mark.parametrize(("patches", "why"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_a_header_that_cannot_be_is_named(tmp_path: Path, patches: dict[int, bytes], why: str) -> None:
     path = make(tmp_path, 1, 1, 5)
-    patch(path, offset, data)
+    for offset, data in patches.items():
+        patch(path, offset, data)
     with pytest.raises(JournalError, match=rf"000001\.segment .*{why}"), reading(tmp_path):
         pass
 
@@ -197,8 +209,12 @@ sys.exit(segment.first + len(bytes(segment.map)) // 8192)
 
 damages = st.one_of(
     st.tuples(st.just("cut"), st.integers(0, 2 * HEADER_BYTES), st.just(b"")),
-    st.tuples(st.just("words"), st.sampled_from([HEAD, LOST, FIRST]), st.integers(0, 2**64 - 1).map(number)),
-    st.tuples(st.just("names"), st.integers(24, 70), st.binary(min_size=1, max_size=8)),
+    st.tuples(
+        st.just("words"),
+        st.sampled_from([HEAD, LOST, FIRST, 48, NOT_LOST, NOT_FIRST]),
+        st.integers(0, 2**64 - 1).map(number),
+    ),
+    st.tuples(st.just("names"), st.integers(24, 100), st.binary(min_size=1, max_size=8)),
     st.tuples(st.just("records"), st.integers(HEADER_BYTES, HEADER_BYTES + 250), st.binary(min_size=1, max_size=30)),
 )
 
@@ -246,8 +262,9 @@ def test_damaged_journals_are_named_and_kept_and_all_others_recovered(tmp_path: 
     units = {name: Owner("run", name, number, 42, "boot") for number, name in enumerate("abcdef", 1)}
     good, cut, damaged, huge, crowded, last = (make(parent, 1, 1, 5, owner=owner) for owner in units.values())
     os.truncate(cut, HEADER_BYTES + 3 * len(records(1, "step")) + 1)
-    patch(damaged, HEAD, number(1))
-    patch(huge, LOST, number(2**64 - 1))
+    patch(damaged, 81, b"x")
+    patch(huge, LOST, number(MAX_SEQ))
+    patch(huge, NOT_LOST, inverted(MAX_SEQ))
     (crowded.parent / "notes.txt").write_text("mine")
     (parent / "x-²").mkdir()
     (parent / "y-7").write_text("no folder")
@@ -257,9 +274,10 @@ def test_damaged_journals_are_named_and_kept_and_all_others_recovered(tmp_path: 
         broker.close()
     assert {name: each.events for name, each in found.items()} == {"a": 5, "b": 3, "c": 0, "d": 0, "e": 5, "f": 5}
     assert [(lost.first, lost.last, lost.why) for lost in found["b"].lost] == [(4, 4, "the journal is damaged")]
+    assert [name for name, each in found.items() if each.unknown == "its journal is damaged"] == ["b"]
     problems = {name: each.problem for name, each in found.items() if each.problem}
     assert list(problems) == ["c", "d"]
-    assert "is damaged: head 1" in problems["c"]
+    assert "its checksum does not agree with whose journal it is" in problems["c"]
     assert "is damaged" in problems["d"]
     assert [path.exists() for path in (good, cut, damaged, huge, crowded, last)] == [
         False,

@@ -14,6 +14,7 @@ from probe import message as m
 from probe import wire
 from probe.errors import WireError
 from probe.event import Kind
+from probe.sift import numbered_bounds
 
 BOUNDED = settings(max_examples=150, deadline=None)
 
@@ -245,7 +246,7 @@ def test_what_a_unit_wrote_ends_where_the_numbers_do(right: list[bool], first: i
     pack = wire.record_packer()
     packed = [pack([first + at + (not ok), 2, "step", 0, None, None]) for at, ok in enumerate(right)]
     whole = right.index(False) if False in right else len(right)
-    ends = list(wire.numbered_bounds(b"".join(packed) + behind, first))
+    ends = list(numbered_bounds(b"".join(packed) + behind, first))
     assert ends[:whole] == [len(b"".join(packed[: at + 1])) for at in range(whole)]
     assert len(ends) == whole
 

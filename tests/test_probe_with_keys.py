@@ -240,6 +240,19 @@ def test_a_stranger_sees_the_greeting_of_any_such_socket_and_then_a_closed_door(
     assert heard == theirs
 
 
+def test_a_unit_that_is_kept_out_and_can_keep_no_journal_does_not_say_that_it_has_one(
+    broker: BrokerProcess, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = ("BROKER", broker.endpoint), ("RUN", RUN), ("UNIT", "api"), ("JOURNAL", "/dev/null/journals")
+    for name, value in told:
+        monkeypatch.setenv(f"CIRCUIT_{name}", value)
+    assert execute(["emit", "step", "--timeout", "3600"]) == 4
+    said = capsys.readouterr().err
+    assert "Its events are in memory only, and lost when its process ends, and it goes on trying" in said
+    assert "it is in no journal" in said
+    assert "kept in" not in said
+
+
 def test_a_shell_script_that_is_kept_out_does_not_wait_and_its_event_is_kept(
     broker: BrokerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

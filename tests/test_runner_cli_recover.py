@@ -1,11 +1,14 @@
 """`circuit-run recover`: what units wrote down and nobody published comes into the log after all."""
 
 import fcntl
+import json
 import os
+import shutil
 import signal
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,6 +106,67 @@ def test_a_run_that_lost_everybody_gets_its_evidence_and_can_be_judged(place: Pl
     assert "the log ends before the run did" in judged.out
 
 
+@pytest.mark.parametrize("move", [Path.rename, shutil.copytree])
+def test_a_run_folder_that_was_moved_or_copied_gets_its_evidence_and_can_be_judged(
+    place: Place, move: Callable[[Path, Path], object]
+) -> None:
+    lose_everybody(place, "worker")
+    kept = place.newest()
+    there = place.folder / "archive" / "a run of mine"
+    there.parent.mkdir()
+    move(kept.path, there)
+    run = place.run("recover", there, expect=0)
+    assert "): 100 events recovered\n" in run.out
+    assert run.err == ""
+    assert list((there / "journals").iterdir()) == []
+    judged = place.run("verify", there, "--json", "-", expect=6)
+    assert json.loads(judged.out)["run"] == kept.run
+    assert json.loads(judged.out)["evidence"]["recovered"] == 100
+
+
+def test_what_still_lives_of_a_run_whose_folder_was_moved_is_named(place: Place) -> None:
+    (place.folder / "leaves-a-daemon").touch()
+    lose_everybody(place, "worker", "daemon")
+    pid = (place.folder / "daemon").read_text()
+    there = place.folder / "moved"
+    place.newest().path.rename(there)
+    run = place.run("recover", there, expect=0)
+    assert run.out.count("): 100 events recovered\n") == 1
+    assert f"(pid {pid}); it can be ended with --end" in run.err
+    run = place.run("recover", there, "--end", expect=0)
+    assert run.out.count("): 100 events recovered\n") == 1
+    assert place.processes() == {}
+
+
+def test_the_newest_run_that_is_not_there_any_more_is_named(place: Place) -> None:
+    place.write('[units.one]\ncommand = ["true"]\n')
+    kept = place.run(".", expect=0).folder
+    kept.path.rename(place.folder / "moved")
+    run = place.run("recover", expect=4)
+    assert f"the newest run, runs/{kept.run}, is not in " in run.err
+
+
+def test_a_journal_whose_bits_have_flipped_makes_the_verdict_inconclusive_and_accuses_nobody(place: Place) -> None:
+    lose_everybody(place, "worker")
+    (segment,) = place.newest().journals.glob("worker-*/*.segment")
+    assert poll(lambda: _summed_up(segment)), "the courier looks while the broker says nothing"
+    content = bytearray(segment.read_bytes())
+    content[content.index(b"late") + 1] ^= 4  # lete
+    segment.write_bytes(content)
+    run = place.run("recover", expect=0)
+    assert "its journal is damaged, so it is not known what it emitted" in run.out
+    assert "lete" not in _steps(run.folder.log)
+    judged = json.loads(place.run("verify", "--json", "-", expect=6).out)
+    assert {f["class"] for f in judged["findings"]} >= {"lost-evidence"}
+    assert all(f["inconclusive"] for f in judged["findings"])
+
+
+def _summed_up(segment: Path) -> bool:
+    with segment.open("rb") as file:
+        words = struct.unpack("=9Q", file.read(72))
+    return words[6] & 0xFFFFFFFF == words[0]
+
+
 def test_who_comes_while_somebody_else_recovers_the_run_is_told_to_wait(place: Place) -> None:
     lose_everybody(place, "worker")
     kept = place.newest()
@@ -169,6 +233,15 @@ def test_journals_of_another_run_are_not_mixed_into_this_one(place: Place, broke
     assert "): 1 event recovered\n" in place.run(*words, "--run", "mine", expect=0).out
     assert not (broker.folder / "other").exists()
     assert "): 1 event recovered\n" in place.run(*words, expect=0, env={"CIRCUIT_RUN": "other"}).out
+
+
+def test_an_emit_that_was_not_confirmed_and_could_keep_no_journal_does_not_say_that_it_is_kept(place: Place) -> None:
+    told = {"CIRCUIT_BROKER": "ipc:///nowhere", "CIRCUIT_RUN": "long", "CIRCUIT_JOURNAL": "/dev/null/journals"}
+    run = place.run("emit", "backed-up", "--unit", "cron", "--timeout", "0.05", env=told, expect=4)
+    assert "its events are in memory only" in run.err
+    assert "it is in no journal: if the broker does not have it, it is lost" in run.err
+    assert "kept in" not in run.err
+    assert "recover" not in run.err
 
 
 def test_a_journal_that_cannot_be_published_stays_and_says_why(place: Place) -> None:

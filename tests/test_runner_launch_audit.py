@@ -46,6 +46,7 @@ def test_processes_are_seen_with_parent_session_and_environment() -> None:
         assert (seen.parent, seen.session) == (os.getpid(), child.pid)
         assert seen.was_told("A", "b")
         assert not seen.was_told("A", "")
+        assert (seen.told("A"), seen.told("B")) == ("b", "")
     finally:
         child.kill()
         child.wait()
@@ -72,6 +73,17 @@ def test_what_is_left_is_named_and_ended_or_removed_and_evidence_is_kept(tmp_pat
     assert (journals / "api-17").exists()
     assert [left.evidence for left in (process, folder)] == [False, False]
     assert Audit("r1", tmp_path / "none", "r1").over() == ()
+
+
+def test_recover_is_not_advised_for_what_it_cannot_publish(tmp_path: Path) -> None:
+    journals = tmp_path / "journals"
+    (journals / "api-17").mkdir(parents=True)
+    (journals / "api-17" / "000001.segment").write_bytes(b"rubbish" * 1000)
+    (journals / "notes").write_text("mine")
+    (left,) = Audit("r1", journals, "r1").over()
+    assert left.evidence
+    assert f"what cannot be read is left of journals (api-17, notes in {journals}); delete it" in left.sentence
+    assert "circuit-run recover" not in left.sentence
 
 
 def test_a_group_that_is_tied_ends_with_its_tie_and_with_who_holds_it() -> None:

@@ -27,8 +27,10 @@ class Judge:
         assert journal
         self.told.append(("join", unit, incarnation, *supervisors))
 
-    def batch(self, unit: str, incarnation: int, records: list[Any], watermark_ns: int) -> None:
-        assert incarnation == 1
+    def batch(
+        self, unit: str, incarnation: int, records: list[Any], watermark_ns: int, first: int | None = None
+    ) -> None:
+        assert (incarnation, first) == (1, None)
         self.told.append(("batch", unit, [record[1] for record in records], watermark_ns))
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:

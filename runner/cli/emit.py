@@ -44,9 +44,11 @@ def command(
     }[kind](step, key=key, **fields)
     if not speaker.close(timeout):
         whose = f"--unit {shlex.quote(name)} --run {shlex.quote(settings.run)}"
+        unheard = f"the broker at {settings.broker} did not confirm {step!r} within {timeout:g} s"
+        if speaker.kept is None:  # standard error says why
+            raise UsageError(f"{unheard}, and it is in no journal: if the broker does not have it, it is lost")
         raise UsageError(
-            f"the broker at {settings.broker} did not confirm {step!r} within {timeout:g} s; "
-            "the event is kept in the journal; the unit's supervisor publishes it, or you do:\n"
+            f"{unheard}; the event is kept in the journal; the unit's supervisor publishes it, or you do:\n"
             f"  circuit-run recover {whose} --broker {settings.broker}"
             + (f" --journals {shlex.quote(settings.journal)}" if settings.journal else "")
         )

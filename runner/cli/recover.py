@@ -90,9 +90,9 @@ def _told(one: "Recovered") -> Iterator[str]:
     if one.problem:
         yield f"{who}: not recovered: {one.problem}"
         return
-    if one.unknown:
-        yield f"{who}: {one.unknown}, so it is not known what it emitted"
-        return
-    yield f"{who}: {plural(one.events, 'event')} recovered" if one.events else f"{who}: nothing was missing"
+    if one.events or not one.unknown:
+        yield f"{who}: {plural(one.events, 'event')} recovered" if one.events else f"{who}: nothing was missing"
     for lost in one.lost:
         yield f"{who}: lost events {lost.first:,} to {lost.last:,}: {lost.why}"
+    if one.unknown:
+        yield f"{who}: {one.unknown}, so it is not known what {'else ' if one.events else ''}it emitted"

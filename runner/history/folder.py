@@ -25,13 +25,14 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """One run folder; `path` is absolute and its last part is the id of the run."""
+    """One run folder; `path` is absolute and its last part is the id of the run, unless somebody has renamed it (see
+    `origin.run_of`)."""
 
     path: Path
 
     @property
     def run(self) -> str:
-        """The id of the run, unique among all runs of all hosts."""
+        """The id of the run that it was made for, unique among all runs of all hosts."""
         return self.path.name
 
     @property
@@ -114,6 +115,10 @@ def find(name: str, root: Path) -> RunFolder:
     if name == LATEST:
         if (root / LATEST).exists():
             return RunFolder((root / LATEST).resolve())
+        if (root / LATEST).is_symlink():
+            raise RecordingError(
+                f"the newest run, {os.readlink(root / LATEST)}, is not in {root} any more; say which run, or its folder"
+            )
         raise RecordingError(f"there is no run yet in {root}; run a scenario first: circuit-run PATH")
     matches = sorted(entry for entry in runs.iterdir() if entry.name.endswith(name)) if runs.is_dir() else []
     if len(matches) == 1:

@@ -15,7 +15,8 @@ from broker.log import Entry
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event
 from probe.message import Events
-from probe.wire import Record, event_of, unpack_records
+from probe.sift import sift
+from probe.wire import Record, event_of
 from runner.history import replay
 
 MOST_PLACES: Final = 500_000
@@ -85,9 +86,8 @@ class Lookup:
             self._complete = True
         followed: dict[str, dict[str, None]] = {step: {} for step in steps}
         for entry in replay.mentions(self._path, steps if len(steps) <= FEW else (), until=self._end):
-            with suppress(WireError):
-                if isinstance(entry.message, Events):
-                    self._note(entry, unpack_records(entry.body), followed)
+            if isinstance(entry.message, Events):
+                self._note(entry, sift(entry.body, entry.message.count).records, followed)
         self._followed |= followed
 
     def _note(self, entry: Entry, records: list[Record], followed: dict[str, dict[str, None]]) -> None:
@@ -106,7 +106,8 @@ class Lookup:
         events = self._decoded.get(start)
         if events is None:
             entry = next(iter(replay.entries(self._path, start)))
-            events = list(_events_of(entry, unpack_records(entry.body)))
+            count = entry.message.count if isinstance(entry.message, Events) else 0
+            events = list(_events_of(entry, sift(entry.body, count).records))
             if len(self._decoded) >= DECODED:
                 del self._decoded[next(iter(self._decoded))]
             self._decoded[start] = events

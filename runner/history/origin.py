@@ -3,10 +3,23 @@
 Belongs here: the error that says what to do without it. Must not know what a scenario says.
 """
 
+from contextlib import suppress
+
+from probe.message import Hello
 from runner.errors import RecordingError
+from runner.history import replay
 from runner.history.folder import RunFolder
 from runner.scenario import restore
 from runner.scenario.model import Scenario
+
+
+def run_of(folder: RunFolder) -> str:
+    """The id of the run, also of a folder that was renamed: every HELLO in its log has it."""
+    with suppress(RecordingError):
+        for entry in replay.entries(folder.log):
+            if isinstance(entry.message, Hello) and entry.message.run:
+                return entry.message.run
+    return folder.run
 
 
 def scenario_of(folder: RunFolder) -> Scenario:

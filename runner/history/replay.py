@@ -4,7 +4,6 @@ Must not know what entries mean to whoever asks.
 """
 
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from broker import log
 from broker.errors import LogError
 from broker.log import Entry
 from probe import wire
-from probe.errors import WireError
 from probe.event import USER_KINDS, Event
 from probe.message import Events
+from probe.sift import sound
 from runner.errors import RecordingError
 
 
@@ -78,12 +77,9 @@ def _first(entry: Entry, unit: str, step: str, key: str | None) -> Event | None:
     """The first event in `entry` that fits."""
     if not isinstance(entry.message, Events) or not fnmatchcase(entry.unit, unit):
         return None
-    with suppress(WireError):  # a unit that sends rubbish has not fired this probe
-        for record in wire.unpack_records(entry.body):
-            if record[2] == step and (key is None or record[4] == key):
-                event = wire.event_of(entry.unit, entry.incarnation, record)
-                if event.kind in USER_KINDS:
-                    return event
+    for record in sound(entry.body, entry.message.first, entry.message.count):
+        if record[2] == step and record[3] in USER_KINDS and (key is None or record[4] == key):
+            return wire.event_of(entry.unit, entry.incarnation, record)
     return None
 
 

@@ -5,10 +5,10 @@ Belongs here: choosing events from a log. Must not know what a circuit is or how
 
 from pathlib import Path
 
-from probe.errors import WireError
 from probe.event import Event
 from probe.message import Events
-from probe.wire import event_of, unpack_records
+from probe.sift import sound
+from probe.wire import event_of
 from runner.history import replay
 
 
@@ -24,9 +24,7 @@ def events(log: Path, *, key: str | None = None, unit: str | None = None, step: 
             continue
         if not all(mark in entry.body for mark in marks):
             continue  # a search in raw bytes is a hundred times cheaper than decoding what cannot fit
-        try:
-            events = [event_of(entry.unit, entry.incarnation, record) for record in unpack_records(entry.body)]
-        except WireError:
-            continue
+        records = sound(entry.body, entry.message.first, entry.message.count)
+        events = [event_of(entry.unit, entry.incarnation, record) for record in records]
         found += [e for e in events if (key is None or e.key == key) and (step is None or e.step == step)]
     return sorted(found, key=lambda event: event.stamp_ns)

@@ -8,12 +8,12 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from probe import environment, journal, marks
+from probe import environment, marks, recovery
 from probe.clock import monotonic
 from runner.launch import kin
 from runner.launch.kin import Process
@@ -103,13 +103,22 @@ class Audit:
         return left
 
     def _name_journals(self) -> list[Left]:
-        if not (names := journal.left(self._journals)):
+        found = recovery.left(self._journals)
+        if not any(found):
             (self._journals / marks.FILE).unlink(missing_ok=True)  # its supervisor was killed
             return []
+        left = []
+        if found.published:
+            where, advice = self._named(found.published), f"publish it with: circuit-run recover {self._name}"
+            left.append(Left(f"what units wrote down last is not in the log ({where}); {advice}", evidence=True))
+        if found.unreadable:
+            where = self._named(found.unreadable)
+            left.append(Left(f"what cannot be read is left of journals ({where}); delete it", evidence=True))
+        return left
+
+    def _named(self, names: Sequence[str]) -> str:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        where = f"{', '.join(names[:SHOWN])}{more} in {self._journals}"
-        advice = f"publish it with: circuit-run recover {self._name}"
-        return [Left(f"what units wrote down last is not in the log ({where}); {advice}", evidence=True)]
+        return f"{', '.join(names[:SHOWN])}{more} in {self._journals}"
 
 
 def belonging(

@@ -68,6 +68,11 @@ class Process(NamedTuple):
         """Whether variable `name` was set to `value`."""
         return os.fsencode(f"\0{name}={value}\0") in b"\0" + self.environ
 
+    def told(self, name: str) -> str:
+        """What variable `name` was set to; "" if to nothing."""
+        _, found, value = (b"\0" + self.environ).partition(os.fsencode(f"\0{name}="))
+        return os.fsdecode(value.partition(b"\0")[0]) if found else ""
+
 
 def processes() -> list[Process]:
     """Every process that lives; without `environ` those that may not be asked. None where there is no /proc."""
@@ -204,8 +209,12 @@ def signal_all(pids: list[int], number: signal.Signals) -> None:
 
 def strays(run: str, journals: str) -> list[int]:
     """Processes of this user whose environment says that they belong to `run` and write to `journals` (both, because a
-    run's id is only as unique as people let it be)."""
+    run's id is only as unique as people let it be), or to a folder that is not there any more: it was moved."""
     from probe import environment  # the supervisor, which needs this file first of all, never comes here
 
-    told = ((environment.RUN, run), (environment.JOURNAL, journals))
-    return [p.pid for p in processes() if p.pid != os.getpid() and all(p.was_told(*one) for one in told)]
+    def writes_there(process: Process) -> bool:
+        told = process.told(environment.JOURNAL)
+        return told == journals or (told != "" and not os.path.isdir(told))
+
+    of_run = [p for p in processes() if p.pid != os.getpid() and p.was_told(environment.RUN, run)]
+    return [process.pid for process in of_run if writes_there(process)]

@@ -14,7 +14,8 @@ from probe.errors import WireError
 from probe.event import Event, Kind
 from probe.measuring import CLOCK
 from probe.message import Begin, Command, Events, Final, Hello
-from probe.wire import Record, decode_order, unpack_records
+from probe.sift import sound
+from probe.wire import Record, decode_order
 from runner.clocks import Timeline
 from runner.clocks.estimate import Estimate
 from runner.history import replay
@@ -86,20 +87,17 @@ def _take(entry: Entry, timeline: Timeline) -> None:
             with contextlib.suppress(WireError):
                 order = decode_order(entry.body)
                 timeline.reference = order.host if isinstance(order, Begin) else ""
-        case Events() if CLOCK.encode() in entry.body or not timeline.one_clock:
-            with contextlib.suppress(WireError):
-                for record in unpack_records(entry.body):
-                    _hear(entry, record, timeline)
+        case Events(first, count) if CLOCK.encode() in entry.body or not timeline.one_clock:
+            for record in sound(entry.body, first, count):
+                _hear(entry, record, timeline)
 
 
 def _hear(entry: Entry, record: Record, timeline: Timeline) -> None:
-    """A record, which may be rubbish."""
-    with contextlib.suppress(ValueError, TypeError):
-        _, stamp_ns, step, kind, key, data = record
-        if kind == Kind.STATE and step == CLOCK:
-            timeline.report(entry.unit, entry.incarnation, stamp_ns, data)
-        elif kind in (Kind.SEND, Kind.RECEIVE) and type(key) is str and type(stamp_ns) is int:
-            timeline.hint(entry.unit, entry.incarnation, kind, key, stamp_ns)
+    _, stamp_ns, step, kind, key, data = record
+    if kind == Kind.STATE and step == CLOCK:
+        timeline.report(entry.unit, entry.incarnation, stamp_ns, data)
+    else:
+        timeline.hint(entry.unit, entry.incarnation, kind, key, stamp_ns)
 
 
 def _rows(timeline: Timeline, now_ns: int) -> list[ClockRow]:

@@ -7,6 +7,7 @@ file) or how orders travel; reads no clock.
 import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Protocol
 
@@ -15,8 +16,9 @@ from probe.barrier import MOST_ASKS, PASSED, START
 from probe.emitter import FAKED
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event, Kind
-from probe.message import Away, Back, Break, Events, Final, Gap, Gone, Hello, Release
-from probe.wire import Record, event_of, unpack_records
+from probe.message import Away, Back, Break, Command, Events, Final, Gap, Gone, Hello, Release
+from probe.sift import Nothing, sift, why_not
+from probe.wire import Record, decode_order, event_of
 from runner.clocks import Timeline
 from runner.launch.lifecycle import Lifecycle
 from runner.lockstep.barriers import Barriers
@@ -29,6 +31,7 @@ from runner.scenario.state import UnitStatus
 from runner.session.standing import Standing
 from runner.session.translation import Translation
 from runner.verifier import Verifier
+from runner.verifier.verifier import NO_RECORD
 from runner.view.quantity import plural
 
 BATCH = 256
@@ -38,11 +41,13 @@ COLLECT_EVERY = 200_000
 
 REFUSED = "and was refused, so what that one emitted is in nobody's log"
 
+SURPLUS = "it sent more records than it said"
 NOT_LOOKED_INTO = "in the log, and not looked into because the run was interrupted; circuit-run verify does"
 TOO_MANY_ASKS = f"has more than {MOST_ASKS:,} waits and arrivals that are not answered"
 """What is counted (see `incidents`)."""
 
 _ASKING = int(Kind.ARRIVE)
+BREAK = Break.__name__.lower().encode()
 
 
 def calm_collector() -> None:
@@ -95,8 +100,6 @@ class Intake:
         self.waits = Waits(names, self._first, self.quota)
         self.recovered = 0
         """Events that a supervisor published after their unit's death."""
-        self.malformed = 0
-        """Messages in the log whose body was not records."""
         self.closed: set[str] = set()
         """Supervisors ("@local") whose newest incarnation has said its last word."""
         self._faked: dict[str, str] = {}
@@ -133,10 +136,13 @@ class Intake:
                 self._supervising[unit] = incarnation
                 self.closed.discard(unit)
             return [*self.barriers.again(unit, message.waiting), *self.waits.again(unit, message.waiting)]
-        if isinstance(message, Gap) and not fabric:
+        if isinstance(message, Command):
+            if BREAK in entry.body:
+                self._note_break(message.to, entry.body)
+        elif isinstance(message, Gap):
             self._evidence.lose(unit, incarnation, message.first, message.last, message.why)
         elif isinstance(message, Final):
-            if message.unknown and not fabric:
+            if message.unknown:
                 self._evidence.doubt(unit, incarnation, message.unknown)
             self._evidence.final(unit, incarnation, message.last)
             if fabric and incarnation == self._supervising.get(unit, incarnation):
@@ -161,6 +167,8 @@ class Intake:
 
     def answered(self, to: Iterable[str], answer: Release | Break) -> None:
         """Whoever drives the run has told `to` so."""
+        if isinstance(answer, Break):
+            self._note_in_vain(to, answer)
         self.barriers.answered(answer)
         for unit in to:
             self.waits.answered(unit, answer.ask)
@@ -235,20 +243,12 @@ class Intake:
                 last = message.first + message.count - 1
                 self._evidence.lose(unit, entry.incarnation, message.first, last, NOT_LOOKED_INTO)
             return []
-        try:
-            records = unpack_records(entry.body)
-        except WireError:
-            self.malformed += 1
-            return []
+        places, surplus = sift(entry.body, message.count)
+        records = [place for place in places if type(place) is list]
+        if surplus:
+            self._evidence.doubt(unit, entry.incarnation, SURPLUS)
         if fabric:
-            for event in _events_of(entry, records):
-                self._evidence.clock(event)
-                self._evidence.listed(event)
-                self.lifecycle.event(self._evidence.at_once(event))
-                self._supervised(host_of(unit) or "", event)
-            self.standing.heard(host_of(unit) or "")
-            self._wanted = self.lifecycle.wants
-            return self.note_endings()
+            return self._supervisor_says(entry, message.first, places)
         if self._past is not None:
             self._past.take(entry, records)
         if message.recovered:
@@ -261,7 +261,8 @@ class Intake:
         orders: list[Directed] = []
         if self.waits.standing:
             orders += self._evidence.answers_at_once(entry.incarnation, self.waits.saw(unit, records))
-        self._evidence.batch(unit, entry.incarnation, records, message.watermark_ns)  # its stamps change here
+        # its stamps change here
+        self._evidence.batch(unit, entry.incarnation, places, message.watermark_ns, message.first)
         if self._past is not None and (awaited := [step for event in asking if (step := self._fired_step(event))]):
             self._past.expect(awaited)
         for event in asking:
@@ -276,6 +277,32 @@ class Intake:
             elif event.kind is Kind.WAIT:
                 orders += self.waits.asked(event, now_ns)
         return orders
+
+    def _supervisor_says(self, entry: Entry, first: int, places: Iterable[Record | Nothing]) -> list[Directed]:
+        unit, incarnation = entry.unit, entry.incarnation
+        host = host_of(unit) or ""
+        for number, place in enumerate(places, first):
+            why = why_not(place, number)
+            if why or isinstance(place, Nothing):
+                self._evidence.lose(unit, incarnation, number, number, f"{NO_RECORD}: {why}")
+                continue
+            event = event_of(unit, incarnation, place)
+            self._evidence.clock(event)
+            self._evidence.listed(event)
+            self.lifecycle.event(self._evidence.at_once(event))
+            self._supervised(host, event)
+        self.standing.heard(host)
+        self._wanted = self.lifecycle.wants
+        return self.note_endings()
+
+    def _note_break(self, to: Iterable[str], command: bytes) -> None:
+        with suppress(WireError):
+            if isinstance(order := decode_order(command), Break):
+                self._note_in_vain(to, order)
+
+    def _note_in_vain(self, to: Iterable[str], broken: Break) -> None:
+        for unit in to:
+            self._evidence.awaited_in_vain(unit, broken.who)
 
     def _fired_step(self, event: Event) -> str:
         """The step that is awaited, if it may have fired already."""
@@ -303,8 +330,8 @@ def _asking(records: Sequence[Record]) -> list[Record]:
     """The fabric's own records among `records`. This runs over every event, so the common case is one comprehension."""
     try:
         return [record for record in records if record[3] >= _ASKING]
-    except (TypeError, IndexError):  # a unit that sends rubbish; the verifier has counted it
-        return [r for r in records if isinstance(r, list) and len(r) == 6 and isinstance(r[3], int) and r[3] >= _ASKING]
+    except TypeError:  # one of them is none
+        return [record for record in records if type(record[3]) is int and record[3] >= _ASKING]
 
 
 def _events_of(entry: Entry, records: Iterable[Record]) -> Iterable[Event]:

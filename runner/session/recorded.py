@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from broker.log import Entry
-from probe import journal
+from probe import recovery
 from probe.errors import WireError
 from probe.event import Kind
 from probe.message import (
@@ -33,7 +33,8 @@ from probe.message import (
     Start,
     Stop,
 )
-from probe.wire import decode_order, unpack_records
+from probe.sift import sound
+from probe.wire import decode_order
 from runner.errors import RecordingError
 from runner.history import origin, record, replay
 from runner.history.folder import RunFolder
@@ -181,7 +182,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
     intake = hindsight.intake
     whole = hindsight.finished and not hindsight.deserted
     cut = _cut(recording.torn, ended=intake.over and intake.lifecycle.over and whole)
-    if cut and journal.left(folder.journals):
+    if cut and recovery.left(folder.journals).published:
         cut = (
             *cut,
             f"what units wrote down last is not in the log; publish it with: circuit-run recover {folder.told}",
@@ -192,7 +193,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         cut = (*cut, "the runner was gone before it could call the check: what that would have said is not known")
     counted = before.evidence if before is not None else Evidence()
     result = intake.verifier.result(
-        run=folder.run,
+        run=origin.run_of(folder),
         duration_s=before.duration_s if before is not None else (hindsight.now_ns - started_ns) / 1e9,
         statuses=statuses_of(intake),
         findings=intake.lifecycle.findings(),
@@ -225,13 +226,11 @@ def _order_in(entry: Entry) -> Order | None:
 def _stopped_in(entry: Entry) -> set[str]:
     """The units of which the supervisor says here that it stops them. One on another host only counts when its lease
     is over: whatever else ended it there is the end of its units, and not of the run."""
-    if b"stopping" not in entry.body:
+    if b"stopping" not in entry.body or not isinstance(entry.message, Events):
         return set()
-    try:
-        records = [r for r in unpack_records(entry.body) if r[2] == "stopping" and r[3] == Kind.STATE]
-        return {r[4] for r in records if entry.unit == SUPERVISOR or r[5].get("deserted")}
-    except (WireError, IndexError, TypeError, AttributeError):
-        return set()
+    records = sound(entry.body, entry.message.first, entry.message.count)
+    stops = [(key, data or {}) for _, _, step, kind, key, data in records if step == "stopping" and kind == Kind.STATE]
+    return {key for key, data in stops if key is not None and (entry.unit == SUPERVISOR or data.get("deserted"))}
 
 
 def _cut(torn: str, *, ended: bool) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from probe.errors import JournalError, KeysError
 from probe.keys import Keys
 from probe.recovery import Recovered
 from runner.errors import UsageError
+from runner.history import origin
 from runner.history.folder import RunFolder
 from runner.launch import kin
 from runner.launch.daemon import Broker, private_endpoint
@@ -48,14 +49,22 @@ def recover_run(kept: RunFolder, *, unit: str | None, told_keys: str, timeout_s:
     The run's own broker takes them if it still lives, else one that is opened for it. `timeout_s` is for each journal.
     Raises BrokerFailed when there can be no broker, UsageError for keys that are none and while somebody else does it.
     """
-    ended = _end(kept) if end else ()
+    run = _run_of(kept)
+    ended = _end(kept, run) if end else ()
     journals: list[Recovered] = []
     if journal.left(kept.journals):
-        with _broker_of(kept, told_keys) as (broker, its_keys):
+        with _broker_of(kept, run, told_keys) as (broker, its_keys):
             journals = recovery.recover(kept.journals, broker, unit=unit, keys=its_keys, timeout_s=timeout_s)
-    if not journal.left(kept.journals) and not _living(kept):
+    if not journal.left(kept.journals) and not _living(kept, run):
         (kept.journals / marks.FILE).unlink(missing_ok=True)
-    return Rescue(tuple(journals), tuple(map(kin.title, _living(kept))), ended)
+    return Rescue(tuple(journals), tuple(map(kin.title, _living(kept, run))), ended)
+
+
+def _run_of(kept: RunFolder) -> str:
+    """The id of the run: what its log says, else what its journals say, else the name of its folder."""
+    run = origin.run_of(kept)
+    named = recovery.runs(kept.journals) if run == kept.run else []
+    return named[0] if len(named) == 1 else run
 
 
 def recover_folder(
@@ -80,20 +89,20 @@ def recover_folder(
 
 
 @contextlib.contextmanager
-def _broker_of(kept: RunFolder, told_keys: str) -> Iterator[tuple[str, Keys | None]]:
+def _broker_of(kept: RunFolder, run: str, told_keys: str) -> Iterator[tuple[str, Keys | None]]:
     """Where the broker of the run listens, and the keys for it; one is opened if its own is gone. Raises UsageError if
     somebody else has opened one."""
     if _is_written(kept.log):
         if not kept.endpoint.exists():
-            raise UsageError(f"somebody recovers run {kept.run} already; look again when that is done")
+            raise UsageError(f"somebody recovers run {run} already; look again when that is done")
         endpoint = kept.endpoint.read_text().strip()
         yield endpoint, _keys(told_keys, endpoint)
         return
-    if lives := [title for title in map(kin.title, _living(kept)) if SUPERVISOR in title]:
-        raise UsageError(f"run {kept.run} has its supervisor still: {lives[0]}; wait for its end, or end it with --end")
+    if lives := [title for title in map(kin.title, _living(kept, run)) if SUPERVISOR in title]:
+        raise UsageError(f"run {run} has its supervisor still: {lives[0]}; wait for its end, or end it with --end")
     kept.endpoint.unlink(missing_ok=True)  # nobody is there any more
     with private_endpoint() as endpoint:
-        with contextlib.closing(Broker(endpoint, kept.run, kept.path)) as broker:
+        with contextlib.closing(Broker(endpoint, run, kept.path)) as broker:
             broker.endpoint()
             yield endpoint, None
 
@@ -117,19 +126,19 @@ def _keys(told: str, broker: str) -> Keys | None:
         raise UsageError(str(error)) from None
 
 
-def _living(kept: RunFolder) -> list[int]:
-    return kin.strays(kept.run, str(kept.journals))
+def _living(kept: RunFolder, run: str) -> list[int]:
+    return kin.strays(run, str(kept.journals))
 
 
-def _end(kept: RunFolder) -> tuple[str, ...]:
+def _end(kept: RunFolder, run: str) -> tuple[str, ...]:
     """End what lives of the run, and name it."""
     told: dict[int, str] = {}
     for number in (signal.SIGTERM, signal.SIGKILL):
-        left = _living(kept)
+        left = _living(kept, run)
         told.update((pid, kin.title(pid)) for pid in left if pid not in told)
         kin.signal_all(left, number)
         deadline_s = monotonic() + GRACE_S
-        while _living(kept) and monotonic() < deadline_s:
+        while _living(kept, run) and monotonic() < deadline_s:
             time.sleep(STEP_S)
     return tuple(told.values())
 

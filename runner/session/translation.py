@@ -5,13 +5,15 @@ the business of `clocks`; must not know how anything is judged.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Final, TypeAlias, TypeGuard
 
 from probe.event import Event, Kind
 from probe.measuring import CLOCK
 from probe.message import Release
+from probe.sift import Nothing
 from probe.wire import Record
 from runner.clocks import Timeline
 from runner.lockstep.skews import Skews
@@ -19,7 +21,8 @@ from runner.orders import Directed
 from runner.verifier import Verifier
 from runner.verifier.member import STEPS
 
-_SEND, _RECEIVE = int(Kind.SEND), int(Kind.RECEIVE)
+Places: TypeAlias = Sequence[Record | Nothing]
+_MESSAGES: Final = (int(Kind.SEND), int(Kind.RECEIVE))
 FUTURE_NS = 60_000_000_000
 """No honest stamp is so far ahead of what is known of its clock; one that is does not hold back its host for ever."""
 _LISTINGS = ("serving", "journals")
@@ -75,39 +78,45 @@ class Translation:
             if self._timeline.is_foreign(unit, incarnation):
                 self._boots.setdefault(unit, set()).add(boot)
 
-    def batch(self, unit: str, incarnation: int, records: list[Record], watermark_ns: int) -> None:
-        """Records of one incarnation, with its own stamps."""
+    def batch(self, unit: str, incarnation: int, places: Places, watermark_ns: int, first: int | None = None) -> None:
+        """Records of one incarnation, with its own stamps, numbered from `first`; see `Verifier.batch`."""
         timeline = self._timeline
         if not timeline.one_clock:
-            self._take_hints(unit, incarnation, records)
+            self._take_hints(unit, incarnation, places)
         if not timeline.is_foreign(unit, incarnation):
-            self._verifier.batch(unit, incarnation, records, watermark_ns)
+            self._verifier.batch(unit, incarnation, places, watermark_ns, first)
             return
-        stamps = [record[1] for record in records if _has_stamp(record)]
+        stamps = [record[1] for record in places if _has_stamp(record)]
         fired = self._fired.setdefault(unit, set())
         if len(fired) < STEPS:
-            fired.update(record[2] for record in records if _has_stamp(record) and type(record[2]) is str)
+            fired.update(record[2] for record in places if _has_stamp(record) and type(record[2]) is str)
         until_ns = max([watermark_ns, *stamps])
-        self._when_known(unit, incarnation, until_ns, lambda: self._translate(unit, incarnation, records, watermark_ns))
+        self._when_known(
+            unit, incarnation, until_ns, lambda: self._translate(unit, incarnation, places, watermark_ns, first)
+        )
 
-    def _translate(self, unit: str, incarnation: int, records: list[Record], watermark_ns: int) -> None:
-        stamped = [record for record in records if _has_stamp(record)]
+    def _translate(self, unit: str, incarnation: int, places: Places, watermark_ns: int, first: int | None) -> None:
+        stamped = [record for record in places if _has_stamp(record)]
         *moments, watermark_ns = self._timeline.to_common_all(
             unit, incarnation, [*(record[1] for record in stamped), watermark_ns]
         )
         for record, moment in zip(stamped, moments, strict=True):
             record[1] = moment
-        self._verifier.batch(unit, incarnation, records, watermark_ns)
+        self._verifier.batch(unit, incarnation, places, watermark_ns, first)
 
-    def _take_hints(self, unit: str, incarnation: int, records: list[Record]) -> None:
+    def _take_hints(self, unit: str, incarnation: int, places: Places) -> None:
         """Messages of the application tell about clocks, too."""
-        for record in records:
-            if len(record) == 6 and record[3] in (_SEND, _RECEIVE) and type(record[4]) is str and _has_stamp(record):
+        for record in places:
+            if _has_stamp(record) and record[3] in _MESSAGES and type(record[3]) is int and type(record[4]) is str:
                 self._timeline.hint(unit, incarnation, Kind(record[3]), record[4], record[1])
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
         """A GAP; it says nothing about time."""
         self._verifier.lose(unit, incarnation, first, last, why)
+
+    def awaited_in_vain(self, asker: str, names: Iterable[str]) -> None:
+        """See `Verifier.awaited_in_vain`."""
+        self._verifier.awaited_in_vain(asker, names)
 
     def doubt(self, unit: str, incarnation: int, why: str) -> None:
         """Nobody knows what of this incarnation is lost; it says nothing about time."""
@@ -218,5 +227,5 @@ class Translation:
             held.append((until_ns, do))
 
 
-def _has_stamp(record: Record) -> bool:
-    return len(record) == 6 and type(record[1]) is int
+def _has_stamp(place: Record | Nothing) -> TypeGuard[Record]:
+    return type(place) is list and type(place[1]) is int and place[1] >= 0

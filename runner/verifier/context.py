@@ -76,15 +76,26 @@ class Context:
                     keys.append(key)
         return lacking
 
+    @cached_property
+    def affected(self) -> frozenset[str]:
+        """See `Losses.affected`."""
+        return frozenset(self.losses.affected)
+
+    @cached_property
+    def misled(self) -> frozenset[str]:
+        """See `Losses.misled`."""
+        return self.losses.misled
+
     def lost_for(self, fault: Fault) -> bool:
         """Whether a unit that matters to the finding lost evidence."""
         if fault.circuit is not None:
-            return not self.losses.units.isdisjoint(self.everybody[fault.circuit])
-        return bool(self.losses.units) if fault.key is not None else fault.unit in self.losses.units
+            return not self.affected.isdisjoint(self.everybody[fault.circuit])
+        return bool(self.affected) if fault.key is not None else fault.unit in self.affected
 
     def is_inconclusive(self, fault: Fault) -> bool:
         """Whether the finding might go away, had we seen everything and exactly."""
-        return is_inconclusive(fault, lost_evidence=self.lost_for(fault))
+        misled = fault.cls is FindingClass.EXCEPTION and fault.unit in self.misled
+        return misled or is_inconclusive(fault, lost_evidence=self.lost_for(fault))
 
 
 def key_at(fault: Fault) -> str | None:

@@ -5,8 +5,9 @@ comes too early, so a hole that nobody has explained is a body that did not pars
 may rest on it.
 """
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Final
 
 from runner.verifier.verdict import Lost, UnknownLoss
@@ -30,11 +31,36 @@ class Losses:
         """Incarnation -> why it may have lost records of which nobody knows."""
         self._owing: dict[tuple[str, int], str] = {}
         """The same, of those that may say it yet."""
+        self._awaited: dict[str, set[str]] = {}
+        """Unit -> the units or patterns for which it waited in vain."""
 
     @property
     def units(self) -> Set[str]:
         """Who lost records, or may have."""
         return self._units | {unit for unit, _ in self._owing} if self._owing else self._units
+
+    @property
+    def misled(self) -> frozenset[str]:
+        """Who waited in vain for a unit that lost records, or for one that was misled itself: what it was waiting for
+        may have happened."""
+        misled: set[str] = set()
+        while self._awaited:
+            silent = self.units | misled
+            more = {
+                asker
+                for asker, awaited in self._awaited.items()
+                if asker not in misled
+                and any(name == one or fnmatchcase(one, name) for name in awaited for one in silent)
+            }
+            if not more:
+                break
+            misled |= more
+        return frozenset(misled)
+
+    @property
+    def affected(self) -> Set[str]:
+        """Who might have said more than came: who lost records, and who was misled by that."""
+        return self.units | self.misled if self._awaited else self.units
 
     @property
     def unknown(self) -> tuple[UnknownLoss, ...]:
@@ -54,6 +80,10 @@ class Losses:
     def has_said_all(self, unit: str, incarnation: int) -> None:
         """Nothing more comes of it, and nothing is missing."""
         self._owing.pop((unit, incarnation), None)
+
+    def awaited_in_vain(self, asker: str, names: Iterable[str]) -> None:
+        """`asker` was told that what it waited for will not come, because of these units or patterns."""
+        self._awaited.setdefault(asker, set()).update(names)
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
         """Records `first`..`last` will never come. A range that goes on where the one before ended is one with it."""

@@ -7,12 +7,13 @@ Nothing here decides by the order of arrival. Arrival only says *when* something
 passed it (see `gathering`).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from probe.event import USER_KINDS, Kind
+from probe.sift import Nothing, why_not
 from probe.wire import Record
 from runner.orders import supervisor_of
 from runner.scenario.model import Scenario
@@ -20,6 +21,7 @@ from runner.scenario.state import UnitStatus
 from runner.verifier import goals
 from runner.verifier.clocks import ONE_CLOCK, Clocks
 from runner.verifier.context import Context
+from runner.verifier.excuses import weighed
 from runner.verifier.explain import data_in_words
 from runner.verifier.findings import findings, in_order
 from runner.verifier.journeys import Journeys
@@ -52,12 +54,12 @@ _NOTHING_COUNTED: Final = Evidence()
 JUDGED_CUT_OFF: Final = 10_000
 """So many open instances of each circuit are judged at the end of a run that was cut off."""
 OWES: Final = "it has not said its last word"
+NO_RECORD: Final = "what came is no record"
 SETTLE_AFTER: Final = 262_144
 """Events after which the verifier settles by itself, should nobody ask it to (a recording that is read back)."""
 STRAYS: Final = 8192
 """Keys that are remembered though their event went to no circuit."""
 _EXCEPTION: Final = int(Kind.EXCEPTION)
-_KINDS: Final = frozenset(map(int, Kind))
 _USER: Final = frozenset(map(int, USER_KINDS))
 _PAIRED: Final = {int(Kind.SEND): SENT, int(Kind.RECEIVE): RECEIVED}
 
@@ -67,7 +69,7 @@ class Verifier:
 
     Feed it with `join`, `batch`, `lose`, `final` and `end_unit` as the log has them, in any order that keeps each
     incarnation's own; call `settle` now and then, and `close` at the end. Names that begin with "@" are the fabric's
-    and are ignored; so is everything after `close`. A record that is none is counted and ignored.
+    and are ignored; so is everything after `close`. A record that is none is lost: it could have been anything.
     """
 
     def __init__(self, scenario: Scenario, clocks: Clocks = ONE_CLOCK) -> None:
@@ -121,27 +123,40 @@ class Verifier:
         """Every incarnation has joined that emitted anything up to `at_ns` on the host of this supervisor."""
         self._watermarks.listed(supervisor, at_ns)
 
-    def batch(self, unit: str, incarnation: int, records: list[Record], watermark_ns: int) -> None:
-        """Records of one incarnation, in order; everything it emitted up to `watermark_ns` is in or was before."""
+    def batch(
+        self,
+        unit: str,
+        incarnation: int,
+        places: Sequence[Record | Nothing],
+        watermark_ns: int,
+        first: int | None = None,
+    ) -> None:
+        """Records of one incarnation, numbered from `first` (None: as the first one says); everything it emitted up to
+        `watermark_ns` is in or was before. Each is looked at here: what is none is lost."""
         if unit.startswith("@") or self._closed:
             return
         member = self._member(unit)
         self._watermarks.join(unit, incarnation)
-        self._account(unit, incarnation, records)
-        self._timepieces.stamped(unit, incarnation, records, watermark_ns)
+        number = (_number_of(places[0]) if places else 1) - 1 if first is None else first - 1
+        if places:
+            self._losses.receive(unit, incarnation, number + 1, number + len(places))
+            self._note_beginning(places[0])
+        self._timepieces.stamped(unit, incarnation, places, watermark_ns)
         find = member.routes.get
         last: Record | None = None
         not_counted = 0
-        for record in records:
+        for record in places:
+            number += 1
             try:
-                seq, stamp_ns, step, kind, key, data = record
+                seq, stamp_ns, step, kind, key, data = record  # type: ignore[misc]  # or Nothing, which is caught
                 route = find(step)
             except (TypeError, ValueError):
-                member.malformed += 1
+                self._lose_unsound(member, incarnation, number, record)
                 not_counted += 1
                 continue
             if (
-                type(seq) is not int
+                seq != number
+                or type(seq) is not int
                 or type(stamp_ns) is not int
                 or type(kind) is not int
                 or (type(key) is not str and key is not None)
@@ -149,10 +164,11 @@ class Verifier:
                 or (route is None and type(step) is not str)
                 or (kind and kind not in _USER)
             ):
-                member.malformed += type(kind) is not int or kind in _USER or kind not in _KINDS
                 not_counted += 1
+                if why_not(record, number):  # else it is the fabric's
+                    self._lose_unsound(member, incarnation, number, record)
                 continue
-            last = record
+            last = record  # type: ignore[assignment]
             if route is None:
                 route = self._route(member, step)
             if kind:
@@ -184,21 +200,26 @@ class Verifier:
             else:
                 route.rigid.add_extra(row, route.slot, stamp_ns, unit)
         if last is not None:
-            member.events += len(records) - not_counted
+            member.events += len(places) - not_counted
             member.last_stamp_ns, member.last_step = last[1], last[2]
             self._latest_ns = max(self._latest_ns, last[1])
         self._watermarks.advance(unit, incarnation, watermark_ns)
-        self._unsettled += len(records)
+        self._unsettled += len(places)
         if self._unsettled > SETTLE_AFTER:
             self.settle()
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
-        """Records `first`..`last` of the incarnation will never come."""
+        """Records `first`..`last` of the incarnation will never come. It may be a supervisor, too."""
         self._losses.lose(unit, incarnation, first, last, why)
 
     def doubt(self, unit: str, incarnation: int, why: str) -> None:
         """The incarnation may have emitted what will never come, and nobody knows how much."""
         self._losses.doubt(unit, incarnation, why)
+
+    def awaited_in_vain(self, asker: str, names: Iterable[str]) -> None:
+        """`asker` was told that what it waited for will not come, because of these units or patterns: if that is not
+        so certain, neither is what became of it."""
+        self._losses.awaited_in_vain(asker, names)
 
     def final(self, unit: str, incarnation: int, last: int) -> None:
         """The incarnation says nothing more; `last` was its last sequence number."""
@@ -220,15 +241,14 @@ class Verifier:
                 if unit in gatherer.everybody:
                     gatherer.unit_ended()
 
-    def _account(self, unit: str, incarnation: int, records: list[Record]) -> None:
-        try:
-            first, last, stamp_ns = records[0][0], records[-1][0], records[0][1]
-        except (TypeError, LookupError):
-            return
-        if type(first) is int and type(last) is int:
-            self._losses.receive(unit, incarnation, first, last)
-        if type(stamp_ns) is int and (self._began_ns is None or stamp_ns < self._began_ns):
-            self._began_ns = stamp_ns
+    def _note_beginning(self, place: Record | Nothing) -> None:
+        if type(place) is list and type(place[1]) is int:
+            self._began_ns = place[1] if self._began_ns is None else min(self._began_ns, place[1])
+
+    def _lose_unsound(self, member: Member[Route], incarnation: int, number: int, place: Record | Nothing) -> None:
+        """What came under this number says nothing that can be believed, and something it was to say."""
+        member.malformed += 1
+        self._losses.lose(member.unit, incarnation, number, number, f"{NO_RECORD}: {why_not(place, number)}")
 
     def _member(self, unit: str) -> Member[Route]:
         member = self._members.get(unit)
@@ -373,7 +393,7 @@ class Verifier:
 
     def _lost_in(self, gatherer: Gatherer) -> bool:
         """Whether a unit that matters to the circuit lost evidence."""
-        return not self._losses.units.isdisjoint(gatherer.everybody)
+        return not self._losses.affected.isdisjoint(gatherer.everybody)
 
     def findings(self, statuses: Mapping[str, UnitStatus], most: int | None = None) -> tuple[Finding, ...]:
         """What is wrong, in words, most telling first: the first of each class, then the rest by time. `statuses` is
@@ -432,6 +452,9 @@ class Verifier:
     ) -> Result:
         """Everything about the run. `findings`, `counted`, `notes`, `hosts` and `barriers` are those of other parts."""
         by_name = {status.name: status for status in statuses}
+        silent = self._losses.units
+        unwatched = [unit.name for unit in self._scenario.units if supervisor_of(unit.host) in silent]
+        findings = weighed(findings, self._losses, unwatched, by_name)
         everything = in_order([*findings, *self.findings(by_name)])
         circuits = self.circuits()
         malformed = {name: member.malformed for name, member in self._members.items() if member.malformed}
@@ -450,3 +473,7 @@ class Verifier:
             hosts=tuple(hosts),
             barriers=tuple(barriers),
         )
+
+
+def _number_of(place: Record | Nothing) -> int:
+    return place[0] if type(place) is list and type(place[0]) is int else 1

@@ -162,6 +162,9 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "log-file": _logs,
     "entries": _entries,
     "journal": _journals,
+    "flipped-journal": lambda: (
+        place.to_bytes(2, "big") + b"\x01" for place in (0, 8, 16, 50, 60, 70, 100, 4100, 4500)
+    ),
     "key-file": _keys,
     "key-list": _key_lists,
     "scenario": _scenarios,

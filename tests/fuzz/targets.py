@@ -21,7 +21,8 @@ from probe.errors import JournalError, KeysError, WireError
 from probe.event import Event
 from probe.journal import Folder
 from probe.message import Gap, Message, Ship, Start
-from probe.segment import HEADER_BYTES, Segment
+from probe.segment import HEADER_BYTES, Owner, Segment
+from probe.sift import numbered_bounds, sift, why_not
 from probe.tail import MAX_BODY_BYTES, Point, Tail
 from runner.clocks import Timeline
 from runner.errors import NothingToRun, ScenarioError, UsageError
@@ -35,6 +36,8 @@ from runner.session.fetched import Fetched
 SEPARATOR: Final = b"\n---\n"
 """Between the entries of one log, and between the files of one folder."""
 WORDS: Final = [kind.__name__.upper().encode() for kind in get_args(Message)]
+FLIPPED: Final = 20
+"""So many records are in a journal whose bits flip."""
 HEADER_GIVEN: Final = 128
 """So many bytes of a segment's header are given; the rest is zeros, which teach a fuzzer nothing."""
 
@@ -69,11 +72,16 @@ def records(data: bytes) -> None:
     except WireError:
         return
     assert len(found) == len(ends)
+    places, surplus = sift(data, len(found))
+    assert (len(places), surplus) == (len(found), False)
+    for number, place in enumerate(places):
+        if not why_not(place, found[number][0]):
+            assert isinstance(wire.event_of("unit", 1, found[number]), Event)
     for record in found:
         with suppress(WireError):
             assert isinstance(wire.event_of("unit", 1, record), Event)
     if found and type(found[0][0]) is int:
-        numbered = list(wire.numbered_bounds(data, found[0][0]))
+        numbered = list(numbered_bounds(data, found[0][0]))
         assert numbered == ends[: len(numbered)]
 
 
@@ -154,6 +162,43 @@ def _walk(segments: list[Segment]) -> None:
                 expected += found.count
                 assert [record[0] for record in wire.unpack_records(body)] == list(range(found.first, expected))
     assert expected == point.seq + 1
+
+
+def flipped_journal(data: bytes) -> None:
+    """What flips in a journal of which all is summed up: a place (two bytes), and which bits flip from there on. What
+    is said of it for certain is what was emitted."""
+    content = bytearray(_summed_up())
+    for place, flips in enumerate(data[2:], int.from_bytes(data[:2], "big") % len(content)):
+        if place < len(content):
+            content[place] ^= flips
+    folder = _place() / "unit-1"
+    _write(folder / "000001.segment", bytes(content))
+    found_in = Folder(folder)
+    try:
+        segments, _ = found_in.segments()
+        for segment in segments:
+            said = bytes(segment.map[HEADER_BYTES : segment.head])
+            assert said in _summed_up()
+            assert segment.is_damaged or segment.last == FLIPPED
+            segment.close()
+    except JournalError:
+        pass
+    finally:
+        found_in.remove()
+
+
+@cache
+def _summed_up() -> bytes:
+    segment = Segment.create(None, 2 * HEADER_BYTES, Owner("run", "unit", 1, 2, "boot"))
+    segment.begin(1)
+    pack = wire.record_packer()
+    body = b"".join(pack([n, 10**9 + n, "step", 0, f"key-{n}", {"n": n}]) for n in range(1, FLIPPED + 1))
+    segment.map[HEADER_BYTES : HEADER_BYTES + len(body)] = body
+    segment.words[0] = HEADER_BYTES + len(body)
+    segment.check()
+    content = bytes(segment.map)
+    segment.close()
+    return content
 
 
 def key_file(data: bytes) -> None:
@@ -278,6 +323,7 @@ _ALL: Final = (
     log_file,
     entries,
     journal,
+    flipped_journal,
     key_file,
     key_list,
     scenario,

@@ -8,6 +8,7 @@ import os
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import zmq
@@ -163,9 +164,10 @@ def _events(unit: str, incarnation: int, body: bytes) -> Iterator[Event]:
     records: list[Any] = []
     try:
         records = wire.unpack_records(body)
-        for record in records:
+    except WireError:  # what a unit of some other make has said; the verifier has counted it
+        return
+    for record in records:
+        with suppress(WireError):
             event = wire.event_of(unit, incarnation, record)
             if event.kind in USER_KINDS:
                 yield event
-    except WireError:  # what a unit of some other make has said; the verifier has counted it
-        return
