@@ -19,6 +19,7 @@ from typing import Final
 from broker.errors import FULL, BrokerError, DiskFull, complain
 from broker.quotas import parsed
 from broker.service import serve
+from probe import shortage
 from probe.plain import clean
 
 USAGE: Final = (
@@ -94,6 +95,12 @@ def main(arguments: Sequence[str]) -> int:
             complain(f"broker: {error}")
         if isinstance(error, DiskFull):
             return FULL
+        return FAILED if listening else REFUSED
+    except Exception as error:
+        if not (why := shortage.why(error)):
+            raise
+        with suppress(OSError, MemoryError):
+            complain(f"broker: it {why}")
         return FAILED if listening else REFUSED
     return 0
 

@@ -13,7 +13,6 @@ Belongs here: which runs have to go, and their going. Must not know sockets or p
 import fcntl
 import math
 import os
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from broker.errors import complain
 from broker.runs import Runs
 from probe.clock import monotonic
 from probe.message import Names
+from probe.native import start_new_thread
 
 SWEEP_S: Final = 60.0
 """How often is looked."""
@@ -81,7 +81,10 @@ class Expiry:
         while self._keep_bytes is not None and remove(too_much(found, removable, self._keep_bytes)):
             pass
         if doomed:
-            threading.Thread(target=_remove, args=(doomed,), name="expiry").start()
+            try:
+                start_new_thread(_remove, (doomed,))
+            except RuntimeError:  # there are no more threads to be had, and room is needed all the same
+                _remove(doomed)
 
     def _is_gone(
         self, kept: Kept, why: str, runs: Runs, doomed: list[tuple[Path, int | None]], report: Callable[[str], None]

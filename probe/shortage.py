@@ -8,12 +8,15 @@ import contextlib
 import errno
 import os
 import resource
-from typing import Final
+from typing import Any, Final
 
-from probe.native import Latch, start_new_thread
+from probe.native import allocate_lock, start_new_thread
 
 DESCRIPTORS: Final = 16
 """What a ZeroMQ context and its first sockets take, and some more."""
+LOOKS: Final = 50
+"""So often is looked whether they have ended."""
+LOOK_S: Final = 0.0005
 THREADS: Final = 3
 """The two of a ZeroMQ context, and one that uses it."""
 
@@ -37,16 +40,34 @@ def why(error: BaseException) -> str:
 def ask_for_a_bus() -> None:
     """Raises OSError or RuntimeError where a ZeroMQ context would not get what it needs."""
     taken: list[int] = []
-    over = Latch()
+    gates: list[Any] = []
+    before = _threads()
     try:
         for _ in range(DESCRIPTORS):
             taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))  # noqa: PERF401  # some come before one fails
         for _ in range(THREADS):
-            start_new_thread(over.wait, ())
+            gate = allocate_lock()
+            gate.acquire()
+            start_new_thread(gate.acquire, ())  # no code of ours runs there: where there is no memory it would complain
+            gates.append(gate)
     finally:
-        over.open()
+        for gate in gates:
+            gate.release()
         for fd in taken:
             os.close(fd)
+    pause = allocate_lock()
+    pause.acquire()
+    for _ in range(LOOKS):  # until they have given back what others are to have
+        if _threads() <= before:
+            return
+        pause.acquire(timeout=LOOK_S)
+
+
+def _threads() -> int:
+    """How many threads this process has; 0 where the system does not tell."""
+    with contextlib.suppress(OSError):
+        return len(os.listdir("/proc/self/task"))
+    return 0
 
 
 def _limit(which: int, words: str, unit: int = 1) -> str:

@@ -76,6 +76,9 @@ def execute(argv: list[str]) -> int:
         code = int(app(words, prog_name="circuit-run", standalone_mode=False) or 0)
         return int(ExitCode.INTERRUPTED) if code == _TYPER_INTERRUPTED else code
     except CircuitRunError as error:
+        if why := _shortage_behind(error):  # it says what could not be done then, and is nobody's mistake
+            complain(f"{error}; circuit-run {why}")
+            return int(ExitCode.INTERNAL)
         complain(str(error))
         return int(error.exit_code)
     except TyperException as error:
@@ -94,6 +97,15 @@ def execute(argv: list[str]) -> int:
         else:  # a defect of ours is no verdict on anybody's scenario
             complain(traceback.format_exc().rstrip())
         return int(ExitCode.INTERNAL)
+
+
+def _shortage_behind(error: BaseException | None) -> str:
+    """What there was too little of, if that is why `error` came about; "" if it is not."""
+    while error is not None:
+        if why := shortage.why(error):
+            return why
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _have_somewhere_to_write() -> None:

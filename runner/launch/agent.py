@@ -9,7 +9,6 @@ import os
 import signal
 import struct
 import subprocess
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -24,6 +23,7 @@ from probe.courier import SDK, open_socket
 from probe.errors import KeysError, WireError
 from probe.handshake import MONITORED, SUCCEEDED, Handshakes
 from probe.link import KNOCK_S
+from probe.native import Latch, start_new_thread
 from runner.errors import BrokerFailed, UsageError
 from runner.launch import here
 from runner.launch.charter import Charter
@@ -75,8 +75,9 @@ class Agent:
         """When to connect again, on the monotonic clock; 0: ZeroMQ does that by itself."""
         self._joined = False
         self._complained = ""
-        self._publisher = threading.Thread()
-        """Brings evidence of earlier runs; one at a time."""
+        self._published = Latch()
+        """Shut while evidence of earlier runs is brought, by one thread at a time."""
+        self._published.open()
 
     def serve(self) -> None:
         """Until a signal. Raises BrokerFailed if it is no broker that answers."""
@@ -154,9 +155,9 @@ class Agent:
             case m.Welcome() if not self._joined:  # else it only wants to know whether we are still here
                 self._joined, self._complained = True, ""
                 self._say(f"agent {self._name} waits for runs on {self._endpoint}")
-                if not self._publisher.is_alive():
-                    self._publisher = threading.Thread(target=self._publish, name="publishes what is left", daemon=True)
-                    self._publisher.start()
+                if self._published.is_open:
+                    self._published = Latch()
+                    start_new_thread(self._publish, (self._published,))
             case m.Invite(run) if run not in self._running and run not in self._invited:
                 self._invited.append(run)
             case m.Refused(why):
@@ -186,7 +187,7 @@ class Agent:
     def _look_after(self) -> None:
         """Start the supervisors that are wanted, once nothing of earlier runs is in their way. One that was killed is
         started again: what its units had written down is published by the next."""
-        if not self._publisher.is_alive():
+        if self._published.is_open:
             while self._invited:
                 self._start(self._invited.pop())
         for run, process in list(self._running.items()):
@@ -216,8 +217,14 @@ class Agent:
 
     # --- evidence of earlier runs ---
 
-    def _publish(self) -> None:
+    def _publish(self, done: Latch) -> None:
         """What units on this host wrote down in earlier runs, and nobody has got."""
+        try:
+            self._publish_all()
+        finally:
+            done.open()
+
+    def _publish_all(self) -> None:
         for folder in here.unpublished(self._endpoint):
             found = recovery.recover(folder / "journals", self._endpoint, keys=self._keys, timeout_s=PUBLISH_S)
             events = sum(one.events for one in found)

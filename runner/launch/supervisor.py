@@ -14,7 +14,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from probe.message import Start
     from probe.recovery import Recovered
 
+NO_MEMORY: Final = b"the supervisor has no memory left\n"
 FLUSH_S: Final = 10.0
 """How long its own last words may take; the runner starts a broker again that was killed."""
 DESERTED_FLUSH_S: Final = 0.5
@@ -45,10 +45,31 @@ REFUSED: Final = 77
 
 def main(argv: "Sequence[str]") -> None:
     """Serve as `argv` says: `--charter`, or `--lease-fd N`, or nothing."""
-    if "--charter" in argv:
-        main_elsewhere(sys.stdin.readline())
-    else:
-        main_here(int(argv[argv.index("--lease-fd") + 1]) if "--lease-fd" in argv else None)
+    try:
+        if "--charter" in argv:
+            main_elsewhere(sys.stdin.readline())
+        else:
+            main_here(int(argv[argv.index("--lease-fd") + 1]) if "--lease-fd" in argv else None)
+    except Exception as error:
+        give_up(error)
+        raise
+
+
+def give_up(error: Exception) -> None:
+    """Of something that everybody needs there is nothing left: say so, and end at once, without asking for more of it.
+    The kernel ends our units with us. Returns if that is not what `error` says."""
+    words = NO_MEMORY
+    with contextlib.suppress(MemoryError):
+        from probe import shortage
+        from runner.launch.watch import Speechless
+
+        why = str(error) if isinstance(error, Speechless) else shortage.why(error)
+        if not why:
+            return
+        words = f"the supervisor {why}\n".encode()
+    with contextlib.suppress(OSError):
+        os.write(2, words)
+    os._exit(1)
 
 
 def main_here(lease_fd: int | None) -> None:
@@ -68,11 +89,14 @@ def main_here(lease_fd: int | None) -> None:
     folder = Path(environment.read().journal)
     marks = Marks.of_fd(marks_fd)
     voice = Unit(SUPERVISOR)
-    watch = Watch(voice, partial(recover, marks), lease_fd, begun, journals=Journals(folder, marks))
+    watch = Watch(voice, partial(recover, marks), lease_fd, begun, journals=Journals(folder, marks), give_up=give_up)
     voice.on_order = watch.order
     watch.serve()
     if lease_fd is not None and not watch.deserted:
-        threading.Thread(target=leave_with_the_runner, args=(lease_fd,), daemon=True).start()
+        from probe.native import start_new_thread
+
+        with contextlib.suppress(RuntimeError, MemoryError):  # else its patience ends it
+            start_new_thread(leave_with_the_runner, (lease_fd,))
     voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)
     watch.close()
     remove(marks, folder)
@@ -112,7 +136,7 @@ def main_elsewhere(line: str) -> None:
     voice = Unit(supervisor_of(charter.host), on_pong=lease.heard, units_key=here.units_key)
     abroad = Abroad(here, lease, Outlet(voice), lambda: voice.refused)
     journals = Journals(here.place.journals, marks)
-    watch = Watch(voice, partial(recover, marks), None, abroad=abroad, journals=journals)
+    watch = Watch(voice, partial(recover, marks), None, abroad=abroad, journals=journals, give_up=give_up)
     voice.on_order = watch.order
     watch.serve()
     voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)

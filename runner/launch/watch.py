@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from probe import environment
 from probe.clock import monotonic
 from probe.message import Finish, Order, Ship, Start, Stop, Sync
+from probe.native import Latch, start_new_thread
 from runner.launch import charge, kin
 from runner.launch.charge import Charge
 
@@ -63,6 +64,13 @@ class Voice(Protocol):
 
     def state(self, step: str, /, key: object = None, **data: object) -> None: ...
 
+    @property
+    def speechless(self) -> str: ...
+
+
+class Speechless(Exception):
+    """Why nothing of what is reported gets to the broker any more; completes "the supervisor ..."."""
+
 
 class Abroad(NamedTuple):
     """What a supervisor on another host has beside its orders."""
@@ -85,11 +93,14 @@ class Watch:
         begun: Sequence[Charge] = (),
         abroad: Abroad | None = None,
         journals: "Journals | None" = None,
+        give_up: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
         """`begun` are processes that were started before; reading from `lease_fd` ends when the runner is gone.
-        `abroad` is for another host than the runner's. `journals` are those of all units here."""
+        `abroad` is for another host than the runner's. `journals` are those of all units here. `give_up` ends this
+        process if an error says that nothing is left of what everybody needs."""
         self._abroad = abroad
         self._journals = journals
+        self._give_up = give_up
         self._marks = journals.marks.fd if journals is not None and journals.marks is not None else -1
         self._asked = False
         """The runner wants to know who keeps a journal."""
@@ -110,6 +121,7 @@ class Watch:
         """(unit, events published, what was in the way) of recoveries that are done."""
         self._to_publish: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         """What is to be published, in turn; None: there will be no more."""
+        self._all_published = Latch()
         self._publishing = threading.Lock()
         """Held by that thread at its work: meanwhile nobody can say what was left behind."""
         self._charges: dict[str, Charge] = {one.unit: one for one in begun}
@@ -135,8 +147,7 @@ class Watch:
 
     def serve(self) -> None:
         """Until told to finish, by an order, a signal or the end of the lease. No unit lives then, nor what it left."""
-        publisher = threading.Thread(target=self._publish_in_turn, name="publishes journals", daemon=True)
-        publisher.start()
+        start_new_thread(self._publish_in_turn, ())  # not of `threading`, which waits for ever if that fails
         with selectors.DefaultSelector() as selector, self._signals():
             selector.register(self._wake_in, selectors.EVENT_READ)
             if self._lease_fd is not None:
@@ -155,6 +166,8 @@ class Watch:
                         selector.unregister(key.fd)
                         self.deserted = True
                         self._inbox.append(Finish(int(LEASE_GRACE_S * 1000)))
+                if why := self._voice.speechless:
+                    self._give_up(Speechless(why))
                 while self._inbox:
                     self._obey(self._inbox.popleft())
                 if self._abroad is not None:
@@ -165,7 +178,7 @@ class Watch:
                 for one in list(self._charges.values()):
                     self._attend(one)
         self._to_publish.put(None)
-        publisher.join()
+        self._all_published.wait()
         if self.deserted or self.ended_by:  # else the runner inherits them, and its audit names them
             self._end_the_rest()
 
@@ -283,14 +296,22 @@ class Watch:
     def _publish_in_turn(self) -> None:
         """In a thread of its own, as it waits for the broker; one that is there from the beginning, for later there may
         be none to be had."""
-        while (publish := self._to_publish.get()) is not None:
-            publish()
+        try:
+            while (publish := self._to_publish.get()) is not None:
+                publish()
+        except Exception as error:
+            self._give_up(error)
+            raise
+        finally:
+            self._all_published.open()
 
     def _publish(self, unit: str) -> None:
         """What its processes left behind, now that the last is gone. A process may have spoken as several units, so
         each looks at all journals."""
         try:
             problems = [journal.problem for journal in self._publish_all() if journal.problem]
+        except MemoryError:  # it would take more to tell it
+            raise
         except Exception as error:  # whatever it was, the end of the unit must be told
             problems = [f"journals were not read: {type(error).__name__}: {error}"]
         self._recovered.append((unit, self._counted.pop(unit, 0), problems))
