@@ -26,7 +26,7 @@ from broker.errors import complain
 from broker.runs import Runs
 from probe.clock import monotonic
 from probe.message import Names
-from probe.native import start_new_thread
+from probe.native import Latch, start_new_thread
 
 SWEEP_S: Final = 60.0
 """How often is looked."""
@@ -55,6 +55,8 @@ class Expiry:
         self._keep_for_s = keep_for_s
         self._keep_bytes = keep_bytes
         self._next_s = 0.0
+        self._removals: list[Latch] = []
+        """Each open when its thread has done its work."""
         self._makers: dict[str, str] = {}
         """Run -> name of the key that has made it, as far as has been looked."""
 
@@ -81,10 +83,18 @@ class Expiry:
         while self._keep_bytes is not None and remove(too_much(found, removable, self._keep_bytes)):
             pass
         if doomed:
+            removed = Latch()
+            self._removals = [each for each in self._removals if not each.is_open]
+            self._removals.append(removed)
             try:
-                start_new_thread(_remove, (doomed,))
+                start_new_thread(_remove, (doomed, removed))  # not of `threading`, which waits for ever if that fails
             except RuntimeError:  # there are no more threads to be had, and room is needed all the same
-                _remove(doomed)
+                _remove(doomed, removed)
+
+    def close(self) -> None:
+        """Wait until everything is removed."""
+        for each in self._removals:
+            each.wait()
 
     def _is_gone(
         self, kept: Kept, why: str, runs: Runs, doomed: list[tuple[Path, int | None]], report: Callable[[str], None]
@@ -172,12 +182,15 @@ def _maker(path: Path) -> str:
     return entry.message.key if entry is not None and isinstance(entry.message, Names) else ""
 
 
-def _remove(doomed: list[tuple[Path, int | None]]) -> None:
-    for path, fd in doomed:
-        with suppress(OSError):
-            path.unlink()
-        if fd is not None:
-            os.close(fd)
+def _remove(doomed: list[tuple[Path, int | None]], removed: Latch) -> None:
+    try:
+        for path, fd in doomed:
+            with suppress(OSError):
+                path.unlink()
+            if fd is not None:
+                os.close(fd)
+    finally:
+        removed.open()
 
 
 def _time(seconds: float) -> str:

@@ -111,6 +111,7 @@ def serve(
                 endpoints.leave(endpoint)
     finally:
         runs.close()
+        expiry.close()
 
 
 def _loop(

@@ -44,6 +44,8 @@ be, and on a busy machine each time takes some seconds."""
 DESERTED_ANSWER_S: Final = 1.0
 """The same when the runner is gone: nobody would start a broker again that was killed, too."""
 
+BEGIN_S: Final = 5.0
+"""A thread that has not begun after so long never will."""
 LOOK_S: Final = 0.1
 """How often is looked, while a unit lives, whether one of its processes has left a journal behind."""
 RETRY_S: Final = 1.0
@@ -121,7 +123,7 @@ class Watch:
         """(unit, events published, what was in the way) of recoveries that are done."""
         self._to_publish: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         """What is to be published, in turn; None: there will be no more."""
-        self._all_published = Latch()
+        self._publishes, self._all_published = Latch(), Latch()
         self._publishing = threading.Lock()
         """Held by that thread at its work: meanwhile nobody can say what was left behind."""
         self._charges: dict[str, Charge] = {one.unit: one for one in begun}
@@ -148,6 +150,8 @@ class Watch:
     def serve(self) -> None:
         """Until told to finish, by an order, a signal or the end of the lease. No unit lives then, nor what it left."""
         start_new_thread(self._publish_in_turn, ())  # not of `threading`, which waits for ever if that fails
+        if not self._publishes.wait(BEGIN_S):  # where there is no memory it may end before it begins
+            self._give_up(RuntimeError("can't start new thread"))
         with selectors.DefaultSelector() as selector, self._signals():
             selector.register(self._wake_in, selectors.EVENT_READ)
             if self._lease_fd is not None:
@@ -296,6 +300,7 @@ class Watch:
     def _publish_in_turn(self) -> None:
         """In a thread of its own, as it waits for the broker; one that is there from the beginning, for later there may
         be none to be had."""
+        self._publishes.open()
         try:
             while (publish := self._to_publish.get()) is not None:
                 publish()
