@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SDK: Final = "circuit-run-python"
 PACE_MS: Final = 2
 """Under load it collects for so long before it sends again: sending more often would only take the GIL away."""
+BEGIN_S: Final = 5.0
+"""A thread that has not begun after so long never will."""
 LINGER_MS: Final = 200
 """How long a socket that is closed may still try to send; the journal has everything anyway."""
 UNANSWERED_MS: Final = 4000
@@ -129,6 +131,8 @@ class Courier:
     def __init__(self) -> None:
         self._alarm = Alarm()
         self._ended = Latch()
+        self._begun = False
+        self._started_s = monotonic()
         self._calls: deque[Errand] = deque()
         self._owners: dict[Any, Errand] = {}
         """Socket -> the errand that has it; two for each errand."""
@@ -172,10 +176,13 @@ class Courier:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it takes anything anywhere; not after the program has closed its descriptors."""
-        return not self._ended.is_open and self._alarm.is_ours
+        """Whether it takes anything anywhere; not after the program has closed its descriptors, nor if its thread did
+        not begin, as may be where there is no memory."""
+        begins = self._begun or monotonic() < self._started_s + BEGIN_S
+        return begins and not self._ended.is_open and self._alarm.is_ours
 
     def _run(self) -> None:
+        self._begun = True
         _leave_signals_to_the_program()
         try:
             self._run_errands()
