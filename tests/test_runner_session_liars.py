@@ -57,7 +57,8 @@ SCENARIO = Scenario(
 
 def said(unit: str, *records: list[Any], watermark_ns: int = 1, recovered: bool = False) -> Entry:
     body = b"".join(msgpack.packb(record) for record in records)
-    return Entry(unit, 1, m.Events(1, len(records), watermark_ns, recovered), body, 0)
+    first = records[0][0] if type(records[0]) is list and type(records[0][0]) is int else 1
+    return Entry(unit, 1, m.Events(first, len(records), watermark_ns, recovered), body, 0)
 
 
 def hello(unit: str, boot: str) -> Entry:

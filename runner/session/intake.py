@@ -116,6 +116,10 @@ class Intake:
         """Digest `entry`; returns the orders that follow from it."""
         unit, incarnation, message = entry.unit, entry.incarnation, entry.message
         fabric = unit.startswith("@")
+        if isinstance(message, Command):
+            if BREAK in entry.body:
+                self._note_break(message.to, entry.body)
+            return []
         if (
             fabric and unit not in self._supervisors
         ):  # an agent of the lab that was not called; its word is nothing here
@@ -136,10 +140,7 @@ class Intake:
                 self._supervising[unit] = incarnation
                 self.closed.discard(unit)
             return [*self.barriers.again(unit, message.waiting), *self.waits.again(unit, message.waiting)]
-        if isinstance(message, Command):
-            if BREAK in entry.body:
-                self._note_break(message.to, entry.body)
-        elif isinstance(message, Gap):
+        if isinstance(message, Gap):
             self._evidence.lose(unit, incarnation, message.first, message.last, message.why)
         elif isinstance(message, Final):
             if message.unknown:
