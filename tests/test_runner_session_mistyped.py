@@ -136,7 +136,7 @@ WRONG: list[Any] = [
 
 def mistyped(record: list[Any], field: int, wrong: Any) -> Any:
     """`record` with another thing in one field (6: in its own place)."""
-    return wrong if field == 6 else [*record[:field], wrong, *record[field + 1 :]]
+    return msgpack.packb(wrong) if field == 6 else [*record[:field], wrong, *record[field + 1 :]]
 
 
 def is_none(record: Any, number: int) -> bool:
