@@ -6,6 +6,7 @@ Belongs here: descriptors. Must not know what the thread does when it is awake.
 import os
 from contextlib import suppress
 
+from probe import handlers
 from probe.descriptor import Descriptor
 from probe.native import read, write
 
@@ -39,12 +40,13 @@ class Alarm:
         return self._reader.is_ours and self._writer.is_ours
 
     def ring(self) -> None:
-        """Wake the thread. Never blocks and never raises."""
+        """Wake the thread. Never blocks, and raises nothing of its own."""
         if self._writer.is_ours:
             try:
                 write(self._writer.fd, b"\1")
-            except OSError:  # it rings already, or there is nobody to wake any more
-                return
+            except OSError as error:  # it rings already, or there is nobody to wake any more
+                if handlers.raised(error):
+                    raise
 
     def hush(self) -> None:
         """Stop ringing."""

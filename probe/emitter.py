@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from probe import ancestry, clock, environment
+from probe import ancestry, clock, environment, handlers
 from probe import journal as journals
 from probe.barrier import Question, pass_barrier, pass_barrier_async, wait_for, wait_for_async
 from probe.clock import monotonic
@@ -237,7 +237,7 @@ class Unit(Recorder):
                     journal.remove()
                 self._link = None
                 self._shut_journal()
-                if not isinstance(error, Exception):  # a Ctrl-C: the next probe tries again
+                if not isinstance(error, Exception) or handlers.raised(error):  # a Ctrl-C: the next probe tries again
                     raise
                 self._off = True
                 why = f"{type(error).__name__}: {error}"

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from probe import marks, private, process
+from probe import handlers, marks, private, process
 from probe.descriptor import Descriptor
 from probe.environment import JOURNAL_BYTES, Environment
 from probe.errors import FolderError, JournalError, warn
@@ -111,6 +111,8 @@ class Journal:
                 if touched:
                     spare.touch()
             except OSError as error:
+                if handlers.raised(error):
+                    raise
                 self.why_full = error.strerror or str(error)
                 continue
             self.why_full = ""
@@ -185,6 +187,8 @@ def begin(settings: Environment, owner: Owner) -> Journal:
         journal.supervised = bool(settings.marks)
         return journal
     except (OSError, JournalError) as error:
+        if handlers.raised(error):
+            raise
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         left = mark(settings, owner, f"it could keep no journal ({why})")
         warn(

@@ -7,6 +7,7 @@ here (`str` and `repr` of foreign objects), so it is called without any lock, an
 from collections.abc import Callable
 from typing import Any, Final
 
+from probe import handlers
 from probe.event import MAX_DATA_BYTES, MAX_KEY_BYTES, MAX_STEP_BYTES, TRUNCATED
 from probe.wire import record_packer
 
@@ -28,7 +29,7 @@ def fits(step: str, key: str | None, record_bytes: int) -> bool:
 
 
 def fit(step: object, key: object, data: dict[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
-    """Step, key and data that can be packed and are within the limits. Never raises.
+    """Step, key and data that can be packed and are within the limits. Raises nothing of its own.
 
     What had to be cut is listed in `data["@truncated"]`: "step", "key", or the names of the fields that are gone.
     """
@@ -43,7 +44,9 @@ def fit(step: object, key: object, data: dict[str, Any]) -> tuple[str, str | Non
         cut.append("key")
     try:
         fields = _small({_text(field): _plain(value) for field, value in data.items()}, cut)
-    except Exception:  # data that changes while it is read, or a mapping that is not one
+    except Exception as error:  # data that changes while it is read, or a mapping that is not one
+        if handlers.raised(error):
+            raise
         fields = {}
         cut.append("data")
     if cut:
@@ -56,6 +59,8 @@ def _text(value: object, turn: Callable[[object], str] = str) -> str:
     try:
         text = value if type(value) is str else str.__str__(turn(value))
     except Exception as error:
+        if handlers.raised(error):
+            raise
         text = f"<{type(value).__name__}: {type(error).__name__} in {turn.__name__}()>"
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from sys import is_finalizing
 from typing import Any, Final, Protocol
 
-from probe import limits
+from probe import handlers, limits
 from probe.clock import monotonic_ns
 from probe.errors import warn
 from probe.event import TRUNCATED, Kind
@@ -72,8 +72,9 @@ def _probe(kind: Kind, doc: str) -> Any:
                             self._busy = False
                             if self._deferred:
                                 self._drain()
-            except _CANNOT_PACK:
-                pass
+            except _CANNOT_PACK as error:
+                if handlers.raised(error):
+                    raise
         elif type(key) is int and -_PLAIN_INT < key < _PLAIN_INT:  # the most common key that is no text
             fire(self, step, f"{key}", **data)
             return
@@ -124,6 +125,8 @@ class Recorder:
         self._map: Any = b""
         self._words: Any = b""
         self._end = HEADER_BYTES
+        self._leaving = False
+        """Whether the segment is full, and nothing more may go into it."""
         self._seq = 0
         self._idle = False
         self._will_look = False
@@ -156,7 +159,7 @@ class Recorder:
         with self.lock:
             self.collector = collector
             self._off = False
-            self._pack = closed if collector or self._is_dropping else self._packer
+            self._pack = closed if collector or self._leaving or self._is_dropping else self._packer
 
     @property
     def last_seq(self) -> int:
@@ -183,7 +186,7 @@ class Recorder:
     # --- the careful lane ---
 
     def record(self, kind: int, step: object, key: object, data: dict[str, Any]) -> None:
-        """Records anything, or drops and counts it. Never raises."""
+        """Records anything, or drops and counts it. Raises nothing but what the program's own signal handlers do."""
         try:
             if self._off or not (self.collector or self._journal is not None or self._start()):
                 return
@@ -195,6 +198,8 @@ class Recorder:
                 if self._off or not self._start():
                     return
         except Exception as error:
+            if handlers.raised(error):
+                raise
             self._lose(error)
 
     def _take(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> bool:
@@ -253,7 +258,9 @@ class Recorder:
         seq = self._seq + 1
         try:
             record = self._packer([seq, stamp_ns, step, int(kind), key, data])
-        except _CANNOT_PACK:
+        except _CANNOT_PACK as error:
+            if handlers.raised(error):
+                raise
             record = self._packer([seq, stamp_ns, step, int(kind), key, {TRUNCATED: ["data"]}])
         if self.refused or not self._has_room(len(record)):
             self._drop()
@@ -270,8 +277,12 @@ class Recorder:
         """Makes room for a record, in a new segment if need be: also after a drop, so that what was dropped is always
         what comes behind a segment's last record."""
         assert self._journal is not None
-        if not self._is_dropping and self._end + size <= len(self._map):
+        newest = self._journal.segments[-1]
+        if newest.map is not self._map:  # a signal handler raised an exception when it had just begun
+            self._enter(newest)
+        if not self._leaving and not self._is_dropping and self._end + size <= len(self._map):
             return True
+        self._leaving, self._pack = True, closed  # until there is another one, whoever raises what meanwhile
         segment = self._journal.roll(self._seq + 1)
         if segment is None:
             return False
@@ -285,7 +296,8 @@ class Recorder:
 
     def _enter(self, segment: Segment) -> None:
         self._map, self._words, self._end = segment.map, segment.words, HEADER_BYTES
-        self._pack = self._packer
+        self._leaving = False
+        self._pack = closed if self.collector else self._packer
 
     def _drop(self) -> None:
         """One event is lost, and its number with it. The lock is held."""

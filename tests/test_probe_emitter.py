@@ -1,5 +1,6 @@
 """From a call to a record in the journal: what fits and what does not, threads, interruptions, forks, process ends."""
 
+import functools
 import gc
 import os
 import signal
@@ -270,6 +271,62 @@ def test_an_interruption_in_the_middle_of_an_emit_tears_nothing(
     records = said(broker, unit)
     assert records[-1][0] == "last"
     assert set(completed) <= {data["n"] for step, _, _, data in records if step == "step"}
+
+
+class _Odd:
+    """Has to be described before it can be recorded."""
+
+    def __repr__(self) -> str:
+        return "odd" * 40
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, TimeoutError])
+def test_what_a_signal_handler_raises_in_the_middle_of_an_emit_is_its_programs(
+    broker: SmallBroker, unit: Unit, alarm: Any, kind: type[Exception]
+) -> None:
+    """In every lane: a record that just fits, one in a new segment, one that has to be made fit, a bell that rings."""
+
+    class Handler:
+        def __call__(self, *_: object) -> None:
+            raise kind("time is over")
+
+    unit.emit("first")
+    alarm(functools.partial(Handler()))
+    completed: list[int] = []
+    number = 0
+    for after_us in range(400, 2000, 4):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, after_us / 1e6)
+            while True:  # for ever, if it does not get through
+                number += 1
+                data = {"odd": _Odd()} if number % 3 else {"text": "x" * 500}
+                unit.emit("step", n=number, **data)
+                completed.append(number)
+        except kind:
+            pass
+    unit.emit("last")
+    records = said(broker, unit)
+    assert records[-1][0] == "last"
+    assert set(completed) <= {data["n"] for step, _, _, data in records if step == "step"}
+    assert broker.lost == []
+
+
+def test_a_first_emit_that_a_signal_handler_ends_leaves_probes_on(
+    broker: SmallBroker, unit: Unit, alarm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def handler(*_: object) -> None:
+        raise TimeoutError
+
+    def begin(*_: object) -> None:
+        signal.raise_signal(signal.SIGALRM)
+
+    alarm(handler)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "begin", begin)
+        with pytest.raises(TimeoutError):
+            unit.emit("first")
+    unit.emit("second")
+    assert [step for step, *_ in said(broker, unit)] == ["second"]
 
 
 def test_a_finalizer_may_emit_in_the_middle_of_an_emit(broker: SmallBroker, unit: Unit) -> None:
