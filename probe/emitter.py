@@ -249,7 +249,12 @@ class Unit(Recorder):
                 self._busy = False
             # What came meanwhile is as old as the journal: whoever has listed journals before has not missed it.
             begun_ns = clock.monotonic_ns()
-            self._deferred = [(max(each[0], begun_ns), *each[1:]) for each in self._deferred]
+            self._busy = True  # signal handlers put off what they emit, and leave what is there
+            try:
+                for place, each in enumerate(self._deferred):
+                    self._deferred[place] = (max(each[0], begun_ns), *each[1:])
+            finally:
+                self._busy = False
             self._drain()
         _mind_multiprocessing()
         return True

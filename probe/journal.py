@@ -79,15 +79,20 @@ class Journal:
 
     def roll(self, first: int) -> Segment | None:
         """Begins a new segment for the record `first`; None while the bound is reached or the disk refuses."""
-        spare, self._spare = self._spare, None
-        if spare is None and not self.why_full:  # else only `keep` and `free` help, not another try in the hot path
-            spare = self.make_spare(touched=False)
+        if self._spare is self.segments[-1]:  # a signal handler raised an exception when it had just begun
+            self._spare = None
+        if (
+            self._spare is None and not self.why_full
+        ):  # else only `keep` and `free` help, not another try in the hot path
+            self._spare = self.make_spare(touched=False)
+        spare = self._spare
         if spare is None:
             return None
         current = self.segments[-1]
         current.last = first - 1 - current.lost
         spare.begin(first)
         self.segments.append(spare)
+        self._spare = None
         return spare
 
     def wants_spare(self) -> bool:

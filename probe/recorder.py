@@ -248,8 +248,13 @@ class Recorder:
         while self._deferred and self._journal is not None:  # None: the interrupted probe is about to open one
             self._busy = True
             try:
-                stamp_ns, kind, step, key, data = self._deferred.pop(0)
-                self._append(stamp_ns, kind, *limits.fit(step, key, data))
+                if self._deferred:  # else a signal handler came just before, and has recorded all
+                    stamp_ns, kind, step, key, data = self._deferred.pop(0)
+                    self._append(stamp_ns, kind, *limits.fit(step, key, data))
+            except Exception as error:  # the record that was interrupted must not be taken for the one that failed
+                if handlers.raised(error):
+                    raise
+                self._lose(error)
             finally:
                 self._busy = False
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,44 @@ def test_a_signal_handler_may_emit_in_the_middle_of_an_emit(broker: SmallBroker,
     assert len([step for step, *_ in records if step == "handled"]) == handled
 
 
+def test_a_signal_handler_that_comes_between_two_records_doubles_none(broker: SmallBroker, unit: Unit) -> None:
+    class Deferred(list[Any]):
+        """What was put off; a signal comes right behind the second look whether there is something."""
+
+        looks = 0
+
+        def __bool__(self) -> bool:
+            found = len(self) > 0
+            self.looks += 1
+            if self.looks == 2:
+                unit.emit("handled")
+            return found
+
+    unit.emit("first")
+    unit._deferred = Deferred([(time.monotonic_ns(), 0, "put off", None, {})])
+    unit.emit("outer")
+    unit._deferred = []
+    assert sorted(step for step, *_ in said(broker, unit)) == ["first", "handled", "outer", "put off"]
+
+
+def test_a_signal_handler_that_comes_while_probes_begin_doubles_none(broker: SmallBroker, unit: Unit) -> None:
+    class Deferred(list[Any]):
+        """What was put off while the journal was opened; a signal comes while it is gone through."""
+
+        looked = False
+
+        def __iter__(self) -> Iterator[Any]:
+            for each in super().__iter__():
+                yield each
+                if not self.looked:
+                    self.looked = True
+                    unit.emit("handled")
+
+    unit._deferred = Deferred([(time.monotonic_ns(), 0, "put off", None, {})])
+    unit.emit("first")
+    assert sorted(step for step, *_ in said(broker, unit)) == ["first", "handled", "put off"]
+
+
 def test_an_interruption_in_the_middle_of_an_emit_tears_nothing(
     broker: SmallBroker, unit: Unit, alarm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,9 +321,10 @@ class _Odd:
 
 @pytest.mark.parametrize("kind", [RuntimeError, ValueError, TimeoutError])
 def test_what_a_signal_handler_raises_in_the_middle_of_an_emit_is_its_programs(
-    broker: SmallBroker, unit: Unit, alarm: Any, kind: type[Exception]
+    broker: SmallBroker, unit: Unit, alarm: Any, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In every lane: a record that just fits, one in a new segment, one that has to be made fit, a bell that rings."""
+    """In every lane: a record that just fits, one that has to be made fit, a bell that rings."""
+    monkeypatch.setattr(journal, "FIRST_SEGMENT_BYTES", 16 << 20)  # opening a file is no work for such a main thread
 
     class Handler:
         def __call__(self, *_: object) -> None:
