@@ -141,7 +141,8 @@ def test_a_runner_that_is_squeezed_in_the_middle_of_a_run_ends_with_a_sentence(w
     check = 'check = "units:check"\n'
     place.write(f'[scenario]\nname = "squeezed"\n{check}{units}', SQUEEZED.replace("{limit}", LIMITS[what]))
     run = place.run("circuit.toml")
-    assert run.code in (0, 1, 3, 6), run.text
+    by_libc = "cannot allocate memory for thread-local data: ABORT"  # which ends the process, and asks nobody
+    assert run.code in (0, 1, 3, 6) or (run.code == 127 and by_libc in run.text), run.text
     assert "Traceback" not in run.err
     if run.code == 3:
         assert "ulimit" in run.err or "memory" in run.err or "Too many open files" in run.text
