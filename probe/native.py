@@ -7,6 +7,7 @@ here: taking the interpreter's own, and what is made of it. Must not know what r
 
 import _thread
 import os
+import select
 import sys
 from posix import read, write
 from types import ModuleType
@@ -27,6 +28,15 @@ def untouched(module: ModuleType) -> Any:
     assert own is not None
     spec.loader.exec_module(own)
     return own
+
+
+_select = untouched(select)
+
+
+def rest(ms: int) -> None:
+    """Block this thread for so long. A lock that is waited for, or a sleep, ends by the clock of the process, which a
+    preloaded library may have set: then it is for ever."""
+    _select.poll().poll(ms)
 
 
 if not TYPE_CHECKING:
@@ -67,4 +77,14 @@ class Latch:
         return True
 
 
-__all__ = ["Latch", "RLock", "allocate_lock", "may_be_main_thread", "read", "start_new_thread", "untouched", "write"]
+__all__ = [
+    "Latch",
+    "RLock",
+    "allocate_lock",
+    "may_be_main_thread",
+    "read",
+    "rest",
+    "start_new_thread",
+    "untouched",
+    "write",
+]

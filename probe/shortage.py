@@ -10,13 +10,13 @@ import os
 import resource
 from typing import Any, Final
 
-from probe.native import allocate_lock, start_new_thread
+from probe.native import allocate_lock, rest, start_new_thread
 
 DESCRIPTORS: Final = 16
 """What a ZeroMQ context and its first sockets take, and some more."""
-LOOKS: Final = 50
+LOOKS: Final = 25
 """So often is looked whether they have ended."""
-LOOK_S: Final = 0.0005
+LOOK_MS: Final = 1
 THREADS: Final = 3
 """The two of a ZeroMQ context, and one that uses it."""
 
@@ -55,12 +55,10 @@ def ask_for_a_bus() -> None:
             gate.release()
         for fd in taken:
             os.close(fd)
-    pause = allocate_lock()
-    pause.acquire()
     for _ in range(LOOKS):  # until they have given back what others are to have
         if _threads() <= before:
             return
-        pause.acquire(timeout=LOOK_S)
+        rest(LOOK_MS)
 
 
 def _threads() -> int:
