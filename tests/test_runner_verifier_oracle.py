@@ -394,6 +394,19 @@ def test_what_is_accused_while_no_deadline_runs_stays_accused(data: st.DataObjec
     assert all(accused <= verifier.now() for accused in verifier.accused)
 
 
+def test_nothing_behind_an_optional_element_is_accused_while_a_part_of_that_may_come() -> None:
+    path = (Probe("a", "one"), Optional(Probe("w1", "two", at_least=2, at_most=2)), Probe("a", "three"))
+    verifier = Verifier(scenario(Circuit("c", path)))
+    verifier.batch("a", 1, [[1, 1, "one", 0, "k", {}]], 9)
+    verifier.end_unit("a")
+    verifier.settle()
+    assert verifier.findings({}) == ()
+    verifier.batch("w1", 1, [[1, 5, "two", 0, "k", {}]], 9)
+    verifier.end_unit("w1")
+    verifier.settle()
+    assert [(f.cls.value, f.unit, f.step) for f in verifier.findings({})] == [("missing", "w1", "two")]
+
+
 def test_every_arrival_order_of_one_broken_journey_gives_the_same_result() -> None:
     """All 720 orders of six one-event incarnations, each settled after every event."""
     path = (Probe("a", "one"), Probe("w*", "two", within_ns=5), Probe("a", "three"), Probe("w*", "four"))

@@ -361,12 +361,15 @@ def _find_absent(
     circuit_due = None if within_ns is None else begun.stamp_ns + within_ns
     before: Mark | None = None
     before_known = True  # every element since `before` is decided
+    may_be_half = False  # one since `before` that was passed over may still come in part, and is missing then
     accused_behind_last = False
     for place in plan.places:
         here = reached[place.index]
         if isinstance(here, Reach):
-            before, before_known = here.moment, True
-        elif here is None:
+            before, before_known, may_be_half = here.moment, True, False
+        elif here is PASSED:
+            may_be_half |= not isinstance(place.node, Leaf) and not horizons[place.index].final
+        else:
             verdict.satisfied = False
             due = circuit_due
             if before is not None and before_known and place.within_ns is not None:
@@ -379,7 +382,8 @@ def _find_absent(
             elif not accused_behind_last:
                 accused_behind_last = place.index > last
                 # Should an open element before it not come either, that one is accused and this is a consequence.
-                verdict.absent = verdict.absent or before_known or not accused_behind_last
+                is_first = before_known and not (due is None and may_be_half)
+                verdict.absent = verdict.absent or is_first or not accused_behind_last
                 until = next((r.moment for r in reached[place.index :] if isinstance(r, Reach)), None)
                 absent = lacking(place.node, slots, plan)
                 there, needed = _too_few(place.node, slots, plan)
