@@ -245,3 +245,34 @@ def test_a_terminal_that_is_unplugged_before_the_summary_costs_the_summary_only(
         os.kill(runner, signal.SIGCONT)
         assert poll(lambda: not place.processes())
     assert run.result["verdict"] in ("passed", "interrupted"), "whichever it hears first"
+
+
+def test_a_service_that_was_killed_before_it_was_told_to_end_is_accused_however_long_its_children_take(
+    place: Place,
+) -> None:
+    place.write(
+        """
+        [units.service]
+        entrypoint = "units:service"
+        ready = "up"
+        [units.client]
+        entrypoint = "units:client"
+        after = ["service"]
+        """,
+        """
+        import multiprocessing, os, signal, time
+        import probe
+
+        def works():
+            while time.process_time() < 1.0: pass
+
+        def service():
+            multiprocessing.Process(target=works).start()
+            probe.ready("up", pid=os.getpid())
+            time.sleep(60)
+
+        def client():
+            os.kill(probe.wait("service: up").data["pid"], signal.SIGTERM)
+        """,
+    )
+    assert "service was killed by SIGTERM" in place.run(".", expect=1).text

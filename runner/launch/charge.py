@@ -87,6 +87,8 @@ class Charge:
     spread_s: float | None = None
     """When the others of its group get SIGTERM, too; None: they have, or it was not told to end."""
     killed: bool = False
+    by_itself: bool = False
+    """Its main process ended before it was told to."""
     warned: bool = False
     """What it left behind has got SIGTERM."""
     alone_until_s: float = 0.0
@@ -115,6 +117,7 @@ class Charge:
     def has_ended(self, code: int, now_s: float) -> None:
         """Its main process is gone."""
         self.code = code
+        self.by_itself = self.told_s is None
         self.alone_until_s = max(self.kill_s or 0.0, now_s + ALONE_S)
         self.busy_until_s = now_s + BUSY_S if self.told_s is None else 0.0
 

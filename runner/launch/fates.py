@@ -214,6 +214,8 @@ class Fates:
             life.alive = False
             life.ended_ns, life.exit_code = report.stamp_ns, report.code
             life.tail, life.tail_of = report.tail, life.out if report.of_output else life.err
+            if report.by_itself:
+                life.stopping_ns = None
             if report.leftover:
                 life.accuse(FindingClass.LEFTOVER, f"left processes behind: {', '.join(report.leftover)}")
             self._exited(life)

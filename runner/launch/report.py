@@ -28,6 +28,8 @@ class Report:
     of_output: bool = False
     """Whether `tail` is of its standard output, not of its standard error."""
     leftover: tuple[str, ...] = ()
+    by_itself: bool = False
+    """Whether its main process had ended before it was told to."""
 
 
 def report_of(event: Event) -> Report:
@@ -43,6 +45,7 @@ def report_of(event: Event) -> Report:
         tail=_words(data, "tail"),
         of_output=data.get("stream") == "out",
         leftover=_words(data, "leftover"),
+        by_itself=data.get("by_itself") is True,
     )
 
 

@@ -292,7 +292,11 @@ class Watch:
             gone.tie.close()
             if self._abroad is not None:
                 self._abroad.outlet.tell(unit)
-            more = {name: list(words) for name, words in (("leftover", gone.leftover), ("problems", problems)) if words}
+            more: dict[str, object] = {
+                name: list(words) for name, words in (("leftover", gone.leftover), ("problems", problems)) if words
+            }
+            if gone.by_itself and gone.told_s is not None:  # what it left behind took until then
+                more["by_itself"] = True
             self._voice.state(
                 "exited", key=unit, pid=gone.pid, code=gone.code, recovered=recovered, **gone.last_words(), **more
             )
