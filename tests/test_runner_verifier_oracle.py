@@ -407,6 +407,20 @@ def test_nothing_behind_an_optional_element_is_accused_while_a_part_of_that_may_
     assert [(f.cls.value, f.unit, f.step) for f in verifier.findings({})] == [("missing", "w1", "two")]
 
 
+def test_beside_what_is_certain_nothing_is_accused_that_may_be_a_consequence() -> None:
+    path = (Probe("w*", "one", each=True), Probe("a", "two"), Probe("a", "three"), Probe("w1", "four"))
+    verifier = Verifier(scenario(Circuit("c", path)))
+    verifier.batch("w2", 1, [[1, 1, "one", 0, "k", {}]], 9)
+    verifier.batch("a", 1, [[1, 2, "two", 0, "k", {}]], 9)
+    verifier.end_unit("w1")
+    verifier.end_unit("w2")
+    verifier.settle()
+    assert [(f.unit, f.step) for f in verifier.findings({})] == [("w1", "one")]
+    verifier.end_unit("a")
+    verifier.settle()
+    assert sorted((f.unit, f.step) for f in verifier.findings({})) == [("a", "three"), ("w1", "one")]
+
+
 def test_every_arrival_order_of_one_broken_journey_gives_the_same_result() -> None:
     """All 720 orders of six one-event incarnations, each settled after every event."""
     path = (Probe("a", "one"), Probe("w*", "two", within_ns=5), Probe("a", "three"), Probe("w*", "four"))

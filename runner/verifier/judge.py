@@ -363,6 +363,8 @@ def _find_absent(
     before_known = True  # every element since `before` is decided
     may_be_half = False  # one since `before` that was passed over may still come in part, and is missing then
     accused_behind_last = False
+    certain: list[Fault] = []
+    consequences: list[Fault] = []  # perhaps
     for place in plan.places:
         here = reached[place.index]
         if isinstance(here, Reach):
@@ -382,23 +384,23 @@ def _find_absent(
             elif not accused_behind_last:
                 accused_behind_last = place.index > last
                 # Should an open element before it not come either, that one is accused and this is a consequence.
-                is_first = before_known and not (due is None and may_be_half)
-                verdict.absent = verdict.absent or is_first or not accused_behind_last
+                is_certain = not accused_behind_last or (before_known and not (due is None and may_be_half))
+                verdict.absent = verdict.absent or is_certain
                 until = next((r.moment for r in reached[place.index :] if isinstance(r, Reach)), None)
                 absent = lacking(place.node, slots, plan)
                 there, needed = _too_few(place.node, slots, plan)
-                verdict.faults.append(
-                    Fault(
-                        FindingClass.MISSING,
-                        slot=absent[0],
-                        lacking=absent,
-                        there=there,
-                        needed=needed,
-                        place=place.index,
-                        after=before or begun,
-                        begun=begun,
-                        until=until,
-                        value=filled.number if (filled := slots[absent[0]]) else 0,
-                        limit=place.within_ns or 0,
-                    )
+                fault = Fault(
+                    FindingClass.MISSING,
+                    slot=absent[0],
+                    lacking=absent,
+                    there=there,
+                    needed=needed,
+                    place=place.index,
+                    after=before or begun,
+                    begun=begun,
+                    until=until,
+                    value=filled.number if (filled := slots[absent[0]]) else 0,
+                    limit=place.within_ns or 0,
                 )
+                (certain if is_certain else consequences).append(fault)
+    verdict.faults += certain if verdict.absent else consequences
