@@ -160,13 +160,17 @@ class Stream:
     final: bool = False
 
 
-def feed(verifier: Verifier, events: Sequence[Happened], seed: int, *, join_late: bool = False) -> None:
+def feed(
+    verifier: Verifier, events: Sequence[Happened], seed: int, *, join_late: bool = False, lives: int | None = None
+) -> None:
     """Every event in some order that keeps each incarnation's own, in batches of any size, with watermarks that say
-    as much as they may or less; then everybody is final. `seed` decides all that."""
+    as much as they may or less; then everybody is final. `seed` decides all that; `lives`, if it is given, which
+    incarnation has emitted what."""
     chance = Random(seed)
+    life = chance if lives is None else Random(lives)
     found: dict[tuple[str, int], list[Happened]] = {(unit, 1): [] for unit in ON_THE_BUS}
     for event in sorted(events, key=lambda e: e.stamp):
-        found.setdefault((event.unit, chance.choice((1, 1, 1, 2))), []).append(event)
+        found.setdefault((event.unit, life.choice((1, 1, 1, 2))), []).append(event)
     streams = [Stream(unit, incarnation, own) for (unit, incarnation), own in found.items()]
     if not join_late:
         for stream in streams:
@@ -309,7 +313,7 @@ def test_budgets_and_findings_do_not_depend_on_the_order_of_arrival_where_clocks
     told = []
     for seed in range(3):
         verifier = Verifier(scenario(circuit), clocks)
-        feed(verifier, events, seed)
+        feed(verifier, events, seed, lives=0)
         verifier.close()
         told.append(verifier.result(run="r", duration_s=1.0, statuses=()))
     assert told[0] == told[1] == told[2]
@@ -417,7 +421,7 @@ def test_beside_what_is_certain_nothing_is_accused_that_may_be_a_consequence() -
     verifier.settle()
     assert [(f.unit, f.step) for f in verifier.findings({})] == [("w1", "one")]
     verifier.end_unit("a")
-    verifier.settle()
+    verifier.close()
     assert sorted((f.unit, f.step) for f in verifier.findings({})) == [("a", "three"), ("w1", "one")]
 
 
