@@ -17,7 +17,7 @@ check: .venv/dev           ## lint, types, architecture
 	$(BIN)/lint-imports
 
 oracle: .venv/dev          ## the verifier against its oracle, 30,000 examples of each property; an hour or two
-	VERIFIER_CAMPAIGN=1 $(BIN)/pytest -q -n auto --timeout 0 -o faulthandler_timeout=0 tests/test_runner_verifier_oracle.py
+	VERIFIER_CAMPAIGN=1 $(BIN)/pytest -q -n auto --timeout 0 -o faulthandler_timeout=0 tests/runner/core/verifier/test_oracle.py
 
 fuzz: .venv/fuzz           ## look for bytes that break a reader, FUZZ_SECONDS (60) for each of them
 	$(BIN)/python -m tests.fuzz
@@ -36,7 +36,7 @@ chaos: .venv/dev           ## 1,000 processes killed at random; the table of doc
 
 docs: .venv/dev            ## documents that are generated, and the checks that keep them true
 	$(BIN)/python -m docs.generate
-	$(BIN)/pytest -q tests/test_docs.py
+	$(BIN)/pytest -q tests/docs/test_docs.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

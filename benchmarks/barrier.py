@@ -18,9 +18,9 @@ from benchmarks.measure import Row, at_most
 from probe.event import Kind
 from probe.message import Events
 from probe.wire import event_of, unpack_records
-from runner.launch.daemon import Broker, private_endpoint
-from runner.listen import Listener
-from runner.lockstep.barriers import Barriers
+from runner.adapters.bus.log_reader import LogReader
+from runner.adapters.launch.leased_process import Broker, private_endpoint
+from runner.core.lockstep.barriers import Barriers
 
 PARTIES = 1_000
 ROUNDS = 7
@@ -37,7 +37,7 @@ def fabric_ms() -> list[float]:
     with tempfile.TemporaryDirectory() as folder, private_endpoint() as endpoint, contextlib.ExitStack() as stack:
         broker = stack.enter_context(contextlib.closing(Broker(endpoint, "bench", Path(folder))))
         broker.endpoint()
-        listener = stack.enter_context(contextlib.closing(Listener(endpoint, "bench")))
+        listener = stack.enter_context(contextlib.closing(LogReader(endpoint, "bench")))
         parties = stack.enter_context(_parties("fabric", endpoint))
         barriers, arrived, times = Barriers((), NAMES), 0, []
         while len(times) < ROUNDS:
@@ -118,8 +118,8 @@ def fabric_parties(endpoint: str) -> None:
     """1,000 units, a task each; the last one goes when it is told to."""
     import asyncio
 
-    from probe.emitter import Unit
     from probe.environment import Environment
+    from probe.units import Unit
 
     with tempfile.TemporaryDirectory() as folder:
         told = Environment(broker=endpoint, run="bench", unit="", journal=folder, keys="", disabled=False)

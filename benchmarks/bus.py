@@ -21,21 +21,21 @@ from time import monotonic_ns
 import zmq
 
 from benchmarks.measure import Row, at_least, at_most
-from probe.emitter import Unit
 from probe.environment import Environment
 from probe.message import Events
+from probe.units import Unit
 from probe.wire import Record, record_packer, unpack_records
-from runner.launch.daemon import Broker, private_endpoint
-from runner.listen import Listener
-from runner.scenario import model
-from runner.verifier import Verifier
+from runner.adapters.bus.log_reader import LogReader
+from runner.adapters.launch.leased_process import Broker, private_endpoint
+from runner.core.verifier import Verifier
+from runner.model.scenario import model
 
 RUN = "bench"
 STEPS = ("order-sent", "row-written")
 KEYS = 200_000
 """Each makes two events."""
 BATCH = 5_000
-"""Events in one message of the bare pipe; about what the courier puts into one under load."""
+"""Events in one message of the bare pipe; about what the sender puts into one under load."""
 ALONE = 200
 BETWEEN_S = 0.004
 """Long enough for everybody to have gone to sleep."""
@@ -92,12 +92,12 @@ def fabric_alone_us() -> float:
 
 
 @contextlib.contextmanager
-def _fabric(what: str) -> Iterator[Listener]:
+def _fabric(what: str) -> Iterator[LogReader]:
     """A broker, a unit that does `what`, and a listener."""
     with tempfile.TemporaryDirectory() as folder, private_endpoint() as endpoint, contextlib.ExitStack() as stack:
         broker = stack.enter_context(contextlib.closing(Broker(endpoint, RUN, Path(folder))))
         broker.endpoint()
-        listener = stack.enter_context(contextlib.closing(Listener(endpoint, RUN)))
+        listener = stack.enter_context(contextlib.closing(LogReader(endpoint, RUN)))
         with _child(what, endpoint, folder):
             yield listener
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from benchmarks.measure import Row, at_least, at_most, below
 from probe.clock import drift_ns
-from runner.clocks import Timeline
-from runner.clocks.foreign import STEP_NS
-from tests.clock_world import BEGIN, DESK, SECOND, Delay, World, play, quick, slow, slower, world
+from runner.core.clocks import Timeline
+from runner.core.clocks.remote_clock import STEP_NS
+from tests.support.clock_world import BEGIN, DESK, SECOND, Delay, World, play, quick, slow, slower, world
 
 SEED = 1
 CABLE: tuple[Delay, Delay] = (quick, quick)

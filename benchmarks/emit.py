@@ -15,8 +15,8 @@ from pathlib import Path
 from time import monotonic_ns, perf_counter_ns
 
 from benchmarks.measure import Row, at_most, below
-from probe.emitter import Unit
 from probe.environment import Environment
+from probe.units import Unit
 from probe.wire import record_packer
 
 LOOP = 20_000
@@ -24,7 +24,7 @@ ROUNDS = 15
 ALONE = 300
 """Isolated emits."""
 BETWEEN_S = 0.004
-"""Long enough for the courier to go back to sleep."""
+"""Long enough for the sender to go back to sleep."""
 
 
 def rows() -> list[Row]:
@@ -86,7 +86,7 @@ def emits(unit: Unit, count: int) -> None:
 
 
 def alone(unit: Unit) -> tuple[float, float]:
-    """p50 and p99 of emits that each find the courier asleep, in nanoseconds."""
+    """p50 and p99 of emits that each find the sender asleep, in nanoseconds."""
     took = []
     for number in range(ALONE):
         time.sleep(BETWEEN_S)

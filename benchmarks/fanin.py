@@ -24,8 +24,8 @@ from broker import keyring
 from probe import keys
 from probe.message import Events, Final, Gap
 from probe.wire import unpack_records
-from runner.launch.daemon import Broker, private_endpoint
-from runner.listen import Listener
+from runner.adapters.bus.log_reader import LogReader
+from runner.adapters.launch.leased_process import Broker, private_endpoint
 
 PROCESSES = 4
 UNITS = 250
@@ -110,7 +110,7 @@ def measured(*, tcp: bool) -> Figures:
         broker = stack.enter_context(contextlib.closing(Broker(listen, RUN, folder, keys=ring if tcp else None)))
         endpoint = broker.endpoint()
         got.empty_bytes = _resident(broker.pid)
-        listener = Listener(endpoint, RUN, keys=keys.read(str(desk), endpoint))
+        listener = LogReader(endpoint, RUN, keys=keys.read(str(desk), endpoint))
         stack.enter_context(contextlib.closing(listener))
         processes = [stack.enter_context(_units(number, endpoint, key)) for number in range(PROCESSES)]
         heard: dict[str, int] = {}
@@ -126,7 +126,7 @@ def measured(*, tcp: bool) -> Figures:
     return got
 
 
-def _follow(listener: Listener, broker: int, units: Sequence[int], heard: dict[str, int], got: Figures) -> None:
+def _follow(listener: LogReader, broker: int, units: Sequence[int], heard: dict[str, int], got: Figures) -> None:
     """Read until every unit has said FINAL. `heard`: unit -> the last sequence number that was read."""
     finals = 0
     first_ns = last_ns = look_ns = 0
@@ -193,8 +193,8 @@ def _units(number: int, endpoint: str, key: Path) -> Iterator["subprocess.Popen[
 
 def emit(number: int, endpoint: str, key: str, count: int, rate: int, each: int) -> None:
     """`count` units; they connect with one event each, and emit `each` more when they are told to, `rate` a second."""
-    from probe.emitter import Unit
     from probe.environment import Environment
+    from probe.units import Unit
 
     with tempfile.TemporaryDirectory() as folder:
         told = Environment(broker=endpoint, run=RUN, unit="", journal=folder, keys=key, disabled=False)

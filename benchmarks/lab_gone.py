@@ -96,7 +96,9 @@ def killed(how: str) -> list[float]:
                 time.sleep(0.5 + 0.06 * number)
                 begin = time.monotonic()
                 if how == "supervisor":
-                    (pid,) = (pid for pid, line in host.processes().items() if "runner.launch.supervisor" in line)
+                    (pid,) = (
+                        pid for pid, line in host.processes().items() if "runner.adapters.supervisor.supervisor" in line
+                    )
                     os.kill(pid, signal.SIGKILL)
                 else:
                     host.run(["sh", "-c", "kill -KILL -1"])

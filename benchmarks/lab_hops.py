@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from benchmarks.lab_stage import Played, Stage, hosts_toml, quantile, share, why_not
 from benchmarks.measure import Row, at_least, below
 from probe.clock import drift_ns
+from probe.clock_pings import CLOCK
 from probe.event import Kind
-from probe.measuring import CLOCK
 from probe.message import Events
 from probe.wire import unpack_records
-from runner.clocks.foreign import STEP_NS
-from runner.clocks.knots import ROUNDING_NS
-from runner.history import replay
+from runner.adapters.history import replay
+from runner.core.clocks.clock_map import ROUNDING_NS
+from runner.core.clocks.remote_clock import STEP_NS
 
 ORDERS = 2_000
 PAIRS = (("desk", "lab-1"), ("desk", "lab-2"), ("lab-1", "lab-2"))

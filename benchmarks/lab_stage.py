@@ -1,7 +1,8 @@
 """What the parts of `lab` share: runs on hosts that the lab's tests make, and what their logs say, with the truth.
 
 Belongs here: playing a run, and reading its log both as the product does (`verify`) and as it was written. The hosts
-are namespaces of one kernel, so that there is a true time; `tests/lab_hosts.py` makes them, and sets their clocks off.
+are namespaces of one kernel, so that there is a true time; `tests/support/lab_hosts.py` makes them and sets their
+clocks off.
 """
 
 import subprocess
@@ -15,17 +16,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from lab_hosts import HOME, HostClock, Lab, why_not
-from lab_runs import LabPlace
-from scenarios import COMMAND, Run, place_in
-
 from broker import log
 from probe.event import USER_KINDS
 from probe.message import Events, Hello
 from probe.wire import unpack_records
-from runner.clocks import Timeline
-from runner.history import origin, replay
-from runner.session.recorded import Hindsight
+from runner.adapters.history import origin, replay
+from runner.core.clocks import Timeline
+from runner.session.replay import Replay
+from tests.support.lab_hosts import HOME, HostClock, Lab, why_not
+from tests.support.lab_runs import LabPlace
+from tests.support.scenarios import COMMAND, Run, place_in
 
 __all__ = ["COMMAND", "HOME", "Run", "Stage", "hosts_toml", "why_not"]
 
@@ -103,12 +103,12 @@ class Played:
     def __post_init__(self) -> None:
         scenario = origin.scenario_of(self.run.folder)
         self.hosts = {unit.name: unit.host for unit in scenario.units}
-        hindsight = Hindsight(scenario, 0)
+        hindsight = Replay(scenario, 0)
         self._watch(hindsight)
         for entry in replay.entries(self.run.folder.log):
             hindsight.take(entry)
-        hindsight.intake.close()
-        self.timeline: Timeline = hindsight.intake.timeline
+        hindsight.dispatcher.close()
+        self.timeline: Timeline = hindsight.dispatcher.timeline
         passed: dict[tuple[str, str], int] = {}
         self.lives: dict[str, int] = {}
         """Unit -> its newest incarnation."""
@@ -126,9 +126,9 @@ class Played:
             for unit, (_, moment) in units.items():
                 units[unit] = passed[ask, unit], moment
 
-    def _watch(self, hindsight: Hindsight) -> None:
+    def _watch(self, hindsight: Replay) -> None:
         """Look over the shoulder of the product: what it translates, and to what."""
-        verifier, skews = hindsight.intake.verifier, hindsight.intake.skews
+        verifier, skews = hindsight.dispatcher.verifier, hindsight.dispatcher.skews
         batch, went = verifier.batch, skews.passed
 
         def watched_batch(unit: str, incarnation: int, records: list[Any], watermark_ns: int) -> None:

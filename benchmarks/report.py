@@ -21,7 +21,7 @@ TAIL: Final = """\
 
 - **emit in a loop**: one call of `probe.emit` with a key, journal and all, against `time.monotonic_ns` plus packing the
   same record.
-- **emit alone** wakes the courier's thread, and that is most of what it costs.
+- **emit alone** wakes the sender's thread, and that is most of what it costs.
 - **emit -> log -> verified circuits**: one process emits as fast as it can; broker, log, listener and verifier keep up
   on the same two cores. Bare is what is left when journal, log, acknowledgements and judging are taken away.
 - **barrier**: 1,000 units of one process. A unit has a connection of its own, so this is also 1,000 connections.

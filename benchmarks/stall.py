@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from benchmarks.measure import Row
-from probe.emitter import Unit
 from probe.environment import Environment
-from runner.listen import Listener
+from probe.units import Unit
+from runner.adapters.bus.log_reader import LogReader
 
 RATE: Final = 50_000
 SECONDS: Final = 10
@@ -68,7 +68,7 @@ def play(mode: str, seconds: float) -> dict[str, Any]:
                 answer: dict[str, Any] = json.loads(loop.stdout.readline())
                 broker.send_signal(signal.SIGCONT)
                 closed = json.loads(loop.stdout.readline())
-            listener = Listener(endpoint, "bench", role="watcher")
+            listener = LogReader(endpoint, "bench", role="watcher")
             counters = listener.ping()
             listener.close()
             broker.terminate()

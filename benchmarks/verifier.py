@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks.measure import Row, at_most, below
 from probe.wire import record_packer, unpack_records
-from runner.scenario.model import Circuit, Probe, Scenario, Unit
-from runner.verifier import Verifier
+from runner.core.verifier import Verifier
+from runner.model.scenario.model import Circuit, Probe, Scenario, Unit
 
 JOURNEYS = 400
 """Journeys that begin and end in one chunk."""

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Row, at_most, below
-from runner.duration import duration
-from runner.scenario.state import State, UnitStatus
-from runner.verifier.verdict import CircuitResult, Hop, Instances, Latency, Verdict
-from runner.view.board import Board
-from runner.view.live import Drawn, transition
-from runner.view.rows import rows as lines_of
-from runner.view.text import paint
+from runner.adapters.terminal.live import Drawn, transition
+from runner.adapters.terminal.rows import rows as lines_of
+from runner.adapters.terminal.snapshot import Snapshot
+from runner.core.report.text import paint
+from runner.model.duration import duration
+from runner.model.result.result import CircuitResult, Hop, InstanceCounts, Latency, Verdict
+from runner.model.result.unit_status import State, UnitStatus
 
 FRAMES = 200
 WIDTH, HEIGHT = 119, 49
@@ -30,7 +30,7 @@ def rows() -> Iterator[Row]:
     yield at_most("live view against the same tables by rich", ours, 1e3 * median_s(rich_frame()), "ms", 0.2)
 
 
-def median_s(frame: Callable[[Board], int]) -> float:
+def median_s(frame: Callable[[Snapshot], int]) -> float:
     taken = []
     for number in range(FRAMES):
         moment = board(number)
@@ -40,10 +40,10 @@ def median_s(frame: Callable[[Board], int]) -> float:
     return statistics.median(taken)
 
 
-def our_frame() -> Callable[[Board], int]:
+def our_frame() -> Callable[[Snapshot], int]:
     old: list[Drawn] = []
 
-    def frame(moment: Board) -> int:
+    def frame(moment: Snapshot) -> int:
         nonlocal old
         new = [Drawn(paint(line, colours=True), WIDTH) for line in lines_of(moment, WIDTH, HEIGHT)]
         written = transition(old, new).encode()
@@ -53,10 +53,10 @@ def our_frame() -> Callable[[Board], int]:
     return frame
 
 
-def rich_frame() -> Callable[[Board], int]:
+def rich_frame() -> Callable[[Snapshot], int]:
     console = Console(file=io.StringIO(), width=WIDTH, height=HEIGHT, force_terminal=True)
 
-    def frame(moment: Board) -> int:
+    def frame(moment: Snapshot) -> int:
         units = Table("UNIT", "STATE", "EVENTS", "LAST PROBE", "AGO", box=None)
         for unit in moment.units:
             ago = duration(moment.now_ns - (unit.last_stamp_ns or 0))
@@ -79,15 +79,15 @@ def times(latency: Latency) -> tuple[str, str, str]:
     return duration(latency.p50_ns), duration(latency.p99_ns), duration(latency.max_ns)
 
 
-def board(number: int) -> Board:
+def board(number: int) -> Snapshot:
     """A moment of a busy run; every number differs from one `number` to the next."""
     latency = Latency(
         number, MS + 7919 * number, 0, 9 * MS + 104_729 * number, 40 * MS + number, 0, (1, 3, 7, 5, 2, number)
     )
     hops = tuple(Hop(f"unit-{n}: step-{n}", f"unit-{n + 1}: step-{n + 1}", latency) for n in range(4))
-    circuit = CircuitResult("", Verdict.PASSED, Instances(1000 + number, number, number, 1000), latency, hops)
+    circuit = CircuitResult("", Verdict.PASSED, InstanceCounts(1000 + number, number, number, 1000), latency, hops)
     unit = UnitStatus("", State.RUNNING, events=50_000 * number, last_step=f"step-{number % 4}")
-    return Board(
+    return Snapshot(
         scenario="order-flow",
         phase="running",
         elapsed_s=number / 10,

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from broker.errors import FULL, BrokerError, DiskFull, complain
+from broker.errors import FULL, BrokerError, LogDiskFull, complain
 from broker.quotas import parsed
 from broker.service import serve
 from probe import shortage
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     except BrokerError as error:
         with suppress(OSError):  # whoever started it may be gone
             complain(f"broker: {error}")
-        if isinstance(error, DiskFull):
+        if isinstance(error, LogDiskFull):
             return FULL
         return FAILED if listening else REFUSED
     except Exception as error:

@@ -12,7 +12,7 @@ from typing import Final
 import zmq
 
 from broker import access, incidents
-from broker.door import Door, is_local, public_key, where
+from broker.connections import Connections, is_local, public_key, where
 from broker.errors import BrokerError, NoRoom
 from broker.peer import Peer
 from broker.runs import Runs
@@ -53,7 +53,9 @@ class Refusal(BrokerError):
         self.what = what
 
 
-def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame, runs: Runs, door: Door) -> Peer:
+def admit(
+    identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame, runs: Runs, door: Connections
+) -> Peer:
     """The peer that says HELLO with `frames`, the last of which is `last`, and its run, which is opened if need be.
 
     Raises BrokerError with the reason for REFUSED; Refusal if it is the peer's fault.
@@ -101,7 +103,7 @@ def admit(identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Fr
     return Peer(identity, hello, run, account, door.greeted(last, identity), public, name, share, host)
 
 
-def let_in(issue: m.Issue, peer: Peer, door: Door) -> None:
+def let_in(issue: m.Issue, peer: Peer, door: Connections) -> None:
     """From now on the key that the runner `peer` has made is good. Where there are no keys, nobody needs one. Raises
     BrokerError."""
     own = door.grant(peer.key) if peer.key else None
@@ -118,7 +120,7 @@ def stripped(hello: m.Hello) -> m.Hello:
     return replace(hello, host="", sdk="", waiting=(), units_key="")
 
 
-def check_size(frames: Sequence[bytes], door: Door) -> None:
+def check_size(frames: Sequence[bytes], door: Connections) -> None:
     """Raises Refusal for a HELLO that is too large: it may stand in the log, once for every connection."""
     size, most = sum(map(len, frames)), door.shares.quotas.hello
     if size > most:
@@ -135,7 +137,7 @@ def check_identity(identity: bytes) -> None:
         raise Refusal(CHOSEN_ID, "this broker gives routing ids itself; do not set ZMQ_ROUTING_ID")
 
 
-def name_of(frame: zmq.Frame, door: Door, unit: str = "") -> str:
+def name_of(frame: zmq.Frame, door: Connections, unit: str = "") -> str:
     """The sender of `frame` in words (see `incidents.who`)."""
     public = public_key(frame)
     grant = door.grant(public) if public else None

@@ -9,10 +9,10 @@ Belongs here: when a sender is answered. Must not know sockets: what is sent goe
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from broker.census import Census
 from broker.frames import Sent
 from broker.peer import Peer
-from broker.run import Reply
+from broker.peers import PeerRegistry
+from broker.run import Receipt
 from probe import message as m
 from probe.clock import boot_id, monotonic, monotonic_ns
 
@@ -25,17 +25,17 @@ TOO_FAST: Final = "has to wait, its key is over its quota"
 class Answers:
     """`send` gives a message to the peer with this routing id."""
 
-    def __init__(self, peers: Census, send: Callable[[bytes, m.Message], Sent]) -> None:
+    def __init__(self, peers: PeerRegistry, send: Callable[[bytes, m.Message], Sent]) -> None:
         self._peers = peers
         self._send = send
-        self._due: dict[bytes, Reply] = {}
+        self._due: dict[bytes, Receipt] = {}
         """Who is told where the log stands as soon as the group is written, and how."""
         self._left_lying: set[bytes] = set()
         """Of them, those who are to send again what was not taken."""
 
-    def owe(self, identity: bytes, reply: Reply) -> None:
+    def owe(self, identity: bytes, reply: Receipt) -> None:
         """It is to be told so."""
-        if reply is Reply.WELCOME or (reply is Reply.ACK and identity not in self._due):
+        if reply is Receipt.WELCOME or (reply is Receipt.ACK and identity not in self._due):
             self._due[identity] = reply
 
     def leave(self, identity: bytes) -> None:
@@ -49,7 +49,7 @@ class Answers:
             return True
         if (isinstance(message, m.Events) and not message.count) or not peer.share.owes(monotonic()):
             return True
-        self._due[peer.identity] = Reply.WELCOME
+        self._due[peer.identity] = Receipt.WELCOME
         self._left_lying.add(peer.identity)
         self._tell(peer)
         return False
@@ -78,9 +78,9 @@ class Answers:
         self._due = still_due
         return bool(still_due)
 
-    def _say(self, peer: Peer, reply: Reply) -> Sent:
+    def _say(self, peer: Peer, reply: Receipt) -> Sent:
         next_seq = peer.account.next_seq if peer.account else 1
-        if reply is Reply.ACK:
+        if reply is Receipt.ACK:
             return self._send(peer.identity, m.Ack(next_seq))
         clock = monotonic_ns(), boot_id(), self._peers.to_measure(peer)
         return self._send(peer.identity, m.Welcome(m.VERSION, next_seq, CREDIT_BYTES, *clock))

@@ -49,7 +49,7 @@ class LogError(BrokerError):
         self.torn = torn
 
 
-class DiskFull(LogError):
+class LogDiskFull(LogError):
     """There is no room for the log; the message names the disk."""
 
 

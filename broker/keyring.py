@@ -52,7 +52,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NEW: Final = "circuit-run keys new NAME"
 
 
-class Entry(NamedTuple):
+class KeyEntry(NamedTuple):
     """One key: who knows it by what, and what it may do."""
 
     public: str
@@ -176,7 +176,7 @@ def revoke(folder: Path, name: str) -> None:
             (folder / f"{name}.keys").unlink()
 
 
-def listed(folder: Path) -> list[Entry]:
+def listed(folder: Path) -> list[KeyEntry]:
     """Every key that was made, in that order, revoked ones too. Raises KeyringError."""
     _check_keyring(folder)
     return _entries(folder / ACCESS)
@@ -219,13 +219,13 @@ def _add(folder: Path, grants: Sequence[Grant]) -> list[Path]:
                 raise KeyringError(f"{file} is in the way and not on the list; remove it")
             made = keys.made(grant.name, broker.public)
             keys.write(file, made)
-            entries.append(Entry(made.public, grant))
+            entries.append(KeyEntry(made.public, grant))
             files.append(file)
         _save(folder, entries)
     return files
 
 
-def _save(folder: Path, entries: Sequence[Entry]) -> None:
+def _save(folder: Path, entries: Sequence[KeyEntry]) -> None:
     """A reader has either the list as it was or as it is now."""
     new = folder / f"{ACCESS}.new"
     _write(new, _HEAD + "".join(_line(entry) for entry in entries))
@@ -240,8 +240,8 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _revoked(entry: Entry) -> Entry:
-    return Entry(entry.public, replace(entry.grant, revoked=True))
+def _revoked(entry: KeyEntry) -> KeyEntry:
+    return KeyEntry(entry.public, replace(entry.grant, revoked=True))
 
 
 def _check_name(name: str) -> None:
@@ -275,14 +275,14 @@ def _nameless(grant: Grant) -> list[str]:
 # --- reading it ---
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: KeyEntry) -> str:
     grant = entry.grant
     state = "revoked" if grant.revoked else "valid"
     roles, units, runs = (_joined(texts) for texts in (grant.roles, grant.units, grant.runs))
     return f"{_escaped(grant.name)} {state} {roles} {units} {runs} {entry.public}\n"
 
 
-def _entry(line: str) -> Entry:
+def _entry(line: str) -> KeyEntry:
     """What a line says. Raises ValueError, with what is wrong, for anything else."""
     words = line.split()
     if len(words) != 6:
@@ -297,7 +297,7 @@ def _entry(line: str) -> Entry:
         raise ValueError(f"names the unknown role {unknown[0]!r}")
     if bad := _nameless(grant):
         raise ValueError(f"has {bad[0]!r} where a name or pattern is expected")
-    return Entry(public, grant)
+    return KeyEntry(public, grant)
 
 
 def _joined(texts: Sequence[str]) -> str:
@@ -315,7 +315,7 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace(" ", "%20").replace(",", "%2C")
 
 
-def _entries(path: Path) -> list[Entry]:
+def _entries(path: Path) -> list[KeyEntry]:
     _check_private(path)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -15,7 +15,7 @@ NOBODY: Final = ("", 0)
 """The process of a peer that does not say which it is."""
 
 
-class Outcome(Enum):
+class Acceptance(Enum):
     """What to do with a message about sequence numbers."""
 
     APPEND = "append"
@@ -48,25 +48,25 @@ class Account:
             self.process = process
         return self.process == process or not all(process)
 
-    def judge(self, first: int, end: int) -> Outcome:
+    def judge(self, first: int, end: int) -> Acceptance:
         """Decide about the numbers from `first` up to but not including `end`. None at all (`first` == `end`) is a
         watermark: right as soon as everything before it is known, however often it comes."""
         if not 1 <= first <= end <= MAX_SEQ:
-            return Outcome.NONSENSE
+            return Acceptance.NONSENSE
         if first > self.next_seq:
-            return Outcome.REWIND
+            return Acceptance.REWIND
         if first < end <= self.next_seq:
-            return Outcome.KNOWN
-        return Outcome.APPEND
+            return Acceptance.KNOWN
+        return Acceptance.APPEND
 
-    def judge_final(self, last: int) -> Outcome:
+    def judge_final(self, last: int) -> Acceptance:
         """Decide about FINAL. A sender that knows fewer numbers than the log (its journal was cut short by a crash) is
         still right that there will be no more."""
         if last >= MAX_SEQ:
-            return Outcome.NONSENSE
+            return Acceptance.NONSENSE
         if last >= self.next_seq:
-            return Outcome.REWIND
-        return Outcome.KNOWN if self.final == self.next_seq - 1 else Outcome.APPEND
+            return Acceptance.REWIND
+        return Acceptance.KNOWN if self.final == self.next_seq - 1 else Acceptance.APPEND
 
     def known(self, first: int, end: int) -> int:
         """How many of the numbers from `first` up to but not including `end` are in the log."""

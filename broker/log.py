@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from broker.errors import DiskFull, LogError
+from broker.errors import LogDiskFull, LogError
 from probe import disk, private, wire
 from probe.errors import WireError
 from probe.message import Message
@@ -321,7 +321,7 @@ class Log:
 
 
 def _refused(path: Path, error: OSError, what: str) -> LogError:
-    kind = DiskFull if disk.is_full(error) else LogError
+    kind = LogDiskFull if disk.is_full(error) else LogError
     return kind(f"{path}: {disk.why(error, path)}; {what}")
 
 

@@ -7,9 +7,9 @@ waits for which places. Must not look into bodies, nor know who may give orders.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from broker.census import Census
 from broker.frames import Sent
 from broker.peer import Peer
+from broker.peers import PeerRegistry
 from broker.run import PUBLIC_FRAMES, Run
 from probe import message as m
 from probe import wire
@@ -24,7 +24,7 @@ _COMMAND, _NOBODY = (bytes(frame) for frame in wire.encode(m.Command()))
 class Orders:
     """`send` gives frames to the peer with a routing id."""
 
-    def __init__(self, peers: Census, send: Callable[[bytes, Sequence[bytes]], Sent]) -> None:
+    def __init__(self, peers: PeerRegistry, send: Callable[[bytes, Sequence[bytes]], Sent]) -> None:
         self._peers = peers
         self._send = send
         self._new: list[tuple[Run, tuple[str, ...], tuple[bytes, ...], int]] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from broker import log
-from broker.door import Caller
+from broker.connections import Connection
 from broker.ledger import Account
 from broker.quotas import Share
 from broker.run import Run
@@ -41,7 +41,7 @@ class Peer:
     run: Run
     account: Account | None
     """None: the peer only reads."""
-    caller: Caller
+    caller: Connection
     key: str | None = None
     """The public key it came in with."""
     name: str = ""

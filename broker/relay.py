@@ -39,17 +39,17 @@ from broker.admission import (
     name_of,
 )
 from broker.answers import TOO_FAST, Answers
-from broker.census import Census
-from broker.door import Caller, Door
-from broker.errors import BrokerError, DiskFull, NoRoom, OverQuota
+from broker.connections import Connection, Connections
+from broker.errors import BrokerError, LogDiskFull, NoRoom, OverQuota
 from broker.frames import MAX_FRAMES, Sent, received, send
-from broker.idle import Agent, Idle, welcome
+from broker.idle_agents import IdleAgent, IdleAgents, welcome
 from broker.incidents import Incidents
+from broker.memory_guard import MemoryGuard
 from broker.orders import Orders
 from broker.peer import Peer
-from broker.pressure import Pressure
+from broker.peers import PeerRegistry
 from broker.readers import CROWDED, Readers
-from broker.run import PUBLIC_FRAMES, Nonsense, Reply, Run
+from broker.run import PUBLIC_FRAMES, ProtocolViolation, Receipt, Run
 from broker.runs import REST_S, Runs, Stopped
 from probe import message as m
 from probe import wire
@@ -70,13 +70,13 @@ LAST_WORDS_S: Final = 5.0
 class Relay:
     """What the loop knows; `step` is one turn of it."""
 
-    def __init__(self, socket: zmq.Socket[bytes], runs: Runs, door: Door) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], runs: Runs, door: Connections) -> None:
         self._socket = socket
         self._runs = runs
         self._door = door
-        self._pressure = Pressure()
-        self._peers = Census()
-        self._idle = Idle(door)
+        self._pressure = MemoryGuard()
+        self._peers = PeerRegistry()
+        self._idle = IdleAgents(door)
         self._readers = Readers(self._send)
         self._orders = Orders(self._peers, self._send_frames)
         self._answers = Answers(self._peers, self._send)
@@ -163,11 +163,11 @@ class Relay:
             known.caller.heard += 1
         try:
             if len(frames) > MAX_FRAMES:
-                raise Nonsense(f"a message has at most {MAX_FRAMES} frames, this one more")
+                raise ProtocolViolation(f"a message has at most {MAX_FRAMES} frames, this one more")
             message, _ = wire.decode(frames[:PUBLIC_FRAMES])
             if len(frames) > PUBLIC_FRAMES and not isinstance(message, m.Command):
-                raise Nonsense(f"a message has at most {PUBLIC_FRAMES} frames, this one more")
-            if isinstance(known, Agent):
+                raise ProtocolViolation(f"a message has at most {PUBLIC_FRAMES} frames, this one more")
+            if isinstance(known, IdleAgent):
                 self._answer_agent(known, message, last)
             elif isinstance(message, m.Hello):
                 self._hello(identity, message, frames, last)
@@ -179,7 +179,7 @@ class Relay:
                 self._send(identity, m.Error(why))
             else:
                 self._handle(peer, message, frames)
-        except (WireError, Nonsense) as error:
+        except (WireError, ProtocolViolation) as error:
             self._blame(peer, last, MALFORMED)
             self._send(identity, m.Error(str(error), stranger=known is None))
 
@@ -269,10 +269,10 @@ class Relay:
         except BrokerError as error:
             full = OVER_QUOTA if isinstance(error, OverQuota) else FULL_HOUSE
             self._blame(None, last, error.what if isinstance(error, Refusal) else full)
-            self._send(identity, m.Refused(str(error), full=isinstance(error, NoRoom | DiskFull)))
+            self._send(identity, m.Refused(str(error), full=isinstance(error, NoRoom | LogDiskFull)))
             return
         self._peers.enter(peer)
-        self._answers.owe(identity, Reply.WELCOME)
+        self._answers.owe(identity, Receipt.WELCOME)
         self._answers.spend(peer, 0, frames)
 
     def _hello_again(self, peer: Peer, hello: m.Hello) -> None:
@@ -281,7 +281,7 @@ class Relay:
         if (hello.role, hello.run or known.run) == (known.role, known.run) and (
             (hello.unit, hello.incarnation) == (known.unit, known.incarnation)
         ):
-            self._answers.owe(peer.identity, Reply.WELCOME)
+            self._answers.owe(peer.identity, Receipt.WELCOME)
             return
         self._blame(peer, None, TWO_HELLOS)
         self._send(peer.identity, m.Refused("this connection has said HELLO for another peer; open one for each"))
@@ -292,7 +292,7 @@ class Relay:
 
     # --- out ---
 
-    def _answer_agent(self, agent: Agent, message: m.Message, last: zmq.Frame) -> None:
+    def _answer_agent(self, agent: IdleAgent, message: m.Message, last: zmq.Frame) -> None:
         answer = self._idle.answer(agent, message)
         if answer is None:
             self._blame(None, last, NOT_ITS_ROLE)
@@ -356,7 +356,7 @@ class Relay:
                 self._door.dismiss(peer.caller)
                 self._forget(peer)
 
-    def _cut_for_quota(self, caller: Caller, name: str, incidents: Incidents) -> None:
+    def _cut_for_quota(self, caller: Connection, name: str, incidents: Incidents) -> None:
         """Its key is so far over its quota that not even this is taken. It comes back, and says again what it wants."""
         incidents.count(name, TOO_FAST)
         self._door.cut(caller)

@@ -14,7 +14,7 @@ from pathlib import Path
 from broker import access, log
 from broker.errors import BrokerError
 from broker.incidents import Incidents
-from broker.ledger import Account, Ledger, Outcome
+from broker.ledger import Acceptance, Account, Ledger
 from broker.quotas import Share
 from probe import wire
 from probe.message import Command, Events, Final, Gap, Hello, Names
@@ -37,7 +37,7 @@ TOO_MANY_ORDERS: typing.Final = "is not there, and more orders wait for it than 
 """What is counted (see `incidents`)."""
 
 
-class Reply(Enum):
+class Receipt(Enum):
     """What the sender of a message is told as soon as it is written."""
 
     NOTHING = "nothing"
@@ -46,7 +46,7 @@ class Reply(Enum):
     """Go on from `next_seq`, and go back if need be."""
 
 
-class Nonsense(Exception):
+class ProtocolViolation(Exception):
     """A message that is well formed and cannot be meant."""
 
 
@@ -123,7 +123,7 @@ class Run:
         account.rewinding = False
         return account
 
-    def take(self, unit: str, incarnation: int, message: Events | Gap | Final, frames: Sequence[bytes]) -> Reply:
+    def take(self, unit: str, incarnation: int, message: Events | Gap | Final, frames: Sequence[bytes]) -> Receipt:
         """Accept EVENTS, GAP or FINAL, sent as `frames`.
 
         Raises Nonsense for a message that no correct sender can mean.
@@ -137,15 +137,15 @@ class Run:
                 outcome = account.judge(first, end)
                 known = account.known(first, end)
         match outcome:
-            case Outcome.NONSENSE:
-                raise Nonsense(f"{message} makes no sense: numbers count from 1 and end before 2^63")
-            case Outcome.REWIND:
+            case Acceptance.NONSENSE:
+                raise ProtocolViolation(f"{message} makes no sense: numbers count from 1 and end before 2^63")
+            case Acceptance.REWIND:
                 self.counters["rewound"] += 1
                 told, account.rewinding = account.rewinding, True
-                return Reply.NOTHING if told else Reply.WELCOME
-            case Outcome.KNOWN if not isinstance(message, Final):
+                return Receipt.NOTHING if told else Receipt.WELCOME
+            case Acceptance.KNOWN if not isinstance(message, Final):
                 self.counters["duplicates"] += known
-            case Outcome.APPEND:
+            case Acceptance.APPEND:
                 if isinstance(message, Final):
                     self.ledger.finish(unit, incarnation)
                 else:
@@ -156,7 +156,7 @@ class Run:
                     self._count(message)
                 self._keep(unit, incarnation, frames)
         account.rewinding = False
-        return Reply.NOTHING if isinstance(message, Events) and not message.count else Reply.ACK
+        return Receipt.NOTHING if isinstance(message, Events) and not message.count else Receipt.ACK
 
     def ordered(self, frames: Sequence[bytes]) -> int:
         """Keep a COMMAND, sent as `frames`, but not what in it is private: what was ordered belongs to what happened.
@@ -279,11 +279,11 @@ def _range(message: Events | Gap, frames: Sequence[bytes]) -> tuple[int, int]:
     """The sequence numbers that the message is about: from, up to but not including."""
     if isinstance(message, Gap):
         if message.last < message.first:
-            raise Nonsense(f"GAP ends at {message.last}, before it begins at {message.first}")
+            raise ProtocolViolation(f"GAP ends at {message.last}, before it begins at {message.first}")
         return message.first, message.last + 1
     size = len(frames[2]) if len(frames) == 3 else 0
     if message.count * SMALLEST_RECORD > size or (size and not message.count):
-        raise Nonsense(f"EVENTS says {message.count} records and brings {size} bytes")
+        raise ProtocolViolation(f"EVENTS says {message.count} records and brings {size} bytes")
     return message.first, message.first + message.count
 
 
@@ -294,6 +294,6 @@ def _trimmed(message: Events | Gap, frames: Sequence[bytes], known: int) -> tupl
         return rest, [bytes(frame) for frame in wire.encode(rest)]
     end = next(islice(wire.record_bounds(frames[2]), known - 1, None), None)
     if end is None:
-        raise Nonsense(f"EVENTS says {message.count} records and brings fewer")
+        raise ProtocolViolation(f"EVENTS says {message.count} records and brings fewer")
     rest = replace(message, first=message.first + known, count=message.count - known)
     return rest, [bytes(frame) for frame in wire.encode(rest, frames[2][end:])]

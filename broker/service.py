@@ -16,16 +16,16 @@ import zmq
 
 from broker import endpoints, files
 from broker.access import Grant
-from broker.door import Door
+from broker.connections import Connections
 from broker.errors import BrokerError, EndpointError, complain
-from broker.expiry import Expiry
 from broker.issued import Issued
 from broker.quotas import USUAL, Quotas, fitted
 from broker.relay import Relay
+from broker.retention import Retention
 from broker.runs import Runs
 from probe import shortage, wire
 from probe.clock import monotonic
-from probe.courier import keep_alive
+from probe.sender import keep_alive
 
 QUEUED_IN: Final = 32
 """Messages of a peer that may wait for us; each may be three frames of 1 MiB."""
@@ -83,7 +83,7 @@ def serve(
     room = _room(limit, expect_peers, many_runs=run is None)
     quotas = fitted(quotas, room, files.logs(limit), expect_peers)
     runs = Runs(folder, run, durable=durable, quotas=quotas)
-    expiry = Expiry(folder, keep_for_s, keep_bytes)
+    expiry = Retention(folder, keep_for_s, keep_bytes)
     sweep = None if run else partial(expiry.sweep, runs)
     try:
         if sweep is not None:
@@ -95,7 +95,7 @@ def serve(
             context = stack.enter_context(zmq.Context())
             socket = stack.enter_context(_router(context))
             issued = Issued(folder)
-            door = stack.enter_context(closing(Door(context, socket, grant, issued, room, quotas)))
+            door = stack.enter_context(closing(Connections(context, socket, grant, issued, room, quotas)))
             bound = _bind(socket, parsed, secret)
             stop_fd = stack.enter_context(_stop_pipe())
             for endpoint in parsed:
@@ -117,7 +117,7 @@ def serve(
 def _loop(
     relay: Relay,
     socket: zmq.Socket[bytes],
-    door: Door,
+    door: Connections,
     stop_fd: int,
     lease_fd: int | None,
     sweep: Callable[[], None] | None,

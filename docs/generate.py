@@ -101,8 +101,8 @@ def _cell(text: str) -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
 
-    from tests import access_table  # not needed by who only wants the page of commands
     from tests.chaos import report
+    from tests.support import access_table  # not needed by who only wants the page of commands
 
     report.write(report.kept())
     access_table.PAGE.write_text(access_table.page(access_table.PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -9,8 +9,8 @@ nothing and starts nothing; the first probe does.
     unit                                for processes that are several units
 """
 
-from probe.emitter import default as _default
-from probe.emitter import unit
+from probe.units import default as _default
+from probe.units import unit
 
 __all__ = [
     "barrier",

@@ -33,7 +33,7 @@ class Question(NamedTuple):
 
 
 class Asker(Protocol):
-    """What these calls need of a unit; `probe.emitter.Unit` is one."""
+    """What these calls need of a unit; `probe.units.Unit` is one."""
 
     @property
     def enabled(self) -> bool: ...

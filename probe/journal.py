@@ -36,7 +36,7 @@ class Journal:
     """The journal of one incarnation, as its unit uses it. `segments` are in order; the last one is written to."""
 
     def __init__(
-        self, owner: Owner, place: "Folder | None", bound: int = DEFAULT_BOUND, mark: marks.Left | None = None
+        self, owner: Owner, place: "Folder | None", bound: int = DEFAULT_BOUND, mark: marks.LeftMark | None = None
     ) -> None:
         """A journal with one empty segment, of at most `bound` bytes altogether. From here on others find its folder,
         and in it whose journal it is. Without a place it is in memory: it outlives the broker, not its process, and
@@ -103,7 +103,7 @@ class Journal:
 
     def make_spare(self, *, touched: bool = True) -> Segment | None:
         """A new segment, or None and the reason in `why_full`. Takes a while, above all when it is to be `touched`: the
-        courier does it without the lock."""
+        sender does it without the lock."""
         for size in (
             min(2 * len(self.segments[-1].map), self._largest),
             FIRST_SEGMENT_BYTES,
@@ -135,7 +135,7 @@ class Journal:
         return "kept in its journal" if self.is_kept else "in memory only, and lost when its process ends"
 
     def check(self) -> None:
-        """Sum up what was recorded since the last time (see `Segment.check`). For the courier's thread."""
+        """Sum up what was recorded since the last time (see `Segment.check`). For the sender's thread."""
         for segment in list(self.segments):
             segment.check()
 
@@ -203,7 +203,7 @@ def begin(settings: Environment, owner: Owner) -> Journal:
         return Journal(owner, None, bound(settings.journal_bytes), left)
 
 
-def mark(settings: Environment, owner: Owner, why: str) -> marks.Left | None:
+def mark(settings: Environment, owner: Owner, why: str) -> marks.LeftMark | None:
     """Have it known that nobody may learn what this incarnation emits, and `why`, should it die; None: that cannot be
     done either."""
     folder = None

@@ -1,7 +1,7 @@
 """Links: the connection of one incarnation, from its journal to the broker and back.
 
 Belongs here: what is said to the broker when, and what its answers mean. What of the journal is still to be said is
-`tail`'s business, when a link has its turn the courier's.
+`tail`'s business, when a link has its turn the sender's.
 """
 
 import struct
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from probe import handshake, keys, wire
 from probe import message as m
+from probe.backlog import Backlog, JournalPosition
 from probe.clock import monotonic, monotonic_ns
-from probe.courier import LINGER_MS, SDK, Courier, open_socket
+from probe.clock_pings import CLOCK, ClockPings
 from probe.errors import KeysError, WireError, warn
 from probe.journal import Journal
-from probe.measuring import CLOCK, Measuring
 from probe.native import Latch
-from probe.tail import Point, Tail
+from probe.sender import LINGER_MS, SDK, SenderThread, open_socket
 
 if TYPE_CHECKING:
     import zmq
@@ -39,7 +39,7 @@ TURN_MESSAGES: Final = 64
 
 
 class Speaker(Protocol):
-    """What a link needs of its unit; `probe.emitter.Unit` is one."""
+    """What a link needs of its unit; `probe.units.Unit` is one."""
 
     @property
     def last_seq(self) -> int: ...
@@ -54,7 +54,7 @@ class Speaker(Protocol):
     refused: str
     lock: AbstractContextManager[object]
 
-    def point(self, journal: Journal) -> Point | None: ...
+    def point(self, journal: Journal) -> JournalPosition | None: ...
     def doze(self, journal: Journal, next_seq: int) -> bool: ...
     def refuse(self, why: str) -> None: ...
     def answer(self, order: m.Release | m.Break) -> None: ...
@@ -65,7 +65,7 @@ class Speaker(Protocol):
 
 
 class Link:
-    """One incarnation's connection. All but what stands under "for any thread" is for the courier's thread."""
+    """One incarnation's connection. All but what stands under "for any thread" is for the sender's thread."""
 
     def __init__(self, unit: Speaker, journal: Journal, broker: str, told_keys: str = "") -> None:
         """`told_keys` is the value of CIRCUIT_KEYS."""
@@ -80,10 +80,10 @@ class Link:
         """Whether it has been said since we were last in."""
         self._keyed = False
         """Whether we prove who we are."""
-        self._tail = Tail(journal.segments)
-        self._courier: Courier | None = None
+        self._tail = Backlog(journal.segments)
+        self._sender: SenderThread | None = None
         self._alone = ""
-        """Why there is no courier; "" while there is one."""
+        """Why there is no sender; "" while there is one."""
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._connected = False
@@ -95,9 +95,9 @@ class Link:
         self._sync = False
         self._calm_until_s = 0.0
         """When the calm ends that a release with a moment brings, on the monotonic clock; 0: there is none."""
-        self._measuring = Measuring(self._say_clock) if unit.on_pong is not None else None
+        self._measuring = ClockPings(self._say_clock) if unit.on_pong is not None else None
         """None: nobody wants to know about our clock, and it costs nothing."""
-        self._final_point: Point | None = None
+        self._final_point: JournalPosition | None = None
         self._final_sent = False
         self._final_acked = False
         self._unwanted = False
@@ -110,10 +110,10 @@ class Link:
     # --- for any thread ---
 
     def enlist(self) -> None:
-        """Give this link to the process's courier, which is started if there is none. Where there can be none, because
+        """Give this link to the process's sender, which is started if there is none. Where there can be none, because
         the interpreter is ending or cannot load pyzmq, the journal is for the supervisor."""
         try:
-            self._courier = Courier.of_process(self)
+            self._sender = SenderThread.of_process(self)
         except (ImportError, RuntimeError) as error:
             self._alone = f"{type(error).__name__}: {error}"
             warn(
@@ -124,38 +124,38 @@ class Link:
     @property
     def cut_off(self) -> str:
         """Why no order can come; "" if one can."""
-        if self._alone or self._courier is None or not self._courier.is_alive:
-            return f"cannot speak to its broker ({self._alone or 'its courier has ended'})"
+        if self._alone or self._sender is None or not self._sender.is_alive:
+            return f"cannot speak to its broker ({self._alone or 'its sender has ended'})"
         return ""
 
     def wake(self) -> None:
-        """Have the courier look at this link."""
-        if self._courier is not None:
-            self._courier.call(self)
+        """Have the sender look at this link."""
+        if self._sender is not None:
+            self._sender.call(self)
 
     def say_last(self, timeout_s: float) -> None:
         """Record what is known about the clock; `seal` comes next. A unit that has just begun waits for it, which takes
         no longer than to send its events. The unit's lock is not held."""
-        if self._courier is not None and self._courier.is_alive:
+        if self._sender is not None and self._sender.is_alive:
             self._settled.wait(timeout_s)
         if self._measuring is not None:
             self._measuring.last_report()
 
-    def seal(self, point: Point, timeout_s: float) -> None:
+    def seal(self, point: JournalPosition, timeout_s: float) -> None:
         """There will be nothing after `point`. The unit's lock is held."""
         self._deadline_s = monotonic() + timeout_s
         self._final_point = point
 
     def wait_final(self, timeout_s: float) -> bool:
         """Wait until everything and FINAL have been said. True if the broker has it all."""
-        if self._courier is not None and self._courier.is_alive and not self.done.is_open:
+        if self._sender is not None and self._sender.is_alive and not self.done.is_open:
             self.wake()
-            self.done.wait(timeout_s + 1.0)  # the courier keeps the deadline; this is for a thread that is gone
+            self.done.wait(timeout_s + 1.0)  # the sender keeps the deadline; this is for a thread that is gone
         else:
             self._journal.close()
         return self._final_acked
 
-    # --- for the courier ---
+    # --- for the sender ---
 
     def open(self, context: "zmq.Context[Any]", poller: "zmq.Poller") -> None:
         """Connect; without effect while there are no keys to do it with."""
@@ -218,7 +218,7 @@ class Link:
 
     @property
     def sockets(self) -> "tuple[zmq.Socket[bytes], ...]":
-        """What the courier listens to for this link; () before `open`."""
+        """What the sender listens to for this link; () before `open`."""
         return (self._socket, self._monitor) if self._socket is not None and self._monitor is not None else ()
 
     @property
@@ -370,7 +370,7 @@ class Link:
 
     def _measure_from(self, welcome: m.Welcome, *, begins: bool) -> None:
         if welcome.measure and self._measuring is None:
-            self._measuring, begins = Measuring(self._say_clock), True
+            self._measuring, begins = ClockPings(self._say_clock), True
         if self._measuring is None:
             self._settled.open()
         elif begins:
@@ -444,7 +444,7 @@ class Link:
                 with self._unit.lock:
                     self._journal.keep(spare)
 
-    def _point(self) -> Point:
+    def _point(self) -> JournalPosition:
         point = self._unit.point(self._journal) or self._final_point
         assert point is not None, "a link is sealed before its unit lets go of it"
         return point

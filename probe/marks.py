@@ -218,7 +218,7 @@ _reached: Marks | None = None
 """The file that this process, or the one that it was forked from, has left a mark in. It stays open."""
 
 
-def leave(inherited: str, folder: Path | None, mark: Unkept) -> "Left | None":
+def leave(inherited: str, folder: Path | None, mark: Unkept) -> "LeftMark | None":
     """Leave `mark` where a supervisor or `circuit-run recover` will find it: in `folder`, or in the file whose
     descriptor was `inherited` (see `Marks.inherited`); None: that is not possible."""
     global _reached
@@ -230,11 +230,11 @@ def leave(inherited: str, folder: Path | None, mark: Unkept) -> "Left | None":
         with suppress(OSError, ValueError):
             if (marks := reach()) and (slot := marks.leave(mark)) is not None:
                 _reached = marks
-                return Left(marks, slot)
+                return LeftMark(marks, slot)
     return None
 
 
-class Left(NamedTuple):
+class LeftMark(NamedTuple):
     """A mark that this process has left."""
 
     marks: Marks

@@ -10,13 +10,13 @@ from sys import is_finalizing
 from typing import Any, Final, Protocol
 
 from probe import handlers, limits
+from probe.backlog import JournalPosition
 from probe.clock import monotonic_ns
 from probe.errors import warn
 from probe.event import TRUNCATED, Kind
 from probe.journal import Journal
 from probe.native import RLock
 from probe.segment import HEADER_BYTES, Segment
-from probe.tail import Point
 from probe.wire import record_packer
 
 _SURELY_FITS: Final = limits.SURELY_FITS
@@ -32,7 +32,7 @@ Collector = Callable[[str, int, str, str | None, dict[str, Any]], None]
 """Takes unit, kind, step, key and data of events that go nowhere else."""
 
 
-class Probe(Protocol):
+class ProbeCall(Protocol):
     """What `emit`, `send` and `receive` are."""
 
     def __call__(self, step: str, /, key: object = None, **data: object) -> None: ...
@@ -93,9 +93,9 @@ def closed(_record: object) -> bytes:
 class Recorder:
     """A journal behind a few methods. There is none before the first event: `_start` opens it."""
 
-    emit: Probe = _probe(Kind.DEFAULT, "Say that this point was reached. Never blocks, never raises.")
-    send: Probe = _probe(Kind.SEND, "Say that something leaves this unit, under `key`. Never blocks, never raises.")
-    receive: Probe = _probe(Kind.RECEIVE, "Say that something arrived, under `key`. Never blocks, never raises.")
+    emit: ProbeCall = _probe(Kind.DEFAULT, "Say that this point was reached. Never blocks, never raises.")
+    send: ProbeCall = _probe(Kind.SEND, "Say that something leaves this unit, under `key`. Never blocks, never raises.")
+    receive: ProbeCall = _probe(Kind.RECEIVE, "Say that something arrived, under `key`. Never blocks, never raises.")
 
     def __init__(self) -> None:
         self.reset()
@@ -166,14 +166,14 @@ class Recorder:
         """Sequence number of the last event; 0: none."""
         return self._seq
 
-    def point(self, journal: Journal) -> Point | None:
+    def point(self, journal: Journal) -> JournalPosition | None:
         """How far the journal goes: everything stamped up to the point's stamp is in it. None: it is shut already."""
         with self.lock:
             if self._journal is not journal:
                 return None
             if self._deferred and not self._busy:
                 self._drain()
-            return Point(self._seq, self._end, journal.segments[-1].lost, monotonic_ns())
+            return JournalPosition(self._seq, self._end, journal.segments[-1].lost, monotonic_ns())
 
     def doze(self, journal: Journal, next_seq: int) -> bool:
         """From now on an event rings the bell. False if there is one already that is not below `next_seq`."""
@@ -220,12 +220,12 @@ class Recorder:
             return True
 
     def expect_note(self) -> None:
-        """The courier will call `take_notes`; until then `later` may leave it alone."""
+        """The sender will call `take_notes`; until then `later` may leave it alone."""
         with self.lock:
             self._will_look = True
 
     def take_notes(self) -> None:
-        """Record what `later` has noted. From now on events ring again, as soon as the courier dozes."""
+        """Record what `later` has noted. From now on events ring again, as soon as the sender dozes."""
         with self.lock:
             self._will_look = False
             if self._deferred and not self._busy:
@@ -233,7 +233,7 @@ class Recorder:
 
     def later(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
         """Notes something, of plain values, for a caller that has no time now: it is recorded with the next record, or
-        when the courier looks, and lost if the process is killed before. Until the courier looks no event rings."""
+        when the sender looks, and lost if the process is killed before. Until the sender looks no event rings."""
         with self.lock:
             if self._journal is None:
                 return
@@ -292,7 +292,7 @@ class Recorder:
         if segment is None:
             return False
         self._enter(segment)
-        self._wake()  # so that the courier makes the next one in time
+        self._wake()  # so that the sender makes the next one in time
         return True
 
     @property
@@ -342,4 +342,4 @@ class _LastLock:
 
 
 def _silence() -> None:
-    """The bell of a recorder that has no courier."""
+    """The bell of a recorder that has no sender."""

@@ -19,15 +19,15 @@ import zmq
 from probe import journal, process, shortage, wire
 from probe import marks as marks_file
 from probe import message as m
+from probe.backlog import NOTHING, Backlog, JournalPosition
 from probe.clock import boot_id, monotonic
-from probe.courier import SDK, open_socket
 from probe.errors import JournalError, WireError
 from probe.handshake import DISCONNECTED, MONITORED, SUCCEEDED, Handshakes
 from probe.journal import Folder, clear, folders
 from probe.keys import Keys
 from probe.marks import Marks, Unkept
 from probe.segment import Owner, Segment
-from probe.tail import NOTHING, Point, Tail
+from probe.sender import SDK, open_socket
 
 _SUPERVISOR: Final = "_"
 """How the folder of a peer of the fabric begins, whose name is "@"..."""
@@ -40,7 +40,7 @@ LOOK_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class DroppedEvents:
     """Events `first`..`last` of a journal were dropped in its unit's life, and `why`."""
 
     first: int
@@ -56,7 +56,7 @@ class Recovered:
     unit: str
     incarnation: int
     events: int
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[DroppedEvents, ...] = ()
     problem: str = ""
     unheard: bool = False
     unknown: str = ""
@@ -237,9 +237,9 @@ class _Publication:
         self._point = NOTHING
         if segments:
             last = segments[-1]
-            self._point = Point((last.last or 0) + last.lost, last.head, last.lost, 0)
+            self._point = JournalPosition((last.last or 0) + last.lost, last.head, last.lost, 0)
         self._unknown = unknown
-        self._tail = Tail(segments, recovered=True)
+        self._tail = Backlog(segments, recovered=True)
         self._owner = owner
         self._context, self._broker, self._keys, self._patience = broker
         self._handshakes = Handshakes(broker.keys)
@@ -247,7 +247,7 @@ class _Publication:
         """The first number that the broker did not have; 0: it has not said so yet."""
         self._heard = False
         """The broker has said something, were it a refusal."""
-        self._lost: dict[int, Lost] = {}
+        self._lost: dict[int, DroppedEvents] = {}
         self._credit = 0
         """What the broker allows on this connection; 0 until its WELCOME."""
         self._final_sent = False
@@ -369,7 +369,7 @@ class _Publication:
             with body:
                 _send(socket, message, body)
             if isinstance(message, m.Gap):
-                self._lost[message.first] = Lost(message.first, message.last, message.why)
+                self._lost[message.first] = DroppedEvents(message.first, message.last, message.why)
         if self._credit and not self._final_sent and self._tail.next_seq > self._point.seq and self._tail.all_acked:
             _send(socket, m.Final(self._point.seq, self._unknown))
             self._final_sent = True

@@ -1,6 +1,6 @@
 """What of a segment that a dead process has left can be believed: bytes in, a judgement out.
 
-Whoever records checks nothing: it would cost every probe. Its courier sums up what it cannot get rid of, and whoever
+Whoever records checks nothing: it would cost every probe. Its sender sums up what it cannot get rid of, and whoever
 outlives the process and cannot publish its journal sums up all of it (`checked`). What nobody summed up is believed as
 far as it is what a unit writes: whole records, of the right types, numbered without a hole, that end where the head is.
 docs/reliability.md says what that amounts to. Must not know files, segments or what records mean.

@@ -1,4 +1,4 @@
-"""Replies: how the answer to an ask gets from the courier's thread to the caller that waits for it.
+"""Replies: how the answer to an ask gets from the sender's thread to the caller that waits for it.
 
 Belongs here: waiting in a thread, and among greenlets. Must not know what is asked, nor what an answer means.
 """

@@ -169,7 +169,7 @@ class Segment:
 
     def close(self) -> None:
         self.words.release()
-        with suppress(BufferError):  # in a forked child: the parent's courier looked at it at that very moment
+        with suppress(BufferError):  # in a forked child: the parent's sender looked at it at that very moment
             self.map.close()
 
     def remove(self) -> None:

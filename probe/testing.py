@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from probe import emitter
+from probe import units
 from probe.clock import monotonic_ns
 from probe.event import Event, Kind
 
@@ -46,8 +46,8 @@ def capture() -> Iterator[Captured]:
     def collect(unit: str, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
         events.append(Event(unit, 1, len(events) + 1, monotonic_ns(), step, Kind(kind), key, data))
 
-    before = emitter.divert(collect)
+    before = units.divert(collect)
     try:
         yield events
     finally:
-        emitter.divert(before)
+        units.divert(before)

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from broker_process import BrokerProcess
 from hypothesis import settings
-from lab_hosts import Lab, why_not
+
+from tests.support.broker_process import BrokerProcess
+from tests.support.lab_hosts import Lab, why_not
 
 GRACE_S = 2.0
 """How long a thread or process that is already on its way out may take; nothing sleeps this long when all is well."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from scenarios import Place, place_in
 
-from runner.scenario import hidden
+from runner.model.scenario import hidden
+from tests.support.scenarios import Place, place_in
 
 NAMES = ("probe", "broker", "runner")
 TOML = """

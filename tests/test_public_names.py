@@ -36,7 +36,7 @@ def test_the_other_packages_have_nothing_at_the_top(package: str) -> None:
     assert public(importlib.import_module(package)) == set()
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(
     ".".join(path.parent.relative_to(ROOT).parts)
     for top in ("probe", "broker", "runner")

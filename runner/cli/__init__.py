@@ -14,9 +14,9 @@ import typer
 from typer.exceptions import TyperException
 
 from probe import clock, shortage
+from runner.adapters.say import complain, say
 from runner.cli import agent, broker, check, clocks, demo, doctor, emit, init, keys, recover, run, show, verify, watch
-from runner.errors import CircuitRunError, ExitCode, UsageError
-from runner.say import complain, say
+from runner.model.errors import CircuitRunError, ExitCode, UsageError
 
 _TYPER_INTERRUPTED = 130
 """What typer makes of a Ctrl-C."""

@@ -19,10 +19,10 @@ def command(
     ] = "15s",
 ) -> int:
     """Wait on a broker for runs that have units on this host, and start them here. Runs until it is told to stop."""
-    from runner.errors import UsageError
-    from runner.launch.agent import Agent
-    from runner.say import say
-    from runner.scenario.quantity import parse_duration
+    from runner.adapters.say import say
+    from runner.adapters.supervisor.agent import Agent
+    from runner.model.errors import UsageError
+    from runner.model.scenario.quantity import parse_duration
 
     lease_ns = parse_duration(lease)
     if not lease_ns:

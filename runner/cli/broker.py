@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from runner.errors import UsageError
+from runner.model.errors import UsageError
 
 _DAY_S: Final = 86_400
 _DAYS: Final = re.compile(r"(?:(\d{1,5})d)?(.*)", re.ASCII)
@@ -83,7 +83,7 @@ def command(
 
 def _seconds(text: str) -> float:
     """What "7d", "1d12h" and the durations of scenarios mean. Raises UsageError."""
-    from runner.scenario.quantity import parse_duration
+    from runner.model.scenario.quantity import parse_duration
 
     match = _DAYS.fullmatch(text)
     days, rest = match.groups() if match else (None, text)

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from runner.say import say
+from runner.adapters.say import say
 
 
 def command(
     paths: Annotated[list[Path] | None, typer.Argument(help="Scenario files or folders; default: here.")] = None,
 ) -> int:
     """Say what is wrong with scenarios, and with which line, without starting anything."""
-    from runner import scenario
-    from runner.view.quantity import plural
+    from runner.core.report.quantity import plural
+    from runner.model import scenario
 
     for found in scenario.discover(paths or [Path()]):
         size = f"{plural(len(found.units), 'unit')}, {plural(len(found.circuits), 'circuit')}"

@@ -23,11 +23,11 @@ def command(
 ) -> int:
     """Show how far the clock of each host is ahead of the run's time, how exactly that is known, and how it drifts."""
     from runner import session
-    from runner.history import folder
-    from runner.view.clocks import clock_lines
-    from runner.view.tableau import Tableau
+    from runner.adapters.history import run_folder
+    from runner.adapters.terminal.clocks import clock_lines
+    from runner.adapters.terminal.repainter import Repainter
 
-    target = session.attachable(endpoint, run, keys, runs.resolve() if runs else folder.home())
-    tableau = Tableau()
+    target = session.attachable(endpoint, run, keys, runs.resolve() if runs else run_folder.home())
+    tableau = Repainter()
     session.clocks(target, lambda rows, reference: tableau.show(clock_lines(rows, reference, tableau.width)), once=once)
     return 0

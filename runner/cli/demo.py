@@ -17,7 +17,8 @@ def command(
     ] = None,
 ) -> int:
     """Start a small order system and watch 200 orders go through it, hop by hop."""
-    from runner import demo, scenario
+    from runner import demo
+    from runner.model import scenario
 
     chosen = scenario.override(scenario.load(demo.path()), env=environment(env))
     return run_all([chosen], verbose=verbose, plain=plain, json=json, runs=runs)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from runner.errors import ExitCode, UsageError
+from runner.model.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from runner.checkup import Examined
-    from runner.doctor import Target
+    from runner.adapters.doctor import Machine
+    from runner.model.checkup import Examined
 
 _PYTHON: Final = "python3"
 
@@ -58,8 +58,8 @@ def command(
     a problem.
     """
     from probe import clock, environment
-    from runner.doctor import Door, Join, ask, judge, wanted
-    from runner.view import print_checkups
+    from runner.adapters.doctor import CallbackPort, Join, ask, judge, wanted
+    from runner.adapters.terminal import print_checkups
 
     if json is not None and not json.parent.is_dir():
         raise UsageError(f"--json {json}: there is no folder {json.parent}")
@@ -67,7 +67,7 @@ def command(
         keys = keys or environment.read().keys
     joining = Join(*(_address("--join", join) if join else ("", 0)), keys) if join or keys else None
     targets, elsewhere = _targets(hosts or [], against, python, join)
-    with Door.at(*_address("--listen", listen)) if listen else nullcontext() as door:
+    with CallbackPort.at(*_address("--listen", listen)) if listen else nullcontext() as door:
         answers = ask(targets, joining, door)
     ours, here = wanted(), clock.boot_id()
     found = [judge(target, said, ours, joining, here) for target, said in zip(targets, answers, strict=True)]
@@ -79,9 +79,11 @@ def command(
     return int(ExitCode.FAILED if any(machine.problems for machine in found) else ExitCode.PASSED)
 
 
-def _targets(names: list[str], against: Path | None, python: str, join: str) -> tuple[list["Target"], list["Examined"]]:
+def _targets(
+    names: list[str], against: Path | None, python: str, join: str
+) -> tuple[list["Machine"], list["Examined"]]:
     """Whom to ask; and what is to be said of those who cannot be asked from here."""
-    from runner.doctor import Target, not_from_here
+    from runner.adapters.doctor import Machine, not_from_here
 
     known = _hosts_of(against) if against is not None else {}
     if against is not None and not names and not known:
@@ -90,7 +92,7 @@ def _targets(names: list[str], against: Path | None, python: str, join: str) -> 
         import shlex
         import socket
 
-        return [Target(f"this machine ({socket.gethostname()})", None, python or shlex.quote(sys.executable))], []
+        return [Machine(f"this machine ({socket.gethostname()})", None, python or shlex.quote(sys.executable))], []
     targets, elsewhere = [], []
     for name in dict.fromkeys(names or known):
         ssh, its_python = known.get(name, (name, _PYTHON))
@@ -100,13 +102,13 @@ def _targets(names: list[str], against: Path | None, python: str, join: str) -> 
             continue
         if not ssh or ssh.startswith("-") or not ssh.isprintable() or " " in ssh:
             raise UsageError(f"{ssh!r} is no destination for ssh; expected a host or user@host")
-        targets.append(Target(name, ssh, python or its_python))
+        targets.append(Machine(name, ssh, python or its_python))
     return targets, elsewhere
 
 
 def _hosts_of(path: Path) -> dict[str, tuple[str | None, str]]:
     """The hosts that a scenario declares: name -> (destination for ssh, or None; Python there)."""
-    from runner import scenario
+    from runner.model import scenario
 
     hosts = getattr(scenario.load(path), "hosts", ())
     return {host.name: (host.ssh, host.python or _PYTHON) for host in hosts}
@@ -128,7 +130,7 @@ def _address(option: str, text: str) -> tuple[str, int]:
 
 
 def _write(path: Path, found: list["Examined"]) -> None:
-    from runner.checkup import as_json
+    from runner.model.checkup import as_json
 
     text = jsons.dumps(as_json(found), indent=2) + "\n"
     if str(path) == "-":

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from probe import environment
-from runner.errors import UsageError
+from runner.model.errors import UsageError
 
 
 def command(
@@ -31,9 +31,9 @@ def command(
     if not name:
         raise UsageError(f"who emits {step!r}? Give --unit NAME or set {environment.UNIT}")
     os.environ[environment.UNIT] = name
-    from probe import emitter
+    from probe import units
 
-    speaker = emitter.Unit(name)
+    speaker = units.Unit(name)
     fields = dict(_field(word) for word in data or ())
     {
         "default": speaker.emit,

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from runner.say import say
+from runner.adapters.say import say
 
 
 def command(directory: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")] = Path()) -> int:
     """Write a small scenario that works, and say how to run it."""
-    from runner.scenario import template
+    from runner.model.scenario import template
 
     for path in template.write(directory):
         say(f"wrote {path}")

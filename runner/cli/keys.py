@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from runner.errors import UsageError
-from runner.say import say
+from runner.adapters.say import say
+from runner.model.errors import UsageError
 
 FOLDER: Final = Path(".circuit/keys")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the key is called, e.g. the host it is for.")]

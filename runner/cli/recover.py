@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from probe import environment
-from runner.errors import ExitCode, UsageError
-from runner.say import complain, say
+from runner.adapters.say import complain, say
+from runner.model.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from probe.recovery import Recovered
@@ -49,11 +49,11 @@ def command(
     """Publish the journals of units that died unsupervised: of a run that lost its runner and supervisor, into its log;
     or, with --journals or --broker, of a folder, through a broker that runs. Living processes keep theirs."""
     from runner import session
-    from runner.history import folder
+    from runner.adapters.history import run_folder
 
     told = environment.read()
     if journals is None and endpoint is None:
-        kept = folder.find(name or folder.LATEST, runs.resolve() if runs else folder.home())
+        kept = run_folder.find(name or run_folder.LATEST, runs.resolve() if runs else run_folder.home())
         rescue = session.recover_run(kept, unit=unit, told_keys=told.keys, timeout_s=timeout, end=end)
         _say(rescue, f"run {kept.run}", "it can be ended with --end")
         say(f"judge the run: circuit-run verify {kept.told}")
@@ -84,7 +84,7 @@ def _say(rescue: "Rescue", place: str, advice: str) -> None:
 
 
 def _told(one: "Recovered") -> Iterator[str]:
-    from runner.view.quantity import plural
+    from runner.core.report.quantity import plural
 
     who = f"{one.unit} (incarnation {one.incarnation})"
     if one.problem:

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from runner.errors import BrokerFailed, BrokerFull, DiskFull, ExitCode, RecordingError, SupervisorFailed, UsageError
-from runner.say import complain
+from runner.adapters.say import complain
+from runner.model.errors import (
+    BrokerFailed,
+    BrokerFull,
+    DiskFull,
+    ExitCode,
+    RecordingError,
+    SupervisorFailed,
+    UsageError,
+)
 
 if TYPE_CHECKING:
-    from runner.history.folder import RunFolder
-    from runner.launch.audit import Audit
-    from runner.scenario.model import Scenario
+    from runner.adapters.history.run_folder import RunFolder
+    from runner.adapters.launch.audit import Audit
+    from runner.model.scenario.model import Scenario
     from runner.session import Outcome
 
 ROOM: Final = "free some room there, or keep runs on another disk with --runs DIR"
@@ -85,16 +93,16 @@ def command(
     host: Reach = None,
 ) -> int:
     """Run scenarios and verify them while they run."""
-    from runner import scenario
+    from runner.model import scenario
 
     if broker and (listen or durable):
         raise UsageError(f"{'--listen' if listen else '--durable'} is for a broker of the run's own, not with --broker")
     if keys is not None and not (listen or broker):
         raise UsageError("--keys is of no use without --listen or --broker")
     if listen:
-        from runner.launch import elsewhere
+        from runner.adapters.launch import remote_access
 
-        elsewhere.check(listen)
+        remote_access.check(listen)
     chosen = [
         scenario.override(
             found, timeout=timeout, repeat=repeat, env=environment(env), hosts=pairs(host, "--host", "NAME=WHERE")
@@ -132,29 +140,29 @@ def run_all(
 ) -> int:
     """Run `scenarios` in order, each as often as it says; returns the exit code of all together."""
     from probe import disk
-    from runner.history import folder
-    from runner.launch.audit import Audit
-    from runner.launch.fabric import Fabric
-    from runner.launch.lent import Lent
-    from runner.signals import Signals
+    from runner.adapters.history import run_folder
+    from runner.adapters.launch.audit import Audit
+    from runner.adapters.launch.external_broker import ExternalBroker
+    from runner.adapters.launch.run_processes import RunProcesses
+    from runner.adapters.signals import Signals
 
-    root = runs.resolve() if runs else folder.home()
+    root = runs.resolve() if runs else run_folder.home()
     outcomes: list[Outcome] = []
     not_run: list[Scenario] = []
     to_stdout = json is not None and str(json) == "-"
     if json is not None and not json.parent.is_dir():  # better said before the run than after it
         raise UsageError(f"--json {json}: there is no folder {json.parent}")
-    lent = Lent(broker, keys) if broker else None
+    lent = ExternalBroker(broker, keys) if broker else None
     keyring = keys if listen else None
     with Signals() as signals:  # held until a run is kept, so that no folder stays without its result
         for scenario in (each for each in scenarios for _ in range(each.repeat)):
             if scenario in not_run:  # nor once more
                 continue
-            kept = folder.create(root, scenario.name)
+            kept = run_folder.create(root, scenario.name)
             name = kept.run if runs is None else shlex.quote(str(kept.path))
             audit = Audit(kept.run, kept.journals, name)
             try:
-                with Fabric(
+                with RunProcesses(
                     scenario, kept.path, kept.run, durable=durable, listen=listen, keyring=keyring, lent=lent
                 ) as fabric:
                     if lent is None:
@@ -163,10 +171,11 @@ def run_all(
                         audit.must_go(fabric.key_folder)
                     if listen and not quiet:
                         complain("\n".join(fabric.invitations()))
-                    from runner import files, session, view  # takes as long as the fabric takes to come up
-                    from runner.history.keep import keep
+                    from runner import session
+                    from runner.adapters import files, terminal  # takes as long as the fabric takes to come up
+                    from runner.adapters.history.keep import keep
 
-                    with view.choose(plain=plain, quiet=quiet or to_stdout) as screen:
+                    with terminal.choose(plain=plain, quiet=quiet or to_stdout) as screen:
                         outcome = session.run(scenario, kept, fabric, screen, signals, verbose=verbose)
             except (BrokerFailed, SupervisorFailed) as error:
                 lines = [str(error), *_what_is_left(kept, audit, name)]
@@ -193,9 +202,9 @@ def run_all(
             outcomes.append(outcome)
             if scenario.legacy is not None and scenario.legacy.save_resume:
                 with open(kept.path / "resume.txt", "w", encoding="utf-8", opener=files.opener) as resume:
-                    view.print_summary(outcome.result, scenario, kept.path, stream=resume)
+                    terminal.print_summary(outcome.result, scenario, kept.path, stream=resume)
             if not to_stdout and not (quiet and outcome.exit_code == ExitCode.PASSED):
-                view.print_summary(outcome.result, scenario, kept.path)
+                terminal.print_summary(outcome.result, scenario, kept.path)
             if unkept:
                 raise DiskFull(f"the result of run {kept.run} is written nowhere: {unkept}; {ROOM}")
             if outcome.interrupted:
@@ -208,7 +217,7 @@ def run_all(
 def _as_far_as_it_went(root: Path, scenario: "Scenario", kept: "RunFolder") -> list[str]:
     """Of a run whose disk is full, in lines: the verdict on what came until then, which is written down if it fits."""
     from runner import session
-    from runner.history.keep import keep
+    from runner.adapters.history.keep import keep
 
     with contextlib.suppress(RecordingError):
         result = session.verify(scenario, kept).result
@@ -278,9 +287,9 @@ def spread_less(argv: list[str]) -> list[str]:
 
 def write_json(path: Path, outcomes: Sequence["Outcome"]) -> None:
     """The result of one run, or a list of several, to `path` ("-": standard output)."""
-    from runner.history import record
+    from runner.model.result import result_json
 
-    texts = [record.dump(outcome.result) for outcome in outcomes]
+    texts = [result_json.dump(outcome.result) for outcome in outcomes]
     text = texts[0] if len(texts) == 1 else "[" + ",\n".join(texts) + "]\n"
     if str(path) == "-":
         sys.stdout.write(text)

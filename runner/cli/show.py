@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from runner.errors import RecordingError
+from runner.model.errors import RecordingError
 
 
 def command(
@@ -17,19 +17,21 @@ def command(
     runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
 ) -> int:
     """Show a run again: its summary with every finding, or its events."""
-    from runner import session, view
-    from runner.history import folder, origin, record, story
+    from runner import session
+    from runner.adapters import terminal
+    from runner.adapters.history import origin, run_folder, story
+    from runner.model.result import result_json
 
-    kept = folder.find(name, runs.resolve() if runs else folder.home())
+    kept = run_folder.find(name, runs.resolve() if runs else run_folder.home())
     if events or key is not None or unit is not None or step is not None:
         clocks = session.timeline_of(kept.log)
         chosen = story.events(kept.log, key=key, unit=unit, step=step)
-        view.print_events(session.on_the_timeline(chosen, clocks), clocks)
+        terminal.print_events(session.on_the_timeline(chosen, clocks), clocks)
         return 0
     if not kept.result.exists():
         raise RecordingError(
             f"{kept.path} has no result: the run did not come to its end. Judge it: circuit-run verify {kept.told}"
         )
-    result = record.load(kept.result.read_text(errors="replace"), str(kept.result))
-    view.print_summary(result, origin.scenario_of(kept), kept.path, everything=True)
+    result = result_json.load(kept.result.read_text(errors="replace"), str(kept.result))
+    terminal.print_summary(result, origin.scenario_of(kept), kept.path, everything=True)
     return 0

@@ -18,15 +18,17 @@ def command(
     inconclusive: Mapped = None,
 ) -> int:
     """Judge a recorded run again, by its own scenario or another."""
-    from runner import scenario, session, view
+    from runner import session
+    from runner.adapters import terminal
+    from runner.adapters.history import origin, run_folder
     from runner.cli.run import write_json
-    from runner.history import folder, origin
+    from runner.model import scenario
 
-    kept = folder.find(name, runs.resolve() if runs else folder.home())
+    kept = run_folder.find(name, runs.resolve() if runs else run_folder.home())
     judged_by = scenario.load(against) if against else origin.scenario_of(kept)
     outcome = session.verify(judged_by, kept)
     if json is not None:
         write_json(json, [outcome])
     if json is None or str(json) != "-":
-        view.print_summary(outcome.result, judged_by, kept.path)
+        terminal.print_summary(outcome.result, judged_by, kept.path)
     return exit_code([outcome], inconclusive)

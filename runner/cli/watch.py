@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from runner.adapters.say import say
 from runner.cli.run import Plain
-from runner.say import say
 
 
 def command(
@@ -28,12 +28,14 @@ def command(
     runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
 ) -> int:
     """Attach the live view to a running broker. Watching disturbs nothing; `q` ends the watching, not the run."""
-    from runner import scenario, session, view
-    from runner.history import folder
+    from runner import session
+    from runner.adapters import terminal
+    from runner.adapters.history import run_folder
+    from runner.model import scenario
 
-    target = session.attachable(endpoint, run, keys, runs.resolve() if runs else folder.home())
+    target = session.attachable(endpoint, run, keys, runs.resolve() if runs else run_folder.home())
     chosen = scenario.load(against) if against else target.scenario
-    with view.choose(plain=plain) as screen:
+    with terminal.choose(plain=plain) as screen:
         last_word = session.watch(target, chosen, screen)
     if last_word:
         say(last_word)

@@ -5,16 +5,16 @@ recorded  the log of a run that is over, judged again                (verify)
 attach    the log of a run that somebody else drives                 (watch)
 clockwatch   what that log says about clocks                       (clocks)
 recover   journals that nobody published                            (recover)
-intake    what all three do with a log entry
+dispatcher    what all three do with a log entry
 picture   what the live view shows of it
 """
 
 from runner.session.attach import attachable, watch
 from runner.session.clockwatch import clocks, on_the_timeline, timeline_of
+from runner.session.live import run
 from runner.session.outcome import Outcome
-from runner.session.recorded import verify
 from runner.session.recover import Rescue, recover_folder, recover_run
-from runner.session.run import run
+from runner.session.replay import verify
 
 __all__ = [
     "Outcome",

@@ -11,16 +11,16 @@ from probe import environment, keys
 from probe.clock import monotonic_ns
 from probe.errors import KeysError
 from probe.keys import Keys
-from runner.errors import BrokerFailed, UsageError
-from runner.history import folder, origin
-from runner.history.folder import RunFolder
-from runner.listen import Listener
-from runner.scenario.model import Scenario
-from runner.session.intake import BATCH
-from runner.session.picture import FRAME_NS, Picture
-from runner.session.recorded import Hindsight
-from runner.signals import Signals
-from runner.view import Action, Screen
+from runner.adapters.bus.log_reader import LogReader
+from runner.adapters.history import origin, run_folder
+from runner.adapters.history.run_folder import RunFolder
+from runner.adapters.signals import Signals
+from runner.adapters.terminal import Action, Screen
+from runner.model.errors import BrokerFailed, UsageError
+from runner.model.scenario.model import Scenario
+from runner.session.dispatcher import BATCH
+from runner.session.replay import Replay
+from runner.session.snapshotter import FRAME_NS, Snapshotter
 
 ANSWER_S = 3.0
 """How long the broker may take to answer; whoever watches wants to see something."""
@@ -29,7 +29,7 @@ GONE_NS = 30_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class WatchedRun:
     """A run that can be watched, and the scenario its circuits come from (an empty one when it is not known)."""
 
     endpoint: str
@@ -47,7 +47,7 @@ class Target:
         return self.folder is not None and not self.folder.endpoint.exists()
 
 
-def attachable(endpoint: str | None, run: str | None, told_keys: Path | None, root: Path) -> Target:
+def attachable(endpoint: str | None, run: str | None, told_keys: Path | None, root: Path) -> WatchedRun:
     """What to watch: what is named, else what the environment names, else the newest run below `root`. `told_keys` is a
     file of keys, in place of what the environment names.
 
@@ -62,14 +62,14 @@ def attachable(endpoint: str | None, run: str | None, told_keys: Path | None, ro
         except KeysError as error:
             raise UsageError(str(error)) from None
         nothing = Scenario(name=run or "newest run", folder=str(Path.cwd()), file="", units=())
-        return Target(endpoint, run or "", nothing, keys=ours)
-    newest = folder.find(run or folder.LATEST, root)
+        return WatchedRun(endpoint, run or "", nothing, keys=ours)
+    newest = run_folder.find(run or run_folder.LATEST, root)
     if not newest.endpoint.exists():
         raise UsageError(f"run {newest.run} is over; see it with: circuit-run show {newest.told}")
-    return Target(newest.endpoint.read_text().strip(), newest.run, origin.scenario_of(newest), newest)
+    return WatchedRun(newest.endpoint.read_text().strip(), newest.run, origin.scenario_of(newest), newest)
 
 
-def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
+def watch(target: WatchedRun, scenario: Scenario, screen: Screen) -> str:
     """Show the run until it is over or the watcher has seen enough; what there is to say then. While the broker is away
     the picture stays.
 
@@ -79,12 +79,12 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
         signals = stack.enter_context(Signals())
         listener = stack.enter_context(contextlib.closing(listener_of(target)))
         started_ns = listener.now_ns()
-        hindsight = Hindsight(scenario, started_ns)
-        intake = hindsight.intake
-        intake.timeline.reference = listener.host
-        picture = Picture(scenario, intake, listener, started_ns)
+        hindsight = Replay(scenario, started_ns)
+        dispatcher = hindsight.dispatcher
+        dispatcher.timeline.reference = listener.host
+        picture = Snapshotter(scenario, dispatcher, listener, started_ns)
         others = [signals.fileno(), *([fd] if (fd := screen.fileno()) is not None else [])]
-        while not intake.over:
+        while not dispatcher.over:
             now_ns = listener.now_ns()
             if not listener.connected:
                 if target.over:
@@ -98,26 +98,26 @@ def watch(target: Target, scenario: Scenario, screen: Screen) -> str:
                 return ""
             for entry in listener.receive(BATCH):
                 hindsight.take(entry)
-            intake.verifier.settle()
+            dispatcher.verifier.settle()
         screen.show(picture.take("done", listener.now_ns()))
     if target.folder is None:
         return f"run {target.run} is over" if target.run else "the run is over"
-    if intake.over and hindsight.finished:
+    if dispatcher.over and hindsight.finished:
         return f"run {target.run} is over; see it with: circuit-run show {target.folder.told}"
     return f"run {target.run} has no runner any more; judge what it left: circuit-run verify {target.folder.told}"
 
 
-def listener_of(target: Target) -> Listener:
+def listener_of(target: WatchedRun) -> LogReader:
     """Who follows the log of the run. Raises BrokerFailed, with what to do instead."""
     try:
-        return Listener(target.endpoint, target.run, "watcher", keys=target.keys, timeout_s=ANSWER_S)
+        return LogReader(target.endpoint, target.run, "watcher", keys=target.keys, timeout_s=ANSWER_S)
     except BrokerFailed as error:  # of a run of ours, perhaps one whose runner and broker were killed
         if target.folder is None:
             raise
         raise BrokerFailed(f"{error}\nwhat came until then is kept: circuit-run verify {target.folder.told}") from None
 
 
-def see_whether_gone(listener: Listener, target: Target) -> None:
+def see_whether_gone(listener: LogReader, target: WatchedRun) -> None:
     """Raises BrokerFailed if the broker has been away for too long."""
     if monotonic_ns() - listener.heard_ns < GONE_NS:
         return

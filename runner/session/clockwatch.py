@@ -10,27 +10,27 @@ from pathlib import Path
 
 from broker import log
 from broker.log import Entry
+from probe.clock_pings import CLOCK
 from probe.errors import WireError
 from probe.event import Event, Kind
-from probe.measuring import CLOCK
 from probe.message import Begin, Command, Events, Final, Hello
 from probe.sift import sound
 from probe.wire import Record, decode_order
-from runner.clocks import Timeline
-from runner.clocks.estimate import Estimate
-from runner.history import replay
-from runner.listen import Listener
-from runner.orders import SUPERVISOR, host_of
-from runner.session.attach import Target, listener_of, see_whether_gone
-from runner.session.intake import BATCH
-from runner.signals import Signals
-from runner.view.clocks import ClockRow
+from runner.adapters.bus.log_reader import LogReader
+from runner.adapters.history import replay
+from runner.adapters.signals import Signals
+from runner.adapters.terminal.clocks import ClockRow
+from runner.core.clocks import Timeline
+from runner.core.clocks.estimate import Estimate
+from runner.model.orders import SUPERVISOR, host_of
+from runner.session.attach import WatchedRun, listener_of, see_whether_gone
+from runner.session.dispatcher import BATCH
 
 FRAME_MS = 500
 """How often the picture is taken."""
 
 
-def clocks(target: Target, show: Callable[[Sequence[ClockRow], str], None], *, once: bool) -> None:
+def clocks(target: WatchedRun, show: Callable[[Sequence[ClockRow], str], None], *, once: bool) -> None:
     """Show the clocks of the run until it is over or somebody has seen enough; with `once`, as soon as all that is in
     the log was read. Raises BrokerFailed if the broker is not there."""
     with Signals() as signals, contextlib.closing(listener_of(target)) as listener:
@@ -67,7 +67,7 @@ def on_the_timeline(events: Iterable[Event], timeline: Timeline) -> list[Event]:
     return [replace(e, stamp_ns=timeline.to_common(e.unit, e.incarnation, e.stamp_ns)) for e in events]
 
 
-def _read(listener: Listener, timeline: Timeline) -> bool:
+def _read(listener: LogReader, timeline: Timeline) -> bool:
     """What has come; whether the run is over by that."""
     over = False
     while entries := listener.receive(BATCH):
@@ -120,6 +120,6 @@ def _row(estimate: Estimate) -> ClockRow:
     )
 
 
-def _reference(listener: Listener, timeline: Timeline) -> str:
+def _reference(listener: LogReader, timeline: Timeline) -> str:
     there = [unit for unit in timeline.units_of(listener.host) if not unit.startswith("@")]
     return f"the broker's host, which is that of {', '.join(there[:3])}" if there else "the broker's host"

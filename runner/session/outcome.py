@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from runner.errors import ExitCode
-from runner.launch.audit import Left
-from runner.session import afterwards
-from runner.verifier.verdict import Result, Verdict
+from runner.adapters.launch.audit import Leftover
+from runner.model.errors import ExitCode
+from runner.model.result.result import Result, Verdict
+from runner.session import post_checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,6 @@ class Outcome:
             Verdict.INTERRUPTED: ExitCode.INTERRUPTED,
         }[self.result.verdict]
 
-    def audited(self, left: Iterable[Left]) -> Self:
+    def audited(self, left: Iterable[Leftover]) -> Self:
         """The same with what the audit found."""
-        return replace(self, result=afterwards.with_findings(self.result, afterwards.left_behind(left)))
+        return replace(self, result=post_checks.with_findings(self.result, post_checks.left_behind(left)))

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.launch.older import functions
-from runner.scenario.loglevel import shows
-from runner.scenario.model import Scenario
+from runner.adapters.launch import legacy_functions
+from runner.model.scenario.loglevel import shows
+from runner.model.scenario.model import Scenario
 
 _CHUNK = 256 * 1024
 """Read at most so much of a file at once, in bytes: a unit that floods its output must not starve the others. Of what
@@ -24,7 +24,7 @@ class Output:
         legacy = scenario.legacy
         sources = [(unit.name, folder, legacy.debug_modes if legacy is not None else None) for unit in scenario.units]
         if legacy is not None:
-            sources.append((functions.NAME, folder.parent, legacy.test_modes))
+            sources.append((legacy_functions.NAME, folder.parent, legacy.test_modes))
         self._files = [
             (name, place / f"{name}{ending}", modes) for name, place, modes in sources for ending in (".out", ".err")
         ]

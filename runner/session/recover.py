@@ -18,13 +18,13 @@ from probe.clock import monotonic
 from probe.errors import JournalError, KeysError
 from probe.keys import Keys
 from probe.recovery import Recovered
-from runner.errors import UsageError
-from runner.history import origin
-from runner.history.folder import RunFolder
-from runner.launch import kin
-from runner.launch.daemon import Broker, private_endpoint
+from runner.adapters import process_tree
+from runner.adapters.history import origin
+from runner.adapters.history.run_folder import RunFolder
+from runner.adapters.launch.leased_process import Broker, private_endpoint
+from runner.model.errors import UsageError
 
-SUPERVISOR: Final = "runner.launch.supervisor"
+SUPERVISOR: Final = "runner.adapters.supervisor.supervisor"
 """While it lives, so may the runner, who starts a broker that was killed again."""
 GRACE_S: Final = 2.0
 """How long what is to be ended has between SIGTERM and SIGKILL, and after it."""
@@ -57,7 +57,7 @@ def recover_run(kept: RunFolder, *, unit: str | None, told_keys: str, timeout_s:
             journals = recovery.recover(kept.journals, broker, unit=unit, keys=its_keys, timeout_s=timeout_s)
     if not journal.left(kept.journals) and not _living(kept, run):
         (kept.journals / marks.FILE).unlink(missing_ok=True)
-    return Rescue(tuple(journals), tuple(map(kin.title, _living(kept, run))), ended)
+    return Rescue(tuple(journals), tuple(map(process_tree.title, _living(kept, run))), ended)
 
 
 def _run_of(kept: RunFolder) -> str:
@@ -98,7 +98,7 @@ def _broker_of(kept: RunFolder, run: str, told_keys: str) -> Iterator[tuple[str,
         endpoint = kept.endpoint.read_text().strip()
         yield endpoint, _keys(told_keys, endpoint)
         return
-    if lives := [title for title in map(kin.title, _living(kept, run)) if SUPERVISOR in title]:
+    if lives := [title for title in map(process_tree.title, _living(kept, run)) if SUPERVISOR in title]:
         raise UsageError(f"run {run} has its supervisor still: {lives[0]}; wait for its end, or end it with --end")
     kept.endpoint.unlink(missing_ok=True)  # nobody is there any more
     with private_endpoint() as endpoint:
@@ -127,7 +127,7 @@ def _keys(told: str, broker: str) -> Keys | None:
 
 
 def _living(kept: RunFolder, run: str) -> list[int]:
-    return kin.strays(run, str(kept.journals))
+    return process_tree.strays(run, str(kept.journals))
 
 
 def _end(kept: RunFolder, run: str) -> tuple[str, ...]:
@@ -135,8 +135,8 @@ def _end(kept: RunFolder, run: str) -> tuple[str, ...]:
     told: dict[int, str] = {}
     for number in (signal.SIGTERM, signal.SIGKILL):
         left = _living(kept, run)
-        told.update((pid, kin.title(pid)) for pid in left if pid not in told)
-        kin.signal_all(left, number)
+        told.update((pid, process_tree.title(pid)) for pid in left if pid not in told)
+        process_tree.signal_all(left, number)
         deadline_s = monotonic() + GRACE_S
         while _living(kept, run) and monotonic() < deadline_s:
             time.sleep(STEP_S)

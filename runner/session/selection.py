@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from runner import secrets
-from runner.errors import UsageError
-from runner.launch.unpack import leads_inside
+from runner.adapters.supervisor.unpack import leads_inside
+from runner.model import secrets
+from runner.model.errors import UsageError
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec

@@ -20,16 +20,16 @@ from typing import Final
 
 from broker import log
 from broker.errors import LogError
-from runner.errors import ExitCode
-from runner.history.folder import RunFolder
-from runner.launch import kin
+from runner.adapters import process_tree
+from runner.adapters.history.run_folder import RunFolder
+from runner.model.errors import ExitCode
 from tests.chaos import judge
 from tests.chaos.judge import Ended, Fault, Judged, Wrong
 from tests.chaos.plan import STEP, STOPPED, UNITS, Plan, Strike, Victim
 from tests.chaos.report import Played
 from tests.chaos.units import Tally
-from tests.scenarios import COMMAND, Place, poll
-from tests.small_disk import NAMESPACE, why_not
+from tests.support.scenarios import COMMAND, Place, poll
+from tests.support.small_disk import NAMESPACE, why_not
 
 LONGEST_S: Final = 90.0
 """A run that takes longer hangs. The scenario itself gives up after 60 s."""
@@ -301,22 +301,22 @@ class _Run:
             case Victim.WATCHER:
                 return self._watcher.pid if self._watcher is not None else 0
             case Victim.BROKER | Victim.STALL:
-                return self._started(lambda pid: " broker.__main__ " in kin.title(pid))
+                return self._started(lambda pid: " broker.__main__ " in process_tree.title(pid))
             case Victim.STOPPED_SUPERVISOR:
-                return self._started(lambda pid: " runner.launch.supervisor " in kin.title(pid))
+                return self._started(lambda pid: " runner.adapters.supervisor.supervisor " in process_tree.title(pid))
             case Victim.UNIT if not strike.count:
-                return self._started(lambda pid: kin.variable(pid, "CIRCUIT_UNIT") == strike.unit)
+                return self._started(lambda pid: process_tree.variable(pid, "CIRCUIT_UNIT") == strike.unit)
             case Victim.UNIT | Victim.STOPPED_UNIT:
                 return self._tally.pid(strike.unit)
             case Victim.CLOCK:
                 return 0
 
     def _started(self, wanted: Callable[[int], bool]) -> int:
-        return next((pid for pid in kin.descendants(self._runner.pid) if wanted(pid)), 0)
+        return next((pid for pid in process_tree.descendants(self._runner.pid) if wanted(pid)), 0)
 
     def _is_ours(self, pid: int) -> bool:
         return pid in (self._runner.pid, self._watcher and self._watcher.pid) or (
-            kin.variable(pid, "TMPDIR") == str(self._place.temporary)
+            process_tree.variable(pid, "TMPDIR") == str(self._place.temporary)
         )
 
     def _start(self, printed: str, *words: str | Path) -> "subprocess.Popen[bytes]":

@@ -12,7 +12,7 @@ from probe import wire
 from probe.keys import Keys
 from probe.message import Events
 from probe.segment import HEADER_BYTES, Owner, Segment
-from runner.launch.charter import Charter
+from runner.adapters.supervisor.config import SupervisorConfig
 from tests.fuzz.targets import HEADER_GIVEN, SEPARATOR, WORDS
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -136,8 +136,8 @@ def _supervisor_events() -> Iterator[bytes]:
 
 
 def _charters() -> Iterator[bytes]:
-    yield Charter("tcp://10.0.0.1:5000", "run-1", "lab", "circuit-keys 1\nname x\n", 15.0).text().encode()
-    yield Charter("ipc:///run/bus", "run-2", "lab 2", "", 0.5).text().encode()
+    yield SupervisorConfig("tcp://10.0.0.1:5000", "run-1", "lab", "circuit-keys 1\nname x\n", 15.0).text().encode()
+    yield SupervisorConfig("ipc:///run/bus", "run-2", "lab 2", "", 0.5).text().encode()
 
 
 def _folders() -> Iterator[bytes]:

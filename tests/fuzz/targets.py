@@ -17,21 +17,21 @@ from zlib import crc32
 from broker import keyring, log
 from broker.errors import KeyringError, LogError
 from probe import keys, wire
+from probe.backlog import MAX_BODY_BYTES, Backlog, JournalPosition
 from probe.errors import JournalError, KeysError, WireError
 from probe.event import Event
 from probe.journal import Folder
 from probe.message import Gap, Message, Ship, Start
 from probe.segment import HEADER_BYTES, Owner, Segment
 from probe.sift import numbered_bounds, sift, why_not
-from probe.tail import MAX_BODY_BYTES, Point, Tail
-from runner.clocks import Timeline
-from runner.errors import NothingToRun, ScenarioError, UsageError
-from runner.launch.charter import Charter
-from runner.launch.here import Here
-from runner.launch.lifecycle import Lifecycle
-from runner.scenario import load
-from runner.scenario.model import Scenario, Unit
-from runner.session.fetched import Fetched
+from runner.adapters.supervisor.config import SupervisorConfig
+from runner.adapters.supervisor.work_dir import WorkDir
+from runner.core.clocks import Timeline
+from runner.core.lifecycle.lifecycle import Lifecycle
+from runner.model.errors import NothingToRun, ScenarioError, UsageError
+from runner.model.scenario import load
+from runner.model.scenario.model import Scenario, Unit
+from runner.session.remote_output import RemoteOutput
 
 SEPARATOR: Final = b"\n---\n"
 """Between the entries of one log, and between the files of one folder."""
@@ -148,8 +148,8 @@ def journal(data: bytes) -> None:
 
 def _walk(segments: list[Segment]) -> None:
     last = segments[-1]
-    point = Point((last.last or 0) + last.lost, last.head, last.lost, 0)
-    tail, expected = Tail(segments, recovered=True), 1
+    point = JournalPosition((last.last or 0) + last.lost, last.head, last.lost, 0)
+    tail, expected = Backlog(segments, recovered=True), 1
     while (taken := tail.take(point)) is not None:
         found, body = taken
         with body:
@@ -260,7 +260,7 @@ def supervisor_events(data: bytes) -> None:
     """What a supervisor on another host says, to whoever believes it: the rules of units, and their files."""
     units = (Unit("a", command=("x",), host="lab"), Unit("b", entrypoint="m:f", host="lab"))
     lifecycle = Lifecycle(Scenario("s", "/", "f", units), lambda unit: Start(unit.name, (), "", {}, "", ""), 0)
-    fetched = Fetched(_folder("fetched"), {"a": "@lab", "b": "@lab"})
+    fetched = RemoteOutput(_folder("fetched"), {"a": "@lab", "b": "@lab"})
     with suppress(WireError):
         for record in wire.unpack_records(data):
             with suppress(WireError):
@@ -277,16 +277,16 @@ def supervisor_events(data: bytes) -> None:
 def charter(data: bytes) -> None:
     """The line that tells a supervisor where its run is."""
     try:
-        found = Charter.parse(data.decode("utf-8", "replace"))
+        found = SupervisorConfig.parse(data.decode("utf-8", "replace"))
     except UsageError:
         return
-    assert Charter.parse(found.text()) == found
+    assert SupervisorConfig.parse(found.text()) == found
 
 
 def shipped_folder(data: bytes) -> None:
     """A scenario's folder, as tar and gzip: whatever is in it, nothing gets out of its place."""
     os.environ["XDG_STATE_HOME"] = str(_folder("state"))
-    here = Here("ipc:///none", "run-1", "lab", "")
+    here = WorkDir("ipc:///none", "run-1", "lab", "")
     try:
         here.ship(Ship(0, len(data), data))
     finally:

@@ -1,0 +1,52 @@
+"""Signals that interrupt a run, as something a poller can wait for.
+
+Belongs here: the process's signal handlers while a run lives. Must not know what an interruption means for the run.
+"""
+
+import contextlib
+import signal
+import socket
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+INTERRUPTING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signals:
+    """While entered, SIGINT, SIGTERM and SIGHUP make `fileno()` readable instead of raising. Main thread only."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._before: dict[int, Any] = {}
+        self._wakeup = -1
+
+    def __enter__(self) -> Self:
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in INTERRUPTING:
+            self._before[number] = signal.signal(number, _ignore)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._reader.close()
+        self._writer.close()
+
+    def fileno(self) -> int:
+        """Readable when a signal has come."""
+        return self._reader.fileno()
+
+    def taken(self) -> int:
+        """How many interrupting signals have come since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            return sum(number in INTERRUPTING for number in self._reader.recv(4096))
+        return 0
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """The wake-up byte says it all."""

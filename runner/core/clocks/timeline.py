@@ -1,0 +1,320 @@
+"""The timeline of a run: the broker's clock, and where every other clock stands against it.
+
+Belongs here: which unit lives by which clock, and whose reports count. How a clock becomes known is `foreign`'s
+business. Reads no clock itself: everything it knows stood in the log.
+
+Whoever says HELLO may claim to be on any host. So about the clock of a host its supervisors alone are believed, and it
+is named by the host's boot id. Of a host without one each unit has a clock of its own, named by both, about which
+nobody else is believed.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from probe.clock import MAX_DRIFT_PPM, drift_ns
+from probe.event import Kind
+from runner.core.clocks.clock_map import FOREVER, ROUNDING_NS
+from runner.core.clocks.estimate import Estimate, drift_ppm
+from runner.core.clocks.messages import Messages
+from runner.core.clocks.pair import ClockPair
+from runner.core.clocks.remote_clock import RemoteClock
+from runner.core.clocks.reports import parse
+from runner.model.result.result import UNKNOWN
+
+DRIFT_SAMPLES: Final = 60
+"""Knots from which the drift is estimated."""
+
+
+class Timeline:
+    """All clocks of one run. Stamps of a unit that lives by the broker's clock are on the timeline as they are."""
+
+    def __init__(self, reference: str = "", strangers: Collection[str] = ()) -> None:
+        """`reference` is the boot id of the broker's host; "": not known yet, and so no clock is foreign. `strangers`
+        are units that nobody in this run has started: their messages say nothing about clocks."""
+        self.malformed = 0
+        """Reports that made no sense and were ignored."""
+        self._reference = reference
+        self._strangers = frozenset(strangers)
+        self._lives: dict[tuple[str, int], str] = {}
+        """(unit, incarnation) -> clock; "" where it is not known."""
+        self._boots: dict[str, str] = {}
+        """Clock of one unit alone -> boot id of the host on which that says it is."""
+        self._units: dict[str, list[str]] = {}
+        """Unit -> every clock it has lived by, the newest last."""
+        self._clocks: dict[str, RemoteClock] = {}
+        self._supervised: set[str] = set()
+        self._reporters: dict[str, set[tuple[str, int]]] = {}
+        """Clock -> who reports about it."""
+        self._messages = Messages()
+        self._foreign = False
+
+    # --- what the log says ---
+
+    @property
+    def reference(self) -> str:
+        """Boot id of the host whose clock this is; "" while it is not known."""
+        return self._reference
+
+    @reference.setter
+    def reference(self, boot: str) -> None:
+        self._reference = boot
+        self._clocks.pop(boot, None)
+        for clock in [clock for clock, of in self._boots.items() if of == boot]:
+            self._clocks.pop(clock, None)
+            self._rename(clock, boot)
+        self._foreign = bool(boot and self._clocks)
+
+    def join(self, unit: str, incarnation: int, boot: str) -> None:
+        """A HELLO: this incarnation lives by the clock of the host with this boot id; "" counts as the broker's."""
+        if unit.startswith("@"):
+            self._supervised.add(boot)
+        known = self._lives.get((unit, incarnation))
+        clock = known if known is not None and self._boot_of(known) == boot else self._clock_on(boot, unit)
+        self._lives[unit, incarnation] = clock
+        clocks = self._units.setdefault(unit, [])
+        if clock in clocks:
+            clocks.remove(clock)
+        clocks.append(clock)
+        if boot and boot != self._reference:
+            foreign = self._clocks.setdefault(clock, RemoteClock())
+            self._foreign = bool(self._reference)
+            if unit.startswith("@"):
+                foreign.expect(unit)
+                self._reporters.setdefault(clock, set()).add((unit, incarnation))
+
+    def _clock_on(self, boot: str, unit: str) -> str:
+        if not boot or boot == self._reference or boot in self._supervised:
+            return boot
+        clock = f"{boot} {unit}"
+        self._boots[clock] = boot
+        return clock
+
+    def _boot_of(self, clock: str) -> str:
+        return self._boots.get(clock, clock)
+
+    def _rename(self, clock: str, boot: str) -> None:
+        """What was taken for a clock of its own is that of `boot`."""
+        del self._boots[clock]
+        self._lives.update((life, boot) for life, lives in self._lives.items() if lives == clock)
+        for unit, clocks in self._units.items():
+            self._units[unit] = list(dict.fromkeys(boot if each == clock else each for each in clocks))
+
+    def report(self, unit: str, incarnation: int, stamp_ns: object, data: object) -> bool:
+        """A record `clock` of this incarnation. Whether more stamps can be translated now."""
+        boot = self._lives.get((unit, incarnation), "")
+        clock = self._clocks.get(boot)
+        if clock is None or (boot in self._supervised and not unit.startswith("@")):
+            return False
+        report = parse(stamp_ns, data)
+        if report is None:
+            self.malformed += 1
+            return False
+        self._reporters.setdefault(boot, set()).add((unit, incarnation))
+        return clock.report(unit, report)
+
+    def final(self, unit: str, incarnation: int) -> bool:
+        """This incarnation says nothing more. If nobody else reports about its clock, what is known has to do. Whether
+        more stamps can be translated now."""
+        boot = self._lives.get((unit, incarnation), "")
+        reporters = self._reporters.get(boot, set())
+        if (unit, incarnation) not in reporters:
+            return False
+        reporters.discard((unit, incarnation))
+        if not reporters:
+            return self.give_up(boot)
+        return not any(name == unit for name, _ in reporters) and self._clocks[boot].leave(unit)
+
+    def lose(self, supervisor: str) -> bool:
+        """This supervisor is gone without its last word: nobody waits for it. Whether more stamps can be translated
+        now."""
+        new = False
+        for unit, incarnation in self._lives:
+            if unit == supervisor:
+                new |= self.final(unit, incarnation)
+        return new
+
+    def hint(self, unit: str, incarnation: int, kind: int, key: str | None, stamp_ns: int) -> None:
+        """A record of kind send or receive: what is received was sent before. Others are ignored, and so is every key
+        that is sent or received more than once."""
+        if not self._foreign or key is None or unit in self._strangers:
+            return
+        clock = self._lives.get((unit, incarnation), "") or self._reference
+        if kind == Kind.SEND:
+            message = self._messages.sent(key, clock, stamp_ns)
+        elif kind == Kind.RECEIVE:
+            message = self._messages.received(key, clock, stamp_ns)
+        else:
+            return
+        if message is not None and message.sender != message.receiver:
+            self._pair(message.sender, message.receiver).add(message)
+
+    def give_up(self, boot: str) -> bool:
+        """Nobody will report about this clock any more: everything can be translated, as well as can be. Whether that
+        is new."""
+        clock = self._clocks.get(boot)
+        if clock is None or clock.known_ns == FOREVER:
+            return False
+        clock.close()
+        return True
+
+    def close(self) -> None:
+        """The log is at its end: the same for all clocks."""
+        for boot in self._clocks:
+            self.give_up(boot)
+
+    # --- what is known ---
+
+    @property
+    def contested(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of supervisors that contradict each other about the clock of their host: nothing is known about it."""
+        return tuple(sorted(clock.contested for clock in self._clocks.values() if clock.contested is not None))
+
+    @property
+    def one_clock(self) -> bool:
+        """Whether nothing foreign has come so far: all stamps are on the timeline as they are."""
+        return not self._foreign
+
+    def clock_of(self, unit: str, incarnation: int) -> str:
+        """The name of the clock this incarnation lives by."""
+        return self._lives.get((unit, incarnation), "") or self._reference
+
+    def newest_clock_of(self, unit: str) -> str:
+        """The name of the clock that the newest incarnation of a unit lives by."""
+        return (self._units.get(unit) or [""])[-1] or self._reference
+
+    def units_of(self, boot: str) -> tuple[str, ...]:
+        """Who has said that it is on this host."""
+        return tuple(sorted({unit for (unit, _), lives in self._lives.items() if self._boot_of(lives) == boot}))
+
+    def is_foreign(self, unit: str, incarnation: int) -> bool:
+        """Whether stamps of this incarnation have to be translated."""
+        return self._foreign and self._lives.get((unit, incarnation), "") in self._clocks
+
+    def known_ns(self, boot: str) -> int:
+        """Stamps of this clock below that can be translated for good; FOREVER of the timeline's own clock."""
+        clock = self._clocks.get(boot) if self._foreign else None
+        return FOREVER if clock is None else clock.known_ns
+
+    def to_common(self, unit: str, incarnation: int, stamp_ns: int) -> int:
+        """A stamp of this incarnation, on the timeline. As it is while nothing is known about its clock."""
+        return self.to_common_all(unit, incarnation, (stamp_ns,))[0]
+
+    def to_common_all(self, unit: str, incarnation: int, stamps: Sequence[int]) -> list[int]:
+        """The same for many stamps; fast if they are close together."""
+        clock = self._clocks.get(self._lives.get((unit, incarnation), "")) if self._foreign else None
+        return list(stamps) if clock is None else clock.knots.translate(stamps)
+
+    def to_host(self, boot: str, common_ns: int) -> int:
+        """What the clock `boot` shows at a moment of the timeline, which may be in the near future."""
+        clock = self._clocks.get(boot) if self._foreign else None
+        return clock.knots.at_common(common_ns).host_ns if clock is not None and len(clock.knots) else common_ns
+
+    def error(self, unit: str, stamp_ns: int, other: str, other_stamp_ns: int) -> int:
+        """How far the difference of two stamps, which are on the timeline, may be off: 0 for two of one clock, UNKNOWN
+        if nothing is known about one of the clocks. The worst case if a unit has had several."""
+        if not self._foreign:
+            return 0
+        return max(
+            self._error(ours, stamp_ns, theirs, other_stamp_ns)
+            for ours in self._clocks_of(unit)
+            for theirs in self._clocks_of(other)
+        )
+
+    def worst(self, unit: str, other: str, first_ns: int, last_ns: int) -> int:
+        """No `error` of two stamps between these moments of the timeline is larger. Cheap."""
+        if not self._foreign:
+            return 0
+        return max(
+            0
+            if ours == theirs
+            else min(self._worst(ours, first_ns, last_ns) + self._worst(theirs, first_ns, last_ns), UNKNOWN)
+            for ours in self._clocks_of(unit)
+            for theirs in self._clocks_of(other)
+        )
+
+    @property
+    def measured_ns(self) -> int:
+        """The last moment of the timeline up to which a clock was measured; 0: none was."""
+        return max((clock.knots.last_common_ns for clock in self._clocks.values() if len(clock.knots)), default=0)
+
+    def estimates(self, now_ns: int) -> tuple[Estimate, ...]:
+        """Every foreign clock as it stands at this moment of the timeline, for people."""
+        return tuple(self._estimate(boot, clock, now_ns) for boot, clock in sorted(self._clocks.items()))
+
+    # --- ---
+
+    def _clocks_of(self, unit: str) -> Iterator[str]:
+        for boot in self._units.get(unit, ("",)):
+            yield boot or self._reference
+
+    def _error(self, ours: str, stamp_ns: int, theirs: str, other_ns: int) -> int:
+        if ours == theirs:
+            return 0
+        if self._rank(ours) > self._rank(theirs):
+            ours, stamp_ns, theirs, other_ns = theirs, other_ns, ours, stamp_ns
+        mine, its = self._clocks.get(ours), self._clocks[theirs]
+        if not its.is_known or (mine is not None and not mine.is_known):
+            return UNKNOWN
+        view = its.knots.at_common(other_ns)
+        if mine is None:
+            return view.error_ns
+        other = mine.knots.at_common(stamp_ns)
+        error = other.error_ns + view.error_ns
+        pair = its.pairs.get(mine)
+        between = pair and pair.interval(view.host_ns)
+        if between:
+            value = view.offset_ns - other.offset_ns
+            apart = drift_ns(abs(other_ns - stamp_ns) + error)
+            error = min(error, max(between[1] - value, value - between[0], 0) + apart + 2 * ROUNDING_NS)
+        return min(error, UNKNOWN)
+
+    def _worst(self, boot: str, first_ns: int, last_ns: int) -> int:
+        clock = self._clocks.get(boot)
+        if clock is None:
+            return 0
+        return clock.knots.worst_ns(first_ns, last_ns) if clock.is_known else UNKNOWN
+
+    def _rank(self, boot: str) -> tuple[bool, str]:
+        """Of two clocks the higher one has the pair; the timeline's own is the lowest."""
+        return boot in self._clocks, boot
+
+    def _pair(self, one: str, two: str) -> ClockPair:
+        lower, upper = sorted((one, two), key=self._rank)
+        theirs, ours = self._clocks.get(lower), self._clocks[upper]
+        pair = ours.pairs.get(theirs)
+        if pair is None:
+            pair = ours.pairs[theirs] = ClockPair(upper) if theirs else ClockPair(upper, MAX_DRIFT_PPM)
+            if theirs is not None:
+                theirs.others.append(pair)
+        return pair
+
+    def _estimate(self, boot: str, clock: RemoteClock, now_ns: int) -> Estimate:
+        units = {unit for (unit, _), lives in self._lives.items() if lives == boot}
+        names = tuple(sorted(units, key=lambda unit: (not unit.startswith("@"), unit)))
+        if not clock.is_known:
+            return Estimate(
+                self._boot_of(boot),
+                names,
+                None,
+                UNKNOWN,
+                None,
+                drift_ppm([])[1],
+                clock.rtt_ns,
+                None,
+                UNKNOWN,
+                clock.jumps,
+            )
+        view = clock.knots.at_common(now_ns)
+        drift, drift_error = drift_ppm(clock.knots.history(clock.epoch_ns, DRIFT_SAMPLES))
+        return Estimate(
+            self._boot_of(boot),
+            names,
+            view.offset_ns,
+            view.error_ns,
+            drift,
+            drift_error,
+            clock.rtt_ns,
+            max(0, view.host_ns - clock.newest_ns),
+            clock.knots.largest_error_ns,
+            clock.jumps,
+        )

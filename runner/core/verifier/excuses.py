@@ -1,0 +1,29 @@
+"""Failures of units that lost evidence may be the reason for.
+
+Belongs here: which findings about units are not certain, because nobody knows what was said. Must not know how units
+live or die.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from runner.core.verifier.losses import Losses
+from runner.model.result.result import Finding, FindingClass
+from runner.model.result.unit_status import UnitStatus
+
+
+def weighed(
+    findings: Iterable[Finding], losses: Losses, unwatched: Iterable[str], statuses: Mapping[str, UnitStatus]
+) -> Iterator[Finding]:
+    """`findings` about units, those that need not be so marked as inconclusive. `unwatched` are units of hosts whose
+    supervisors lost evidence: of those nobody knows how they ended."""
+    misled, affected, unwatched = losses.misled, losses.affected, set(unwatched)
+    for finding in findings:
+        unit = finding.unit or ""
+        status = statuses.get(unit)
+        unheard = unit in unwatched and (status is None or status.exit_code is None)
+        unsure = {
+            FindingClass.NOT_READY: unit in affected or unheard,  # its probe may be what was lost
+            FindingClass.UNIT_FAILED: unit in misled or unheard,
+        }
+        yield replace(finding, inconclusive=True) if unsure.get(finding.cls) else finding

@@ -1,0 +1,304 @@
+"""Instances of all circuits that are not rigid: `times`, `any`, `optional`, and keys that change on the way.
+
+Belongs here: keeping the events of such instances and finding out whose they are. Judging is in `judge`.
+
+The path is cut behind every element with `rekey`; the events of one segment with one key are a *part*. A rekey event
+links its part to the part of the next segment that has the new key. The journey of a key runs from its part of the
+first segment along the links; where there is no link it goes on under the same key, unless that part belongs to
+another journey by a link. Because parts are kept by segment and key alone, events under the new key may come before
+the link.
+
+What the law leaves open is decided so: the earliest rekey event that holds the field names the new key; without the
+field the key stays what it was; two journeys that are led to the same key share what happens under it; events under
+the old key behind a link belong to nobody.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from probe.event import MAX_KEY_BYTES
+from runner.core.verifier.circuit_tally import CircuitTally
+from runner.core.verifier.judge import EventRef, Filled, Judgement, judge
+from runner.core.verifier.pattern import Plan, Slot
+from runner.core.verifier.tally import Tally, tally_of
+from runner.core.verifier.tracker import REVISABLE, InstanceTracker
+from runner.core.verifier.watermarks import Horizon, Watermarks
+from runner.model.result.clocks import Clocks
+from runner.model.result.result import FindingClass
+
+
+class Part:
+    """The events of one segment with one key. `link` is the rekey event that counts and the key it names."""
+
+    __slots__ = ("link", "tallies")
+
+    def __init__(self) -> None:
+        self.tallies: dict[int, Tally] = {}
+        self.link: tuple[EventRef, str] | None = None
+
+
+class Journey:
+    """One instance. `eager`: any event could be the one that satisfies it. `parked`: no deadline runs at present.
+    `pending`: satisfied, so judged, but the watermarks have yet to pass it. `judgement`: what it counts as."""
+
+    __slots__ = ("eager", "gone", "judgement", "key", "parked", "pending", "started")
+
+    def __init__(self, key: str | None) -> None:
+        self.key = key
+        self.eager = False
+        self.gone = False
+        self.parked = False
+        self.started = False
+        self.pending: Judgement | None = None
+        self.judgement: Judgement | None = None
+
+
+class FlexibleTracker(InstanceTracker[Journey]):
+    """The instances of one circuit."""
+
+    def __init__(self, plan: Plan, score: CircuitTally, watermarks: Watermarks, clocks: Clocks) -> None:
+        super().__init__(plan, score, watermarks, clocks)
+        self._parts: list[dict[str | None, Part]] = [{} for _ in range(plan.segments)]
+        self._claims: list[dict[str | None, set[str | None]]] = [{} for _ in range(plan.segments)]
+        """For each segment: key -> keys of the segment before whose parts are linked to it."""
+        self._journeys: dict[str | None, Journey] = {}
+        self._judged: OrderedDict[str | None, Journey] = OrderedDict()
+        self._stirred: dict[str | None, Journey] = {}
+        self._begun: list[Journey] = []
+        self._begun_ns = 0
+        self._begin_slots: Final = frozenset(plan.places[0].slots)
+        self._last_slots: Final = frozenset(plan.last_slots)
+
+    # --- taking events ----------------------------------------------------------------------------------------------
+
+    def add(self, slot: Slot, stamp_ns: int, unit: str, key: str | None, data: Mapping[str, Any] | None) -> None:
+        """An event for `slot`, whose `where` it agrees with."""
+        segment = self.plan.places[slot.place].segment
+        mark = EventRef(stamp_ns, slot.index, unit)
+        part = self._parts[segment].get(key)
+        if part is None:
+            over = self._over[segment]
+            if (standing := over.mark_of(key)) is not None:
+                if not slot.elastic:
+                    self._again(key, standing, mark, over)
+                return
+            part = self._parts[segment][key] = Part()
+        tally = part.tallies.get(slot.index)
+        if tally is None:
+            part.tallies[slot.index] = tally_of(mark, slot)
+        else:
+            tally.add(mark)
+        if slot.rekey is not None and data is not None and data.get(slot.rekey) is not None:
+            self._link(segment, key, part, (mark, key_of(data[slot.rekey])))
+        last = slot.index in self._last_slots
+        for root in self._roots(segment, key):
+            journey = self._journey(root)
+            if slot.index in self._begin_slots and not journey.started:
+                self._begin(journey, stamp_ns)
+            journey.eager = journey.eager or last
+            if journey.eager or journey.parked or journey.judgement is not None:
+                self._stirred[root] = journey
+
+    def _journey(self, root: str | None) -> Journey:
+        journey = self._journeys.get(root)
+        if journey is None:
+            journey = self._journeys[root] = Journey(root)
+        return journey
+
+    def _begin(self, journey: Journey, stamp_ns: int) -> None:
+        journey.started = True
+        self.score.started += 1
+        if not self._begun or stamp_ns < self._begun_ns:
+            self._begun_ns = stamp_ns
+        self._begun.append(journey)
+
+    def _link(self, segment: int, key: str | None, part: Part, link: tuple[EventRef, str]) -> None:
+        """A rekey event of `part`: unless an earlier one counts, the journey goes on under the key in `link`."""
+        if part.link is not None and part.link <= link:
+            return
+        claims = self._claims[segment + 1]
+        touched = {*self._roots(segment, key), *self._roots(segment + 1, link[1])}
+        if part.link is not None:
+            touched.update(self._roots(segment + 1, part.link[1]))
+            claims[part.link[1]].discard(key)
+            touched.update(self._roots(segment + 1, part.link[1]))
+        claims.setdefault(link[1], set()).add(key)
+        part.link = link
+        for root in touched:
+            journey = self._journey(root)
+            journey.eager = True
+            self._stirred[root] = journey
+
+    def _roots(self, segment: int, key: str | None) -> Iterable[str | None]:
+        """The keys under which the journeys began that pass through this part."""
+        while segment:
+            if claimers := self._claims[segment].get(key):
+                if len(claimers) > 1:
+                    return {root for claimer in claimers for root in self._roots(segment - 1, claimer)}
+                (key,) = claimers
+            segment -= 1
+        return (key,)
+
+    def _walk(self, root: str | None) -> Iterator[tuple[int, str | None, Part]]:
+        """The parts of a journey: segment, key, part."""
+        key, linked = root, True
+        for segment, parts in enumerate(self._parts):
+            if not linked and self._claims[segment].get(key):
+                return  # from here on the key is another journey's
+            linked = False
+            part = parts.get(key)
+            if part is not None:
+                yield segment, key, part
+                if part.link is not None:
+                    key, linked = part.link[1], True
+
+    def _keys(self, root: str | None) -> list[str | None]:
+        """The key under which the journey goes on in each segment."""
+        keys = [root]
+        for parts in self._parts[:-1]:
+            part = parts.get(keys[-1])
+            keys.append(part.link[1] if part is not None and part.link is not None else keys[-1])
+        return keys
+
+    # --- judging ----------------------------------------------------------------------------------------------------
+
+    def _is_open(self, instance: Journey) -> bool:
+        return instance.judgement is None and instance.pending is None and not instance.gone
+
+    def _all_open(self) -> Iterable[Journey]:
+        return filter(self._is_open, self._journeys.values())
+
+    def _gather(self) -> None:
+        if self._begun:
+            self._wait_first(self._begun_ns, self._begun)
+            self._begun = []
+        if not self._stirred:
+            return
+        stirred, self._stirred = self._stirred, {}
+        horizons = self.horizons()
+        held: list[Journey] = []
+        latest_ns = 0
+        waiting = []
+        for journey in stirred.values():
+            if journey.gone:
+                continue
+            journey.parked = False
+            journey.pending = None
+            if (waits := self._look(journey, horizons)) is not None:
+                waiting.append((journey, waits))
+            elif journey.pending is not None:
+                held.append(journey)
+                latest_ns = max(latest_ns, journey.pending.latest_ns)
+        self._wait(waiting)
+        if held:
+            self._hold(latest_ns, held)
+
+    def _look(self, instance: Journey, horizons: Sequence[Horizon]) -> tuple[int, int] | None:
+        judgement = self._judge(instance.key, horizons)
+        if judgement is None:  # all its events belong to another journey by a link that came later
+            self._uncount(instance)
+            self._remove(instance)
+        elif judgement.satisfied:
+            instance.pending = judgement
+        elif judgement.absent:
+            self._count(instance, judgement)
+        else:
+            self._uncount(instance)
+            instance.parked = judgement.waits is None
+            return judgement.waits
+        return None
+
+    def _conclude(self, instances: list[Journey]) -> None:
+        low = self._watermarks.low(self.everybody)
+        for journey in instances:
+            # One that was stirred again since is held a second time, until its latest event is passed.
+            if journey.pending is not None and not journey.gone and (journey.pending.latest_ns <= low or self._closing):
+                self._count(journey, journey.pending)
+
+    def _judge(self, root: str | None, horizons: Sequence[Horizon]) -> Judgement | None:
+        """None: the journey has no events."""
+        filled: list[Filled | None] = [None] * len(self.plan.slots)
+        unlinked: Slot | None = None
+        found = False
+        for _, _, part in self._walk(root):
+            for index, tally in part.tallies.items():
+                found = True
+                filled[index] = tally.filled()
+                if self.plan.slots[index].rekey is not None and part.link is None:
+                    unlinked = self.plan.slots[index]
+        if not found:
+            return None
+        judgement = judge(self.plan, filled, horizons, self._clocks)
+        if judgement.faults and self.plan.segments > 1:
+            keys = self._keys(root)
+            for fault in judgement.faults:
+                if fault.place is not None and (key := keys[self.plan.places[fault.place].segment]) != root:
+                    fault.under = key
+        if unlinked is not None:
+            for fault in judgement.faults:
+                if fault.cls is FindingClass.MISSING and fault.place is not None and fault.place > unlinked.place:
+                    fault.note = f'{unlinked.name} had no "{unlinked.rekey}" in its data, so the key stayed the same'
+        return judgement
+
+    def _count(self, journey: Journey, judgement: Judgement) -> None:
+        """The journey counts as `judgement` from now on."""
+        self._uncount(journey)
+        self.score.apply(journey.key, judgement)
+        journey.judgement, journey.pending = judgement, None
+        self._judged[journey.key] = journey
+        if len(self._judged) > REVISABLE:
+            _, oldest = self._judged.popitem(last=False)
+            assert oldest.judgement is not None
+            for segment, key, _ in list(self._walk(oldest.key)):
+                self._bury(key, oldest.judgement, self._over[segment])
+            self._remove(oldest)
+
+    def _uncount(self, journey: Journey) -> None:
+        if journey.judgement is not None:
+            self.score.withdraw(journey.judgement)
+            journey.judgement = None
+            self._judged.pop(journey.key, None)
+
+    def _remove(self, journey: Journey) -> None:
+        """Forget the journey, and those of its parts that no other journey shares."""
+        for segment, key, part in list(self._walk(journey.key)):
+            if not (segment and self._claims[segment].get(key)):
+                del self._parts[segment][key]
+                if part.link is not None:
+                    claims = self._claims[segment + 1]
+                    claims[part.link[1]].discard(key)
+                    if not claims[part.link[1]]:
+                        del claims[part.link[1]]
+        journey.gone = True
+        self._journeys.pop(journey.key, None)
+
+    def _close(self, horizons: Sequence[Horizon], most: int | None) -> None:
+        for journey in list(self._journeys.values())[:most]:
+            judgement = self._judge(journey.key, horizons)
+            self._uncount(journey)
+            if judgement is not None:
+                self.score.apply(journey.key, judgement)
+            journey.gone = True
+            del self._journeys[journey.key]
+        for parts in self._parts:
+            parts.clear()
+
+    # --- what the session asks ---------------------------------------------------------------------------------------
+
+    def open_count(self) -> int:
+        return len(self._journeys) - len(self._judged)
+
+    def due_count(self) -> int:
+        timed = self._least_within is not None
+        return sum(
+            1
+            for journey in self._journeys.values()
+            if journey.judgement is None
+            and (journey.pending is not None or (timed and journey.started and not journey.parked))
+        )
+
+
+def key_of(value: object) -> str:
+    """A data value as the key that another unit emits for it: text, cut where `emit` cuts keys."""
+    return str(value).encode()[:MAX_KEY_BYTES].decode("utf-8", "ignore")

@@ -1,0 +1,34 @@
+"""Exceptions that units reported, and which of them are forgiven.
+
+Belongs here: whose they are. What is said of one is in `explain`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from runner.core.verifier.circuit_tally import FaultLog
+from runner.core.verifier.judge import EventRef, Fault
+from runner.model.result.in_words import exception_in_words
+from runner.model.result.result import FindingClass
+
+
+class ReportedExceptions:
+    """The exceptions in `book`, by the life of the unit that reported them."""
+
+    def __init__(self, book: FaultLog) -> None:
+        self._book = book
+        self._by_life: dict[tuple[str, int], list[Fault]] = {}
+        """(unit, incarnation) -> what it reported."""
+
+    def add(self, incarnation: int, mark: EventRef, step: str, key: str | None, data: Mapping[str, Any]) -> None:
+        """The exception event at `mark`, with its `data`."""
+        note = exception_in_words(data)
+        fault = Fault(FindingClass.EXCEPTION, None, key, mark=mark, unit=mark.unit, step=step, note=note)
+        if self._book.add(fault):
+            self._by_life.setdefault((mark.unit, incarnation), []).append(fault)
+
+    def forgive(self, lives: Iterable[tuple[str, int]]) -> None:
+        """What these (unit, incarnation) reported is no finding."""
+        for life in lives:
+            for fault in self._by_life.pop(life, ()):
+                self._book.remove(fault)

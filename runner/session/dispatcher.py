@@ -1,0 +1,343 @@
+"""One log entry in, orders out: hands each entry to those who decide something from it.
+
+Belongs here: which part of the run cares about which entry. Must not know where entries come from (a broker or a
+file) or how orders travel; reads no clock.
+"""
+
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from broker.log import Entry
+from probe.barrier import MOST_ASKS, PASSED, START
+from probe.errors import WireError
+from probe.event import USER_KINDS, Event, Kind
+from probe.message import Away, Back, Break, Command, Events, Final, Gap, Gone, Hello, Release
+from probe.sift import Nothing, sift, why_not
+from probe.units import FAKED
+from probe.wire import Record, decode_order, event_of
+from runner.core.clocks import Timeline
+from runner.core.lifecycle.lifecycle import Lifecycle
+from runner.core.lockstep.barriers import Barriers
+from runner.core.lockstep.quota import Quota
+from runner.core.lockstep.skews import Skews
+from runner.core.lockstep.waits import Waits
+from runner.core.report.quantity import plural
+from runner.core.verifier import Verifier
+from runner.core.verifier.verifier import NO_RECORD
+from runner.model.orders import RUNNER, SUPERVISOR, Directed, host_of, supervisor_of
+from runner.model.result.unit_status import UnitStatus
+from runner.model.scenario.model import Scenario
+from runner.session.host_results import HostResults
+from runner.session.retiming import Retiming
+
+BATCH = 256
+"""Log entries that are digested before a loop looks at anything else."""
+COLLECT_EVERY = 200_000
+"""Containers that may be made before the collector looks."""
+
+REFUSED = "and was refused, so what that one emitted is in nobody's log"
+
+SURPLUS = "it sent more records than it said"
+NOT_LOOKED_INTO = "in the log, and not looked into because the run was interrupted; circuit-run verify does"
+TOO_MANY_ASKS = f"has more than {MOST_ASKS:,} waits and arrivals that are not answered"
+"""What is counted (see `incidents`)."""
+
+_ASKING = int(Kind.ARRIVE)
+BREAK = Break.__name__.lower().encode()
+
+
+def calm_collector() -> None:
+    """Make the garbage collector look rarely. Records are plain values without cycles and come by the hundred
+    thousand a second; at the default threshold a quarter of the time goes into looking at them in vain."""
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY)
+
+
+class Past(Protocol):
+    """What the log already holds; see `runner.adapters.history.lookup.Lookup`."""
+
+    def take(self, entry: Entry, records: list[Record]) -> None: ...
+    def expect(self, steps: Iterable[str]) -> None: ...
+    def first(self, unit: str, step: str, key: str | None) -> Event | None: ...
+
+
+class Dispatcher:
+    """Everything that is decided from the log of one run. `past` is asked for probes that fired before somebody waited
+    for them; without it the log itself says who was answered. `supervised` is told what supervisors say, with the name
+    of their host."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        lifecycle: Lifecycle,
+        past: Past | None = None,
+        supervised: Callable[[str, Event], None] = lambda _host, _event: None,
+    ) -> None:
+        names = tuple(unit.name for unit in scenario.units)
+        self.timeline = Timeline(strangers=[u.name for u in scenario.units if u.launcher == "external"])
+        self.skews = Skews()
+        self.verifier = Verifier(scenario, self.timeline)
+        self.lifecycle = lifecycle
+        self.standing = HostResults(scenario.used_hosts)
+        self._evidence = Retiming(self.verifier, self.timeline, self.skews, self._may_list)
+        self._homes = {unit.name: supervisor_of(unit.host) for unit in scenario.units if unit.launcher != "external"}
+        self._supervisors = {
+            SUPERVISOR: ("*",),
+            **{supervisor_of(host.name): host.speaks_for for host in scenario.used_hosts},
+        }
+        """Whoever is one in this run -> units of other hosts as which its processes may speak."""
+        self._uncalled: set[str] = set()
+        """Who spoke as the supervisor of a host that has no part in this run."""
+        self._supervised = supervised
+        self._past = past
+        self.quota = Quota()
+        self._hurried = False
+        self.barriers = Barriers(scenario.barriers, names, self.quota)
+        self.waits = Waits(names, self._first, self.quota)
+        self.recovered = 0
+        """Events that a supervisor published after their unit's death."""
+        self.closed: set[str] = set()
+        """Supervisors ("@local") whose newest incarnation has said its last word."""
+        self._faked: dict[str, str] = {}
+        """Unit -> the library that fakes the clocks of its process."""
+        self._supervising: dict[str, int] = {}
+        """Supervisor -> its newest incarnation."""
+        self._processes: dict[tuple[str, int], tuple[str, int]] = {}
+        """Incarnation -> boot id and pid of the process that said HELLO as it."""
+        self._wanted = lifecycle.wants
+        self._ended: set[str] = set()
+        self._gone: frozenset[str] = frozenset()
+
+    def take(self, entry: Entry, now_ns: int) -> list[Directed]:
+        """Digest `entry`; returns the orders that follow from it."""
+        unit, incarnation, message = entry.unit, entry.incarnation, entry.message
+        fabric = unit.startswith("@")
+        if isinstance(message, Command):
+            if BREAK in entry.body:
+                self._note_break(message.to, entry.body)
+            return []
+        if (
+            fabric and unit not in self._supervisors
+        ):  # an agent of the lab that was not called; its word is nothing here
+            if unit != RUNNER:
+                self._uncalled.add(unit)
+            return []
+        if isinstance(message, Events):
+            return self._events(entry, message, fabric, now_ns)
+        if isinstance(message, Hello):
+            process = message.host, message.pid
+            if self._processes.setdefault((unit, incarnation), process) != process:
+                self._evidence.doubt(unit, incarnation, f"another process (pid {message.pid}) spoke as it, {REFUSED}")
+                return []
+            self._evidence.join(unit, incarnation, message.host, journal=message.journal)
+            if not fabric:
+                self.lifecycle.joined(unit, incarnation, message.waiting)
+            elif not message.recovered and self._supervising.get(unit) != incarnation:
+                self._supervising[unit] = incarnation
+                self.closed.discard(unit)
+            return [*self.barriers.again(unit, message.waiting), *self.waits.again(unit, message.waiting)]
+        if isinstance(message, Gap):
+            self._evidence.lose(unit, incarnation, message.first, message.last, message.why)
+        elif isinstance(message, Final):
+            if message.unknown:
+                self._evidence.doubt(unit, incarnation, message.unknown)
+            self._evidence.final(unit, incarnation, message.last)
+            if fabric and incarnation == self._supervising.get(unit, incarnation):
+                self.closed.add(unit)
+            self.lifecycle.final(unit, incarnation)
+            return self.note_endings()
+        return []
+
+    def hurry(self) -> None:
+        """Somebody wants the run to end: what units say from now on is in the log, and is not looked into."""
+        self._hurried = True
+
+    @property
+    def incidents(self) -> Counter[str]:
+        """What units did that they may not, as far as the broker cannot know: "who: what" -> how often."""
+        return Counter({f"{unit}: {TOO_MANY_ASKS}": times for unit, times in self.quota.refused.items()})
+
+    @property
+    def over(self) -> bool:
+        """The supervisor of the runner's own host has said its last word: there is nothing left to decide."""
+        return SUPERVISOR in self.closed
+
+    def answered(self, to: Iterable[str], answer: Release | Break) -> None:
+        """Whoever drives the run has told `to` so."""
+        if isinstance(answer, Break):
+            self._note_in_vain(to, answer)
+        self.barriers.answered(answer)
+        for unit in to:
+            self.waits.answered(unit, answer.ask)
+
+    def host(self, change: Away | Back | Gone, now_ns: int) -> None:
+        """Whoever drives the run has decided so about a host."""
+        self.lifecycle.host(change, now_ns)
+        self.standing.changed(change, now_ns)
+        if isinstance(change, Gone):
+            self._evidence.supervisor_gone(supervisor_of(change.host))
+
+    def close(self) -> None:
+        """The log is at its end: judge what is left."""
+        self._evidence.close()
+        self.verifier.forgive(self.lifecycle.forgiven)
+        self.verifier.close(cut_off=self.lifecycle.interrupted)
+
+    def notes(self) -> tuple[str, ...]:
+        """What is no finding and yet worth knowing."""
+        return (
+            *(_restarts(status) for status in self.lifecycle.statuses() if status.former),
+            *(
+                f"{unit} never said its last word; what it emitted in the end is not known"
+                for unit in self.lifecycle.silent
+            ),
+            *(
+                f"the clocks of {unit} are faked by LD_PRELOAD={by}; its probes are stamped by the host's own clock"
+                for unit, by in sorted(self._faked.items())
+            ),
+            *(
+                f"{one} and {other} say that they are on one host, and contradict each other about its clock: "
+                "no time that was measured there counts"
+                for one, other in self.timeline.contested
+            ),
+            *(
+                f"{unit} took part, and no unit of this run is started on its host: what it said counts for nothing"
+                for unit in sorted(self._uncalled)
+            ),
+        )
+
+    def _may_list(self, supervisor: str, unit: str) -> bool:
+        """Whether the unit may have processes on the host of this supervisor."""
+        if self._homes.get(unit, supervisor) == supervisor:
+            return True
+        return any(fnmatchcase(unit, pattern) for pattern in self._supervisors.get(supervisor, ()))
+
+    def note_endings(self) -> list[Directed]:
+        """Tells everybody which units have ended since the last call."""
+        orders: list[Directed] = []
+        for status in self.lifecycle.statuses():
+            name = status.name
+            if status.state.ended and name not in self._ended:
+                self._ended.add(name)
+                why = status.why or f"has {status.state}"
+                orders += [*self.barriers.ended(name, why), *self.waits.ended(name, why)]
+            elif name in self._ended and not status.state.ended:  # started again
+                self._ended.discard(name)
+                self.barriers.restarted(name)
+                self.waits.restarted(name)
+        gone = self.lifecycle.gone
+        for name in gone - self._gone:  # one that is judged to have failed may still speak until its process is gone
+            stopped_ns = self.lifecycle.stopped_ns(name)
+            cut_off = stopped_ns is not None and self.lifecycle.interrupted
+            self._evidence.end_unit(name, stopped_ns, cut_off=cut_off)
+        self._gone = gone
+        return orders
+
+    def _events(self, entry: Entry, message: Events, fabric: bool, now_ns: int) -> list[Directed]:
+        unit = entry.unit
+        if self._hurried and not fabric:
+            if message.count:
+                last = message.first + message.count - 1
+                self._evidence.lose(unit, entry.incarnation, message.first, last, NOT_LOOKED_INTO)
+            return []
+        places, surplus = sift(entry.body, message.count)
+        records = [place for place in places if type(place) is list]
+        if surplus:
+            self._evidence.doubt(unit, entry.incarnation, SURPLUS)
+        if fabric:
+            return self._supervisor_says(entry, message.first, places)
+        if self._past is not None:
+            self._past.take(entry, records)
+        if message.recovered:
+            self.recovered += sum(type(record[3]) is int and record[3] in USER_KINDS for record in records)
+        asking = list(_events_of(entry, _asking(records)))
+        if unit in self._wanted:
+            for event in _events_of(entry, records):
+                self.lifecycle.event(self._evidence.at_once(event))
+            self._wanted = self.lifecycle.wants
+        orders: list[Directed] = []
+        if self.waits.standing:
+            orders += self._evidence.answers_at_once(entry.incarnation, self.waits.saw(unit, records))
+        # its stamps change here
+        self._evidence.batch(unit, entry.incarnation, places, message.watermark_ns, message.first)
+        if self._past is not None and (awaited := [step for event in asking if (step := self._fired_step(event))]):
+            self._past.expect(awaited)
+        for event in asking:
+            if event.kind is Kind.STATE:
+                self._evidence.clock(event)
+            if event.kind is Kind.STATE and event.step == PASSED:
+                self._evidence.passed(event)
+            elif event.kind is Kind.STATE and event.step == FAKED:
+                self._faked[unit] = str(event.data.get("by"))
+            elif event.kind is Kind.ARRIVE and event.data.get("ask") != START:
+                orders += self.barriers.arrive(event, now_ns)
+            elif event.kind is Kind.WAIT:
+                orders += self.waits.asked(event, now_ns)
+        return orders
+
+    def _supervisor_says(self, entry: Entry, first: int, places: Iterable[Record | Nothing]) -> list[Directed]:
+        unit, incarnation = entry.unit, entry.incarnation
+        host = host_of(unit) or ""
+        for number, place in enumerate(places, first):
+            why = why_not(place, number)
+            if why or isinstance(place, Nothing):
+                self._evidence.lose(unit, incarnation, number, number, f"{NO_RECORD}: {why}")
+                continue
+            event = event_of(unit, incarnation, place)
+            self._evidence.clock(event)
+            self._evidence.listed(event)
+            self.lifecycle.event(self._evidence.at_once(event))
+            self._supervised(host, event)
+        self.standing.heard(host)
+        self._wanted = self.lifecycle.wants
+        return self.note_endings()
+
+    def _note_break(self, to: Iterable[str], command: bytes) -> None:
+        with suppress(WireError):
+            if isinstance(order := decode_order(command), Break):
+                self._note_in_vain(to, order)
+
+    def _note_in_vain(self, to: Iterable[str], broken: Break) -> None:
+        for unit in to:
+            self._evidence.awaited_in_vain(unit, broken.who)
+
+    def _fired_step(self, event: Event) -> str:
+        """The step that is awaited, if it may have fired already."""
+        unit, step = event.data.get("unit"), event.data.get("step")
+        if event.kind is not Kind.WAIT or type(unit) is not str or type(step) is not str:
+            return ""
+        return step if self._evidence.may_have_fired(unit, step) else ""
+
+    def _first(self, unit: str, step: str, key: str | None) -> Event | None:
+        """The first such event in the log so far, for somebody who waits for it."""
+        if self._past is None or not self._evidence.may_have_fired(unit, step):
+            return None
+        found = self._past.first(unit, step, key)
+        return found and self._evidence.at_once(found)
+
+
+def _restarts(status: UnitStatus) -> str:
+    """How the lives of a unit ended that was started again."""
+    ends = ", then ".join(life.how for life in status.former)
+    times = f" {plural(len(status.former), 'time')}" if len(status.former) > 1 else ""
+    return f"{status.name} {ends}, and was started again{times}"
+
+
+def _asking(records: Sequence[Record]) -> list[Record]:
+    """The fabric's own records among `records`. This runs over every event, so the common case is one comprehension."""
+    try:
+        return [record for record in records if record[3] >= _ASKING]
+    except TypeError:  # one of them is none
+        return [record for record in records if type(record[3]) is int and record[3] >= _ASKING]
+
+
+def _events_of(entry: Entry, records: Iterable[Record]) -> Iterable[Event]:
+    for record in records:
+        try:
+            yield event_of(entry.unit, entry.incarnation, record)
+        except WireError:
+            continue

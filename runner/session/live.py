@@ -1,0 +1,410 @@
+"""One live run: start the broker and the supervisor, follow the log, send orders, end everything.
+
+Belongs here: the loop, the clock, signals, and when a run is over. Must not decide anything that could be decided from
+the log alone (that is `dispatcher` and the parts behind it).
+"""
+
+import contextlib
+import math
+from dataclasses import replace
+
+from probe.clock import monotonic
+from probe.event import Event
+from probe.message import Interrupted, Settled, Sync
+from runner.adapters import files
+from runner.adapters.bus.log_reader import LogReader
+from runner.adapters.history.copy import Copy
+from runner.adapters.history.lookup import Lookup
+from runner.adapters.history.run_folder import RunFolder
+from runner.adapters.launch import callback
+from runner.adapters.launch.run_processes import RunProcesses
+from runner.adapters.signals import Signals
+from runner.adapters.terminal import Action, Screen
+from runner.core.lifecycle.lifecycle import Lifecycle
+from runner.model.errors import Abandoned, BrokerFailed, SupervisorFailed
+from runner.model.orders import SUPERVISOR, Directed
+from runner.model.result import result_json
+from runner.model.result.result import Evidence, Finding, Result
+from runner.model.scenario import redacted, save
+from runner.model.scenario.model import Scenario
+from runner.session import legacy, post_checks
+from runner.session.clock import Clock
+from runner.session.dispatcher import BATCH, Dispatcher, calm_collector
+from runner.session.outcome import Outcome
+from runner.session.output import Output
+from runner.session.remote_hosts import RemoteHosts
+from runner.session.snapshotter import FRAME_NS, Snapshotter, statuses_of
+
+SYNC_NS = 20_000_000
+"""How often a unit is asked for its watermark at most, while a deadline waits for it."""
+FAR_SYNC_NS = 100_000_000
+"""The same where what units say has to wait for their clocks anyway."""
+ANSWER_NS = 1_000_000_000
+"""How long a supervisor that does not answer is not asked again: what it is told waits for it, were it stopped."""
+LOOP_MS = 100
+END_NS = 15_000_000_000
+"""How long the supervisor may take to say its last word after every unit has ended."""
+AWAY_NS = 90_000_000_000
+"""How long a broker that lives may be away; one that was started again has its log to read first."""
+LAG_NS = 1_000_000_000
+"""How far the clock may stay behind while the log grows faster than it is read."""
+STOP_NS = 15_000_000_000
+"""How long the supervisor may take to end what it was told to end, beyond the time that the units themselves have."""
+READ_S = 1.0
+"""How long what units have said is still looked into after a person wants the run to end."""
+INSIST_S = 3.0
+"""How long everything may take to end after a person has asked twice."""
+LAST_WORDS_S = 1.0
+"""How long a supervisor that has said FINAL may take until it is gone, when it should not have said it."""
+
+
+def run(
+    scenario: Scenario,
+    folder: RunFolder,
+    fabric: RunProcesses,
+    screen: Screen,
+    signals: Signals,
+    *,
+    verbose: bool = False,
+) -> Outcome:
+    """Run `scenario` once on `fabric`, keep everything in `folder`, show it on `screen`; a signal ends it early.
+
+    Raises BrokerFailed or SupervisorFailed when the fabric itself does not come up; whatever units do is a finding, not
+    an error. No unit is alive when this returns.
+    """
+    calm_collector()
+    files.write(folder.scenario, save(redacted(scenario)[0]))
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(_listener(fabric, folder, stack)))
+        if fabric.lent is not None:
+            listener.disregard_incidents()  # and it has taken the introduction by then
+        fabric.begin()
+        files.write(folder.endpoint, fabric.endpoint + "\n")
+        stack.callback(folder.endpoint.unlink, missing_ok=True)
+        rest = stack.enter_context(legacy.rest_of(scenario, fabric.place))
+        return _Live(scenario, folder, screen, listener, fabric, signals, verbose=verbose).run(rest)
+
+
+def _listener(fabric: RunProcesses, folder: RunFolder, stack: contextlib.ExitStack) -> LogReader:
+    copy = None
+    if fabric.lent is not None:
+        copy = stack.enter_context(contextlib.closing(Copy(folder.log))).append
+    while True:
+        fabric.ready()
+        try:
+            ours = fabric.lent.keys if fabric.lent else None
+            return LogReader(fabric.endpoint, folder.run, keys=ours, copy=copy, introduction=fabric.introduction)
+        except BrokerFailed:
+            if not fabric.revive():  # else it was killed in this very moment
+                raise
+
+
+class _Live:
+    """The state of one run while it lives."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        folder: RunFolder,
+        screen: Screen,
+        listener: LogReader,
+        fabric: RunProcesses,
+        signals: Signals,
+        *,
+        verbose: bool,
+    ) -> None:
+        self._scenario = scenario
+        self._folder = folder
+        self._screen = screen
+        self._listener = listener
+        self._fabric = fabric
+        self._supervisor = fabric.supervisor
+        self._signals = signals
+        self._place = fabric.place
+        self._started_ns = listener.now_ns()
+        lifecycle = Lifecycle(scenario, fabric.launcher)
+        self._dispatcher = Dispatcher(scenario, lifecycle, Lookup(folder.log), self._supervised)
+        self._dispatcher.timeline.reference = listener.host
+        self._abroad = RemoteHosts(scenario, fabric, listener, self._dispatcher, folder.units)
+        self._picture = Snapshotter(scenario, self._dispatcher, listener, self._started_ns)
+        self._output = Output(scenario, folder.units) if verbose else None
+        self._begun = False
+        """The log has a first command."""
+        self._interrupted = False
+        self._reads_until_s = math.inf
+        """Until when what units say is looked into."""
+        self._insisted_s: float | None = None
+        """When somebody asked for the second time to end it. The run's own time may stand still, people do not."""
+        self._doing = ""
+        """What user code that the runner has called does now, in a word."""
+        self._needs_processes = True
+        """Broker and supervisor have not done their work yet."""
+        self._published = False
+        self._clock = Clock(self._started_ns)
+        self._next_frame_ns = 0
+        self._next_sync_ns = 0
+        self._asked_ns: dict[str, int] = {}
+        """Supervisor that was asked who keeps a journal there, and has not answered -> when it was."""
+        self._quiet_since_ns: int | None = None
+        self._settled = False
+        """No journey needs the services any more."""
+
+    def run(self, rest: legacy.LegacyHooks | None) -> Outcome:
+        """From `setup` to the verdict."""
+        lifecycle = self._dispatcher.lifecycle
+        prepared = callback.setup(self._scenario, self._place, self._turning("setup"))
+        findings = post_checks.finding("setup", self._scenario.setup, prepared)
+        if findings:
+            lifecycle.stop(f"setup {prepared.why}")
+        now_ns = self._listener.now_ns()
+        lifecycle.begin(now_ns)
+        if self._output is not None:
+            for host, line in self._abroad.sent:
+                self._screen.unit_output(host, line)
+        self._abroad.begin(now_ns)  # the first command: it tells the log when the run began
+        self._begun = True
+        if self._interrupted:
+            self._tell_log(Interrupted())
+        while not lifecycle.over:
+            self._turn()
+            self._see_whether_supervised()
+        if rest is not None and not self._interrupted:
+            rest.tests(self._turning("testing"))
+        self._finish()
+        result = self._judged(findings)
+        checking = self._turning("checking")
+        if not self._interrupted:
+            answer = callback.check(self._scenario, self._place, result_json.plain(result), checking)
+            result = post_checks.with_findings(result, post_checks.finding("check", self._scenario.check, answer))
+        if rest is not None:
+            result = rest.judged(self._final(result), checking)
+            rest.write(self._final(result), self._folder.path)
+        self._show(self._listener.now_ns(), last=True)
+        return Outcome(self._final(result))
+
+    def _final(self, result: Result) -> Result:
+        return post_checks.interrupted(result) if self._interrupted else result
+
+    def _finish(self) -> None:
+        """Let the supervisor publish what is left and say its last word."""
+        self._abroad.finish(self._clock.now_ns)
+        until_ns = self._clock.now_ns + END_NS
+        while not self._dispatcher.over or self._supervisor.code is None:  # it lives until all is taken
+            if self._clock.now_ns > until_ns:
+                raise SupervisorFailed(f"the supervisor did not come to its end; see {self._folder.path}")
+            self._turn()
+        while self._abroad.expected and self._insisted_s is None:  # each is heard, or its lease is over
+            self._turn()
+        self._needs_processes = False
+        self._echo()
+        self._dispatcher.close()
+
+    def _see_whether_supervised(self) -> None:
+        """A supervisor has the last word, unless it came to grief: then its units will never be told of again."""
+        if left := self._dispatcher.lifecycle.unended(STOP_NS):
+            raise SupervisorFailed(f"the supervisor does not end {', '.join(left)}; does it stand still?")
+        if not self._dispatcher.over or not self._dispatcher.lifecycle.lives_here:
+            return
+        self._supervisor.wait(LAST_WORDS_S)
+        self._supervisor.check()
+        missing = self._dispatcher.lifecycle.waits_for
+        raise SupervisorFailed(f"the supervisor left before {missing}; see {self._folder.path}")
+
+    def _judged(self, findings: tuple[Finding, ...]) -> Result:
+        if self._fabric.broker.code is None:
+            with contextlib.suppress(BrokerFailed):  # what counts is in the log
+                self._listener.ping()
+        now_ns = self._listener.now_ns()
+        self._supervisor.check()  # units that it ended on its own are no verdict
+        result = self._dispatcher.verifier.result(
+            run=self._folder.run,
+            duration_s=(now_ns - self._started_ns) / 1e9,
+            statuses=statuses_of(self._dispatcher),
+            findings=(*findings, *self._dispatcher.lifecycle.findings()),
+            counted=Evidence(
+                recovered=self._dispatcher.recovered,
+                duplicates_dropped=self._listener.duplicates,
+                incidents=dict((self._listener.incidents + self._dispatcher.incidents).most_common()),
+                broker_restarts=self._fabric.restarts,
+            ),
+            notes=(
+                *self._scenario.notes,
+                *self._dispatcher.notes(),
+                *post_checks.restarts_note(self._fabric.restarts),
+                *self._abroad.notes(),
+            ),
+        )
+        result = post_checks.with_hosts(result, self._dispatcher, now_ns)
+        return replace(result, redacted=redacted(self._scenario)[1])
+
+    # --- one turn of the loop -----------------------------------------------------------------------------------------
+
+    def _turn(self) -> bool:
+        """Do what is due, sleep until there is more. True when somebody wants the run to end (for whoever calls this
+        while user code runs)."""
+        now_ns = self._clock.now_ns
+        self._abroad.tick(now_ns)
+        if not self._dispatcher.over:
+            self._send(self._dispatcher.lifecycle.tick(now_ns), now_ns)
+            self._send([*self._dispatcher.barriers.tick(now_ns), *self._dispatcher.waits.tick(now_ns)], now_ns)
+            self._send(self._dispatcher.note_endings(), now_ns)
+            self._ask_for_watermarks(now_ns)
+            self._see_whether_settled(now_ns)
+        self._echo()
+        self._listener.ask()
+        self._show(self._listener.now_ns())
+        self._listener.wait(self._woken_by(), self._patience_ms(now_ns))
+        self._obey_people()
+        if not self._digest() and self._needs_processes:
+            self._see_to_processes()
+        return self._interrupted
+
+    def _woken_by(self) -> list[int]:
+        """File descriptors that end a sleep. Those of processes stay readable once they have ended."""
+        processes = self._fabric.processes if self._needs_processes else ()
+        sources = [self._signals.fileno(), self._screen.fileno()]
+        sources += [process.fileno() for process in processes if process.code is None]
+        return [source for source in sources if source is not None]
+
+    def _see_to_processes(self) -> None:
+        """A broker that was killed is started again; a supervisor that came to grief ends the run."""
+        if self._insisted_s is not None and monotonic() - self._insisted_s > INSIST_S:
+            raise Abandoned(f"not everything had ended {INSIST_S:g} s after the second interruption, and was killed")
+        if self._fabric.revive():
+            self._listener.broker_died()
+        if self._clock.away_ns > AWAY_NS:
+            raise BrokerFailed(f"the broker does not answer any more; see {self._folder.path}")
+        self._supervisor.check()
+        silent = self._supervisor.code is not None and not self._dispatcher.over
+        if silent and self._listener.current and not self._published:
+            self._published = True
+            self._fabric.publish()
+
+    def _tell_time(self, now_ns: int) -> None:
+        """All is read that the log had at `now_ns`. When the broker is back, orders that it may have taken and not
+        passed on are given again."""
+        heard = self._listener.current and not self._listener.silent
+        if self._clock.tell(now_ns, heard=heard, connection=self._listener.connection):
+            self._send(self._dispatcher.lifecycle.repeat(), self._clock.now_ns)
+            if self._abroad.finishing:
+                self._abroad.finish(self._clock.now_ns)
+
+    def _supervised(self, host: str, event: Event) -> None:
+        if event.step == "journals":
+            self._asked_ns.pop(event.unit, None)
+        self._abroad.heard(host, event, self._clock.now_ns)
+
+    def _digest(self) -> bool:
+        """Log entries that have come, and what follows from them; whether there were any."""
+        now_ns = self._listener.now_ns()
+        entries = self._listener.receive(BATCH)
+        if self._listener.drained or now_ns - self._clock.now_ns > LAG_NS:
+            self._tell_time(now_ns)
+        if not entries:
+            return False
+        now_ns = self._clock.now_ns
+        for entry in entries:
+            self._send(self._dispatcher.take(entry, now_ns), now_ns)
+        self._dispatcher.verifier.settle()
+        return True
+
+    def _ask_for_watermarks(self, now_ns: int) -> None:
+        """A deadline that has passed here is decided by what the units say about the time up to it."""
+        deadline_ns = self._dispatcher.verifier.next_deadline_ns
+        if deadline_ns is None or deadline_ns > now_ns or now_ns < self._next_sync_ns:
+            return
+        self._next_sync_ns = now_ns + (FAR_SYNC_NS if self._abroad.supervisors else SYNC_NS)
+        laggards = self._dispatcher.verifier.laggards(deadline_ns)
+        laggards -= {who for who, asked_ns in self._asked_ns.items() if now_ns < asked_ns + ANSWER_NS}
+        if laggards:
+            self._asked_ns.update((who, now_ns) for who in laggards if who.startswith("@"))
+            self._listener.command(Sync(), tuple(sorted(laggards)))
+
+    def _see_whether_settled(self, now_ns: int) -> None:
+        """Tells the lifecycle when only services are left and no journey still needs them."""
+        lifecycle, verifier = self._dispatcher.lifecycle, self._dispatcher.verifier
+        if self._settled or not lifecycle.idle:
+            self._quiet_since_ns = None
+            return
+        if self._quiet_since_ns is None:
+            self._quiet_since_ns = now_ns
+        patience_over = now_ns - self._quiet_since_ns > self._scenario.settle_ns
+        if verifier.satisfied() or (patience_over and not verifier.open_instances(with_deadline=True)):
+            self._settled = True
+            lifecycle.settled()
+            self._tell_log(Settled())
+
+    def _obey_people(self) -> None:
+        """Signals and keys."""
+        actions = self._screen.keys()
+        for _ in range(self._signals.taken() + actions.count(Action.QUIT)):
+            if self._interrupted:  # asked twice: no more patience
+                self._abroad.finish(self._clock.now_ns)
+                self._abroad.hurry()
+                self._insisted_s = self._insisted_s or monotonic()
+                continue
+            self._interrupted = True
+            self._reads_until_s = monotonic() + READ_S
+            self._fabric.hurry()
+            self._dispatcher.lifecycle.interrupt()
+            if self._begun:
+                self._tell_log(Interrupted())
+        if monotonic() > self._reads_until_s:
+            self._dispatcher.hurry()
+
+    def _tell_log(self, decision: Settled | Interrupted) -> None:
+        """What was decided here and not by the log, so that whoever reads it need not guess; and the orders that follow
+        from it, which are given at the same moment."""
+        now_ns = self._clock.now_ns
+        self._listener.command(decision, (SUPERVISOR,), now_ns)
+        self._send(self._dispatcher.lifecycle.tick(now_ns), now_ns)
+
+    def _show(self, now_ns: int, *, last: bool = False) -> None:
+        if now_ns < self._next_frame_ns and not last:
+            return
+        self._screen.show(self._picture.take("done" if last else self._phase(), now_ns))
+        self._next_frame_ns = self._listener.now_ns() + FRAME_NS
+
+    def _turning(self, doing: str) -> callback.Meanwhile:
+        """`_turn` for a time in which user code that the runner has called is `doing` something."""
+
+        def turn() -> bool:
+            self._doing = doing
+            try:
+                return self._turn()
+            finally:
+                self._doing = ""
+
+        return turn
+
+    def _phase(self) -> str:
+        lifecycle = self._dispatcher.lifecycle
+        if self._doing:
+            return self._doing
+        if lifecycle.over or lifecycle.stopped_why:
+            return "stopping"
+        return "starting" if not lifecycle.all_up else "settling" if lifecycle.idle else "running"
+
+    def _echo(self) -> None:
+        if self._output is not None:
+            for name, line in self._output.lines(last=self._dispatcher.over):
+                self._screen.unit_output(name, line)
+
+    def _patience_ms(self, now_ns: int) -> int:
+        """How long the loop may sleep: until the next frame, deadline or sync."""
+        frame_ns = self._next_frame_ns - self._listener.now_ns()
+        moments = [
+            self._abroad.next_deadline_ns,
+            self._dispatcher.lifecycle.next_deadline_ns,
+            self._dispatcher.barriers.next_deadline_ns,
+            self._dispatcher.waits.next_deadline_ns,
+        ]
+        if (deadline_ns := self._dispatcher.verifier.next_deadline_ns) is not None:
+            moments.append(max(deadline_ns, self._next_sync_ns))
+        soonest_ns = min((moment - now_ns for moment in moments if moment is not None), default=frame_ns)
+        return max(0, min(LOOP_MS, -(-min(frame_ns, soonest_ns) // 1_000_000)))
+
+    def _send(self, orders: list[Directed], now_ns: int) -> None:
+        for directed in orders:
+            for order, to in self._abroad.in_their_time(directed):
+                self._listener.command(order, to, now_ns)

@@ -1,0 +1,65 @@
+"""Who has to hang up when memory is short, without a broker."""
+
+import socket
+
+import pytest
+
+from broker import memory_guard
+from broker.connections import Connection
+from broker.memory_guard import MemoryGuard, choose
+
+GIB = 1024**3
+
+
+def caller(fd: int, *, greeted: bool = True, heard: int = 0) -> Connection:
+    return Connection(fd, f"pid {fd}", 0.0, identity=b"\0abcd" if greeted else None, heard=heard)
+
+
+def test_the_likeliest_hang_up_first() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(b"the middle of a message")
+        stuck, silent, stranger, busy = (
+            caller(ours.fileno()),
+            caller(10**6),
+            caller(10**6 + 1, greeted=False),
+            caller(10**6 + 2, heard=7),
+        )
+        everybody = [stuck, silent, stranger, busy]
+        assert choose("stuck", everybody) == [stuck]
+        assert choose("strangers", everybody) == [stranger]
+        assert choose("silent", everybody) == [stuck, silent, stranger]
+        assert choose("all", everybody) == everybody
+
+
+def test_a_reader_that_does_not_take_what_it_is_sent_is_stuck() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.send(b"records")
+        reader = caller(ours.fileno(), heard=7)
+        assert choose("stuck", [reader, caller(10**6)]) == [reader]
+
+
+def test_nobody_hangs_up_while_there_is_memory_and_more_do_look_by_look_when_there_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = {"now": GIB}
+    monkeypatch.setattr(memory_guard, "resident_bytes", lambda: sizes["now"])
+    judge, silent, busy = MemoryGuard(), caller(10**6), caller(10**6 + 1)
+    everybody = [silent, busy]
+
+    def look() -> list[Connection]:
+        busy.heard += 1
+        return judge.whom(everybody)
+
+    assert look() == []
+    sizes["now"] = GIB + memory_guard.MAX_GROWTH_BYTES // 2
+    assert look() == []
+    sizes["now"] = 3 * GIB
+    assert look() == [silent]
+    assert look() == everybody
+    assert look() == [silent]  # from the beginning
+    sizes["now"] = GIB
+    assert look() == []
+    sizes["now"] = 3 * GIB
+    assert look() == [silent]
