@@ -1,7 +1,7 @@
 """From a call to the journal: `Recorder`, the part of a unit that every probe runs through.
 
 Belongs here: the fast lane that nearly every event takes, the careful lane for the rest, and counting what had to be
-dropped. Must not know sockets, brokers or how an incarnation begins; `emitter` does.
+dropped. Must not know sockets, brokers or how an incarnation begins; `units` does.
 """
 
 from collections.abc import Callable

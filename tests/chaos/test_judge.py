@@ -27,12 +27,16 @@ LIVES = {
     "third": [Life(13, 0, 4, 4)],
     "fourth": [Life(14, 0, 4, 4)],
 }
+CHILDREN = {"first": [Life(31, 0, 3, 3)]}
 PASSED = {"verdict": "passed", "findings": []}
 
 
-def said(second: Iterable[int] = (0, 1), again: Iterable[int] = (2, 3)) -> list[Spoken]:
-    """What the log has: everything, of the two lives of `second` these."""
+def said(
+    second: Iterable[int] = (0, 1), again: Iterable[int] = (2, 3), child: Iterable[int] = (0, 1, 2)
+) -> list[Spoken]:
+    """What the log has: everything, of the two lives of `second` and of the child these."""
     whole = [Spoken(unit, 1, LIVES[unit][0].pid, [0, 1, 2, 3]) for unit in UNITS if unit != "second"]
+    whole += [Spoken("first", 5, 31, list(child))]
     return [*whole, Spoken("second", 1, 12, list(second)), Spoken("second", 2, 22, list(again))]
 
 
@@ -46,7 +50,7 @@ def failed(*findings: dict[str, Any]) -> Judged:
 
 def ended(**changes: Any) -> Ended:
     """A run in which all is well, but for `changes`."""
-    run = Ended(PLAN, LIVES, said(), Judged(0, PASSED), again=None, runner_killed=False)
+    run = Ended(PLAN, LIVES, CHILDREN, said(), Judged(0, PASSED), again=None, runner_killed=False)
     return replace(run, **changes)
 
 
@@ -60,7 +64,25 @@ def wrongs(run: Ended) -> dict[Wrong, int]:
 
 def test_a_run_in_which_all_is_well_has_no_fault() -> None:
     assert wrongs(ended()) == {}
-    assert judge.emitted(PLAN, LIVES) == 16
+    assert judge.emitted(PLAN, LIVES, CHILDREN) == 16 + 3
+
+
+def test_what_a_child_emitted_is_asked_for_too() -> None:
+    assert wrongs(ended(spoken=said(child=(0, 2)))) == {Wrong.LOST: 1}
+    assert wrongs(ended(spoken=said(child=(0, 1, 2, 3)))) == {Wrong.DUPLICATED: 1}
+    assert wrongs(ended(spoken=[one for one in said() if one.pid != 31])) == {Wrong.LOST: 3}
+
+
+def test_on_a_small_disk_events_may_be_lost_and_may_not_be_taken_for_there() -> None:
+    small = replace(PLAN, disk_kib=300)
+    lost = said(child=())
+    assert wrongs(ended(plan=small, spoken=lost, live=Judged(3, None), left=["journal first-1"])) == {}
+    assert wrongs(ended(plan=small, spoken=lost, live=Judged(6, {"verdict": "inconclusive", "findings": []}))) == {}
+    assert wrongs(ended(plan=small, spoken=lost)) == {Wrong.FALSE_PASSED: 1}
+    assert wrongs(ended(plan=small, spoken=lost, live=failed(finding("missing", "second", "1")))) == {
+        Wrong.FALSE_FAILED: 1
+    }
+    assert wrongs(ended(plan=small, left=["sleep 100 (pid 5)"])) == {Wrong.LEFTOVER: 1}
 
 
 @pytest.mark.parametrize(
@@ -255,8 +277,8 @@ def test_a_campaign_adds_up_and_names_its_bad_runs(tmp_path: Path) -> None:
     assert campaign.wrong == {"lost": 3}
     assert campaign.bad_seeds == [8]
     machine = {"date": "today", "system": "Linux", "cores": 2, "python": "3.11"}
-    text = report.page(f"before\n{report.BEGIN}\nold\n{report.END}\nbehind\n", {**campaign.figures(), **machine})
+    text = report.page(f"before\n{report.BEGIN}\nyesterday\n{report.END}\nbehind\n", {**campaign.figures(), **machine})
     assert text.startswith("before\n")
     assert text.endswith("\nbehind\n")
-    assert "old" not in text
+    assert "yesterday" not in text
     assert "| **events lost** | 3 |" in text

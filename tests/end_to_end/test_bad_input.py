@@ -311,7 +311,9 @@ def test_a_run_whose_supervisor_was_told_to_end_is_no_pass(place: Place) -> None
     place.write('[units.one]\nentrypoint = "units:main"\n', "import signal\ndef main():\n    signal.pause()\n")
     with place.start(".", "--plain") as living:
         living.until("running")
-        (supervisor,) = [pid for pid, words in place.processes().items() if "launch.supervisor" in words]
+        (supervisor,) = [
+            pid for pid, words in place.processes().items() if " runner.adapters.supervisor.supervisor " in words
+        ]
         os.kill(supervisor, signal.SIGTERM)
         run = living.end()
     assert run.code == 3, run.text

@@ -14,7 +14,7 @@ from tests.support.scenarios import COMMAND, poll
 
 pytestmark = pytest.mark.lab
 
-SUPERVISOR = "runner.adapters.supervisor.supervisor"
+SUPERVISOR = "runner.launch.supervisor"
 
 
 @pytest.fixture

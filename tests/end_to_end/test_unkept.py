@@ -25,7 +25,7 @@ SCENARIO = """
 CODE = """
     import os, resource, shutil, signal, subprocess, sys
     import probe
-    from probe import emitter
+    from probe import units
 
     def kill_itself():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -126,7 +126,7 @@ def test_it_is_told_while_the_unit_lives_and_holds_nothing_back(place: Place) ->
 
 
 def test_one_that_comes_to_its_own_end_loses_nothing(place: Place) -> None:
-    found = run(place, "in_child(no_folder, end=lambda: (emitter.close_all(20), os._exit(0)))", expect=0)
+    found = run(place, "in_child(no_folder, end=lambda: (units.close_all(20), os._exit(0)))", expect=0)
     assert found.result["evidence"]["unknown"] == []
 
 

@@ -118,7 +118,7 @@ class HostClock:
         if not self.offset_ns and not self.ppm:
             return {}
         return {
-            "PYTHONPATH": str(PROJECT / "tests" / "lab_clock"),
+            "PYTHONPATH": str(PROJECT / "tests" / "support" / "lab_clock"),
             "LAB_CLOCK_OFFSET_NS": str(self.offset_ns),
             "LAB_CLOCK_PPM": str(self.ppm),
             "LAB_CLOCK_ORIGIN_NS": str(self.origin_ns),

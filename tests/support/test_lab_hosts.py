@@ -282,8 +282,8 @@ def test_a_lab_that_cannot_be_made_leaves_nothing(monkeypatch: pytest.MonkeyPatc
 def test_a_lab_whose_maker_was_killed_ends_and_its_folder_goes_with_the_next() -> None:
     code = f"""if True:
         import sys
-        sys.path[:0] = [{str(PROJECT / "tests")!r}, {str(PROJECT)!r}]
-        import test_lab_hosts as t
+        sys.path.insert(0, {str(PROJECT)!r})
+        from tests.support import test_lab_hosts as t
         lab = t.Lab("lab-1")
         t.fill(lab.host("lab-1"))
         print(*t.inhabitants(lab), flush=True)

@@ -102,7 +102,7 @@ def test_a_group_that_is_tied_ends_with_its_tie_and_with_who_holds_it() -> None:
         [
             sys.executable,
             "-c",
-            "import subprocess, sys, signal; from runner.adapters.process_tree import Tie; tie = Tie();"
+            "import subprocess, sys, signal; from runner.adapters.process_tree import KillOnExit; tie = KillOnExit();"
             "child = subprocess.Popen(sys.argv[1:], pass_fds=tie.inherited, start_new_session=True);"
             "tie.bind(child.pid); print(child.pid, flush=True); signal.pause()",
             "sh",

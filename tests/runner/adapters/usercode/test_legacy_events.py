@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from runner.launch.older.shim.testrium.modules.events import Events_Manager
 
 from probe.event import Kind
 from probe.testing import capture
+from runner.adapters.usercode.shim.testrium.modules.events import Events_Manager
 from runner.model.result.unit_status import State
 from runner.model.scenario.model import Legacy, Unit
 from tests.support.launch_stage import python, stage
