@@ -11,14 +11,14 @@
     log         the append-only file: writing, cutting a torn tail, reading it back
     run         one run: its log, its ledger, its counters
     runs        all runs: which are open, which rest, which is the newest
-    expiry      old runs are removed
-    door        connections: who knocks, with which key, who leaves
+    retention   old runs are removed
+    connections who knocks, with which key, who leaves
     peer        who has said HELLO, and what a reader may be sent
-    census      who is there, counted by run and by name
+    peers       who is there, counted by run and by name
     readers     who is sent the log of its run, and how far
     admission   a HELLO becomes a peer, or a reason why not
-    idle        agents that take part in no run and wait to be invited
-    pressure    who has to hang up when memory is short
+    idle_agents agents that take part in no run and wait to be invited
+    memory_guard who has to hang up when memory is short
     relay       what is sent to whom: one turn of the loop
     service     the process: ports, signals, lease, the loop itself
 

@@ -2,14 +2,11 @@
 
     cli        one file a command; errors -> exit codes
     session    one run from start to end; the only place where the parts below meet
-    listen     the broker's log -> entries, in order; orders -> the broker
-    launch     processes: broker, supervisor, units; when each may begin and what its end means
-    lockstep   barriers and waits: who may go on
-    verifier   events in, findings out
-    view       what people see
-    history    run folder, result, index, replay
-    scenario   what the user declared, from files to values
-    orders, signals, errors   what several of these share
+    adapters   sockets, processes, files and screens
+    core       what is decided: values in, values out
+    model      the nouns: what a user declared, what came of it, orders, errors
+    demo       the scenario of `circuit-run demo`
+    launch     the name under which the supervisor is started over ssh, by every release
 
 Imports go downwards in this list, or along `runner -> broker -> probe`; the rules are contracts in pyproject.toml.
 """

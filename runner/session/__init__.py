@@ -1,12 +1,15 @@
-"""One run from start to end: the only place where the stages meet.
+"""One run from start to end: the only place where the parts meet.
 
-run       start everything, follow the log, end everything          (live)
-recorded  the log of a run that is over, judged again                (verify)
-attach    the log of a run that somebody else drives                 (watch)
-clockwatch   what that log says about clocks                       (clocks)
-recover   journals that nobody published                            (recover)
-dispatcher    what all three do with a log entry
-picture   what the live view shows of it
+live        start everything, follow the log, end everything        (run)
+replay      the log of a run that is over, judged again             (verify)
+attach      the log of a run that somebody else drives              (watch)
+clockwatch  what that log says about clocks                         (clocks)
+recover     journals that nobody published                          (recover)
+
+dispatcher  what all do with a log entry; retiming: stamps of other hosts' clocks
+snapshotter what the live view shows of it
+bundle, selection, remote_hosts, remote_output, host_results   runs over several hosts
+legacy, post_checks, output, outcome   what is beside and behind a run
 """
 
 from runner.session.attach import attachable, watch

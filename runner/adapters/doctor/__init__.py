@@ -1,12 +1,9 @@
-"""Is a machine fit to take part in runs? Facts in from there, findings out.
+"""Is a machine fit to take part in runs? Asks it; `core/doctor` judges what it answers.
 
-    examine   the script that answers questions about the machine on which it runs; travels there over ssh
-    ask       gives it to a Python there, or here, and puts the questions
-    door      a port of this machine, open for as long as a host tries to reach it
-    facts     what was answered, as values
-    judge     facts -> findings, each with its remedy (pure)
-    wanted    which versions there should be: those that are here
-    refusal   why nothing was answered -> the finding (pure)
+    examine         the script that answers questions about the machine on which it runs; travels there over ssh
+    ask             gives it to a Python there, or here, and puts the questions
+    callback_port   a port of this machine, open for as long as a host tries to reach it
+    wanted          which versions there should be: those that are here
 
 Public names are those of `__all__`.
 """

@@ -1,5 +1,8 @@
-"""Starting, watching and ending units.
+"""The runner's side of processes.
 
-`lifecycle` decides (values in, values out), `local` knows what to start, `supervisor` is the process that starts it,
-`bootstrap` and `callback` are what user code runs in, `older` is the surface of the tool this one carries on.
+run_processes     everything that a run needs: broker, supervisors, folders (leased_process: one of them)
+hosts             other hosts, over ssh; remote_access: how they reach us; external_broker: a broker of somebody else
+ownership         which names belong to which supervisor
+callback          user code that the runner calls (legacy_functions: that of the older folder shape)
+audit             what was left behind; last_words: what a process of ours said last
 """

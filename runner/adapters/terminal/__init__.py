@@ -1,13 +1,12 @@
-"""What people see: the live picture, plain lines where there is no terminal, and the summary at the end.
+"""What people see: the live picture, plain lines where there is no terminal, and printing.
 
-    board      what the live view shows, as one value
-    rows       board -> lines        (table, pages: parts of it)
-    narrate    board -> what is new, as plain lines
-    summary    result -> lines       (facts: texts; budgets: how limits stand; printing: onto paper)
-    checkup    machines examined -> lines; clocks: how well they are known (tableau: over themselves)
-    screen     which screen; live (terminal, action) and still are the screens
-    paper      where lines that stay are written
-    text       spans, cutting, wrapping, tones; quantity: numbers in words
+    snapshot       what the live view shows, as one value
+    rows           snapshot -> lines        (table, pages: parts of it)
+    narrate        snapshot -> what is new, as plain lines
+    printing       summaries, stories and checkups onto the terminal
+    checkup        machines examined -> lines; clocks: how well they are known (repainter: over themselves)
+    screen         which screen; live (terminal, action) and still are the screens
+    output_stream  where lines that stay are written
 
 Public names are those of `__all__`.
 """
