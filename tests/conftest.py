@@ -6,6 +6,7 @@ behind fails, and is told what it left.
 
 import gc
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,12 @@ from tests.support.lab_hosts import Lab, why_not
 
 GRACE_S = 2.0
 """How long a thread or process that is already on its way out may take; nothing sleeps this long when all is well."""
+
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if (
+        signal.getsignal(_number) is signal.SIG_IGN
+    ):  # as in the background of a shell, and under nohup; children inherit it
+        signal.signal(_number, _usual)
 
 settings.register_profile("busy", deadline=None)  # an example is not wrong for a machine that is busy
 settings.load_profile("busy")

@@ -232,7 +232,7 @@ def place_in(folder: Path) -> Iterator[Place]:
         place = Place(folder, Path(temporary))
         try:
             yield place
-            assert place.left() == []
+            assert poll(lambda: not place.left(), LEAVING_S), place.left()
         finally:
             place.clear()
 
