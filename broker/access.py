@@ -1,7 +1,7 @@
 """Who may come in, and who may say what. Values in, a reason or None out.
 
 An `ipc://` endpoint lives in a folder that only the user can enter: the file system keeps others out, and who is in is
-believed. Who comes over TCP has proved to own a key (`door`), and its grant says which roles, units and runs are its
+believed. Who comes over TCP has proved to own a key (`connections`); its grant says which roles, units and runs are its
 own. With `--insecure` there are no keys, and everybody is believed.
 
 A name of a run has an owner: the supervisor that starts the unit ("@lab-2"), as the run's runner says, or the key that

@@ -63,7 +63,7 @@ class Connection:
     """The routing id under which it said HELLO; None: it has not yet."""
     heard: int = 0
     heard_before: int = 0
-    """How many it had sent the last time anybody looked (see `pressure`)."""
+    """How many it had sent the last time anybody looked (see `memory_guard`)."""
 
 
 class Connections:

@@ -20,7 +20,7 @@ from probe import disk, private
 from probe.clock import monotonic
 
 REST_S: Final = 60.0
-"""How long a run that nobody takes part in stays open. So long it is not expired either (see `expiry`)."""
+"""How long a run that nobody takes part in stays open. So long it is not expired either (see `retention`)."""
 MAX_RESTING_WEIGHT: Final = access.MAX_INCARNATIONS
 """How much is remembered of runs that rest, see `Run.weight`."""
 MAX_RESTING: Final = access.MAX_RUNS

@@ -1,7 +1,7 @@
 """Links: the connection of one incarnation, from its journal to the broker and back.
 
 Belongs here: what is said to the broker when, and what its answers mean. What of the journal is still to be said is
-`tail`'s business, when a link has its turn the sender's.
+`backlog`'s business, when a link has its turn the sender's.
 """
 
 import struct

@@ -1,7 +1,7 @@
 """What a command says beside its view: lines on standard output, and complaints on standard error.
 
 Belongs here: the one way by which text gets there, so that nothing from outside reaches a terminal as it came (see
-`probe.plain`). Screens and summaries are the business of `view`.
+`probe.plain`). Screens and summaries are the business of `terminal`.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """The lease of a supervisor on another host: how long it goes on without a runner.
 
-Belongs here: that one clock. Local supervisors have a pipe instead (see `daemon`).
+Belongs here: that one clock. Local supervisors have a pipe instead (see `adapters/launch/leased_process`).
 """
 
 from typing import Final

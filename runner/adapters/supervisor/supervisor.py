@@ -2,7 +2,7 @@
 
 Belongs here: how it comes up and goes; `watch` is what it does. Beside the runner (`--lease-fd`) units that are to be
 started at once come on standard input, and are started before anything is imported that they do not need: they come up
-while we do. On another host (`--charter`) what comes there is the line of `charter`.
+while we do. On another host (`--charter`) what comes there is the line of `config`.
 
 Nothing it started outlives it. It adopts orphans, so a daemon that left its group is found too; when its lease ends
 (the runner is gone, however it went) it ends everything. When it is killed by SIGKILL itself, the kernel kills the

@@ -1,6 +1,6 @@
 """The timeline of a run: the broker's clock, and where every other clock stands against it.
 
-Belongs here: which unit lives by which clock, and whose reports count. How a clock becomes known is `foreign`'s
+Belongs here: which unit lives by which clock, and whose reports count. How a clock becomes known is `remote_clock`'s
 business. Reads no clock itself: everything it knows stood in the log.
 
 Whoever says HELLO may claim to be on any host. So about the clock of a host its supervisors alone are believed, and it

@@ -11,7 +11,7 @@ a receive before its send, beyond the clock error, is acausal and in no quantile
 sends it is the middle of a journey that began elsewhere, and no pair with itself.
 
 Memory is bounded in paired keys: the last 65,536 to 131,072 are kept with all that is known of them, older ones as in
-`memory`. Keys that wait for their other half are all kept.
+`closed_keys`. Keys that wait for their other half are all kept.
 """
 
 from collections.abc import Iterator

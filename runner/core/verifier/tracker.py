@@ -1,7 +1,7 @@
-"""What the two gatherers of instances share: units, horizons, waiting for watermarks, keys that are over.
+"""What the two trackers of instances share: units, horizons, waiting for watermarks, keys that are over.
 
-Belongs here: when an instance of one circuit may be judged. How its events are kept is in `rigid` (circuits whose
-every slot takes one event; fast) and `journeys` (all others); how it is judged is in `judge`.
+Belongs here: when an instance of one circuit may be judged. How its events are kept is in `fixed_tracker` (circuits
+whose every slot takes one event; fast) and `flexible_tracker` (all others); how it is judged is in `judge`.
 
 A satisfied instance is judged when the watermarks of all units of the circuit have passed its latest event: no event
 that would change it can come any more. An unsatisfied one is judged when the watermarks of the units that could
@@ -13,7 +13,7 @@ Memory is bounded in instances that are judged. How far back the verifier knows:
   more) are revised when more comes. Of older ones the verdict stands: what was missing and comes later, or what a
   slot might still take, changes nothing.
 - One more event for a full slot of an instance that is over is a `duplicate`: surely for the last 65,536 instances,
-  and with the chance that `memory` states for older ones. A key that is forgotten begins a new instance.
+  and with the chance that `closed_keys` states for older ones. A key that is forgotten begins a new instance.
 """
 
 from abc import ABC, abstractmethod

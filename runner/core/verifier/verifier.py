@@ -1,10 +1,10 @@
 """Events in, findings out: the front of the verifier.
 
 Belongs here: the way of each record to the circuits that it matters to, and what the session asks. Must not know how
-instances are judged (`judge`), kept (`rigid`, `journeys`) or explained (`explain`); reads no clock.
+instances are judged (`judge`), kept (`fixed_tracker`, `flexible_tracker`) or explained (`explain`); reads no clock.
 
 Nothing here decides by the order of arrival. Arrival only says *when* something can be judged: when the watermarks have
-passed it (see `gathering`).
+passed it (see `tracker`).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

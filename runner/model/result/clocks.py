@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 
 class Clocks(Protocol):
-    """How far the stamps of two events may be off against each other. `UNKNOWN` (`verdict`) or more: nothing is known
+    """How far the stamps of two events may be off against each other. `UNKNOWN` (`result`) or more: nothing is known
     of how their clocks relate."""
 
     @property

@@ -1,6 +1,6 @@
 """The nouns of a judgement: verdicts, findings, latencies and the result of a run.
 
-Belongs here: values only. Must not know how they are found (`judge`), shown (`view`) or kept (`history`).
+Belongs here: values only. Must not know how they are found (`judge`), shown (`core/report`) or kept (`history`).
 All times are integers in nanoseconds.
 """
 
