@@ -312,6 +312,7 @@ class FixedTracker(InstanceTracker[Row]):
                 self.rows.pop(key, None)
                 self._parked[key] = instance
             return judgement.waits
+        self._withhold(instance, judgement)
         self.score.apply(key, judgement)
         if self._parked.pop(key, None):
             self.rows[key] = instance
@@ -321,6 +322,20 @@ class FixedTracker(InstanceTracker[Row]):
             self._give_up()
         return None
 
+    def _look_again(self, instances: list[Row]) -> None:
+        horizons = self.horizons()
+        for row in instances:
+            key = row[KEY]
+            accused = self._failing.get(key)
+            if accused is None or not accused.judgement.withheld or not row[LEFT]:
+                continue
+            judgement = self._judge(row, self._extras_of(row), horizons)
+            if judgement.absent:
+                self.score.withdraw(accused.judgement)
+                self._withhold(row, judgement)
+                self.score.apply(key, judgement)
+                self._failing[key] = Accused(judgement, self._seen(row))
+
     def _give_up(self) -> None:
         """The verdict of the instance that was accused first stands, whatever comes; unless all of it has come by now,
         and only watermarks are waited for."""
@@ -328,7 +343,7 @@ class FixedTracker(InstanceTracker[Row]):
         row = self.rows[key]
         if not row[LEFT]:
             self._failing.move_to_end(key)
-        elif self._seen(row) != accused.seen:
+        elif accused.judgement.withheld or self._seen(row) != accused.seen:
             self._finish(row, self._judge(row, self._extras_of(row), self.horizons()))
         else:
             del self._failing[key]

@@ -202,12 +202,18 @@ class FlexibleTracker(InstanceTracker[Journey]):
         elif judgement.satisfied:
             instance.pending = judgement
         elif judgement.absent:
+            self._withhold(instance, judgement)
             self._count(instance, judgement)
         else:
             self._uncount(instance)
             instance.parked = judgement.waits is None
             return judgement.waits
         return None
+
+    def _look_again(self, instances: list[Journey]) -> None:
+        for journey in instances:
+            if journey.judgement is not None and journey.judgement.withheld:
+                self._stirred[journey.key] = journey
 
     def _conclude(self, instances: list[Journey]) -> None:
         low = self._watermarks.low(self.everybody)
@@ -250,6 +256,10 @@ class FlexibleTracker(InstanceTracker[Journey]):
         if len(self._judged) > REVISABLE:
             _, oldest = self._judged.popitem(last=False)
             assert oldest.judgement is not None
+            if oldest.judgement.withheld:
+                self.score.withdraw(oldest.judgement)
+                oldest.judgement.restore()
+                self.score.apply(oldest.key, oldest.judgement)
             for segment, key, _ in list(self._walk(oldest.key)):
                 self._bury(key, oldest.judgement, self._over[segment])
             self._remove(oldest)

@@ -60,6 +60,8 @@ class Skipped:
 
 SKIPPED: Final = Skipped()
 Slots: TypeAlias = Sequence[Filled | None]
+_BY_EARLIEST: Final = frozenset({FindingClass.ACAUSAL, FindingClass.LATE})
+"""What is found by the earliest event of each slot."""
 
 
 class InstanceState(IntEnum):
@@ -128,6 +130,21 @@ class Judgement:
     waits: tuple[int, int] | None = None
     started: bool = False
     latest_ns: int = 0
+    withheld: list[Fault] = field(default_factory=list)
+    """Faults that an earlier event, still on its way, could undo (`withhold`)."""
+
+    def may_be_undone(self) -> bool:
+        """Whether any fault is of the kind that `withhold` withholds."""
+        return any(fault.cls in _BY_EARLIEST for fault in self.faults)
+
+    def withhold(self) -> None:
+        """Accuse of no order and no latency yet: only the earliest events count, and earlier ones may come."""
+        self.withheld = [fault for fault in self.faults if fault.cls in _BY_EARLIEST]
+        self.faults = [fault for fault in self.faults if fault.cls not in _BY_EARLIEST]
+
+    def restore(self) -> None:
+        """Undo `withhold`."""
+        self.faults, self.withheld = [*self.withheld, *self.faults], []
 
     @property
     def standing(self) -> InstanceState:

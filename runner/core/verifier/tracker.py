@@ -5,8 +5,9 @@ whose every slot takes one event; fast) and `flexible_tracker` (all others); how
 
 A satisfied instance is judged when the watermarks of all units of the circuit have passed its latest event: no event
 that would change it can come any more. An unsatisfied one is judged when the watermarks of the units that could
-satisfy it have passed its deadline by more than the clock error; should more come after all (a forked child that joins
-late), it is judged again.
+satisfy it have passed its deadline by more than the clock error: accused of what is missing at once, and of what came
+late or too early when the watermarks of all units have passed its latest event. Should more come after all (a forked
+child that joins late), it is judged again.
 
 Memory is bounded in instances that are judged. How far back the verifier knows:
 - Of each circuit the last 32,768 verdicts that more events could change (something missing, or a slot that may take
@@ -58,6 +59,8 @@ class InstanceTracker(ABC, Generic[Instance]):
         self._slack_age = 0
         self._deadlines: Deadlines[Instance] = Deadlines(len(plan.places), self._is_open)
         self._satisfied: list[tuple[int, int, list[Instance]]] = []
+        self._withheld: list[tuple[int, int, Instance]] = []
+        """Accused of what is missing, with other faults withheld until the watermarks pass a stamp."""
         self._serial = 0
         self._over = [ClosedKeys() for _ in range(plan.segments)]
         """For each segment of the path the keys whose instances are over, marked with their standing."""
@@ -112,6 +115,13 @@ class InstanceTracker(ABC, Generic[Instance]):
 
     def settle(self) -> None:
         """Judge what the watermarks now decide."""
+        if self._withheld:
+            low = self._watermarks.low(self.everybody)
+            passed = []
+            while self._withheld and self._withheld[0][0] <= low:
+                passed.append(heappop(self._withheld)[2])
+            if passed:
+                self._look_again(passed)
         self._gather()
         if self._satisfied:
             low = self._watermarks.low(self.everybody)
@@ -144,6 +154,13 @@ class InstanceTracker(ABC, Generic[Instance]):
         """`instances` are satisfied and may be judged when the watermarks pass `latest_ns`."""
         self._serial += 1
         heappush(self._satisfied, (latest_ns, self._serial, instances))
+
+    def _withhold(self, instance: Instance, judgement: Judgement) -> None:
+        """`instance` lacks something for certain; withhold what an earlier event, still on its way, could undo."""
+        if judgement.may_be_undone() and self._watermarks.low(self.everybody) < judgement.latest_ns:
+            judgement.withhold()
+            self._serial += 1
+            heappush(self._withheld, (judgement.latest_ns, self._serial, instance))
 
     def _wait(self, waiting: Iterable[tuple[Instance, tuple[int, int]]]) -> None:
         """Queue open instances by the deadline and the place that each waits for."""
@@ -178,6 +195,10 @@ class InstanceTracker(ABC, Generic[Instance]):
     @abstractmethod
     def _look(self, instance: Instance, horizons: Sequence[Horizon]) -> tuple[int, int] | None:
         """Judge an open instance if something is absent; else returns the deadline and place it waits for."""
+
+    @abstractmethod
+    def _look_again(self, instances: list[Instance]) -> None:
+        """Judge instances again of which faults were withheld, if they still lack something."""
 
     @abstractmethod
     def _close(self, horizons: Sequence[Horizon], most: int | None) -> None:

@@ -436,6 +436,48 @@ def test_beside_what_is_certain_nothing_is_accused_that_may_be_a_consequence() -
     assert sorted((f.unit, f.step) for f in verifier.findings({})) == [("a", "three"), ("w1", "one")]
 
 
+def early_and_incomplete() -> Verifier:
+    """A quorum of one of which a later event than the element behind it has come, and a last element that will not."""
+    path = (Quorum(1, (Probe("a", "one"), Probe("a", "other"))), Probe("w1", "two"), Probe("w2", "never"))
+    verifier = Verifier(scenario(Circuit("c", path)))
+    verifier.batch("a", 1, [[1, 20, "one", 0, "k", {}]], 19)
+    verifier.batch("w1", 1, [[1, 10, "two", 0, "k", {}]], 30)
+    verifier.end_unit("w1")
+    verifier.end_unit("w2")
+    verifier.settle()
+    return verifier
+
+
+def test_of_what_lacks_something_no_order_is_accused_that_an_earlier_event_may_put_right() -> None:
+    verifier = early_and_incomplete()
+    assert [(f.cls.value, f.step) for f in verifier.findings({})] == [("missing", "never")]
+    verifier.batch("a", 2, [[1, 5, "other", 0, "k", {}]], 30)
+    verifier.end_unit("a")
+    verifier.settle()
+    assert [(f.cls.value, f.step) for f in verifier.findings({})] == [("missing", "never")]
+
+
+def test_of_what_lacks_something_the_order_is_accused_once_no_earlier_event_can_come() -> None:
+    verifier = early_and_incomplete()
+    verifier.batch("a", 1, [], 30)
+    verifier.settle()
+    assert sorted((f.cls.value, f.step) for f in verifier.findings({})) == [("acausal", "two"), ("missing", "never")]
+
+
+def test_where_every_slot_takes_one_event_the_order_is_accused_once_no_earlier_event_can_come() -> None:
+    path = (Probe("a", "one"), Probe("w1", "two"), Probe("w2", "never"))
+    verifier = Verifier(scenario(Circuit("c", path)))
+    verifier.batch("a", 1, [[1, 20, "one", 0, "k", {}]], 19)
+    verifier.batch("w1", 1, [[1, 10, "two", 0, "k", {}]], 30)
+    verifier.end_unit("w1")
+    verifier.end_unit("w2")
+    verifier.settle()
+    assert [(f.cls.value, f.step) for f in verifier.findings({})] == [("missing", "never")]
+    verifier.batch("a", 1, [], 20)
+    verifier.settle()
+    assert sorted((f.cls.value, f.step) for f in verifier.findings({})) == [("acausal", "two"), ("missing", "never")]
+
+
 def test_every_arrival_order_of_one_broken_journey_gives_the_same_result() -> None:
     """All 720 orders of six one-event incarnations, each settled after every event."""
     path = (Probe("a", "one"), Probe("w*", "two", within_ns=5), Probe("a", "three"), Probe("w*", "four"))
