@@ -84,6 +84,7 @@ def watch(target: WatchedRun, scenario: Scenario, screen: Screen) -> str:
         dispatcher.timeline.reference = listener.host
         picture = Snapshotter(scenario, dispatcher, listener, started_ns)
         others = [signals.fileno(), *([fd] if (fd := screen.fileno()) is not None else [])]
+        unsettled = False
         while not dispatcher.over:
             now_ns = listener.now_ns()
             if not listener.connected:
@@ -92,13 +93,13 @@ def watch(target: WatchedRun, scenario: Scenario, screen: Screen) -> str:
                 see_whether_gone(listener, target)
             listener.ask()
             screen.show(picture.take("watching", now_ns))
-            listener.wait(others, FRAME_NS // 1_000_000)
+            listener.wait(others, 0 if unsettled else FRAME_NS // 1_000_000)
             asked = screen.keys()
             if signals.taken() or Action.QUIT in asked:
                 return ""
             for entry in listener.receive(BATCH):
                 hindsight.take(entry)
-            dispatcher.verifier.settle()
+            unsettled = dispatcher.settle()
         screen.show(picture.take("done", listener.now_ns()))
     if target.folder is None:
         return f"run {target.run} is over" if target.run else "the run is over"

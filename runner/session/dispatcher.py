@@ -36,6 +36,8 @@ from runner.session.retiming import Retiming
 
 BATCH = 256
 """Log entries that are digested before a loop looks at anything else."""
+JUDGED_AT_ONCE = 5_000
+"""So many instances of each circuit are judged one by one before a loop looks at anything else."""
 COLLECT_EVERY = 200_000
 """Containers that may be made before the collector looks."""
 
@@ -155,6 +157,10 @@ class Dispatcher:
     def hurry(self) -> None:
         """Somebody wants the run to end: what units say from now on is in the log, and is not looked into."""
         self._hurried = True
+
+    def settle(self) -> bool:
+        """Judge what can be judged by now, and no more than takes a moment. Whether there may be more."""
+        return not self._hurried and self.verifier.settle(JUDGED_AT_ONCE)
 
     @property
     def incidents(self) -> Counter[str]:

@@ -146,6 +146,8 @@ class _Live:
         self._asked_ns: dict[str, int] = {}
         """Supervisor that was asked who keeps a journal there, and has not answered -> when it was."""
         self._quiet_since_ns: int | None = None
+        self._unsettled = False
+        """There is more to judge than one turn has time for."""
         self._settled = False
         """No journey needs the services any more."""
 
@@ -300,13 +302,11 @@ class _Live:
         entries = self._listener.receive(BATCH)
         if self._listener.drained or now_ns - self._clock.now_ns > LAG_NS:
             self._tell_time(now_ns)
-        if not entries:
-            return False
         now_ns = self._clock.now_ns
         for entry in entries:
             self._send(self._dispatcher.take(entry, now_ns), now_ns)
-        self._dispatcher.verifier.settle()
-        return True
+        self._unsettled = self._dispatcher.settle()
+        return bool(entries)
 
     def _ask_for_watermarks(self, now_ns: int) -> None:
         """A deadline that has passed here is decided by what the units say about the time up to it."""
@@ -401,6 +401,8 @@ class _Live:
         ]
         if (deadline_ns := self._dispatcher.verifier.next_deadline_ns) is not None:
             moments.append(max(deadline_ns, self._next_sync_ns))
+        if self._unsettled:
+            return 0
         soonest_ns = min((moment - now_ns for moment in moments if moment is not None), default=frame_ns)
         return max(0, min(LOOP_MS, -(-min(frame_ns, soonest_ns) // 1_000_000)))
 

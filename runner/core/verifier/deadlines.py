@@ -35,13 +35,21 @@ class Deadlines(Generic[Item]):
         if self._size > self._sweep_at:
             self._sweep()
 
-    def due(self, horizons: Sequence[float]) -> Iterator[Item]:
-        """Takes out and yields the open items whose due time has passed at their place's horizon."""
+    def due(self, horizons: Sequence[float], most: int) -> list[Item]:
+        """Takes out and returns the open items whose due time has passed at their place's horizon, at most so many."""
+        found: list[Item] = []
         for place, heap in enumerate(self._heaps):
-            while heap and heap[0][0] <= horizons[place]:
-                items = heappop(heap)[2]
+            while len(found) < most and heap and heap[0][0] <= horizons[place]:
+                due_ns, serial, items = heap[0]
+                room = most - len(found)
+                if len(items) > room:
+                    heap[0] = due_ns, serial, items[room:]
+                    items = items[:room]
+                else:
+                    heappop(heap)
                 self._size -= len(items)
-                yield from filter(self._is_open, items)
+                found += filter(self._is_open, items)
+        return found
 
     def __bool__(self) -> bool:
         return self._size > 0

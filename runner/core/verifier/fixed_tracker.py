@@ -210,7 +210,7 @@ class FixedTracker(InstanceTracker[Row]):
             satisfied, self.satisfied = self.satisfied, []
             self._hold(max(map(max, map(self._stamps, satisfied))), satisfied)
 
-    def _conclude(self, instances: list[Row]) -> None:
+    def _conclude(self, instances: list[Row]) -> int:
         flawed: list[Row]
         if self._too_many or self._failing:
             flawed = [row for row in instances if row[KEY] in self._too_many or row[KEY] in self._failing]
@@ -222,6 +222,7 @@ class FixedTracker(InstanceTracker[Row]):
             horizons = self.horizons()
             for row in flawed:
                 self._finish(row, self._judge(row, self._extras_of(row), horizons))
+        return len(flawed)
 
     def _conclude_flawless(self, rows: list[Row]) -> list[Row]:
         """Counts those of `rows` that are plainly complete; returns the others."""

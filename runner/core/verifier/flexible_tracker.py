@@ -215,12 +215,13 @@ class FlexibleTracker(InstanceTracker[Journey]):
             if journey.judgement is not None and journey.judgement.withheld:
                 self._stirred[journey.key] = journey
 
-    def _conclude(self, instances: list[Journey]) -> None:
+    def _conclude(self, instances: list[Journey]) -> int:
         low = self._watermarks.low(self.everybody)
         for journey in instances:
             # One that was stirred again since is held a second time, until its latest event is passed.
             if journey.pending is not None and not journey.gone and (journey.pending.latest_ns <= low or self._closing):
                 self._count(journey, journey.pending)
+        return len(instances)
 
     def _judge(self, root: str | None, horizons: Sequence[Horizon]) -> Judgement | None:
         """None: the journey has no events."""

@@ -18,9 +18,11 @@ Memory is bounded in instances that are judged. How far back the verifier knows:
 """
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from math import inf
+from sys import maxsize
 from typing import Final, Generic, TypeVar
 
 from runner.core.verifier.circuit_tally import CircuitTally
@@ -59,6 +61,8 @@ class InstanceTracker(ABC, Generic[Instance]):
         self._slack_age = 0
         self._deadlines: Deadlines[Instance] = Deadlines(len(plan.places), self._is_open)
         self._satisfied: list[tuple[int, int, list[Instance]]] = []
+        self._to_look_at: deque[Instance] = deque()
+        """Open when a unit ended; something may be absent now."""
         self._withheld: list[tuple[int, int, Instance]] = []
         """Accused of what is missing, with other faults withheld until the watermarks pass a stamp."""
         self._serial = 0
@@ -113,41 +117,49 @@ class InstanceTracker(ABC, Generic[Instance]):
 
     # --- judging ----------------------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Judge what the watermarks now decide."""
+    def settle(self, most: int = maxsize) -> bool:
+        """Judge what the watermarks now decide; of what is judged one by one about `most`. Returns whether there may be
+        more."""
         if self._withheld:
             low = self._watermarks.low(self.everybody)
-            passed = []
-            while self._withheld and self._withheld[0][0] <= low:
+            passed: list[Instance] = []
+            while self._withheld and self._withheld[0][0] <= low and len(passed) < most:
                 passed.append(heappop(self._withheld)[2])
             if passed:
                 self._look_again(passed)
+                most -= len(passed)
         self._gather()
         if self._satisfied:
             low = self._watermarks.low(self.everybody)
-            while self._satisfied and self._satisfied[0][0] <= low:
-                self._conclude(heappop(self._satisfied)[2])
-        if self._deadlines:
+            while most > 0 and self._satisfied and self._satisfied[0][0] <= low:
+                most -= self._conclude(heappop(self._satisfied)[2])
+        if self._to_look_at or self._deadlines:
             horizons = self.horizons()
-            due = self._deadlines.due([horizon.stamp_ns for horizon in horizons])
+            while self._to_look_at and most > 0:
+                instance = self._to_look_at.popleft()
+                if self._is_open(instance):
+                    self._look(instance, horizons)
+                    most -= 1
+            due = self._deadlines.due([horizon.stamp_ns for horizon in horizons], most)
             self._wait([(i, waits) for i in due if (waits := self._look(i, horizons))])
+            most -= len(due)
+        return most <= 0
 
     def unit_ended(self) -> None:
         """A unit that takes part has said everything: what only it could satisfy is absent, deadline or not."""
-        horizons = self.horizons()
-        ended = [horizon.final for horizon in horizons]
+        ended = [horizon.final for horizon in self.horizons()]
         if ended != self._ended:
             self._ended = ended
             self._gather()
-            for instance in list(self._all_open()):
-                self._look(instance, horizons)
+            self._to_look_at = deque(self._all_open())
 
     def close(self, most: int | None = None) -> None:
-        """The run is over: judge everything as of the watermarks; of the open instances `most`."""
+        """The run is over: judge everything as of the watermarks; of what is judged one by one about `most`."""
         self._closing = True
         self._gather()
-        while self._satisfied:
-            self._conclude(heappop(self._satisfied)[2])
+        left = maxsize if most is None else most
+        while self._satisfied and left > 0:
+            left -= self._conclude(heappop(self._satisfied)[2])
         self._close(self.horizons(closing=True), most)
 
     def _hold(self, latest_ns: int, instances: list[Instance]) -> None:
@@ -189,8 +201,8 @@ class InstanceTracker(ABC, Generic[Instance]):
         """Find out which instances have become satisfied since the last call."""
 
     @abstractmethod
-    def _conclude(self, instances: list[Instance]) -> None:
-        """Judge satisfied instances: no event can change them any more."""
+    def _conclude(self, instances: list[Instance]) -> int:
+        """Judge satisfied instances: no event can change them any more. How many of them were judged one by one."""
 
     @abstractmethod
     def _look(self, instance: Instance, horizons: Sequence[Horizon]) -> tuple[int, int] | None:

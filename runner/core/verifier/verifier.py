@@ -10,6 +10,7 @@ passed it (see `tracker`).
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from sys import maxsize
 from typing import Any, Final
 
 from probe.event import USER_KINDS, Kind
@@ -233,7 +234,7 @@ class Verifier:
     def end_unit(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
         """The unit's process is gone and every incarnation of it is final. It was told to end at `stopped_ns`, and is
         not to blame for what was due later; nor, if somebody interrupted the run (`cut_off`), for what had no deadline.
-        """
+        What is absent now is judged by `settle`."""
         self._member(unit)
         for incarnation in self._watermarks.end(unit, stopped_ns, cut_off=cut_off):
             self._losses.owes(unit, incarnation, OWES)
@@ -299,12 +300,11 @@ class Verifier:
 
     # --- judging ----------------------------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Judge what the watermarks now decide."""
+    def settle(self, most: int = maxsize) -> bool:
+        """Judge what the watermarks now decide; of what is judged one by one about `most` instances of each circuit.
+        Returns whether there may be more."""
         self._unsettled = 0
-        if not self._closed:
-            for gatherer in self._gatherers:
-                gatherer.settle()
+        return not self._closed and True in [gatherer.settle(most) for gatherer in self._gatherers]
 
     def close(self, *, cut_off: bool = False) -> None:
         """The run is over: judge everything as of the watermarks. What is not decided by them stays open. `cut_off`: it

@@ -130,6 +130,7 @@ def test_a_deadline_has_not_passed_while_nothing_is_known_of_the_clocks_and_nobo
     assert (verifier.circuits()[0].instances.failed, verifier.open_instances()) == (0, 1)
     assert verifier.laggards(2_000 * MS) == frozenset()
     verifier.end_unit("worker")
+    verifier.settle()
     assert verifier.circuits()[0].instances.failed == 1
 
 

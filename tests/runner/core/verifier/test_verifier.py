@@ -3,6 +3,7 @@
 import gc
 import tracemalloc
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -66,11 +67,13 @@ class Run:
         for unit in units or self.names:
             self.verifier.final(unit, 1, self.last[unit, 1])
             self.verifier.end_unit(unit)
+        self.verifier.settle()
 
     def stop(self, unit: str, at_ms: float, *, cut_off: bool = False) -> None:
         """The unit is told to end, and does."""
         self.verifier.final(unit, 1, self.last[unit, 1])
         self.verifier.end_unit(unit, int(at_ms * MS), cut_off=cut_off)
+        self.verifier.settle()
 
     def counts(self) -> tuple[int, int, int, int, int]:
         """Started, complete, failed, open, inconclusive."""
@@ -212,6 +215,7 @@ def test_a_unit_that_has_not_joined_holds_decisions_back_until_it_has_ended() ->
     assert verifier.finding_count == 0
     assert verifier.laggards(51 * MS) == {"worker-1"}
     verifier.end_unit("worker-1")
+    verifier.settle()
     assert verifier.finding_count == 1
 
 
@@ -514,6 +518,43 @@ def test_ending_a_unit_judges_each_open_instance_once(monkeypatch: pytest.Monkey
     assert run.counts() == (100, 0, 100, 0, 0)
 
 
+def broken(count: int) -> Run:
+    """So many journeys of which one element will not come, another came too early, or both are in time and one too
+    many."""
+    run = Run(order(Probe("api", "sent"), Probe("worker-1", "received")))
+    for n in range(count):
+        run.fire("api", "sent", f"k{n}", 100 + n)
+    for n in range(0, count, 2):
+        run.fire("worker-1", "received", f"k{n}", 50)
+    return run
+
+
+def test_much_to_judge_is_judged_a_share_at_a_time() -> None:
+    """So that whoever calls can see to people in between."""
+    at_once, share_by_share = broken(100), broken(100)
+    at_once.end()
+    for unit in share_by_share.names:
+        share_by_share.verifier.end_unit(unit)
+    found = [len(share_by_share.found())]
+    while share_by_share.verifier.settle(10):
+        found.append(len(share_by_share.found()))
+    assert len(found) > 4
+    assert max(after - before for before, after in pairwise(found)) <= 60  # half of them wait in one group
+    assert sorted(share_by_share.found()) == sorted(at_once.found())
+    assert share_by_share.counts() == at_once.counts()
+
+
+def test_a_run_that_was_cut_off_ends_though_much_is_left_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.core.verifier.verifier.JUDGED_CUT_OFF", 10)
+    run = broken(100)
+    for unit in run.names:
+        run.verifier.end_unit(unit)
+    run.verifier.close(cut_off=True)
+    started, _, failed, still_open, _ = run.counts()
+    assert (started, failed + still_open) == (100, 100)
+    assert still_open > 30
+
+
 def test_a_verdict_that_is_revised_no_more_is_that_of_all_events_till_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.core.verifier.fixed_tracker.REVISABLE", 1)
     run = Run(order())
@@ -538,13 +579,17 @@ def test_a_verdict_is_revised_though_many_others_failed_if_all_that_was_missing_
     run = Run(order())
     run.fire("api", "sent", "k", 10)
     run.say(70)
-    run.fire("worker-1", "received", "k", 72)
+    run.fire("worker-1", "received", "k", 80)
     run.fire("api", "answered", "k", 73)
     run.fire("api", "sent", "l", 74)
     run.end("worker-1", "worker-2")
     assert run.found() == [("missing", "k", "worker-*", "received"), ("missing", "l", "worker-*", "received")]
     run.say(100, "api")
-    assert sorted(run.found()) == [("late", "k", "worker-1", "received"), ("missing", "l", "worker-*", "received")]
+    assert sorted(run.found()) == [
+        ("acausal", "k", "api", "answered"),
+        ("late", "k", "worker-1", "received"),
+        ("missing", "l", "worker-*", "received"),
+    ]
     assert run.counts() == (2, 0, 2, 0, 0)
 
 

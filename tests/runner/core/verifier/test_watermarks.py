@@ -118,7 +118,7 @@ def test_deadlines_come_up_by_place_and_time_and_only_for_what_is_open() -> None
     assert sorted(queue.waiting(25)) == [(10, 0), (20, 1)]
     closed.add("d")
     assert queue.next_ns() == 20
-    assert list(queue.due([30, 19])) == ["a", "b"]
+    assert queue.due([30, 19], 9) == ["a", "b"]
     assert queue.next_ns() == 20
     closed.add("c")
     assert queue.next_ns() is None
@@ -134,4 +134,4 @@ def test_closed_items_do_not_pile_up() -> None:
         closed.update(items[:-1])
     kept = sum(len(items) for heap in queue._heaps for _, _, items in heap)
     assert kept <= 2 * 300 + deadlines.SLACK + 1000
-    assert sorted(queue.due([2 * 10**9])) == [n * 1000 + 999 for n in range(300)]
+    assert sorted(queue.due([2 * 10**9], 1_000)) == [n * 1000 + 999 for n in range(300)]
