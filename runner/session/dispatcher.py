@@ -38,6 +38,8 @@ BATCH = 256
 """Log entries that are digested before a loop looks at anything else."""
 JUDGED_AT_ONCE = 5_000
 """So many instances of each circuit are judged one by one before a loop looks at anything else."""
+JUDGED_IN_A_HURRY = 200
+"""The same while somebody waits for the run to end."""
 COLLECT_EVERY = 200_000
 """Containers that may be made before the collector looks."""
 
@@ -159,8 +161,9 @@ class Dispatcher:
         self._hurried = True
 
     def settle(self) -> bool:
-        """Judge what can be judged by now, and no more than takes a moment. Whether there may be more."""
-        return not self._hurried and self.verifier.settle(JUDGED_AT_ONCE)
+        """Judge what can be judged by now, and no more than takes a moment. Returns whether there may be more."""
+        most = JUDGED_IN_A_HURRY if self.lifecycle.interrupted else JUDGED_AT_ONCE
+        return not self._hurried and self.verifier.settle(most)
 
     @property
     def incidents(self) -> Counter[str]:
@@ -230,7 +233,8 @@ class Dispatcher:
             if status.state.ended and name not in self._ended:
                 self._ended.add(name)
                 why = status.why or f"has {status.state}"
-                orders += [*self.barriers.ended(name, why), *self.waits.ended(name, why)]
+                if not self._hurried:  # else the end of the run is all the answer they need
+                    orders += [*self.barriers.ended(name, why), *self.waits.ended(name, why)]
             elif name in self._ended and not status.state.ended:  # started again
                 self._ended.discard(name)
                 self.barriers.restarted(name)

@@ -52,6 +52,8 @@ STOP_NS = 15_000_000_000
 """How long the supervisor may take to end what it was told to end, beyond the time that the units themselves have."""
 READ_S = 1.0
 """How long what units have said is still looked into after a person wants the run to end."""
+OBEY_S = 0.1
+"""How long a batch of log entries is worked at before people are looked after."""
 INSIST_S = 3.0
 """How long everything may take to end after a person has asked twice."""
 LAST_WORDS_S = 1.0
@@ -303,8 +305,12 @@ class _Live:
         if self._listener.drained or now_ns - self._clock.now_ns > LAG_NS:
             self._tell_time(now_ns)
         now_ns = self._clock.now_ns
+        obey_s = monotonic() + OBEY_S
         for entry in entries:
             self._send(self._dispatcher.take(entry, now_ns), now_ns)
+            if monotonic() > obey_s:
+                self._obey_people()
+                obey_s = monotonic() + OBEY_S
         self._unsettled = self._dispatcher.settle()
         return bool(entries)
 

@@ -121,9 +121,10 @@ def unfired(
                 yield Fault(FindingClass.MISSING, unit=unit.name, step=step, unclear=not is_final(unit.name))
 
 
-def unpaired(pairs: PairBook, *, final: bool) -> Iterator[Fault]:
-    """Keys without their other half or twice at one place that no circuit answers for. `final`: nothing is to come."""
-    for lone in pairs.unexplained():
+def unpaired(pairs: PairBook, *, final: bool, cut_off: bool = False) -> Iterator[Fault]:
+    """Keys without their other half or twice at one place that no circuit answers for. `final`: nothing is to come;
+    `cut_off`: what might have come is nobody's fault."""
+    for lone in pairs.unexplained(halves=final or not cut_off):
         unit, step = lone.sites[0] if lone.sites else ("?", "?")
         if lone.state & TWICE:
             yield Fault(FindingClass.DUPLICATE, key=lone.key, unit=unit, step=step, too_many=True)

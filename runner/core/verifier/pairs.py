@@ -195,12 +195,12 @@ class PairBook:
                 times.add(*time)
         return times.summary()
 
-    def unexplained(self) -> Iterator[Lone]:
-        """Keys without their other half, twice at one place, or received before they were sent, that no circuit
-        answers for."""
+    def unexplained(self, *, halves: bool = True) -> Iterator[Lone]:
+        """Keys twice at one place, received before they were sent or, where `halves` are asked for, without their other
+        half, that no circuit answers for."""
         yield from self._forgotten_acausal
         for key, pair in self._all():
-            lone = pair.known & (SENT | RECEIVED) != SENT | RECEIVED
+            lone = halves and pair.known & (SENT | RECEIVED) != SENT | RECEIVED
             if (lone or pair.known & TWICE) and not pair.known & EXPLAINED:
                 yield self._lone(key, pair)
             elif self._is_acausal(pair):

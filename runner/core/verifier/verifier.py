@@ -53,7 +53,7 @@ from runner.model.result.unit_status import UnitStatus
 from runner.model.scenario.model import Scenario
 
 _NOTHING_COUNTED: Final = Evidence()
-JUDGED_CUT_OFF: Final = 10_000
+JUDGED_CUT_OFF: Final = 2_000
 """So many open instances of each circuit are judged at the end of a run that was cut off."""
 OWES: Final = "it has not said its last word"
 NO_RECORD: Final = "what came is no record"
@@ -322,7 +322,8 @@ class Verifier:
             lost = self._lost_in(gatherer)
             final_checks.judge_circuit(gatherer, fired, self._named, lost_evidence=lost, cut_off=cut_off)
         unfired = final_checks.unfired(self._scenario, self.has_seen, lambda unit: self._watermarks.over((unit,)))
-        unpaired = final_checks.unpaired(self._pair_book, final=self._watermarks.over(self._watermarks.marks))
+        final = self._watermarks.over(self._watermarks.marks)
+        unpaired = final_checks.unpaired(self._pair_book, final=final, cut_off=cut_off)
         for fault in (*unfired, *unpaired):
             if not (cut_off and fault.unclear):
                 self._book.add(fault)
