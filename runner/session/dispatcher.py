@@ -190,9 +190,17 @@ class Dispatcher:
         if isinstance(change, Gone):
             self._evidence.supervisor_gone(supervisor_of(change.host))
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a unit that somebody else has started, and that was let go, has yet to say that all is known of it up
+        to then."""
+        return any(self.verifier.owing(unit, until_ns) for unit, until_ns in self.lifecycle.let_go.items())
+
     def close(self) -> None:
         """The log is at its end: judge what is left."""
         self._evidence.close()
+        for unit, until_ns in {} if self.lifecycle.interrupted else self.lifecycle.let_go.items():
+            self.verifier.has_to_be_known(unit, until_ns)
         self.verifier.forgive(self.lifecycle.forgiven)
         self.verifier.close(cut_off=self.lifecycle.interrupted)
 

@@ -41,6 +41,8 @@ FAR_SYNC_NS = 100_000_000
 """The same where what units say has to wait for their clocks anyway."""
 ANSWER_NS = 1_000_000_000
 """How long a supervisor that does not answer is not asked again: what it is told waits for it, were it stopped."""
+ANSWERS_NS = 2_000_000_000
+"""How long a unit that somebody else has started may take to say up to when all is known of it."""
 LOOP_MS = 100
 END_NS = 15_000_000_000
 """How long the supervisor may take to say its last word after every unit has ended."""
@@ -191,6 +193,9 @@ class _Live:
 
     def _finish(self) -> None:
         """Let the supervisor publish what is left and say its last word."""
+        until_ns = self._clock.now_ns + ANSWERS_NS
+        while self._dispatcher.awaited and not self._interrupted and self._clock.now_ns < until_ns:
+            self._turn()
         self._abroad.finish(self._clock.now_ns)
         until_ns = self._clock.now_ns + END_NS
         while not self._dispatcher.over or self._supervisor.code is None:  # it lives until all is taken

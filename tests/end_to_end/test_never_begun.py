@@ -1,6 +1,9 @@
 """Units that never begin, and user code around a run that fails, through the real command line: said in one finding."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,27 +176,80 @@ def test_no_unit_is_started_where_setup_failed(cases: Bad, case: str) -> None:
     assert cases.state(case) == "stopped"
 
 
+VISIT = """
+    [scenario]
+    settle = "30s"
+    timeout = "{timeout}"
+    [units.visitor]
+    launcher = "external"
+    ready = "came"
+    expect = ["left"]
+    [units.host]
+    entrypoint = "units:host"
+    [circuits.visit]
+    path = ["visitor: came", "host: seen"]
+"""
+HOST = """
+    import probe
+    def host():
+        key = probe.wait("visitor: came", timeout=20).key
+        probe.emit("seen", key=key)
+"""
+VISITOR = """
+import os, signal, sys
+import zmq
+from probe import clock, message as m, wire
+
+socket = zmq.Context.instance().socket(zmq.DEALER)
+socket.connect(os.environ["CIRCUIT_BROKER"])
+boot = open("/proc/sys/kernel/random/boot_id").read().strip()
+hello = m.Hello(m.VERSION, "unit", os.environ["CIRCUIT_RUN"], "visitor", 7, boot, os.getpid(), journal=True)
+socket.send_multipart(wire.encode(hello))
+now_ns = wire.decode(socket.recv_multipart())[0].clock_ns
+records = [1, now_ns, "came", 4, "v-1", None], [2, now_ns, "left", 0, None, None]
+body = b"".join(map(wire.record_packer(), records))
+socket.send_multipart(wire.encode(m.Events(1, 2, now_ns), body))
+while True:  # or until it is killed
+    message, body = wire.decode(socket.recv_multipart())
+    if isinstance(message, m.Ack) and sys.argv[1] == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if isinstance(message, m.Command) and isinstance(wire.decode_order(body), m.Sync):
+        socket.send_multipart(wire.encode(m.Events(3, 0, clock.monotonic_ns())))
+"""
+
+
+def visited(place: Place, what: str, *, timeout: str) -> Run:
+    """The run of VISIT in which the visitor came and then `what`."""
+    place.write(VISIT.format(timeout=timeout), HOST)
+    with place.start(".", "--plain") as living:
+        living.until((place.folder / ".circuit" / "latest" / "broker").exists)
+        broker = (place.folder / ".circuit" / "latest" / "broker").read_text().strip()
+        env = {**os.environ, "CIRCUIT_BROKER": broker, "CIRCUIT_RUN": place.newest().run}
+        with subprocess.Popen([sys.executable, "-c", VISITOR, what], env=env) as visitor:
+            try:
+                return living.end()
+            finally:
+                visitor.kill()
+
+
+def test_an_external_unit_that_lives_on_says_up_to_when_all_is_known_of_it(place: Place) -> None:
+    run = visited(place, "stays", timeout="3s")
+    assert run.code == 0, run.text
+    assert run.result["evidence"]["unknown"] == []
+    place.run("verify", "latest", expect=0)
+
+
+def test_an_external_unit_that_died_without_its_last_word_may_have_lost_something(place: Place) -> None:
+    """All that came of it is well, and what it has written down since then would be judged, too."""
+    run = visited(place, "dies", timeout="3s")
+    assert run.code == 6, run.text
+    assert [each["unit"] for each in run.result["evidence"]["unknown"]] == ["visitor"]
+    assert "its last word" in run.text
+    place.run("verify", "latest", expect=6)
+
+
 def test_an_external_unit_joins_speaks_and_is_judged(place: Place) -> None:
-    place.write(
-        """
-        [scenario]
-        settle = "30s"
-        [units.visitor]
-        launcher = "external"
-        ready = "came"
-        expect = ["left"]
-        [units.host]
-        entrypoint = "units:host"
-        [circuits.visit]
-        path = ["visitor: came", "host: seen"]
-        """,
-        """
-        import probe
-        def host():
-            key = probe.wait("visitor: came", timeout=20).key
-            probe.emit("seen", key=key)
-        """,
-    )
+    place.write(VISIT.format(timeout="60s"), HOST)
     with place.start(".", "--plain") as living:
         folder = place.folder / ".circuit"
         living.until((folder / "latest" / "broker").exists)

@@ -11,7 +11,7 @@ session says that the circuits are settled.
 """
 
 from probe.barrier import START
-from probe.message import Order, Release
+from probe.message import Order, Release, Sync
 from runner.core.lifecycle.fates import Fates
 from runner.core.lifecycle.unit_state import UnitState
 from runner.model.orders import Directed, supervisor_of
@@ -67,13 +67,13 @@ class Lifecycle(Fates):
     def _stop_some(self) -> list[Directed]:
         """Whoever is out of time, is to be started again, is dismissed, or is a service that nobody needs any more."""
         over = self._settled and self.idle
+        orders: list[Directed] = []
         if over:
             for life in self._lives.values():
                 if life.external and not life.state.ended:
-                    self._end(life, State.STOPPED, "was not needed any more")
+                    orders += self._let_go(life, "was not needed any more")
         living = [life for life in self._lives.values() if life.alive]
         needed = {name for life in living for name in life.unit.after}
-        orders = []
         for life in living:
             if life.stopping_ns is not None or life.away is not None:
                 continue
@@ -91,10 +91,16 @@ class Lifecycle(Fates):
             life.again = False
             if life.alive and life.stopping_ns is None:
                 orders.append(self._stop(life, f"was stopped: {self._stopped_why}"))
+            elif life.external and not life.state.ended:
+                orders += self._let_go(life, f"was not needed any more: {self._stopped_why}")
             elif not life.alive and not life.state.ended:
-                verb = "was not needed any more" if life.external else "was not started"
-                self._end(life, State.STOPPED, f"{verb}: {self._stopped_why}")
+                self._end(life, State.STOPPED, f"was not started: {self._stopped_why}")
         return orders
+
+    def _let_go(self, life: UnitState, why: str) -> list[Directed]:
+        """Somebody else has started it, and may leave it alive: so it is asked to say up to when all is known of it."""
+        self._end(life, State.STOPPED, why)
+        return [Directed(Sync(), (life.name,))] if life.owes_a_word else []
 
     def _stop(self, life: UnitState, why: str) -> Directed:
         life.stopping_ns = self._now_ns
@@ -140,6 +146,13 @@ class Lifecycle(Fates):
     def stopped_ns(self, unit: str) -> int | None:
         """Since when the unit was not left to its own end; None: it was."""
         return self._lives[unit].stopped_ns
+
+    @property
+    def let_go(self) -> dict[str, int]:
+        """Units that somebody else has started and nobody waits for any more, and that have not said their last word ->
+        since when nobody does."""
+        lives = [life for life in self._lives.values() if life.owes_a_word and life.state is State.STOPPED]
+        return {life.name: life.ended_ns for life in lives if life.ended_ns is not None}
 
     @property
     def silent(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ passed it (see `tracker`).
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from math import inf
 from sys import maxsize
 from typing import Any, Final
 
@@ -34,11 +35,12 @@ from runner.core.verifier.timepieces import Timepieces
 from runner.core.verifier.typos import named_steps
 from runner.core.verifier.unit_activity import Activity, UnitActivity
 from runner.core.verifier.watermarks import Watermarks
-from runner.model.orders import supervisor_of
+from runner.model.orders import SUPERVISOR, supervisor_of
 from runner.model.result.clocks import ONE_CLOCK, Clocks
 from runner.model.result.in_words import data_in_words
 from runner.model.result.ranking import in_order
 from runner.model.result.result import (
+    UNKNOWN,
     BarrierResult,
     CircuitResult,
     Evidence,
@@ -231,6 +233,16 @@ class Verifier:
             self._losses.has_said_all(unit, incarnation)
             self._watermarks.final(unit, incarnation)
 
+    def owing(self, unit: str, until_ns: int) -> list[int]:
+        """Its incarnations that are not final, and of which it is not known what they emitted up to `until_ns`."""
+        slack_ns = self._clocks.error(unit, until_ns, SUPERVISOR, until_ns)
+        return self._watermarks.silent(unit, until_ns - slack_ns if slack_ns < UNKNOWN else inf)
+
+    def has_to_be_known(self, unit: str, until_ns: int) -> None:
+        """What the unit emitted up to `until_ns` counts, and whoever of it does not say so may have lost something."""
+        for incarnation in self.owing(unit, until_ns):
+            self._losses.owes(unit, incarnation, OWES)
+
     def end_unit(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
         """The unit's process is gone and every incarnation of it is final. It was told to end at `stopped_ns`, and is
         not to blame for what was due later; nor, if somebody interrupted the run (`cut_off`), for what had no deadline.
@@ -312,8 +324,10 @@ class Verifier:
         circuit's open instances, nearly all of which are just open, only the first are looked at."""
         if self._closed:
             return
-        for unit, incarnation in self._watermarks.silent(sorted(self._unkept), self._latest_ns):
-            self._losses.owes(unit, incarnation, f"it kept no journal, and {OWES}")
+        for unit in sorted({unit for unit, _ in self._unkept}):
+            for incarnation in self._watermarks.silent(unit, self._latest_ns):
+                if (unit, incarnation) in self._unkept:
+                    self._losses.owes(unit, incarnation, f"it kept no journal, and {OWES}")
         for gatherer in self._gatherers:
             gatherer.close(JUDGED_CUT_OFF if cut_off else None)
         self._closed = True

@@ -97,10 +97,10 @@ class Watermarks:
         self._weigh(unit)
         return owing
 
-    def silent(self, lives: Iterable[tuple[str, int]], until_ns: float) -> list[tuple[str, int]]:
-        """Those of `lives` that are not final and of which nobody knows what they emitted up to `until_ns`."""
-        known = [(unit, incarnation, self._live.get(unit, {}).get(incarnation, inf)) for unit, incarnation in lives]
-        return [(unit, incarnation) for unit, incarnation, mark in known if mark < until_ns] if self._listed else []
+    def silent(self, unit: str, until_ns: float) -> list[int]:
+        """Incarnations of the unit that are not final and of which nobody knows what they emitted up to `until_ns`."""
+        live = self._live.get(unit, {}) if self._listed else {}
+        return sorted(incarnation for incarnation, mark in live.items() if mark < until_ns)
 
     def place(self, unit: str, supervisors: Iterable[str]) -> None:
         """The unit may have processes on the hosts of these."""
