@@ -6,10 +6,9 @@ Asked once in a process, when its first probe finds no broker. Must not know wha
 """
 
 import os
-from contextlib import suppress
 from typing import Final, NamedTuple
 
-from probe import environment
+from probe import environment, handlers
 from probe.environment import Environment
 
 GENERATIONS: Final = 8
@@ -33,7 +32,7 @@ def with_settings() -> Ancestor | None:
     _looked = True
     pid = os.getpid()
     for _ in range(GENERATIONS):
-        with suppress(OSError, ValueError):
+        with handlers.suppressed(OSError, ValueError):
             settings = environment.read(_variables(pid))
             if settings.broker:
                 return Ancestor(pid, settings) if settings.enabled else None
@@ -48,7 +47,7 @@ def unit_by_output(journals: str) -> str:
     who has lost its parents and was adopted by a supervisor."""
     units = os.path.join(os.path.dirname(os.path.realpath(journals)), "units")
     for fd in (2, 1):
-        with suppress(OSError):
+        with handlers.suppressed(OSError):
             folder, name = os.path.split(os.readlink(f"/proc/self/fd/{fd}"))
             if folder == units and name.endswith((".out", ".err")):
                 return name[: -len(".out")]

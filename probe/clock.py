@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from probe import handlers
 from probe.native import untouched
 
 MAX_DRIFT_PPM: Final = 500
@@ -89,7 +90,9 @@ def drift_ns(elapsed_ns: int, ppm: int = MAX_DRIFT_PPM) -> int:
 def _time_namespace() -> str:
     try:
         name = os.readlink("/proc/self/ns/time")
-    except OSError:
+    except OSError as error:
+        if handlers.raised(error):
+            raise
         return ""
     return "" if name == _FIRST_TIME_NAMESPACE else f"/{name}"
 
@@ -101,8 +104,9 @@ def _boot() -> str:
             return os.read(file, 64).decode("ascii").strip()
         finally:
             os.close(file)
-    except OSError:
-        pass
+    except OSError as error:
+        if handlers.raised(error):
+            raise
     if sys.platform == "darwin":
         import subprocess  # rare, and not for free: only where there is no /proc
 

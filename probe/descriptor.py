@@ -8,6 +8,8 @@ Belongs here: that question. Must not know what a descriptor is for.
 import os
 from typing import Final
 
+from probe import handlers
+
 
 class Descriptor:
     """One that is ours from now on. What it stands for must have an inode of its own; an eventfd has none."""
@@ -24,7 +26,9 @@ class Descriptor:
         """Whether it is open, and nothing else."""
         try:
             return self.fd >= 0 and _what(self.fd) == self._what
-        except OSError:
+        except OSError as error:
+            if handlers.raised(error):
+                raise
             return False
 
     def close(self) -> None:

@@ -1,10 +1,11 @@
-"""Disks without room: which errors mean that, and what is to be said of the disk.
+"""Disks without room, and files that may not be so large: which errors mean that, and what is to be said of the disk.
 
 Belongs here: nothing else. Must not know what was to be written.
 """
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
@@ -13,6 +14,14 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB")
 def is_full(error: OSError) -> bool:
     """Whether a disk, or this user's share of it, has no room left."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def may_write(size: int) -> None:
+    """Raises OSError where this process may have no file of `size` bytes. To try it would end a program in which
+    SIGXFSZ does what it does by default; Python ignores it unless the program wants that."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if soft != resource.RLIM_INFINITY and size > soft:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
 
 def why(error: OSError, path: Path | str) -> str:

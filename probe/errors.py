@@ -16,6 +16,8 @@
 import sys
 from collections.abc import Sequence
 
+from probe import handlers
+
 
 class ProbeError(Exception):
     """Root of every error that this package raises on purpose."""
@@ -79,10 +81,11 @@ class WaitTimeout(ProbeError):
 
 
 def warn(text: str) -> None:
-    """One line on standard error, for what is wrong where nothing may be raised. Never raises itself."""
+    """One line on standard error, for what is wrong where nothing may be raised. Raises nothing of its own."""
     try:
         from probe.plain import harmless  # only who has something to complain about needs it
 
         print(f"probe: {harmless(text)}", file=sys.stderr, flush=True)  # noqa: T201
-    except Exception:
-        return
+    except Exception as error:
+        if handlers.raised(error):
+            raise

@@ -207,7 +207,7 @@ def mark(settings: Environment, owner: Owner, why: str) -> marks.LeftMark | None
     """Have it known that nobody may learn what this incarnation emits, and `why`, should it die; None: that cannot be
     done either."""
     folder = None
-    with suppress(OSError, JournalError):
+    with handlers.suppressed(OSError, JournalError):
         folder = home(settings.journal, supervised=bool(settings.marks))
     unkept = marks.Unkept(owner.run, owner.unit, owner.incarnation, owner.pid, owner.boot, why)
     return marks.leave(settings.marks, folder, unkept)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from probe import handshake, keys, wire
+from probe import handlers, handshake, keys, wire
 from probe import message as m
 from probe.backlog import Backlog, JournalPosition
 from probe.clock import monotonic, monotonic_ns
@@ -18,7 +18,7 @@ from probe.clock_pings import CLOCK, ClockPings
 from probe.errors import KeysError, WireError, warn
 from probe.journal import Journal
 from probe.native import Latch
-from probe.sender import LINGER_MS, SDK, SenderThread, open_socket
+from probe.sender import LINGER_MS, SDK, SenderThread, forget, open_socket
 
 if TYPE_CHECKING:
     import zmq
@@ -109,12 +109,19 @@ class Link:
 
     # --- for any thread ---
 
+    @staticmethod
+    def forget_sender() -> None:
+        """In a forked child: the sender of this process is the parent's."""
+        forget()
+
     def enlist(self) -> None:
         """Give this link to the process's sender, which is started if there is none. Where there can be none, because
         the interpreter is ending or cannot load pyzmq, the journal is for the supervisor."""
         try:
             self._sender = SenderThread.of_process(self)
         except (ImportError, RuntimeError) as error:
+            if handlers.raised(error):
+                raise
             self._alone = f"{type(error).__name__}: {error}"
             warn(
                 f"unit {self._journal.owner.unit!r} cannot send its events while it lives ({self._alone}); "

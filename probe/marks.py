@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from probe import disk, handlers
 from probe.descriptor import Descriptor
 
 FILE: Final = "unkept"
@@ -144,8 +145,10 @@ class Marks:
             return False
         try:
             fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
-        except OSError:
+        except OSError as error:
             del mine[slot]
+            if handlers.raised(error):
+                raise
             return False
         return True
 
@@ -168,8 +171,11 @@ class Marks:
         """Raises OSError if neither way is open: one is closed to who may write no files (RLIMIT_FSIZE), the other to
         who may have no more memory. A mapping stays: to end one would free our marks."""
         try:
+            disk.may_write(at + len(data))
             os.pwrite(self.fd, data, at)
-        except OSError:
+        except OSError as error:
+            if handlers.raised(error):
+                raise
             self._map = self._map or mmap.mmap(self.fd, SIZE)
             self._map[at : at + len(data)] = data
 
@@ -227,7 +233,7 @@ def leave(inherited: str, folder: Path | None, mark: Unkept) -> "LeftMark | None
     if folder is not None:
         ways.append(lambda: Marks.make(folder))
     for reach in ways:
-        with suppress(OSError, ValueError):
+        with handlers.suppressed(OSError, ValueError):
             if (marks := reach()) and (slot := marks.leave(mark)) is not None:
                 _reached = marks
                 return LeftMark(marks, slot)

@@ -5,7 +5,7 @@ dropped. Must not know sockets, brokers or how an incarnation begins; `units` do
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from sys import is_finalizing
 from typing import Any, Final, Protocol
 
@@ -313,7 +313,7 @@ class Recorder:
 
     def _lose(self, error: Exception) -> None:
         """What must not happen has happened. The event is counted, and nothing gets out."""
-        with suppress(Exception):
+        with handlers.suppressed(Exception):
             with self.lock:
                 self._drop()
             warn(f"an event could not be recorded: {type(error).__name__}: {error}")

@@ -4,9 +4,9 @@ Belongs here: waiting in a thread, and among greenlets. Must not know what is as
 """
 
 import sys
-from contextlib import suppress
 from typing import Any, Final
 
+from probe import handlers
 from probe.clock import monotonic
 from probe.message import Order
 from probe.native import Latch, allocate_lock, may_be_main_thread, write
@@ -56,7 +56,7 @@ class Reply:
     def _wait_among_greenlets(self, timeout_s: float | None) -> Order | None:
         reader, _ = self._sockets
         reader.settimeout(timeout_s)
-        with suppress(TimeoutError):
+        with handlers.suppressed(TimeoutError):
             reader.recv(1)
         return self.order
 
@@ -79,6 +79,10 @@ def _cooperative_pair() -> tuple[Any, ...]:
         return ()
     try:
         one, other = socket.socketpair()
-    except Exception:  # no descriptor is left, or these sockets are of another kind: better a thread that is blocked
+    except (
+        Exception
+    ) as error:  # no descriptor is left, or these sockets are of another kind: better a thread that is blocked
+        if handlers.raised(error):
+            raise
         return ()
     return one, other

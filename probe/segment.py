@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from probe import layout, remains
+from probe import disk, layout, remains
 from probe.errors import JournalError
 from probe.layout import CHECKED, FIRST, HEAD, LOST, MAX_SEQ, NOT_FIRST, NOT_LOST, ONES, WIPING, WORDS_BYTES
 from probe.layout import HEADER_BYTES as HEADER_BYTES
@@ -190,6 +190,7 @@ def is_begun(path: Path) -> bool:
 
 def _reserve(file: int, size: int) -> None:
     """Takes the disk space now: on a full disk a store into a sparse mapping would kill the process."""
+    disk.may_write(size)
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
         return

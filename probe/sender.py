@@ -9,11 +9,11 @@ import signal
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from probe import shortage, wire
+from probe import forks, shortage, wire
 from probe.clock import monotonic
 from probe.errors import warn
 from probe.keys import Keys
-from probe.native import Latch, RLock, allocate_lock, start_new_thread
+from probe.native import Latch, allocate_lock, start_new_thread
 from probe.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ CONNECT_MS: Final = 2000
 """How long a connection may take to come about."""
 MAX_SOCKETS: Final = 16_384
 """Each unit of a process has two sockets; the default of 1,023 would be used up by 500 units."""
-
-import_guard = RLock()
-"""Held while pyzmq is imported: a fork in the middle of that would leave the child with half a module."""
 
 
 def keep_alive(socket: "zmq.Socket[Any]") -> None:
@@ -144,7 +141,7 @@ class SenderThread:
 
         pyzmq is imported here, not by the thread: who replaces locks meanwhile would break those of that import.
         """
-        with import_guard:
+        with forks.importing.lock:
             from probe import poll  # noqa: F401  (and pyzmq with it)
         with cls._gate:
             sender = cls._current
@@ -284,8 +281,6 @@ def _leave_signals_to_the_program() -> None:
 
 
 def forget() -> None:
-    """In a forked child: the thread and its sockets are the parent's, and so is whoever held these locks."""
-    global import_guard
-    import_guard = RLock()
+    """In a forked child: the thread and its sockets are the parent's, and so is whoever held the lock."""
     SenderThread._gate = allocate_lock()
     SenderThread._current = None

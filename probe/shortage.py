@@ -4,12 +4,12 @@ ZeroMQ ends the whole process when it cannot have a descriptor or a thread of it
 probes. Belongs here: limits. Must not know what needs what.
 """
 
-import contextlib
 import errno
 import os
 import resource
 from typing import Any, Final
 
+from probe import handlers
 from probe.native import allocate_lock, rest, start_new_thread
 
 DESCRIPTORS: Final = 16
@@ -63,13 +63,13 @@ def ask_for_a_bus() -> None:
 
 def _threads() -> int:
     """How many threads this process has; 0 where the system does not tell."""
-    with contextlib.suppress(OSError):
+    with handlers.suppressed(OSError):
         return len(os.listdir("/proc/self/task"))
     return 0
 
 
 def _limit(which: int, words: str, unit: int = 1) -> str:
-    with contextlib.suppress(OSError, ValueError):
+    with handlers.suppressed(OSError, ValueError):
         soft, _ = resource.getrlimit(which)
         if soft != resource.RLIM_INFINITY:
             return f" ({words.format(soft // unit)})"

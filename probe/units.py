@@ -9,11 +9,10 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from probe import ancestry, clock, environment, handlers
+from probe import ancestry, clock, environment, forks, handlers
 from probe import journal as journals
 from probe.backlog import NOTHING
 from probe.barrier import Question, pass_barrier, pass_barrier_async, wait_for, wait_for_async
@@ -21,6 +20,7 @@ from probe.clock import monotonic
 from probe.environment import Environment
 from probe.errors import warn
 from probe.event import Event, Kind
+from probe.forks import Forks
 from probe.journal import Journal
 from probe.message import Break, Order, Pong, Release
 from probe.recorder import Collector, Recorder, closed
@@ -34,8 +34,6 @@ FORGOTTEN: Final = (
     f"was started without the variables of the run ({environment.BROKER} and others), so its probes are off; pass them "
     f"on, or set {environment.DISABLED}=1 if that is meant"
 )
-_FORK_PATIENCE_S: Final = 5.0
-"""How long a fork waits for another thread that imports pyzmq."""
 
 _units: "weakref.WeakSet[Unit]" = weakref.WeakSet()
 _named: "dict[str, Unit]" = {}
@@ -43,6 +41,7 @@ _collector: Collector | None = None
 """Where events of all units go instead (see `probe.testing`)."""
 _minded_pid = 0
 """The process of which `multiprocessing` knows how it is to end."""
+_Link: Any = None
 _ends = False
 """Whether this process ends, and no more is sent: what is emitted now is for whoever outlives it."""
 
@@ -159,12 +158,23 @@ class Unit(Recorder):
         self.kept = place.path if place is not None and place.path.exists() else None
         return finished
 
+    def __reduce__(self) -> tuple[Callable[..., "Unit"], tuple[str, ...]]:
+        """A copy is the unit itself, and what another process unpickles is its unit of that name: whatever holds on to
+        one may be copied, and sent to other processes."""
+        if self._given_environment is not None:
+            raise TypeError(f"unit {self.name!r} with an environment of its own cannot be pickled")
+        return unit, (self._given_name,)
+
     # --- what the sender and the blocking calls use ---
 
     @property
     def enabled(self) -> bool:
         """Whether an event would go to a broker."""
-        return not self._off and self.collector is None and (self._link is not None or self._start())
+        if self._off or self.collector is not None:
+            return False
+        with self.lock:  # in a child, this is when it notices
+            begun = self._link is not None
+        return begun or self._start()
 
     @property
     def cut_off(self) -> str:
@@ -223,22 +233,23 @@ class Unit(Recorder):
                 if _ends:
                     self._open_journal(journal)
                 else:
-                    from probe.link import Link  # only now, because it is not needed where probes are off
-
-                    self._link = Link(self, journal, settings.broker, settings.keys)
+                    self._link = _link_class()(self, journal, settings.broker, settings.keys)
                     self._open_journal(journal, self._link.wake)
                     self._link.enlist()
                 if clock.FAKED_BY:
                     self.state(FAKED, by=clock.FAKED_BY)
             except BaseException as error:
-                if self._link is not None:
-                    self._link.seal(NOTHING, 0)
-                elif journal is not None:
-                    journal.remove()
+                if self._link is not None:  # the broker may know it already, and is to hear that nothing comes
+                    self._link.seal(NOTHING, EXIT_TIMEOUT_S)
+                    self._link.wake()
+                elif journal is not None:  # a supervisor may have seen it, and says that nothing came
+                    journal.close() if journal.supervised and journal.is_kept else journal.remove()
                 self._link = None
                 self._shut_journal()
-                if not isinstance(error, Exception) or handlers.raised(error):  # a Ctrl-C: the next probe tries again
+                if not isinstance(error, Exception):  # a Ctrl-C: the next probe tries again
                     raise
+                if theirs := handlers.raised(error):
+                    raise theirs from theirs.__cause__
                 self._off = True
                 why = f"{type(error).__name__}: {error}"
                 if owner is not None:
@@ -284,10 +295,9 @@ class Unit(Recorder):
 
 def _described(error: BaseException) -> dict[str, Any]:
     """Message and place of an exception."""
-    try:
+    message = ""
+    with handlers.suppressed(Exception):
         message = str(error)
-    except Exception:
-        message = ""
     place = _place(error)
     return {"message": message, "where": place} if place else {"message": message}
 
@@ -311,7 +321,7 @@ def _place(error: BaseException) -> str:
 def unit(name: str) -> Unit:
     """The unit called `name` in this process, for programs that are several units: it has the methods `emit`, `send`,
     `barrier` and so on, and a journal and a connection of its own. The same name gives the same unit."""
-    if name == default.name:
+    if name in ("", default.name):
         return default
     return _named.setdefault(name, Unit(name))
 
@@ -358,32 +368,33 @@ def _close_at_exit() -> None:
         each.outlive_threads()
 
 
-def _before_fork() -> None:
-    sender = sys.modules.get("probe.sender")
-    if sender is not None:
-        sender.import_guard.acquire(timeout=_FORK_PATIENCE_S)
+def _link_class() -> Any:
+    """`probe.link.Link`: imported only now, because it is not needed where probes are off, and once, because a program
+    may import the package again (which gives another one) while this one goes on."""
+    global _Link
+    if _Link is None:
+        with forks.importing.lock:
+            from probe.link import Link
+        _Link = Link
+    return _Link
 
 
-def _after_fork() -> None:
-    sender = sys.modules.get("probe.sender")
-    if sender is not None:
-        with suppress(RuntimeError):  # it was not to be had in time
-            sender.import_guard.release()
-
-
-def _after_fork_in_child() -> None:
+def _begin_anew() -> None:
+    """In a forked child."""
     global _ends
     _ends = False
-    sender = sys.modules.get("probe.sender")
-    if sender is not None:
-        sender.forget()
+    clock.boot_id.cache_clear()  # it may be in a time namespace that was made for children
+    if _Link is not None:
+        _Link.forget_sender()
     for each in all_units():
         each.forget()
+
+
+_forks: Final = Forks(all_units, _begin_anew)
 
 
 default: Final = Unit()
 """The unit behind `probe.emit` and its kin."""
 
 atexit.register(_close_at_exit)  # now, so that what the program registers later has its turn before
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+_forks.watch()

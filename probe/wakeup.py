@@ -4,7 +4,6 @@ Belongs here: descriptors. Must not know what the thread does when it is awake.
 """
 
 import os
-from contextlib import suppress
 
 from probe import handlers
 from probe.descriptor import Descriptor
@@ -20,7 +19,7 @@ class Wakeup:
 
     def __init__(self) -> None:
         reader, writer = os.pipe()
-        with suppress(OSError):  # no /proc
+        with handlers.suppressed(OSError):  # no /proc
             both = os.open(f"/proc/self/fd/{reader}", os.O_RDWR | os.O_CLOEXEC)
             os.close(reader)
             os.close(writer)

@@ -220,3 +220,131 @@ def test_children_of_children_and_programs_that_are_spawned_count_like_forked_on
         living.until("first instance complete")
         (place.folder / "end").touch()
         assert living.end().code == 0
+
+
+def test_a_hook_of_the_program_that_comes_before_ours_may_wait_in_a_child(place: Place) -> None:
+    place.write(
+        """
+        [units.u]
+        command = ["python", "units.py"]
+        [circuits.job]
+        path = ["u: begun", "u: worked", "u: done"]
+        """,
+        """
+        import os
+
+        def hook():
+            import probe
+            probe.wait("u: begun", key="1")
+            probe.emit("worked", key="1")
+
+        os.register_at_fork(after_in_child=hook)
+        import probe
+
+        probe.emit("begun", key="1")
+        if os.fork() == 0:
+            os._exit(0)
+        os.wait()
+        probe.emit("done", key="1")
+        """,
+    )
+    place.run(".", expect=0)
+
+
+def test_objects_that_hold_a_unit_go_to_other_processes_and_into_copies(place: Place) -> None:
+    place.write(
+        """
+        [units.u]
+        entrypoint = "units:main"
+        [units.belt]
+        launcher = "external"
+        [circuits.job]
+        path = ["u: begun", { probe = "belt: worked", times = 3 }, "u: pooled"]
+        """,
+        """
+        import copy, multiprocessing
+        import probe
+
+        class Line:
+            def __init__(self):
+                self.belt = probe.unit("belt")
+
+            def work(self):
+                self.belt.emit("worked", key="1")
+
+        def main():
+            probe.emit("begun", key="1")
+            line = Line()
+            line.work()
+            copy.deepcopy(line).work()
+            spawned = multiprocessing.get_context("spawn")
+            process = spawned.Process(target=line.work)
+            process.start()
+            process.join()
+            with spawned.Pool(1) as pool:
+                pool.apply(probe.emit, ("pooled", "1"))
+        """,
+    )
+    place.run(".", expect=0)
+
+
+def test_a_program_with_a_limit_of_the_size_of_files_is_not_ended_by_its_probes(place: Place) -> None:
+    """A limit of the size of files ends a program that has given SIGXFSZ its default back, as soon as it tries."""
+    place.write(
+        """
+        [units.u]
+        command = ["python", "units.py"]
+        """,
+        """
+        import os, resource, signal
+        import probe
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        probe.emit("begun")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        for number in range(30_000):
+            probe.emit("more", n=number)
+        if os.fork() == 0:
+            probe.emit("child")
+            os._exit(0)
+        assert os.wait()[1] == 0
+        """,
+    )
+    run = place.run(".", expect=6)
+    assert run.units["u"]["state"] == "finished"
+
+
+@pytest.mark.parametrize("where", ["probe.units._link_class", "probe.link.Link.enlist"])
+def test_a_first_probe_that_is_interrupted_leaves_no_doubt(place: Place, where: str) -> None:
+    """Neither when a supervisor may have seen the journal already, nor when the broker has heard of the process."""
+    place.write(
+        """
+        [units.u]
+        command = ["python", "units.py"]
+        """,
+        """
+        import signal, time, unittest.mock
+        import probe, probe.link, probe.units
+
+        WHERE =
+        module, _, name = WHERE.rpartition(".")
+        usual = probe.units._link_class if name == "_link_class" else probe.link.Link.enlist
+
+        def handler(*_):
+            raise TimeoutError
+
+        def interrupted(*arguments):
+            usual(*arguments)
+            time.sleep(0.5)
+            signal.raise_signal(signal.SIGALRM)
+
+        signal.signal(signal.SIGALRM, handler)
+        with unittest.mock.patch(WHERE, interrupted):
+            try:
+                probe.emit("never")
+            except TimeoutError:
+                pass
+        """.replace("WHERE =", f"WHERE = {where!r} #"),
+    )
+    run = place.run(".", expect=0)
+    assert run.findings() == []
