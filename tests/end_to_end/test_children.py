@@ -348,3 +348,25 @@ def test_a_first_probe_that_is_interrupted_leaves_no_doubt(place: Place, where: 
     )
     run = place.run(".", expect=0)
     assert run.findings() == []
+
+
+def test_a_package_that_the_program_has_thrown_away_gets_its_answers_in_a_child(place: Place) -> None:
+    place.write(
+        """
+        [units.u]
+        command = ["python", "units.py"]
+        """,
+        """
+        import os, sys
+        import probe
+
+        probe.emit("begun")
+        for name in [name for name in sys.modules if name.partition(".")[0] == "probe"]:
+            del sys.modules[name]
+        if os.fork() == 0:
+            probe.wait("u: begun")
+            os._exit(0)
+        assert os.wait()[1] == 0
+        """,
+    )
+    place.run(".", expect=0)
