@@ -6,6 +6,7 @@ Belongs here: the process's signal handlers while a run lives. Must not know wha
 import contextlib
 import signal
 import socket
+import threading
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
@@ -13,7 +14,8 @@ INTERRUPTING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
-    """While entered, SIGINT, SIGTERM and SIGHUP make `fileno()` readable instead of raising. Main thread only."""
+    """While entered, SIGINT, SIGTERM and SIGHUP make `fileno()` readable instead of raising. Entered in another thread
+    than the main one it changes nothing and hears nothing, for only that one can have handlers."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
@@ -23,6 +25,8 @@ class Signals:
         self._wakeup = -1
 
     def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():
+            return self
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in INTERRUPTING:
             self._before[number] = signal.signal(number, _ignore)
@@ -33,7 +37,8 @@ class Signals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup)
+        if self._before:
+            signal.set_wakeup_fd(self._wakeup)
         self._reader.close()
         self._writer.close()
 

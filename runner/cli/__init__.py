@@ -15,7 +15,23 @@ from typer.exceptions import TyperException
 
 from probe import clock, shortage
 from runner.adapters.say import complain, say
-from runner.cli import agent, broker, check, clocks, demo, doctor, emit, init, keys, recover, run, show, verify, watch
+from runner.cli import (
+    agent,
+    broker,
+    check,
+    clocks,
+    demo,
+    doctor,
+    emit,
+    init,
+    keys,
+    options,
+    recover,
+    run,
+    show,
+    verify,
+    watch,
+)
 from runner.model.errors import CircuitRunError, ExitCode, UsageError
 
 _TYPER_INTERRUPTED = 130
@@ -121,4 +137,4 @@ def _complete(argv: list[str]) -> list[str]:
     if not argv or argv[0] not in (*COMMANDS, "--help", "--version"):
         position = next((i for i, word in enumerate(argv) if word == "run" and i > 0 and argv[i - 1] != "--less"), None)
         argv = ["run", *(argv if position is None else argv[:position] + argv[position + 1 :])]
-    return run.spread_less(argv) if argv[:1] == ["run"] else argv
+    return options.spread_less(argv) if argv[:1] == ["run"] else argv

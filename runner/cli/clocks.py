@@ -22,12 +22,14 @@ def command(
     runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
 ) -> int:
     """Show how far the clock of each host is ahead of the run's time, how exactly that is known, and how it drifts."""
-    from runner import session
     from runner.adapters.history import run_folder
     from runner.adapters.terminal.clocks import clock_lines
     from runner.adapters.terminal.repainter import Repainter
+    from runner.session import attach, clockwatch
 
-    target = session.attachable(endpoint, run, keys, runs.resolve() if runs else run_folder.home())
+    target = attach.attachable(endpoint, run, keys, runs.resolve() if runs else run_folder.home())
     tableau = Repainter()
-    session.clocks(target, lambda rows, reference: tableau.show(clock_lines(rows, reference, tableau.width)), once=once)
+    clockwatch.clocks(
+        target, lambda rows, reference: tableau.show(clock_lines(rows, reference, tableau.width)), once=once
+    )
     return 0

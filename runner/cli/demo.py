@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from runner.cli.run import Json, Plain, Runs, Verbose, environment, run_all
+from runner.cli.options import Json, Plain, Runs, Verbose, environment
+from runner.cli.run import run_all
 
 
 def command(
@@ -18,7 +19,10 @@ def command(
 ) -> int:
     """Start a small order system and watch 200 orders go through it, hop by hop."""
     from runner import demo
+    from runner.adapters.history import run_folder
     from runner.model import scenario
+    from runner.session.campaign import Settings
 
     chosen = scenario.override(scenario.load(demo.path()), env=environment(env))
-    return run_all([chosen], verbose=verbose, plain=plain, json=json, runs=runs)
+    settings = Settings(runs.resolve() if runs else run_folder.home(), verbose=verbose)
+    return run_all([chosen], settings, plain=plain, json=json)

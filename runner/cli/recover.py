@@ -12,7 +12,7 @@ from runner.model.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from probe.recovery import Recovered
-    from runner.session import Rescue
+    from runner.session.recover import Rescue
 
 
 def command(
@@ -48,13 +48,13 @@ def command(
 ) -> int:
     """Publish the journals of units that died unsupervised: of a run that lost its runner and supervisor, into its log;
     or, with --journals or --broker, of a folder, through a broker that runs. Living processes keep theirs."""
-    from runner import session
     from runner.adapters.history import run_folder
+    from runner.session import recover
 
     told = environment.read()
     if journals is None and endpoint is None:
         kept = run_folder.find(name or run_folder.LATEST, runs.resolve() if runs else run_folder.home())
-        rescue = session.recover_run(kept, unit=unit, told_keys=told.keys, timeout_s=timeout, end=end)
+        rescue = recover.recover_run(kept, unit=unit, told_keys=told.keys, timeout_s=timeout, end=end)
         _say(rescue, f"run {kept.run}", "it can be ended with --end")
         say(f"judge the run: circuit-run verify {kept.told}")
     else:
@@ -63,7 +63,7 @@ def command(
         if not (broker := endpoint or told.broker):
             raise UsageError(f"which broker takes the journals? Give --broker ENDPOINT or set {environment.BROKER}")
         place = journals or (Path(told.journal) if told.journal else None)
-        rescue = session.recover_folder(
+        rescue = recover.recover_folder(
             place, broker, run=run or told.run, unit=unit, told_keys=told.keys, timeout_s=timeout
         )
         _say(rescue, str(place or "the journals of this user"), "recover it when its process has ended")

@@ -17,16 +17,16 @@ def command(
     runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
 ) -> int:
     """Show a run again: its summary with every finding, or its events."""
-    from runner import session
     from runner.adapters import terminal
     from runner.adapters.history import origin, run_folder, story
     from runner.model.result import result_json
+    from runner.session import clockwatch
 
     kept = run_folder.find(name, runs.resolve() if runs else run_folder.home())
     if events or key is not None or unit is not None or step is not None:
-        clocks = session.timeline_of(kept.log)
+        clocks = clockwatch.timeline_of(kept.log)
         chosen = story.events(kept.log, key=key, unit=unit, step=step)
-        terminal.print_events(session.on_the_timeline(chosen, clocks), clocks)
+        terminal.print_events(clockwatch.on_the_timeline(chosen, clocks), clocks)
         return 0
     if not kept.result.exists():
         raise RecordingError(

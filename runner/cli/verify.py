@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from runner.cli.run import Json, Mapped, exit_code
+from runner.cli.options import Json, Mapped
+from runner.cli.results import exit_code, write_json
 
 
 def command(
@@ -18,17 +19,15 @@ def command(
     inconclusive: Mapped = None,
 ) -> int:
     """Judge a recorded run again, by its own scenario or another."""
-    from runner import session
+    from runner import api
     from runner.adapters import terminal
     from runner.adapters.history import origin, run_folder
-    from runner.cli.run import write_json
-    from runner.model import scenario
 
     kept = run_folder.find(name, runs.resolve() if runs else run_folder.home())
-    judged_by = scenario.load(against) if against else origin.scenario_of(kept)
-    outcome = session.verify(judged_by, kept)
+    judged_by = api.load(against) if against else origin.scenario_of(kept)
+    result = api.verify(kept.path, judged_by)
     if json is not None:
-        write_json(json, [outcome])
+        write_json(json, [result])
     if json is None or str(json) != "-":
-        terminal.print_summary(outcome.result, judged_by, kept.path)
-    return exit_code([outcome], inconclusive)
+        terminal.print_summary(result, judged_by, kept.path)
+    return exit_code(result.verdict, inconclusive)

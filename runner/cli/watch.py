@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from runner.adapters.say import say
-from runner.cli.run import Plain
+from runner.cli.options import Plain
 
 
 def command(
@@ -28,15 +28,15 @@ def command(
     runs: Annotated[Path | None, typer.Option("--runs", metavar="DIR", help="Where run folders are.")] = None,
 ) -> int:
     """Attach the live view to a running broker. Watching disturbs nothing; `q` ends the watching, not the run."""
-    from runner import session
     from runner.adapters import terminal
     from runner.adapters.history import run_folder
     from runner.model import scenario
+    from runner.session import attach
 
-    target = session.attachable(endpoint, run, keys, runs.resolve() if runs else run_folder.home())
+    target = attach.attachable(endpoint, run, keys, runs.resolve() if runs else run_folder.home())
     chosen = scenario.load(against) if against else target.scenario
     with terminal.choose(plain=plain) as screen:
-        last_word = session.watch(target, chosen, screen)
+        last_word = attach.watch(target, chosen, screen)
     if last_word:
         say(last_word)
     return 0

@@ -6,8 +6,8 @@ file) or how orders travel; reads no clock.
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from typing import Protocol
 
@@ -54,11 +54,18 @@ _ASKING = int(Kind.ARRIVE)
 BREAK = Break.__name__.lower().encode()
 
 
-def calm_collector() -> None:
-    """Make the garbage collector look rarely. Records are plain values without cycles and come by the hundred
-    thousand a second; at the default threshold a quarter of the time goes into looking at them in vain."""
+@contextmanager
+def calm_collector() -> Iterator[None]:
+    """Make the garbage collector look rarely for a while. Records are plain values without cycles and come by the
+    hundred thousand a second; at the default threshold a quarter of the time goes into looking at them in vain."""
+    before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 class Past(Protocol):

@@ -30,7 +30,6 @@ from runner.model.scenario.model import Scenario
 from runner.session import legacy, post_checks
 from runner.session.clock import Clock
 from runner.session.dispatcher import BATCH, Dispatcher, calm_collector
-from runner.session.outcome import Outcome
 from runner.session.output import Output
 from runner.session.remote_hosts import RemoteHosts
 from runner.session.snapshotter import FRAME_NS, Snapshotter, statuses_of
@@ -70,15 +69,15 @@ def run(
     signals: Signals,
     *,
     verbose: bool = False,
-) -> Outcome:
+) -> Result:
     """Run `scenario` once on `fabric`, keep everything in `folder`, show it on `screen`; a signal ends it early.
 
     Raises BrokerFailed or SupervisorFailed when the fabric itself does not come up; whatever units do is a finding, not
     an error. No unit is alive when this returns.
     """
-    calm_collector()
     files.write(folder.scenario, save(redacted(scenario)[0]))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(calm_collector())
         listener = stack.enter_context(contextlib.closing(_listener(fabric, folder, stack)))
         if fabric.lent is not None:
             listener.disregard_incidents()  # and it has taken the introduction by then
@@ -155,7 +154,7 @@ class _Live:
         self._settled = False
         """No journey needs the services any more."""
 
-    def run(self, rest: legacy.LegacyHooks | None) -> Outcome:
+    def run(self, rest: legacy.LegacyHooks | None) -> Result:
         """From `setup` to the verdict."""
         lifecycle = self._dispatcher.lifecycle
         prepared = callback.setup(self._scenario, self._place, self._turning("setup"))
@@ -186,7 +185,7 @@ class _Live:
             result = rest.judged(self._final(result), checking)
             rest.write(self._final(result), self._folder.path)
         self._show(self._listener.now_ns(), last=True)
-        return Outcome(self._final(result))
+        return self._final(result)
 
     def _final(self, result: Result) -> Result:
         return post_checks.interrupted(result) if self._interrupted else result

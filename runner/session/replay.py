@@ -45,7 +45,6 @@ from runner.model.result.result import Evidence, Result, Verdict
 from runner.model.scenario.model import LOCAL, Scenario, Unit
 from runner.session import legacy, post_checks
 from runner.session.dispatcher import Dispatcher, calm_collector
-from runner.session.outcome import Outcome
 from runner.session.snapshotter import statuses_of
 
 
@@ -172,14 +171,14 @@ class Replay:
         self._to_stop.discard(unit or "")
 
 
-def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
+def verify(scenario: Scenario, folder: RunFolder) -> Result:
     """Judge the run in `folder` by `scenario`. Raises RecordingError when its log cannot be read."""
-    calm_collector()
     started_ns = _beginning_ns(folder.log)
     hindsight = Replay(scenario, started_ns, lambda entry: _ordered_after(folder.log, entry), folder.units)
     recording = replay.entries(folder.log)
-    for entry in recording:
-        hindsight.take(entry)
+    with calm_collector():
+        for entry in recording:
+            hindsight.take(entry)
     dispatcher = hindsight.dispatcher
     whole = hindsight.finished and not hindsight.deserted
     cut = _cut(recording.torn, ended=dispatcher.over and dispatcher.lifecycle.over and whole)
@@ -213,7 +212,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Outcome:
         interrupted = interrupted or before.verdict is Verdict.INTERRUPTED
     if cut and result.verdict is Verdict.PASSED:
         result = replace(result, verdict=Verdict.INCONCLUSIVE)
-    return Outcome(post_checks.interrupted(result) if interrupted else result)
+    return post_checks.interrupted(result) if interrupted else result
 
 
 def _order_in(entry: Entry) -> Order | None:

@@ -88,7 +88,7 @@ PRINTERS = {
     "runner/adapters/terminal/live.py",
     "runner/adapters/terminal/repainter.py",
     "broker/__main__.py",  # where it listens, for its runner
-    "runner/cli/run.py",  # result.json
+    "runner/cli/results.py",  # result.json
     "runner/cli/doctor.py",  # JSON
     "runner/adapters/doctor/examine.py",  # JSON, from another host
     "runner/adapters/usercode/bootstrap.py",  # a unit's own traceback, into its own file

@@ -2,43 +2,41 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.cli import _complete, execute
-from runner.cli.run import environment, exit_code, spread_less
+from runner.cli.options import environment, spread_less
+from runner.cli.results import exit_code
 from runner.model.errors import ExitCode, UsageError
-from runner.model.result.result import Result, Verdict
-from runner.session.outcome import Outcome
+from runner.model.result.result import Verdict
 from tests.support.scenarios import place_in
 
 
-def outcome(verdict: Verdict) -> Outcome:
-    return Outcome(Result("r", "s", verdict, 1.0))
-
-
-PASSED, FAILED, UNSURE = (outcome(v) for v in (Verdict.PASSED, Verdict.FAILED, Verdict.INCONCLUSIVE))
-
-
 @pytest.mark.parametrize(
-    ("outcomes", "inconclusive", "code"),
+    ("verdict", "inconclusive", "code"),
     [
-        ([PASSED], None, ExitCode.PASSED),
-        ([PASSED, FAILED, PASSED], None, ExitCode.FAILED),
-        ([PASSED, UNSURE], None, ExitCode.INCONCLUSIVE),
-        ([UNSURE, FAILED], None, ExitCode.FAILED),
-        ([UNSURE], "fail", ExitCode.FAILED),
-        ([UNSURE], "pass", ExitCode.PASSED),
-        ([FAILED, outcome(Verdict.INTERRUPTED)], None, ExitCode.INTERRUPTED),
+        (Verdict.PASSED, None, ExitCode.PASSED),
+        (Verdict.FAILED, None, ExitCode.FAILED),
+        (Verdict.INCONCLUSIVE, None, ExitCode.INCONCLUSIVE),
+        (Verdict.INCONCLUSIVE, "fail", ExitCode.FAILED),
+        (Verdict.INCONCLUSIVE, "pass", ExitCode.PASSED),
+        (Verdict.INTERRUPTED, "pass", ExitCode.INTERRUPTED),
     ],
 )
-def test_the_worst_run_decides_the_exit_code(outcomes: list[Outcome], inconclusive: None, code: ExitCode) -> None:
-    assert exit_code(outcomes, inconclusive) == code
+def test_the_exit_code_says_the_verdict(verdict: Verdict, inconclusive: Any, code: ExitCode) -> None:
+    assert exit_code(verdict, inconclusive) == code
 
 
 def test_one_that_could_not_be_run_among_others_is_worse_than_what_is_open_and_no_failure() -> None:
-    for outcomes, code in (([PASSED], ExitCode.USAGE), ([UNSURE], ExitCode.USAGE), ([FAILED], ExitCode.FAILED)):
-        assert exit_code(outcomes, None, not_run=True) == code
+    for verdict, code in (
+        (Verdict.PASSED, ExitCode.USAGE),
+        (Verdict.INCONCLUSIVE, ExitCode.USAGE),
+        (Verdict.FAILED, ExitCode.FAILED),
+        (Verdict.INTERRUPTED, ExitCode.INTERRUPTED),
+    ):
+        assert exit_code(verdict, not_run=True) == code
 
 
 def test_a_scenario_whose_hosts_are_not_known_here_keeps_no_other_from_being_run(tmp_path: Path) -> None:
