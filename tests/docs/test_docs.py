@@ -104,6 +104,15 @@ def test_the_commands_of_the_readme_run_as_they_stand(example: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
+def test_the_test_that_the_readme_shows_passes_and_fails_as_the_system_does(example: Path) -> None:
+    assert _run("python -m pytest -q -p no:cacheprovider test_mail.py", example).returncode == 0
+    post = example / "mail" / "post.py"
+    post.write_text(post.read_text().replace("letters.recv()", "letters.recv()[:4]"))
+    done = _run("python -m pytest -q -p no:cacheprovider test_mail.py", example)
+    assert done.returncode == 1
+    assert "clara stopped after writer: letter-sent" in done.stdout
+
+
 def test_what_the_readme_shows_of_the_mistake_it_proposes_is_what_is_printed(example: Path) -> None:
     (new, old), *_ = re.findall(r"write `([^`]+)` in place of `([^`]+)`", README)
     post = example / "mail" / "post.py"
