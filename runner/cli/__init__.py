@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from probe import clock, shortage
+from runner.adapters import stuck_output
 from runner.adapters.say import complain, say
 from runner.cli import (
     agent,
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def execute(argv: list[str]) -> int:
     """Run `argv`; returns the exit code, having printed whatever there is to say."""
     _have_somewhere_to_write()
+    stuck_output.are_ours()
     try:
         words = _complete(argv)
         if clock.FAKED_BY and words[0] in _KEEP_TIME:

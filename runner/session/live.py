@@ -396,8 +396,11 @@ class _Live:
         return "starting" if not lifecycle.all_up else "settling" if lifecycle.idle else "running"
 
     def _echo(self) -> None:
-        if self._output is not None:
-            for name, line in self._output.lines(last=self._dispatcher.over):
+        """What units print. Who wants the run to end is not told all that some of them still pour out, but the last of
+        it."""
+        over = self._dispatcher.over
+        if self._output is not None and (over or not self._interrupted):
+            for name, line in self._output.lines(last=over):
                 self._screen.unit_output(name, line)
 
     def _patience_ms(self, now_ns: int) -> int:

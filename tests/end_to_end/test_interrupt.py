@@ -1,6 +1,7 @@
 """Runs that somebody stops, at any moment and in any way: exit code 2, everything ended, the run folder complete."""
 
 import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.adapters import process_tree
-from tests.support.scenarios import COMMAND, PATIENCE_S, Living, Place, Run, place_in
+from tests.support.scenarios import COMMAND, PATIENCE_S, Living, Place, Run, place_in, poll
 
 SCENARIO = """
     [scenario]
@@ -296,3 +297,22 @@ def test_an_interruption_while_the_command_is_still_loading_is_one(tmp_path: Pat
         assert process.stdout.readline() == b"loading\n"
         process.send_signal(signal.SIGINT)
         assert (process.wait(PATIENCE_S), process.stderr.read()) == (2, b"")
+
+
+def test_an_output_that_nobody_reads_does_not_hold_up_who_interrupts(place: Place) -> None:
+    """As a pager does that has not been scrolled."""
+    place.write('[units.flood]\ncommand = ["yes", "on and on"]\n', "")
+    reader, writer = os.pipe()
+    full = select.poll()
+    full.register(writer, select.POLLOUT)
+    command = [COMMAND, ".", "--verbose", "--plain"]
+    with subprocess.Popen(command, cwd=place.folder, env=place.environment(), stdout=writer, stderr=writer) as run:
+        try:
+            assert poll(lambda: not full.poll(0)), "there is more to say than anybody reads"
+            run.send_signal(signal.SIGINT)
+            assert run.wait(PATIENCE_S) == 2
+        finally:
+            run.kill()
+            os.close(writer)
+            os.close(reader)
+    assert '"verdict": "interrupted"' in place.newest().result.read_text()
