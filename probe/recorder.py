@@ -80,7 +80,8 @@ def _probe(kind: Kind, doc: str) -> Any:
             return
         self.record(number, step, key, data)
 
-    fire.__name__ = fire.__qualname__ = {0: "emit"}.get(number, kind.name.lower())
+    fire.__name__ = {0: "emit"}.get(number, kind.name.lower())
+    fire.__qualname__ = f"Recorder.{fire.__name__}"  # where who pickles it finds it
     fire.__doc__ = doc
     return fire
 

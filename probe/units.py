@@ -20,6 +20,7 @@ from probe.clock import monotonic
 from probe.environment import Environment
 from probe.errors import warn
 from probe.event import Event, Kind
+from probe.failure import described
 from probe.forks import Forks
 from probe.journal import Journal
 from probe.message import Break, Order, Pong, Release
@@ -42,6 +43,9 @@ _collector: Collector | None = None
 _minded_pid = 0
 """The process of which `multiprocessing` knows how it is to end."""
 _Link: Any = None
+_told: Environment | None = None
+"""What this process was told when its probes began, or the one that it was forked from: a program may empty its
+environment afterwards, and is still a part of the run."""
 _ends = False
 """Whether this process ends, and no more is sent: what is emitted now is for whoever outlives it."""
 
@@ -93,12 +97,12 @@ class Unit(Recorder):
     @property
     def name(self) -> str:
         """Its name; for the default unit what CIRCUIT_UNIT says, else the name of the program."""
-        return self._given_name or environment.read().unit or os.path.basename(sys.argv[0] or "python")
+        return self._given_name or self._settings().unit or os.path.basename(sys.argv[0] or "python")
 
     def error(self, what: str | BaseException, /, key: object = None, **data: object) -> None:
         """Say that something went wrong. Of an exception the step is its class; `data` has its message and place."""
         if isinstance(what, BaseException):
-            self.record(Kind.EXCEPTION, type(what).__name__, key, {**_described(what), **data})
+            self.record(Kind.EXCEPTION, type(what).__name__, key, {**described(what), **data})
         else:
             self.record(Kind.EXCEPTION, what, key, data)
 
@@ -212,11 +216,12 @@ class Unit(Recorder):
     # --- the beginning of an incarnation ---
 
     def _start(self) -> bool:
+        global _told
         with self.lock:
             if self._journal is not None or self._busy:  # busy: a signal handler while this thread is in here already
                 return True
             self._busy = True
-            settings = self._given_environment or environment.read()
+            settings = self._settings()
             owner: Owner | None = None
             journal: Journal | None = None
             try:
@@ -228,6 +233,8 @@ class Unit(Recorder):
                     return False
                 owner = Owner(settings.run, self.name, clock.new_incarnation(), os.getpid(), clock.boot_id())
                 journal = journals.begin(settings, owner)
+                if self._given_environment is None:
+                    _told = settings
                 self.incarnation, self.refused = owner.incarnation, ""
                 self.rounds.clear()
                 if _ends:
@@ -270,6 +277,11 @@ class Unit(Recorder):
         _mind_multiprocessing()
         return True
 
+    def _settings(self) -> Environment:
+        """What this process is told, or was told when its probes began."""
+        now = self._given_environment or environment.read()
+        return now if now.broker or now.disabled or _told is None else _told
+
     def _see_who_forgot_us(self) -> None:
         """If whoever started this process takes part in a run, and has not passed that on, what is emitted here is lost
         without a word: say it."""
@@ -291,28 +303,6 @@ class Unit(Recorder):
                 self._journal.close()
         finally:  # else the child would write into the journal of its parent
             self.reset()
-
-
-def _described(error: BaseException) -> dict[str, Any]:
-    """Message and place of an exception."""
-    message = ""
-    with handlers.suppressed(Exception):
-        message = str(error)
-    place = _place(error)
-    return {"message": message, "where": place} if place else {"message": message}
-
-
-def _place(error: BaseException) -> str:
-    """Where it came from: the last frame that does not only import, or the line that is no Python."""
-    if isinstance(error, SyntaxError) and isinstance(error.filename, str) and os.path.exists(error.filename):
-        return f"{error.filename}:{error.lineno}"
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if not code.co_filename.startswith("<frozen importlib"):
-            place = f"{code.co_filename}:{trace.tb_lineno} in {code.co_name}"
-        trace = trace.tb_next
-    return place
 
 
 # --- all units of this process ---

@@ -370,3 +370,36 @@ def test_a_package_that_the_program_has_thrown_away_gets_its_answers_in_a_child(
         """,
     )
     place.run(".", expect=0)
+
+
+def test_a_program_that_empties_its_environment_has_children_that_take_part(place: Place) -> None:
+    """And so do other units of it, and what it does at its end."""
+    place.write(
+        """
+        [units.u]
+        command = ["python", "units.py"]
+        [units.other]
+        launcher = "external"
+        [circuits.job]
+        path = ["u: begun", "u: child", "other: child", "u: at-exit", "u: finalized"]
+        """,
+        """
+        import atexit, os, sys
+        import probe
+
+        class Last:
+            def __del__(self):
+                probe.emit("finalized", key="1")
+
+        sys.modules["keeper"] = Last()
+        atexit.register(probe.emit, "at-exit", "1")
+        probe.emit("begun", key="1")
+        os.environ.clear()
+        if os.fork() == 0:
+            probe.emit("child", key="1")
+            probe.unit("other").emit("child", key="1")
+            os._exit(0)
+        os.wait()
+        """,
+    )
+    place.run(".", expect=0)
