@@ -31,6 +31,10 @@ class Endpoint(NamedTuple):
 
 def parse(text: str) -> Endpoint:
     """The endpoint that `text` means. Raises EndpointError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise EndpointError(f"{text}: an endpoint has to be UTF-8") from None
     transport, separator, address = text.partition("://")
     if not separator or transport not in ("tcp", "ipc"):
         raise EndpointError(f"{text}: not an endpoint; expected tcp://127.0.0.1:PORT or ipc:///path")

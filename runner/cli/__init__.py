@@ -106,7 +106,13 @@ def execute(argv: list[str]) -> int:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone; nothing can be said any more
-        return int(ExitCode.FAILED)
+        return int(ExitCode.INTERNAL)
+    except UnicodeEncodeError as error:
+        if not (text := _no_text(error)):
+            complain(traceback.format_exc().rstrip())
+            return int(ExitCode.INTERNAL)
+        complain(f"circuit-run: {text} is not UTF-8, which every name and text has to be here")
+        return int(ExitCode.USAGE)
     except Exception as error:
         if why := shortage.why(error):
             complain(f"circuit-run {why}")
@@ -115,6 +121,14 @@ def execute(argv: list[str]) -> int:
         else:  # a defect of ours is no verdict on anybody's scenario
             complain(traceback.format_exc().rstrip())
         return int(ExitCode.INTERNAL)
+
+
+def _no_text(error: UnicodeEncodeError) -> str:
+    """The piece of a word, a path or a variable that is not text, as the system has handed it to us; "" if the error is
+    about something else."""
+    if not "\ud800" <= error.object[error.start] <= "\udfff":
+        return ""
+    return repr(error.object[max(0, error.start - 40) : error.start + 40])
 
 
 def _shortage_behind(error: BaseException | None) -> str:

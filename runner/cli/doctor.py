@@ -137,6 +137,6 @@ def _write(path: Path, found: list["Examined"]) -> None:
         sys.stdout.write(text)
         return
     try:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--json {path}: {error.strerror}") from None

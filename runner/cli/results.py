@@ -3,6 +3,7 @@
 Belongs here: that, for every command that judges runs. Must not know how they were run.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,9 +33,12 @@ def write_json(path: Path, results: Sequence[Result]) -> None:
     texts = [result_json.dump(result) for result in results]
     text = texts[0] if len(texts) == 1 else "[" + ",\n".join(texts) + "]\n"
     if str(path) == "-":
-        sys.stdout.write(text)
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError:  # a locale that has not all signs
+            sys.stdout.write(json.dumps(json.loads(text), indent=2) + "\n")
         return
     try:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"--json {path}: {error.strerror}") from None

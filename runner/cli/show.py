@@ -32,6 +32,6 @@ def command(
         raise RecordingError(
             f"{kept.path} has no result: the run did not come to its end. Judge it: circuit-run verify {kept.told}"
         )
-    result = result_json.load(kept.result.read_text(errors="replace"), str(kept.result))
+    result = result_json.load(kept.result.read_text(encoding="utf-8", errors="replace"), str(kept.result))
     terminal.print_summary(result, origin.scenario_of(kept), kept.path, everything=True)
     return 0

@@ -66,7 +66,9 @@ def attachable(endpoint: str | None, run: str | None, told_keys: Path | None, ro
     newest = run_folder.find(run or run_folder.LATEST, root)
     if not newest.endpoint.exists():
         raise UsageError(f"run {newest.run} is over; see it with: circuit-run show {newest.told}")
-    return WatchedRun(newest.endpoint.read_text().strip(), newest.run, origin.scenario_of(newest), newest)
+    return WatchedRun(
+        newest.endpoint.read_text(encoding="utf-8").strip(), newest.run, origin.scenario_of(newest), newest
+    )
 
 
 def watch(target: WatchedRun, scenario: Scenario, screen: Screen) -> str:

@@ -95,7 +95,7 @@ def _broker_of(kept: RunFolder, run: str, told_keys: str) -> Iterator[tuple[str,
     if _is_written(kept.log):
         if not kept.endpoint.exists():
             raise UsageError(f"somebody recovers run {run} already; look again when that is done")
-        endpoint = kept.endpoint.read_text().strip()
+        endpoint = kept.endpoint.read_text(encoding="utf-8").strip()
         yield endpoint, _keys(told_keys, endpoint)
         return
     if lives := [title for title in map(process_tree.title, _living(kept, run)) if SUPERVISOR in title]:

@@ -272,5 +272,5 @@ def _is_of(scenario: Scenario, folder: RunFolder) -> bool:
 def _result(folder: RunFolder) -> Result | None:
     """What the run came to when it lived; None if it did not come to its end."""
     with contextlib.suppress(OSError, RecordingError):
-        return result_json.load(folder.result.read_text(errors="replace"), str(folder.result))
+        return result_json.load(folder.result.read_text(encoding="utf-8", errors="replace"), str(folder.result))
     return None

@@ -340,3 +340,61 @@ def test_output_that_cannot_be_written_is_no_verdict(place: Place, where: str, c
     assert told.returncode == code
     assert said in told.stderr
     assert "Traceback" not in told.stderr
+
+
+NO_TEXT = "x\udcffy"
+"""As Python gives us a word that is not UTF-8."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (".", "--env", f"A={NO_TEXT}"),
+        (".", "--listen", f"tcp://{NO_TEXT}:0"),
+        (".", "--broker", f"tcp://{NO_TEXT}:5000"),
+        ("show", "latest", "--key", NO_TEXT),
+        ("watch", f"tcp://{NO_TEXT}:5000", "--plain"),
+        (NO_TEXT,),
+    ],
+    ids=["env", "listen", "broker", "show", "watch", "scenario"],
+)
+def test_what_is_not_utf_8_is_refused_in_a_sentence(place: Place, words: tuple[str, ...]) -> None:
+    place.write('[units.one]\ncommand = ["true"]\n')
+    place.write('[units.one]\ncommand = ["true"]\n', name=f"{NO_TEXT}/circuit.toml")
+    place.run("circuit.toml", expect=0)
+    run = place.run(*words, expect=4)
+    assert "Traceback" not in run.text
+    assert "UTF-8" in run.err
+    assert len(list((place.folder / ".circuit" / "runs").iterdir())) == 1, "nothing was started"
+
+
+def test_a_run_may_be_kept_in_a_folder_whose_name_is_not_utf_8(place: Place) -> None:
+    place.write('[units.one]\ncommand = ["false"]\n')
+    run = place.run("circuit.toml", "--runs", f"r{NO_TEXT}", "--json", "copy.json", expect=1)
+    (kept,) = (place.folder / f"r{NO_TEXT}" / "runs").iterdir()
+    assert json.loads((kept / "result.json").read_text())["verdict"] == "failed"
+    assert (place.folder / "copy.json").read_bytes() == (kept / "result.json").read_bytes()
+    assert "Traceback" not in run.text
+
+
+@pytest.mark.parametrize("to", ["-", "copy.json"])
+def test_a_result_is_written_whatever_the_locale_knows(place: Place, to: str) -> None:
+    place.write('[units.one]\nentrypoint = "units:main"\nexpect = ["né"]\n', "def main(): pass\n")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    run = place.run("circuit.toml", "--json", to, expect=1, env=ascii_only)
+    written = run.out if to == "-" else (place.folder / to).read_text()
+    assert json.loads(written)["required"]["missing"] == [{"unit": "one", "step": "né"}]
+
+
+def test_a_complaint_that_cannot_be_written_leaves_the_exit_code(place: Place) -> None:
+    told = subprocess.run(["sh", "-c", 'exec "$0" nowhere 2>/dev/full', COMMAND], cwd=place.folder)
+    assert told.returncode == 4
+
+
+def test_a_reader_who_has_gone_is_no_error(place: Place) -> None:
+    place.write('[units.one]\ncommand = ["true"]\n')
+    reader, writer = os.pipe()
+    os.close(reader)
+    told = subprocess.run([COMMAND, "check"], cwd=place.folder, stdout=writer)
+    os.close(writer)
+    assert told.returncode == 0

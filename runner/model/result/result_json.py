@@ -13,8 +13,8 @@ from runner.model.errors import RecordingError
 from runner.model.result.result import Latency, Result
 
 SCHEMA: Final = 1
-_OBEYED: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""What a terminal obeys and JSON does not escape."""
+_OBEYED: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys and JSON does not escape, and what of a path is no text."""
 
 
 def dump(result: Result) -> str:

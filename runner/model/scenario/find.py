@@ -43,6 +43,8 @@ def discover(paths: Sequence[Path], less: Sequence[str] = ()) -> list[Scenario]:
     a path or a name in `less` that does not exist, NothingToRun when none is left.
     """
     places = list(dict.fromkeys(place for path in paths for place in _below(path)))
+    for place in places:
+        _check_text(str(place.absolute()), "the path of a scenario", "rename it")
     names = {place: _names(place) for place in places}
     known = {name for found in names.values() for name in found}
     if unknown := [name for name in less if name not in known]:
@@ -62,6 +64,14 @@ def discover(paths: Sequence[Path], less: Sequence[str] = ()) -> list[Scenario]:
     if not enabled:
         raise NothingToRun(_nothing(paths, places, scenarios))
     return enabled
+
+
+def _check_text(text: str, what: str, remedy: str) -> None:
+    """Raises UsageError for what is not UTF-8, which neither travels on the bus nor can be written down."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text}: {what} has to be UTF-8; {remedy}") from None
 
 
 def override(
@@ -84,6 +94,8 @@ def override(
             raise UsageError(f'--timeout {timeout}: expected a duration such as "30s" or "1m30s"')
         timeout_ns = parsed
     given = dict(env or {})
+    for name, value in given.items():
+        _check_text(f"{name}={value}", "what --env says", "encode it otherwise")
     units = tuple(
         msgspec.structs.replace(unit, env={**unit.env, **{key: given[key] for key in given if key in unit.env}})
         for unit in scenario.units
@@ -146,7 +158,7 @@ def _names(place: Path) -> set[str]:
     """What the scenario at `place` goes by; with mistakes in it, as much of that as can be read."""
     folder = (place if place.is_dir() else place.parent).resolve().name
     try:
-        declared = {} if place.is_dir() else tomllib.loads(place.read_text()).get("scenario", {})
+        declared = {} if place.is_dir() else tomllib.loads(place.read_text(encoding="utf-8")).get("scenario", {})
     except (OSError, ValueError, RecursionError):
         return {folder}
     name = declared.get("name") if isinstance(declared, dict) else None

@@ -93,7 +93,7 @@ def is_group(folder: Path) -> bool:
     if not ((folder / CONFIG).is_file() and (folder / "units").is_dir()):
         return False
     try:
-        return "Configs" in tomllib.loads((folder / CONFIG).read_text())
+        return "Configs" in tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return True
 

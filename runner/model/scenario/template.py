@@ -90,7 +90,7 @@ def write(directory: Path) -> list[Path]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for path, text in paths.items():
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     return list(paths)
