@@ -25,7 +25,7 @@ from broker.retention import Retention
 from broker.runs import Runs
 from probe import shortage, wire
 from probe.clock import monotonic
-from probe.sender import keep_alive
+from probe.connection import keep_alive
 
 QUEUED_IN: Final = 32
 """Messages of a peer that may wait for us; each may be three frames of 1 MiB."""

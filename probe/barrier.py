@@ -49,7 +49,7 @@ class Asker(Protocol):
     lock: AbstractContextManager[object]
 
     def record(self, kind: int, step: object, key: object, data: dict[str, Any]) -> None: ...
-    def later(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None: ...
+    def defer(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None: ...
 
 
 START: Final = "start"
@@ -250,7 +250,7 @@ def _tell_passed(unit: Asker, name: str, ask: str, went_ns: int) -> None:
     Not now: on a host with more units than processors, writing and sending it would hold up the others, whose moment
     it is too.
     """
-    unit.later(Kind.STATE, PASSED, f"{name}", {"ask": ask, "went_ns": went_ns})
+    unit.defer(Kind.STATE, PASSED, f"{name}", {"ask": ask, "went_ns": went_ns})
 
 
 # --- what the answer means ---

@@ -25,7 +25,7 @@ class Handshakes:
     """Those of one socket, one after the other."""
 
     def __init__(self, keys: Keys | None) -> None:
-        self._keys = keys
+        self.keys: Final = keys
         self._broken = 0
         """How many in a row broke without a word."""
 
@@ -34,7 +34,7 @@ class Handshakes:
 
         ZeroMQ itself does not try again after most of these.
         """
-        keys = self._keys
+        keys = self.keys
         if event == SUCCEEDED:
             self._broken = 0
         elif event == FAILED_AUTH:

@@ -26,7 +26,7 @@ _CANNOT_PACK: Final = (TypeError, ValueError, OverflowError, IndexError, MemoryE
 own signal handler raises in the middle of a probe belongs to the caller."""
 
 _ASKING: Final = (Kind.ARRIVE, Kind.WAIT)
-"""Somebody blocks until these are answered: they ring in any case."""
+"""A caller blocks until these are answered: they wake the sender in any case."""
 
 Collector = Callable[[str, int, str, str | None, dict[str, Any]], None]
 """Takes unit, kind, step, key and data of events that go nowhere else."""
@@ -120,7 +120,7 @@ class Recorder:
 
     def _shut_journal(self) -> None:
         self._journal: Journal | None = None
-        self._bell: Callable[[], None] = _silence
+        self._wake_sender: Callable[[], None] = _no_sender
         self._packer: Callable[[Any], bytes] = closed
         self._pack: Callable[[Any], bytes] = closed
         self._map: Any = b""
@@ -130,12 +130,12 @@ class Recorder:
         """Whether the segment is full, and nothing more may go into it."""
         self._seq = 0
         self._idle = False
-        self._will_look = False
+        self._will_flush = False
 
-    def _open_journal(self, journal: Journal, bell: Callable[[], None] | None = None) -> None:
-        """Events go to `journal` from now on; `bell` is rung for one if somebody dozes (see `doze`)."""
+    def _open_journal(self, journal: Journal, wake_sender: Callable[[], None] | None = None) -> None:
+        """Events go to `journal` from now on; `wake_sender` is called for one after `arm_wakeup`."""
         self._journal = journal
-        self._bell = bell or _silence
+        self._wake_sender = wake_sender or _no_sender
         self._seq = 0
         self._packer = record_packer(strict=True)
         self._enter(journal.segments[-1])
@@ -167,8 +167,8 @@ class Recorder:
         """Sequence number of the last event; 0: none."""
         return self._seq
 
-    def point(self, journal: Journal) -> JournalPosition | None:
-        """How far the journal goes: everything stamped up to the point's stamp is in it. None: it is shut already."""
+    def position(self, journal: Journal) -> JournalPosition | None:
+        """How far the journal goes: everything stamped up to its stamp is in it. None: it is shut already."""
         with self.lock:
             if self._journal is not journal:
                 return None
@@ -176,8 +176,8 @@ class Recorder:
                 self._drain()
             return JournalPosition(self._seq, self._end, journal.segments[-1].lost, monotonic_ns())
 
-    def doze(self, journal: Journal, next_seq: int) -> bool:
-        """From now on an event rings the bell. False if there is one already that is not below `next_seq`."""
+    def arm_wakeup(self, journal: Journal, next_seq: int) -> bool:
+        """From now on an event wakes the sender. False if there is one already that is not below `next_seq`."""
         if self._idle:
             return True
         with self.lock:
@@ -220,28 +220,28 @@ class Recorder:
                     self._drain()
             return True
 
-    def expect_note(self) -> None:
-        """The sender will call `take_notes`; until then `later` may leave it alone."""
+    def expect_flush(self) -> None:
+        """The sender will call `flush_deferred`; until then `defer` need not wake it."""
         with self.lock:
-            self._will_look = True
+            self._will_flush = True
 
-    def take_notes(self) -> None:
-        """Record what `later` has noted. From now on events ring again, as soon as the sender dozes."""
+    def flush_deferred(self) -> None:
+        """Record what `defer` was given. From now on events wake the sender again, as soon as it sleeps."""
         with self.lock:
-            self._will_look = False
+            self._will_flush = False
             if self._deferred and not self._busy:
                 self._drain()
 
-    def later(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
-        """Notes something, of plain values, for a caller that has no time now: it is recorded with the next record, or
-        when the sender looks, and lost if the process is killed before. Until the sender looks no event rings."""
+    def defer(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
+        """Keep an event, of plain values, for a caller that has no time now: it is recorded with the next record or by
+        `flush_deferred`, and lost if the process is killed before. Until that call no event wakes the sender."""
         with self.lock:
             if self._journal is None:
                 return
             self._deferred.append((monotonic_ns(), kind, step, key, data))
-            if self._will_look:
+            if self._will_flush:
                 self._idle = False
-            elif not self._busy:  # it has looked already: we are late
+            elif not self._busy:  # the flush is over already: we are late
                 self._drain()
 
     def _drain(self) -> None:
@@ -321,7 +321,7 @@ class Recorder:
 
     def _wake(self) -> None:
         self._idle = False
-        self._bell()
+        self._wake_sender()
 
 
 class _LastLock:
@@ -342,5 +342,5 @@ class _LastLock:
         self._lock.release()
 
 
-def _silence() -> None:
-    """The bell of a recorder that has no sender."""
+def _no_sender() -> None:
+    """What a recorder without a sender wakes."""

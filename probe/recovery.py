@@ -6,7 +6,6 @@ several at once, from threads or processes: the lock on its folder lets one of t
 
 import math
 import os
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,18 +15,17 @@ from typing import Any, Final, NamedTuple
 
 import zmq
 
-from probe import journal, process, shortage, wire
+from probe import hello, journal, process, shortage
 from probe import marks as marks_file
 from probe import message as m
 from probe.backlog import NOTHING, Backlog, JournalPosition
 from probe.clock import boot_id, monotonic
+from probe.connection import BrokerConnection, Connected, Disconnected, KeptOut
 from probe.errors import JournalError, WireError
-from probe.handshake import DISCONNECTED, MONITORED, SUCCEEDED, Handshakes
 from probe.journal import Folder, clear, folders
 from probe.keys import Keys
 from probe.marks import Marks, Unkept
 from probe.segment import Owner, Segment
-from probe.sender import SDK, open_socket
 
 _SUPERVISOR: Final = "_"
 """How the folder of a peer of the fabric begins, whose name is "@"..."""
@@ -35,8 +33,8 @@ TIMEOUT_S: Final = 5.0
 """How long the broker may take to acknowledge more of a journal. One that is started again needs some tenths of a
 second, on a busy machine some seconds."""
 DAMAGED: Final = "its journal is damaged"
-LOOK_S: Final = 0.2
-"""How often is asked whether there is still time."""
+CHECK_S: Final = 0.2
+"""How often the patience is asked for again: it may have become shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,27 +223,26 @@ def _recover_from(place: Folder, wanted: tuple[str | None, str | None], broker: 
 
 
 class _Broken(Exception):
-    """The connection is gone, and with it whatever was under way."""
+    """The connection is gone, and with it everything that was under way."""
 
 
 class _Publication:
     """One journal on its way to the broker, over as many connections as that takes."""
 
     def __init__(self, segments: Sequence[Segment], owner: Owner, broker: _Broker, unknown: str = "") -> None:
-        """`unknown` says why nobody knows all that it emitted; without segments, why there are none."""
-        self._has_journal = bool(segments)
-        self._point = NOTHING
+        """`unknown` says why it is not known all that it emitted; without segments, why there are none."""
+        self._end = NOTHING
         if segments:
             last = segments[-1]
-            self._point = JournalPosition((last.last or 0) + last.lost, last.head, last.lost, 0)
+            self._end = JournalPosition((last.last or 0) + last.lost, last.head, last.lost, 0)
         self._unknown = unknown
-        self._tail = Backlog(segments, recovered=True)
+        self._backlog = Backlog(segments, recovered=True)
         self._owner = owner
-        self._context, self._broker, self._keys, self._patience = broker
-        self._handshakes = Handshakes(broker.keys)
+        self._broker = broker
+        self._connection = BrokerConnection(broker.endpoint, lambda: hello.of_recovery(owner, journal=bool(segments)))
         self._wanted = 0
         """The first number that the broker did not have; 0: it has not said so yet."""
-        self._heard = False
+        self._was_answered = False
         """The broker has said something, were it a refusal."""
         self._lost: dict[int, DroppedEvents] = {}
         self._credit = 0
@@ -256,127 +253,105 @@ class _Publication:
 
     def deliver(self) -> Recovered:
         """Say what is left of one incarnation, in its name, and that there will be no more."""
-        problem = f"the broker at {self._broker} did not acknowledge it in time"
+        problem = f"the broker at {self._broker.endpoint} did not acknowledge it in time"
         try:
             while self._left_s > 0:
                 with suppress(_Broken):
-                    problem = self._speak()
+                    problem = self._publish()
                     break
         except TimeoutError:
             pass
         except WireError as error:
-            problem = f"what listens at {self._broker} does not speak our protocol: {error}"
-        lost = tuple(each for each in self._lost.values() if each.last < self._tail.acked)
-        events = self._tail.acked - self._wanted - sum(each.last - each.first + 1 for each in lost)
+            problem = f"what listens at {self._broker.endpoint} does not speak our protocol: {error}"
+        lost = tuple(each for each in self._lost.values() if each.last < self._backlog.acked)
+        events = self._backlog.acked - self._wanted - sum(each.last - each.first + 1 for each in lost)
         return Recovered(
             self._owner.unit,
             self._owner.incarnation,
             events if self._wanted else 0,
             lost,
             problem,
-            unheard=not self._heard,
+            unheard=not self._was_answered,
             unknown=self._unknown,
         )
 
     @property
     def _left_s(self) -> float:
-        return self._progress_s + self._patience() - monotonic()
+        return self._progress_s + self._broker.patience() - monotonic()
 
-    def _speak(self) -> str:
+    def _publish(self) -> str:
         """All of it, over one connection; what is in the way, "" if nothing is. Raises _Broken or TimeoutError."""
-        self._credit, self._final_sent = 0, False
+        self._begin_again()
         poller = zmq.Poller()
-        with open_socket(self._context, self._keys) as socket, socket.get_monitor_socket(MONITORED) as monitor:
-            poller.register(socket, zmq.POLLIN)
-            poller.register(monitor, zmq.POLLIN)
-            socket.linger = 0
-            socket.ipv6 = "[" in self._broker
-            socket.connect(self._broker)
-            try:
-                while (left_s := self._left_s) > 0:
-                    ready = dict(poller.poll(math.ceil(min(left_s, LOOK_S) * 1000)))
-                    if monitor in ready and (why := self._watch(socket, *monitor.recv_multipart())):
+        try:
+            self._connection.open(self._broker.context, self._broker.keys)
+            self._connection.register(poller)
+            socket, monitor = self._connection.sockets
+            while (left_s := self._left_s) > 0:
+                ready = dict(poller.poll(math.ceil(min(left_s, CHECK_S) * 1000)))
+                if monitor in ready and (why := self._watch()):
+                    return why
+                if socket in ready and (received := self._connection.receive()) is not None:
+                    if isinstance(received.message, m.Ack) and self._final_sent:
+                        return ""
+                    if why := self._take(received.message):
                         return why
-                    if socket in ready:
-                        answer, _ = wire.decode(socket.recv_multipart())
-                        if isinstance(answer, m.Ack) and self._final_sent:
-                            return ""
-                        if why := self._hear(answer, socket):
-                            return why
-                        self._say_more(socket)
-                raise TimeoutError
-            finally:
-                socket.disable_monitor()
+                    self._say_more()
+            raise TimeoutError
+        finally:
+            self._connection.close(linger_ms=0)
 
-    def _watch(self, socket: "zmq.Socket[bytes]", event_and_value: bytes, _address: bytes) -> str:
-        """A connection is there, or gone (_Broken); why there will be none, if so."""
-        event, value = struct.unpack("=Hi", event_and_value)
-        if why := self._handshakes.judge(event, value):
-            return f"the broker at {self._broker} does not let us in: {why}"
-        if event == DISCONNECTED:
-            raise _Broken
-        if event == SUCCEEDED:
-            self._greet(socket)
+    def _begin_again(self) -> None:
+        """Nothing is under way, and WELCOME is to come."""
+        self._credit, self._final_sent = 0, False
+
+    def _watch(self) -> str:
+        """What became of the connection: it is there, or gone (_Broken); why there will be none, if so."""
+        for change in self._connection.watch():
+            match change:
+                case Connected():
+                    self._begin_again()
+                case Disconnected():
+                    raise _Broken
+                case KeptOut(why):
+                    return f"the broker at {self._broker.endpoint} does not let us in: {why}"
         return ""
 
-    def _hear(self, answer: m.Message, socket: "zmq.Socket[bytes]") -> str:
+    def _take(self, message: m.Message) -> str:
         """What the broker says; why it wants no more, if so."""
-        self._heard = True
-        acked = self._tail.acked
-        match answer:
+        self._was_answered = True
+        acked = self._backlog.acked
+        match message:
             case m.Welcome():
-                self._credit = max(answer.credit, 1)
-                self._tail.rewind(answer.next_seq)
+                self._credit = max(message.credit, 1)
+                self._backlog.rewind(message.next_seq)
                 if not self._wanted:
-                    self._wanted = self._tail.next_seq
+                    self._wanted = self._backlog.next_seq
                     self._progress_s = monotonic()
             case m.Ack(below):
-                self._tail.ack(below)
+                self._backlog.ack(below)
             case m.Error(_, stranger=True):
-                self._greet(socket)
+                self._begin_again()
             case m.Error(why):
                 return f"the broker did not understand it: {why}"
             case m.Refused(why):
                 return f"the broker refuses it: {why}"
-        if self._tail.acked > acked:
+        if self._backlog.acked > acked:
             self._progress_s = monotonic()
         return ""
 
-    def _greet(self, socket: "zmq.Socket[bytes]") -> None:
-        owner = self._owner
-        self._credit, self._final_sent = 0, False
-        socket.get(zmq.EVENTS)  # makes it notice a connection that has just come
-        sdk = f"{SDK} recovery"
-        _send(
-            socket,
-            m.Hello(
-                m.VERSION,
-                "unit",
-                owner.run,
-                owner.unit,
-                owner.incarnation,
-                owner.boot,
-                owner.pid,
-                sdk,
-                recovered=True,
-                journal=self._has_journal,
-            ),
-        )
-
-    def _say_more(self, socket: "zmq.Socket[bytes]") -> None:
-        while self._credit > self._tail.bytes_under_way and (taken := self._tail.take(self._point)) is not None:
+    def _say_more(self) -> None:
+        backlog, end = self._backlog, self._end
+        while self._credit > backlog.bytes_under_way and (taken := backlog.take(end)) is not None:
             message, body = taken
             with body:
-                _send(socket, message, body)
+                self._send(message, body)
             if isinstance(message, m.Gap):
                 self._lost[message.first] = DroppedEvents(message.first, message.last, message.why)
-        if self._credit and not self._final_sent and self._tail.next_seq > self._point.seq and self._tail.all_acked:
-            _send(socket, m.Final(self._point.seq, self._unknown))
+        if self._credit and not self._final_sent and backlog.next_seq > end.seq and backlog.all_acked:
+            self._send(m.Final(end.seq, self._unknown))
             self._final_sent = True
 
-
-def _send(socket: "zmq.Socket[bytes]", message: m.Message, *body: memoryview) -> None:
-    try:
-        socket.send_multipart(wire.encode(message, *body), zmq.NOBLOCK)
-    except zmq.Again:  # there is no bound on what may wait, so there is no connection
-        raise _Broken from None
+    def _send(self, message: m.Message, *body: memoryview) -> None:
+        if not self._connection.send(message, *body):  # there is no bound on what may wait, so there is no connection
+            raise _Broken

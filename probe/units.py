@@ -149,12 +149,12 @@ class Unit(Recorder):
         if (link := self._link) is not None:
             link.say_last(timeout_s)
         with self.lock:
-            link, point = self._link, self._journal and self.point(self._journal)
-            if link is None or point is None:
+            link, position = self._link, self._journal and self.position(self._journal)
+            if link is None or position is None:
                 return True
             place = self._journal.place if self._journal is not None else None
             timeout_s = max(0.0, deadline_s - monotonic())
-            link.seal(point, timeout_s)
+            link.seal(position, timeout_s)
             self._link = None
             self._shut_journal()
         self._answer_all("has closed its unit")

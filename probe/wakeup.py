@@ -1,4 +1,4 @@
-"""A bell that any thread may ring, and one thread waits for beside its sockets.
+"""A signal that any thread may set, and that one thread waits for beside its sockets.
 
 Belongs here: descriptors. Must not know what the thread does when it is awake.
 """
@@ -35,20 +35,20 @@ class Wakeup:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it can be rung and heard; not where the program has closed all descriptors."""
+        """Whether it can be set and seen; not where the program has closed all descriptors."""
         return self._reader.is_ours and self._writer.is_ours
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake the thread. Never blocks, and raises nothing of its own."""
         if self._writer.is_ours:
             try:
                 write(self._writer.fd, b"\1")
-            except OSError as error:  # it rings already, or there is nobody to wake any more
+            except OSError as error:  # it is set already, or the thread has ended
                 if handlers.raised(error):
                     raise
 
-    def hush(self) -> None:
-        """Stop ringing."""
+    def clear(self) -> None:
+        """Until it is set again, the thread may sleep."""
         try:
             read(self._reader.fd, 4096)
         except BlockingIOError:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from probe import link
 from probe import message as m
+from probe import quiet_period
 from probe.barrier import PASSED, await_start
 from probe.environment import Environment
 from probe.errors import BarrierBroken, BarrierTimeout, WaitBroken, WaitTimeout
@@ -215,7 +215,7 @@ def test_that_it_went_on_is_told_though_the_unit_says_nothing_more(broker: Small
 def test_in_the_calm_behind_the_moment_nothing_rings_but_what_asks(
     broker: SmallBroker, unit: Unit, apart: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "CALM_S", PATIENCE_S)
+    monkeypatch.setattr(quiet_period, "QUIET_S", PATIENCE_S)
     passed = apart(unit.barrier, "go")
     asked(broker)
     broker.order("unit", m.Release("barrier/go/1", at_ns=time.monotonic_ns() + AHEAD_NS))
@@ -233,7 +233,7 @@ def test_in_the_calm_behind_the_moment_nothing_rings_but_what_asks(
 def test_who_goes_on_late_is_heard_all_the_same(
     broker: SmallBroker, unit: Unit, apart: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "CALM_S", 0.0)
+    monkeypatch.setattr(quiet_period, "QUIET_S", 0.0)
     passed = apart(unit.barrier, "go")
     asked(broker)
     broker.order("unit", m.Release("barrier/go/1", at_ns=time.monotonic_ns() - AHEAD_NS))

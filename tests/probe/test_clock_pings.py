@@ -112,7 +112,7 @@ def test_a_broker_that_stands_still_is_not_asked_for_ever(monkeypatch: pytest.Mo
 def test_a_unit_that_is_not_told_to_measure_neither_asks_nor_reports(broker: SmallBroker, unit: Unit) -> None:
     unit.emit("a")
     broker.heard(m.Events)
-    assert unit._link._measuring is None
+    assert unit._link._clock._pings is None
     assert unit._link.timer_s is None
     assert unit.close(PATIENCE_S)
     assert broker.steps() == ["a"]

@@ -80,7 +80,7 @@ def test_what_has_become_a_file_of_the_program_is_neither_rung_nor_closed(tmp_pa
     theirs = os.open(tmp_path / "theirs", os.O_RDWR | os.O_CREAT)
     os.dup2(theirs, alarm.fd)
     assert not alarm.is_ours
-    alarm.ring()
+    alarm.set()
     number = alarm.fd
     alarm.close()
     assert os.path.samestat(os.fstat(number), os.fstat(theirs))
@@ -92,11 +92,11 @@ def test_what_has_become_a_file_of_the_program_is_neither_rung_nor_closed(tmp_pa
 def test_an_alarm_that_rings_is_heard_once() -> None:
     alarm = Wakeup()
     for _ in range(3):
-        alarm.ring()
+        alarm.set()
     assert alarm.is_ours
     assert os.read(alarm.fd, 8)
-    alarm.ring()
-    alarm.hush()
+    alarm.set()
+    alarm.clear()
     with pytest.raises(BlockingIOError):
         os.read(alarm.fd, 8)
     alarm.close()

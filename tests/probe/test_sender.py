@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +12,9 @@ import zmq
 
 from probe import journal
 from probe import message as m
+from probe.connection import open_socket
 from probe.environment import Environment
 from probe.errors import BarrierBroken
-from probe.sender import open_socket
 from probe.units import Unit
 from tests.support.small_broker import PATIENCE_S, SmallBroker
 
@@ -107,6 +108,20 @@ def test_what_a_vanished_broker_had_not_acknowledged_is_sent_again(broker: Small
     unit.emit("after")
     assert unit.close(PATIENCE_S)
     assert broker.steps() == ["kept", "heard, not kept", "said to nobody", "after"]
+
+
+def test_a_final_that_a_vanished_broker_had_not_acknowledged_is_said_again(broker: SmallBroker, unit: Unit) -> None:
+    unit.emit("a")
+    broker.heard(m.Events)
+    broker.acks = False
+    with ThreadPoolExecutor() as pool:
+        closed = pool.submit(unit.close, PATIENCE_S)
+        broker.heard(m.Final)
+        broker.vanish()
+        broker.acks = True
+        broker.listen()
+        assert closed.result()
+    assert broker.heard(m.Final, 2) == [m.Final(1), m.Final(1)]
 
 
 def test_no_more_than_the_credit_is_under_way(broker: SmallBroker, unit: Unit) -> None:

@@ -151,7 +151,7 @@ def test_what_shuts_out_one_journal_is_said_of_all(tmp_path: Path) -> None:
         unit = Unit("unit", environment=settings)
         unit.emit("step")
         unit.close(0)
-    with patch.object(recovery._Publication, "_speak", side_effect=[why := "the broker does not let us in"]):
+    with patch.object(recovery._Publication, "_publish", side_effect=[why := "the broker does not let us in"]):
         found = recover(tmp_path / "journal", settings.broker, timeout_s=PATIENCE_S)
     assert [each.problem for each in found] == [why, why]
 

@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from broker import keyring, log
-from probe import keys, link, wire
+from probe import connection, keys, wire
 from probe import message as m
 from probe.environment import Environment
 from probe.keys import Keys
@@ -93,8 +93,8 @@ KEPT_OUT: list[tuple[Callable[[Path], str], str]] = [
 
 def kept_out_again(unit: Unit) -> None:
     """Wait until it has tried in vain once more."""
-    before = unit._link._knock_s
-    assert poll(lambda: unit._link._knock_s > before, PATIENCE_S)
+    before = unit._link._connection.retry_s
+    assert poll(lambda: unit._link._connection.retry_s > before, PATIENCE_S)
 
 
 def test_a_unit_with_its_own_key_gets_its_events_into_the_log(
@@ -122,7 +122,7 @@ def test_a_unit_that_is_kept_out_says_so_once_and_loses_nothing(
     told: Callable[[Path], str],
     said: str,
 ) -> None:
-    monkeypatch.setattr(link, "KNOCK_S", 0.01)
+    monkeypatch.setattr(connection, "RETRY_S", 0.01)
     unit = unit_of(broker, told(ring), tmp_path)
     unit.emit("first")
     for _ in range(3):
@@ -141,7 +141,7 @@ def test_a_unit_that_is_kept_out_says_so_once_and_loses_nothing(
 def test_a_unit_gets_in_once_its_key_is_on_the_list(
     broker: BrokerProcess, ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "KNOCK_S", 0.01)
+    monkeypatch.setattr(connection, "RETRY_S", 0.01)
     told = unknown(ring)
     unit = unit_of(broker, told, tmp_path)
     unit.emit("before")
@@ -157,7 +157,7 @@ def test_a_unit_gets_in_once_its_key_is_on_the_list(
 def test_a_unit_gets_in_once_its_file_is_there(
     broker: BrokerProcess, ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "KNOCK_S", 0.01)
+    monkeypatch.setattr(connection, "RETRY_S", 0.01)
     unit = unit_of(broker, str(tmp_path / "late.keys"), tmp_path)
     unit.emit("before")
     kept_out_again(unit)

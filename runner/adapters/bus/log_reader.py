@@ -1,12 +1,11 @@
 """The runner's end of the bus: log entries in, in order; orders out.
 
-Belongs here: one DEALER socket, the HELLO behind every (re)connection, the window of bytes the broker may send, and
-sending as fast as the broker takes it (which orders is `outbox`'s business). Must not know what entries mean, nor who
-is waiting for them.
+Belongs here: the window of bytes that the broker may send, and sending as fast as the broker takes it. How a connection
+comes about is `probe.connection`'s business, which orders are sent `outbox`'s, whether the broker stands still
+`liveness`'. Must not know what entries mean, nor who waits for them.
 """
 
 import math
-import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -16,30 +15,26 @@ import zmq
 from broker import log
 from broker.errors import LogError
 from broker.log import Entry
-from probe import clock, shortage, wire
+from probe import clock, shortage
 from probe import message as m
 from probe.clock import monotonic, monotonic_ns
+from probe.connection import BrokerConnection, KeptOut, Received, SocketOptions
 from probe.errors import WireError
-from probe.handshake import MONITORED, SUCCEEDED, Handshakes
 from probe.keys import Keys
-from probe.sender import reach_again
 from runner.adapters.bus.broker_clock import BrokerClock
+from runner.adapters.bus.broker_counters import BrokerCounters
+from runner.adapters.bus.catch_up import CatchUp
+from runner.adapters.bus.liveness import Liveness
 from runner.adapters.bus.outbox import Outbox
 from runner.model.errors import BrokerFailed, BrokerFull, BrokerRefused
 
 CREDIT_BYTES: Final = 8 * 1024 * 1024
-"""How far the broker may send ahead; what a listener that is never asked holds at most."""
-LINGER_MS: Final = 200
-UNKNOWN: Final = -1
-"""A byte of the log that the broker is still to name."""
+"""How far the broker may send ahead; a reader that is never asked holds at most so much."""
+OPTIONS: Final = SocketOptions(max_message_bytes=CREDIT_BYTES, max_queued=1000, reconnect_ms=(10, 200))
 ASK_NS: Final = 1_000_000_000
 """How often `ask` asks at most."""
-SILENT_NS: Final = 1_000_000_000
-"""A broker that was asked and says nothing for so long stands still, however busy it is."""
-LOOK_NS: Final = 200_000_000
-"""Who looks less often than that cannot say what was in between."""
 TURN_BYTES: Final = 1024 * 1024
-"""About so much of the log is handed out at a time, so that whoever digests it soon looks at something else."""
+"""About so much of the log is handed out at a time, so that the caller has time for other things."""
 TRY_EVERY: Final = 64
 """So often, of so many orders, a broker that has not taken the one before is tried again."""
 MEASURED: Final = 8
@@ -66,9 +61,9 @@ class LogReader:
     ) -> None:
         """Connect and wait for the broker's WELCOME. `role` is "runner", or "watcher" for one that sends no orders.
         `copy` gets the log as it comes, in whole entries, where the broker keeps it elsewhere. `introduction` is what
-        the broker has to know of the run; it is told so on every connection.
+        the broker has to know of the run; it is sent on every connection.
 
-        Raises BrokerFailed if nobody answers within `timeout_s`, and at once if the broker refuses or does not know
+        Raises BrokerFailed if no broker answers within `timeout_s`, and at once if the broker refuses or does not know
         our keys.
         """
         self.endpoint = endpoint
@@ -76,28 +71,20 @@ class LogReader:
         """Byte of the log up to which entries were handed out."""
         self.log_end = log.START
         """Byte at which the log ended when the broker last said so."""
-        self.pong: m.Pong | None = None
-        """What the broker last said about itself and this run; see `ask`."""
         self.connection = 0
         """How often the broker has welcomed us."""
-        self.heard_ns = monotonic_ns()
-        """When the broker last said anything, on CLOCK_MONOTONIC."""
         self.host = ""
         """Boot id of the broker's host, whose clock is the run's."""
-        self._lead = BrokerClock()
+        self.drained = False
+        """Whether `receive` has left nothing that had come."""
+        self._clock = BrokerClock()
+        self._counters = BrokerCounters()
+        self._liveness = Liveness(monotonic_ns())
+        self._catch_up = CatchUp()
         self._copy = copy
         self._introduction = introduction
-        self._hello = m.Hello(m.VERSION, role, run, sdk="circuit-run")
         self._limit = 0
-        self._asked_ns = 0
-        """The stamp of the last PING."""
-        self._asking = False
-        """Whether it is still to be answered."""
-        self._incidents_before: Counter[str] = Counter()
-        self._incidents_earlier: Counter[str] = Counter()
-        """What is not of our time; see `disregard_incidents`."""
-        self._duplicates_before = 0
-        """What brokers had counted that have been restarted since."""
+        """Byte up to which the broker may send."""
         self._stash: list[Entry] = []
         """Entries that came while we waited for something else."""
         self._outbox = Outbox()
@@ -105,66 +92,54 @@ class LogReader:
         """Whether these are still to be said: the broker did not take them."""
         self._held_up = False
         """Whether the broker took less than there was to be said."""
-        self._quiet_ns = 0
-        """For how long it has given no sign of life, see `silent`."""
-        self._looked_ns = 0
-        """When that was looked at."""
-        self.drained = False
-        """Whether `receive` has left nothing that had come."""
-        self._welcome = False
-        """Whether the broker knows us on this connection."""
-        self._behind: int | None = None
-        """Up to where the log has to be read after a reconnection, before orders are sent; None: that is done."""
         shortage.ask_for_a_bus()
+        hello = m.Hello(m.VERSION, role, run, sdk="circuit-run")
+        self._bus = BrokerConnection(endpoint, lambda: hello, OPTIONS)
         self._context = zmq.Context()
-        self.socket = self._context.socket(zmq.DEALER)
-        self.socket.linger = LINGER_MS
-        self.socket.immediate = 1  # nothing is queued for a broker that is not there: HELLO comes first
-        self.socket.reconnect_ivl, self.socket.reconnect_ivl_max = 10, 200
-        self.socket.maxmsgsize = CREDIT_BYTES
-        if keys is not None:
-            keys.secure(self.socket)
-        if endpoint.startswith("tcp:"):
-            self.socket.ipv6 = "[" in endpoint
-            reach_again(self.socket)
-        self._handshakes = Handshakes(keys)
-        self._monitor = self.socket.get_monitor_socket(MONITORED)
         self._poller = zmq.Poller()
-        self._poller.register(self.socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
         try:
-            self._connect(timeout_s)
-            for _ in range(MEASURED if self.host not in ("", clock.boot_id()) else 0):
+            self._connect(keys, timeout_s)
+            for _ in range(MEASURED if self._is_remote else 0):
                 self.ping(timeout_s)
         except BaseException:
             self.close()
             raise
 
     @property
+    def socket(self) -> "zmq.Socket[bytes]":
+        """For a poller: readable when there may be something to `receive`."""
+        return self._bus.socket
+
+    @property
     def connected(self) -> bool:
         """Whether the broker has welcomed us on the present connection, as far as has been noticed."""
-        return self._welcome
+        return self._bus.is_welcome
 
     @property
     def current(self) -> bool:
         """Whether everything has been read that was in the log when the present connection began. While it has not, a
         silence means nothing."""
-        return self._welcome and self._behind is None
+        return self._bus.is_welcome and self._catch_up.is_done
 
     @property
     def silent(self) -> bool:
         """Whether the broker is there and stands still: it was asked (see `ask`), and since then it has said nothing,
-        and has taken nothing of what waits for it, as often as we looked."""
-        return self._asking and self._quiet_ns > SILENT_NS and not int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN
+        and has taken nothing of what waits for it, as often as was checked."""
+        return self._liveness.is_silent and not int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN
 
     def now_ns(self) -> int:
         """This moment on the run's timeline, the broker's CLOCK_MONOTONIC."""
-        return monotonic_ns() - self._lead.ns
+        return monotonic_ns() - self._clock.ns
+
+    @property
+    def heard_ns(self) -> int:
+        """When the broker last said anything, on CLOCK_MONOTONIC."""
+        return self._liveness.heard_ns
 
     @property
     def silent_ns(self) -> int:
         """For how long the broker has not said anything."""
-        return monotonic_ns() - self.heard_ns
+        return monotonic_ns() - self._liveness.heard_ns
 
     @property
     def behind(self) -> bool:
@@ -172,16 +147,20 @@ class LogReader:
         return self.offset < self.log_end
 
     @property
+    def pong(self) -> m.Pong | None:
+        """What the broker last said about itself and this run; see `ask`."""
+        return self._counters.pong
+
+    @property
     def duplicates(self) -> int:
-        """How many sequence numbers brokers left out because they came again, as far as they have told."""
-        return self._duplicates_before + (self.pong.counters.get("duplicates", 0) if self.pong else 0)
+        """How many sequence numbers brokers left out because they came again, as far as they have said."""
+        return self._counters.duplicates
 
     @property
     def incidents(self) -> Counter[str]:
-        """What the broker has not let peers do, as far as it has told: "who: what" -> how often (docs/wire.md, PONG).
-        A broker that was restarted counts anew; what it had told before is in here too."""
-        told = self._incidents_before + Counter(self.pong.incidents if self.pong else {})
-        return told - self._incidents_earlier
+        """What the broker has not let peers do, as far as it has said: "who: what" -> how often (docs/wire.md, PONG).
+        A broker that was restarted counts anew; what it had counted before is in here too."""
+        return self._counters.incidents
 
     def receive(self, limit: int = 1000) -> list[Entry]:
         """The next entries, in order, without waiting. Whole frames are handed out, so there may be some more than
@@ -196,17 +175,16 @@ class LogReader:
             if self._outbox.full and self.current:  # orders go first: each entry may bring more of them
                 self._watch_connection()
                 break
-            try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            received = self._next()
+            if received is None:
                 self._watch_connection()
                 self.drained = True
                 break
-            entries += self._take(frames)
+            entries += self._take(received)
             if entries and self.offset == self.log_end:
                 self.drained = True
                 break  # that was all, and asking once more would take as long as the message did
-        self._note_quiet()
+        self._liveness.checked(monotonic_ns())
         return entries
 
     def wait(self, others: Sequence[int] = (), timeout_ms: int | None = None) -> bool:
@@ -227,7 +205,7 @@ class LogReader:
     def _awaited(self) -> int:
         """What the socket may have for us: something to read, unless orders go first, or room for what waits."""
         reads = 0 if self._outbox.full and self.current else zmq.POLLIN
-        return reads | (zmq.POLLOUT if self._held_up and self._welcome else 0)
+        return reads | (zmq.POLLOUT if self._held_up and self.connected else 0)
 
     def command(self, order: m.Order, to: Sequence[str] = (), at_ns: int = 0) -> None:
         """Send `order` to the units (or supervisors) named in `to`; to all that are connected if there are none. It is
@@ -241,45 +219,42 @@ class LogReader:
         """Leave out of `incidents` what the broker has counted until now: it serves others, too, and did so before us.
         Raises BrokerFailed if it does not answer."""
         self.ping()
-        self._incidents_earlier += self.incidents
+        self._counters.disregard_incidents()
 
     def broker_died(self) -> None:
-        """Say that the broker has died: the next one counts anew. Who watches another's broker need not know."""
-        self._duplicates_before = self.duplicates
-        self._incidents_before += Counter(self.pong.incidents if self.pong else {})
-        self.pong = None
+        """The broker has died: the next one counts anew. A reader of another's broker need not say so."""
+        self._counters.begin_anew()
 
     def ask(self) -> None:
         """Ask what the broker has counted, without waiting: `pong` is the answer once `receive` has met it. Harmless
         when called often: the question goes out once a second, and not again before it is answered."""
-        if not self._asking and monotonic_ns() - self._asked_ns >= ASK_NS:
+        if not self._liveness.is_asked and monotonic_ns() - self._liveness.asked_ns >= ASK_NS:
             self._ping()
 
     def ping(self, timeout_s: float = 5.0) -> dict[str, int]:
         """What the broker has counted for this run (docs/wire.md, PONG). Raises BrokerFailed if it does not answer."""
         self._ping()
-        self._until(lambda: not self._asking, timeout_s)
+        self._until(lambda: not self._liveness.is_asked, timeout_s)
         assert self.pong is not None
         return self.pong.counters
 
     def close(self) -> None:
         """Leave. Harmless when repeated."""
         if not self._context.closed:
-            self.socket.disable_monitor()
-            self._monitor.close(0)
-            self.socket.close()
+            self._bus.close()
             self._context.term()
 
     # --- connection ---
 
-    def _connect(self, timeout_s: float) -> None:
+    def _connect(self, keys: Keys | None, timeout_s: float) -> None:
         try:
-            self.socket.connect(self.endpoint)
+            self._bus.open(self._context, keys)
         except zmq.ZMQError as error:
             raise BrokerFailed(
                 f"{self.endpoint!r} is no address of a broker ({error.strerror}); expected tcp://HOST:PORT or ipc:///path"
             ) from None
-        self._until(lambda: self._welcome, timeout_s)
+        self._bus.register(self._poller)
+        self._until(lambda: self.connected, timeout_s)
 
     def _until(self, reached: Callable[[], bool], timeout_s: float) -> None:
         """Take what comes until `reached`; entries go to the stash."""
@@ -291,17 +266,16 @@ class LogReader:
             self._stash = self.receive(len(self._stash) + 1)
 
     def _watch_connection(self) -> None:
-        """Say HELLO on every new connection: a broker that was restarted does not know us."""
-        while int(self._monitor.get(zmq.EVENTS)) & zmq.POLLIN:
-            event, value = struct.unpack("=Hi", self._monitor.recv_multipart(zmq.NOBLOCK)[0])
-            self._welcome = False
-            if why := self._handshakes.judge(event, value):
-                raise BrokerRefused(f"the broker at {self.endpoint} does not let us in: {why}")
-            if event == SUCCEEDED:
-                self._send(self._hello)
+        """A broker that was restarted does not know us: HELLO is said again, and its WELCOME comes first."""
+        for change in self._bus.watch():
+            if isinstance(change, KeptOut):
+                raise BrokerRefused(f"the broker at {self.endpoint} does not let us in: {change.why}")
+
+    # --- what is said to the broker ---
 
     def _ping(self) -> None:
-        self._asked_ns, self._asking, self._ping_due, self._quiet_ns = monotonic_ns(), True, True, 0
+        self._liveness.asked(monotonic_ns())
+        self._ping_due = True
         self._say_waiting()
 
     def _fetch(self) -> None:
@@ -310,79 +284,64 @@ class LogReader:
         self._say_waiting()
 
     def _say_waiting(self) -> None:
-        """Whatever is to be said, as far as the broker takes it now. It need not take anything: one that stands still
-        is noticed by its silence."""
+        """Say all that is to be said, as far as the broker takes it now. It need not take anything: one that stands
+        still is noticed by its silence."""
         waited = len(self._outbox) if self._held_up else 0
-        self._held_up = not (self._welcome and self._say_all())
+        self._held_up = not (self.connected and self._say_all())
         if len(self._outbox) < waited:
-            self._quiet_ns = 0
-
-    def _note_quiet(self) -> None:
-        """The broker has been looked at. How long ago that was does not matter: it may be us who stood still."""
-        now_ns = monotonic_ns()
-        self._quiet_ns += min(now_ns - self._looked_ns, LOOK_NS)
-        self._looked_ns = now_ns
+            self._liveness.moved()
 
     def _say_all(self) -> bool:
         if self._fetch_due:
-            self._fetch_due = not self._send(m.Fetch(self.offset, CREDIT_BYTES))
-        while self._behind is None and (given := self._outbox.next()):
-            if not self._send(given.command, given.body, *([given.private] if given.private else [])):
+            self._fetch_due = not self._bus.send(m.Fetch(self.offset, CREDIT_BYTES))
+        while self._catch_up.is_done and (given := self._outbox.next()):
+            if not self._bus.send(given.command, given.body, *([given.private] if given.private else [])):
                 return False
             self._outbox.sent()
         if self._ping_due:  # its answer says that what was said before is written
-            self._ping_due = not self._send(m.Ping(self._asked_ns))
+            self._ping_due = not self._bus.send(m.Ping(self._liveness.asked_ns))
         return not self._fetch_due and not self._ping_due
-
-    def _send(self, message: m.Message, *body: bytes) -> bool:
-        """Whether ZeroMQ took it; it has room for a thousand messages that the broker has not read."""
-        for _ in range(2):
-            try:
-                self.socket.send_multipart(wire.encode(message, *body), zmq.NOBLOCK)
-                return True
-            except zmq.Again:
-                self.socket.get(zmq.EVENTS)  # makes it notice a connection that has just come
-        return False
 
     # --- what the broker says ---
 
-    def _take(self, frames: list[bytes]) -> list[Entry]:
-        self.heard_ns, self._quiet_ns = monotonic_ns(), 0
+    @property
+    def _is_remote(self) -> bool:
+        """Whether the broker has another clock."""
+        return self.host not in ("", clock.boot_id())
+
+    def _next(self) -> Received | None:
         try:
-            message, body = wire.decode(frames)
+            return self._bus.receive()
         except WireError as error:
             raise BrokerFailed(f"{self.endpoint} does not speak our protocol: {error}") from None
-        match message:
-            case m.Records():
-                return self._records(message, body)
-            case m.Welcome():
-                self._welcome = True
-                self.connection += 1
-                self.host = message.host
-                for each in self._introduction:
-                    self._send(each)
-                self._behind = None if self._outbox.empty and self.offset == log.START else UNKNOWN
-                self._fetch()
-                if self._asking:  # the PING has met nobody
-                    self._ping()
-            case m.Pong():
-                self._pong(message)
+
+    def _take(self, received: Received) -> list[Entry]:
+        self._liveness.heard(received.at_ns)
+        match received.message:
+            case m.Records() as records:
+                return self._records(records, received.body)
+            case m.Welcome() as welcome:
+                self._welcomed(welcome)
+            case m.Pong() as pong:
+                self._counters.take(pong)
+                self._liveness.answered(pong.sent_ns)
+                if self._is_remote:
+                    self._clock.add(pong.sent_ns, pong.received_ns, pong.answered_ns, received.at_ns)
             case m.Refused(why, full):
                 raise (BrokerFull if full else BrokerRefused)(f"the broker at {self.endpoint} refuses: {why}")
-            case m.Error(_, stranger=True):
-                self._welcome = False
-                self._send(self._hello)
-            case m.Error(why):
+            case m.Error(why, stranger) if not stranger:
                 raise BrokerFailed(f"the broker at {self.endpoint} did not understand: {why}")
         return []
 
-    def _pong(self, pong: m.Pong) -> None:
-        if self.pong is not None and sum(pong.incidents.values()) < sum(self.pong.incidents.values()):
-            self._incidents_before += Counter(self.pong.incidents)
-        self.pong = pong
-        self._asking &= pong.sent_ns != self._asked_ns
-        if self.host not in ("", clock.boot_id()):
-            self._lead.add(pong.sent_ns, pong.received_ns, pong.answered_ns, self.heard_ns)
+    def _welcomed(self, welcome: m.Welcome) -> None:
+        self.connection += 1
+        self.host = welcome.host
+        for each in self._introduction:
+            self._bus.send(each)
+        self._catch_up.begin(is_needed=not self._outbox.empty or self.offset != log.START)
+        self._fetch()
+        if self._liveness.is_asked:  # the PING may be lost with the connection before
+            self._ping()
 
     def _records(self, records: m.Records, body: bytes) -> list[Entry]:
         self.log_end = records.end
@@ -404,14 +363,7 @@ class LogReader:
             self._outbox.shown(entries)
             if self._limit - self.offset < CREDIT_BYTES // 2:
                 self._fetch()
-        if self._behind is not None:
-            self._catch_up(records.end)
-        return entries
-
-    def _catch_up(self, end: int) -> None:
-        """After a reconnection the log up to `end` shows which orders the broker before has taken: send the others."""
-        self._behind = end if self._behind == UNKNOWN else self._behind
-        if self._behind is not None and self.offset >= self._behind:
-            self._behind = None
+        if self._catch_up.completed_by(self.offset, records.end):
             self._outbox.lost()
             self._say_waiting()
+        return entries

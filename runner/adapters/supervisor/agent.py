@@ -1,13 +1,12 @@
 """The agent: sits on a host, waits on a broker to be invited to runs, and starts a supervisor for each.
 
-Belongs here: the idle connection, and the supervisors as processes. What a supervisor does is `watch`'s business; what
+Belongs here: the idle connection, and the supervisors as processes. What a supervisor does is `loop`'s business; what
 a run is about is not known here.
 """
 
 import contextlib
 import os
 import signal
-import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +15,12 @@ from typing import Final
 import zmq
 
 import circuit_run
-from probe import clock, keys, recovery, shortage, wire
+from probe import clock, keys, recovery, shortage
 from probe import message as m
 from probe.clock import monotonic
+from probe.connection import SDK, BrokerConnection, Disconnected, KeptOut
 from probe.errors import KeysError, WireError
-from probe.handshake import MONITORED, SUCCEEDED, Handshakes
-from probe.link import KNOCK_S
 from probe.native import Latch, start_new_thread
-from probe.sender import SDK, open_socket
 from runner.adapters.signals import Signals
 from runner.adapters.supervisor import work_dir
 from runner.adapters.supervisor.config import SupervisorConfig
@@ -34,9 +31,9 @@ from runner.model.signals import signal_name
 AGAIN: Final = 3
 """How often the supervisor of one run is started again after it was killed."""
 NEWS_S: Final = 2.0
-"""An agent that meets nobody for so long says so."""
-LOOK_MS: Final = 500
-"""How often is looked which supervisors have ended."""
+"""An agent that meets no broker for so long says so."""
+CHECK_MS: Final = 500
+"""How often is checked which supervisors have ended."""
 END_S: Final = 15.0
 """How long supervisors may take to end when the agent is told to."""
 PUBLISH_S: Final = 10.0
@@ -71,9 +68,8 @@ class Agent:
         self._killed: dict[str, int] = {}
         """Run -> how often its supervisor was killed."""
         self._incarnation = clock.new_incarnation()
-        """The same on every connection: who comes back after a broken one takes its own place."""
-        self._knock_s = 0.0
-        """When to connect again, on the monotonic clock; 0: ZeroMQ does that by itself."""
+        """The same on every connection: an agent that comes back after a broken one takes its own place."""
+        self._connection = BrokerConnection(endpoint, self._hello)
         self._joined = False
         self._complained = ""
         self._published = Latch()
@@ -85,74 +81,69 @@ class Agent:
         shortage.ask_for_a_bus()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            with Signals() as signals, open_socket(context, self._keys) as socket:
-                monitor = socket.get_monitor_socket(MONITORED)
+            with Signals() as signals:
                 try:
-                    self._serve(socket, monitor, signals)
+                    self._serve(context, signals)
                 finally:
-                    socket.disable_monitor()
-                    monitor.close(0)
+                    self._connection.close()
         finally:
             self._end()
             context.term()
 
-    def _serve(self, socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]", signals: Signals) -> None:
-        handshakes = Handshakes(self._keys)
-        poller = zmq.Poller()
-        for source in (socket, monitor, signals.fileno()):
-            poller.register(source, zmq.POLLIN)
-        socket.ipv6 = "[" in self._endpoint
+    def _serve(self, context: "zmq.Context[zmq.Socket[bytes]]", signals: Signals) -> None:
+        connection = self._connection
         try:
-            socket.connect(self._endpoint)
+            connection.open(context, self._keys)
         except zmq.ZMQError as error:
             raise UsageError(f"--join {self._endpoint}: {error.strerror}; expected tcp://HOST:PORT") from None
+        socket, monitor = connection.sockets
+        poller = zmq.Poller()
+        poller.register(signals.fileno(), zmq.POLLIN)
+        connection.register(poller)
         begun_s = monotonic()
         while True:
-            ready = dict(poller.poll(LOOK_MS))
+            ready = dict(poller.poll(CHECK_MS))
             if signals.taken():
                 return
             if monitor in ready:
-                event, value = struct.unpack("=Hi", monitor.recv_multipart()[0])
-                if event == SUCCEEDED:
-                    socket.get(zmq.EVENTS)  # makes it notice the connection that has just come
-                    _send(socket, self._hello())
-                elif why := handshakes.judge(event, value):
-                    self._knock_later(socket, f"is not let in by {self._endpoint}: {why}")
-                elif self._joined:
-                    self._is_away(f"has lost {self._endpoint}, and goes on trying")
+                self._watch()
             if not self._joined and not self._complained and monotonic() > begun_s + NEWS_S:
                 self._is_away(f"meets no broker at {self._endpoint} yet, and goes on trying")
-            if self._knock_s and monotonic() >= self._knock_s:
-                self._knock_s = 0.0
-                socket.connect(self._endpoint)
+            connection.retry_connect()
             if socket in ready:
-                self._hear(socket.recv_multipart(), socket)
-            self._look_after()
+                self._receive()
+            self._look_after_supervisors()
 
     def _hello(self) -> m.Hello:
         unit = supervisor_of(self._name)
         return m.Hello(m.VERSION, "agent", "", unit, self._incarnation, clock.boot_id(), os.getpid(), f"{SDK} agent")
 
+    def _watch(self) -> None:
+        for change in self._connection.watch():
+            if isinstance(change, KeptOut):
+                self._retry_later(f"is not let in by {self._endpoint}: {change.why}")
+            elif isinstance(change, Disconnected) and self._joined:
+                self._is_away(f"has lost {self._endpoint}, and goes on trying")
+
     def _is_away(self, why: str) -> None:
         self._joined = False
-        self._invited.clear()  # whoever still wants us says so again when we are back
+        self._invited.clear()  # a run that still wants us says so again when we are back
         if why != self._complained:
             self._complained = why
             self._say(f"agent {self._name} {why}")
 
-    def _knock_later(self, socket: "zmq.Socket[bytes]", why: str) -> None:
+    def _retry_later(self, why: str) -> None:
         self._is_away(f"{why}; it goes on trying")
-        socket.disconnect(self._endpoint)
-        self._knock_s = monotonic() + KNOCK_S
+        self._connection.retry_later()
 
     # --- what the broker says ---
 
-    def _hear(self, frames: list[bytes], socket: "zmq.Socket[bytes]") -> None:
+    def _receive(self) -> None:
         try:
-            message, _ = wire.decode(frames)
+            received = self._connection.receive()
         except WireError as error:
             raise BrokerFailed(f"{self._endpoint} does not speak our protocol: {error}") from None
-        match message:
+        match received.message if received is not None else None:
             case m.Welcome() if not self._joined:  # else it only wants to know whether we are still here
                 self._joined, self._complained = True, ""
                 self._say(f"agent {self._name} waits for runs on {self._endpoint}")
@@ -162,14 +153,12 @@ class Agent:
             case m.Invite(run) if run not in self._running and run not in self._invited:
                 self._invited.append(run)
             case m.Refused(why):
-                self._knock_later(socket, f"is refused by {self._endpoint}: {why}")
-            case m.Error(_, stranger=True):
-                _send(socket, self._hello())
+                self._retry_later(f"is refused by {self._endpoint}: {why}")
 
     # --- supervisors ---
 
     def _start(self, run: str) -> None:
-        charter = SupervisorConfig(
+        config = SupervisorConfig(
             self._endpoint, run, self._name, self._keys.text() if self._keys else "", self._lease_s
         )
         try:
@@ -183,11 +172,11 @@ class Agent:
             return
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-            stdin.write(charter.text().encode())
+            stdin.write(config.text().encode())
         self._running[run] = process
         self._say(f"run {run}: supervised (pid {process.pid})")
 
-    def _look_after(self) -> None:
+    def _look_after_supervisors(self) -> None:
         """Start the supervisors that are wanted, once nothing of earlier runs is in their way. One that was killed is
         started again: what its units had written down is published by the next."""
         if self._published.is_open:
@@ -221,7 +210,7 @@ class Agent:
     # --- evidence of earlier runs ---
 
     def _publish(self, done: Latch) -> None:
-        """What units on this host wrote down in earlier runs, and nobody has got."""
+        """What units on this host wrote down in earlier runs, and the broker has not got."""
         try:
             self._publish_all()
         finally:
@@ -236,8 +225,3 @@ class Agent:
                 continue
             work_dir.discard(folder)
             self._say(f"{folder.name}: evidence of an earlier run is published ({events:,} events)")
-
-
-def _send(socket: "zmq.Socket[bytes]", message: m.Message) -> None:
-    with contextlib.suppress(zmq.Again):  # the connection is gone again; the next one begins with HELLO
-        socket.send_multipart(wire.encode(message), zmq.NOBLOCK)

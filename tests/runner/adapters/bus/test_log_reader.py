@@ -18,7 +18,7 @@ from broker.log import Entry
 from probe import message as m
 from probe import wire
 from probe.clock import monotonic_ns
-from runner.adapters.bus import log_reader
+from runner.adapters.bus import liveness, log_reader
 from runner.adapters.bus.log_reader import LogReader
 from runner.adapters.history.copy import Copy
 from runner.model.errors import BrokerFailed
@@ -334,7 +334,7 @@ def test_a_stopped_broker_is_an_error_for_who_asks_and_for_nobody_else(
             listener.ping(timeout_s=0.05)
         assert not listener.silent, "it may only be busy"
         assert listener.receive() == []
-        monkeypatch.setattr(log_reader, "SILENT_NS", 0)
+        monkeypatch.setattr(liveness, "SILENT_NS", 0)
         assert listener.silent
     finally:
         broker.process.send_signal(18)  # SIGCONT

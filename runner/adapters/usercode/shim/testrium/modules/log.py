@@ -15,9 +15,9 @@ import zmq
 
 from probe import clock, environment, wire
 from probe import message as m
+from probe.connection import open_socket
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event
-from probe.sender import open_socket
 from probe.units import all_units
 
 START: Final = 16
