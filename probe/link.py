@@ -316,7 +316,6 @@ class Link:
             self._hand_over(self._unit.on_order, order)
 
     def _hand_over(self, take: Callable[[Any], None] | None, message: m.Order | m.Pong) -> None:
-        """Have the unit take it."""
         if take is not None:
             try:
                 take(message)
@@ -383,10 +382,9 @@ class Link:
                     self._journal.keep(spare)
 
     def _position(self) -> JournalPosition:
-        if (position := self._unit.position(self._journal)) is not None:
-            return position
-        assert self._ending is not None, "a link is sealed before its unit lets go of it"
-        return self._ending.position
+        position = self._unit.position(self._journal) or (self._ending and self._ending.position)
+        assert position is not None, "a link is sealed before its unit lets go of it"
+        return position
 
     def _hello(self) -> m.Hello | None:
         unit, journal = self._unit, self._journal
