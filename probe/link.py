@@ -382,7 +382,7 @@ class Link:
                     self._journal.keep(spare)
 
     def _position(self) -> JournalPosition:
-        position = self._unit.position(self._journal) or (self._ending and self._ending.position)
+        position = self._unit.position(self._journal) or (self._ending.position if self._ending else None)
         assert position is not None, "a link is sealed before its unit lets go of it"
         return position
 
