@@ -12,6 +12,7 @@ business. A file of keys (or the value of CIRCUIT_KEYS itself) is words, in pair
 Keys are CurveZMQ's (RFC 25 and 26 of ZeroMQ), 32 bytes as 40 characters of Z85 (RFC 32).
 """
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -130,10 +131,19 @@ def _is_group(digits: str) -> bool:
 
 
 def write(path: Path, keys: Keys) -> None:
-    """Put `keys` into a new file that only its owner can read. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(keys.text())
+    """Put `keys` into a new file that only its owner can read, and that has all of them as soon as it is there. Raises
+    OSError."""
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(keys.text())
+        fresh.rename(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 _NEW: Final = "a file of keys is made by: circuit-run keys new NAME"

@@ -144,3 +144,18 @@ def test_what_cannot_be_a_file_of_keys_is_not_read(tmp_path: Path, kind: str) ->
         os.truncate(path, 1 << 30)
     with pytest.raises(KeysError, match="is no file of keys"):
         keys.load(path)
+
+
+def test_a_file_of_keys_has_all_of_them_as_soon_as_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for it reads it at once."""
+    path, seen = tmp_path / "lab-2.keys", []
+    text = keys.Keys.text
+
+    def looking(made: keys.Keys) -> str:
+        seen.append(path.exists())
+        return text(made)
+
+    monkeypatch.setattr(keys.Keys, "text", looking)
+    keys.write(path, made())
+    assert seen == [False]
+    assert [each.name for each in tmp_path.iterdir()] == ["lab-2.keys"]
