@@ -37,6 +37,7 @@ from probe.sift import sound
 from probe.wire import decode_order
 from runner.adapters.history import origin, replay
 from runner.adapters.history.run_folder import RunFolder
+from runner.adapters.launch import audit
 from runner.core.lifecycle.lifecycle import Lifecycle
 from runner.model.errors import RecordingError
 from runner.model.orders import SUPERVISOR, host_of
@@ -206,6 +207,9 @@ def verify(scenario: Scenario, folder: RunFolder) -> Result:
     if before is not None:
         result = replace(result, redacted=before.redacted)
     interrupted = hindsight.interrupted
+    if not cut:  # else that is among its notes
+        left = audit.unpublished(folder.journals, folder.told)
+        result = post_checks.with_findings(result, post_checks.left_behind(left))
     if before is not None and _is_of(scenario, folder):
         result = post_checks.with_findings(result, post_checks.said_before(before))
         # Of an interruption of the check the log knows nothing.

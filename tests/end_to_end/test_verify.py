@@ -303,6 +303,18 @@ def test_a_log_that_ends_before_its_run_did_is_never_a_pass(
     assert judged_again(shared, copy)["notes"] == [cut, advice]
 
 
+def test_what_nobody_has_published_is_found_though_the_log_is_whole(
+    shared: Place, recorded: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    copy = RunFolder(shutil.copytree(folder_of(shared, recorded["passed"]).path, tmp_path / "copy"))
+    assert judged_again(shared, copy)["verdict"] == "passed"
+    (copy.journals / "sender-1").mkdir(parents=True)
+    again = judged_again(shared, copy)
+    (found,) = again["findings"]
+    assert (again["verdict"], found["class"], found["inconclusive"]) == ("inconclusive", "lost-evidence", True)
+    assert "what units wrote down last is not in the log (sender-1 in " in found["message"]
+
+
 def test_what_is_said_to_do_next_works_for_a_run_that_is_kept_elsewhere(place: Place, tmp_path: Path) -> None:
     place.write(SCENARIOS["checked"], UNITS)
     kept = place.run(".", expect=1).folder

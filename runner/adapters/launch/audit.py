@@ -102,23 +102,29 @@ class Audit:
             left.append(Leftover(f"{path} was left behind and {done}"))
         return left
 
-    def _name_journals(self) -> list[Leftover]:
-        found = recovery.left(self._journals)
-        if not any(found):
+    def _name_journals(self) -> tuple[Leftover, ...]:
+        found = unpublished(self._journals, self._name)
+        if not found:
             (self._journals / marks.FILE).unlink(missing_ok=True)  # its supervisor was killed
-            return []
-        left = []
-        if found.published:
-            where, advice = self._named(found.published), f"publish it with: circuit-run recover {self._name}"
-            left.append(Leftover(f"what units wrote down last is not in the log ({where}); {advice}", evidence=True))
-        if found.unreadable:
-            where = self._named(found.unreadable)
-            left.append(Leftover(f"what cannot be read is left of journals ({where}); delete it", evidence=True))
-        return left
+        return found
 
-    def _named(self, names: Sequence[str]) -> str:
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        return f"{', '.join(names[:SHOWN])}{more} in {self._journals}"
+
+def unpublished(journals: Path, name: str) -> tuple[Leftover, ...]:
+    """What is in the folder `journals` of a run, known as `name`, that nobody has published."""
+    found = recovery.left(journals)
+    left = []
+    if found.published:
+        where, advice = _named(found.published, journals), f"publish it with: circuit-run recover {name}"
+        left.append(Leftover(f"what units wrote down last is not in the log ({where}); {advice}", evidence=True))
+    if found.unreadable:
+        where = _named(found.unreadable, journals)
+        left.append(Leftover(f"what cannot be read is left of journals ({where}); delete it", evidence=True))
+    return tuple(left)
+
+
+def _named(names: Sequence[str], journals: Path) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more} in {journals}"
 
 
 def belonging(
