@@ -172,9 +172,10 @@ class Recorder:
         with self.lock:
             if self._journal is not journal:
                 return None
-            if self._deferred and not self._busy:
-                self._drain()
-            return JournalPosition(self._seq, self._end, journal.segments[-1].lost, monotonic_ns())
+            self._drain_unless_busy()
+            # The numbers last, and both at once: what a finalizer emits while something is called is after the stamp.
+            stamp_ns, lost = monotonic_ns(), journal.segments[-1].lost
+            return JournalPosition(self._seq, self._end, lost, stamp_ns)
 
     def arm_wakeup(self, journal: Journal, next_seq: int) -> bool:
         """From now on an event wakes the sender. False if there is one already that is not below `next_seq`."""
@@ -229,8 +230,7 @@ class Recorder:
         """Record what `defer` was given. From now on events wake the sender again, as soon as it sleeps."""
         with self.lock:
             self._will_flush = False
-            if self._deferred and not self._busy:
-                self._drain()
+            self._drain_unless_busy()
 
     def defer(self, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
         """Keep an event, of plain values, for a caller that has no time now: it is recorded with the next record or by
@@ -243,6 +243,10 @@ class Recorder:
                 self._idle = False
             elif not self._busy:  # the flush is over already: we are late
                 self._drain()
+
+    def _drain_unless_busy(self) -> None:
+        if self._deferred and not self._busy:
+            self._drain()
 
     def _drain(self) -> None:
         """Records what came in the middle of a record, or had no time. The lock is held, and no record is under way."""

@@ -149,14 +149,21 @@ class Unit(Recorder):
         if (link := self._link) is not None:
             link.say_last(timeout_s)
         with self.lock:
-            link, position = self._link, self._journal and self.position(self._journal)
-            if link is None or position is None:
+            link, journal = self._link, self._journal
+            if link is None or journal is None:
                 return True
-            place = self._journal.place if self._journal is not None else None
-            timeout_s = max(0.0, deadline_s - monotonic())
-            link.seal(position, timeout_s)
-            self._link = None
-            self._shut_journal()
+            self._drain_unless_busy()
+            was_busy, self._busy = self._busy, True  # what a signal handler emits from now on is the next incarnation's
+            try:
+                place = journal.place
+                timeout_s = max(0.0, deadline_s - monotonic())
+                link.seal(self.position(journal) or NOTHING, timeout_s)
+                self._link = None
+                self._shut_journal()
+            finally:
+                self._busy = was_busy
+        if self._deferred and not was_busy:
+            self._start()
         self._answer_all("has closed its unit")
         finished: bool = link.wait_final(timeout_s)
         self.kept = place.path if place is not None and place.path.exists() else None

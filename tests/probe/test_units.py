@@ -22,6 +22,7 @@ from probe import journal, limits, units, wire
 from probe import message as m
 from probe.environment import Environment
 from probe.event import MAX_DATA_BYTES, MAX_KEY_BYTES, MAX_STEP_BYTES, TRUNCATED, Kind
+from probe.link import Link
 from probe.recovery import recover
 from probe.units import Unit
 from tests.support.small_broker import PATIENCE_S, SmallBroker
@@ -427,6 +428,31 @@ def test_an_event_that_is_recorded_while_its_unit_is_closed_belongs_to_the_next_
     unit.emit("meanwhile", x=Closes())
     assert unit.close(PATIENCE_S)
     assert incarnations(broker) == [["before"], ["meanwhile"]]
+
+
+@pytest.mark.parametrize(("where", "what"), [(Link, "seal"), (Unit, "_shut_journal"), (Unit, "position")])
+def test_what_a_signal_handler_emits_while_its_unit_is_closed_is_kept(
+    broker: SmallBroker, unit: Unit, alarm: Any, monkeypatch: pytest.MonkeyPatch, where: Any, what: str
+) -> None:
+    """At whichever moment: it is the last event of this incarnation, or the first one of the next."""
+    usual, ours = getattr(where, what), threading.get_ident()
+
+    def interrupted(*arguments: Any) -> Any:
+        result = None if what == "_shut_journal" else usual(*arguments)
+        if threading.get_ident() == ours:
+            signal.raise_signal(signal.SIGALRM)
+        return usual(*arguments) if what == "_shut_journal" else result
+
+    def handler(*_: object) -> None:
+        unit.emit("handled")
+
+    unit.emit("first")
+    alarm(handler)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, what, interrupted)
+        assert unit.close(PATIENCE_S)
+    assert unit.close(PATIENCE_S)
+    assert incarnations(broker) == [["first"], ["handled"]]
 
 
 # --- processes ---
