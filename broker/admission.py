@@ -54,7 +54,7 @@ class Refusal(BrokerError):
 
 
 def admit(
-    identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame, runs: Runs, door: Connections
+    identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame, runs: Runs, connections: Connections
 ) -> Peer:
     """The peer that says HELLO with `frames`, the last of which is `last`, and its run, which is opened if need be.
 
@@ -62,8 +62,8 @@ def admit(
     """
     check_identity(identity)
     public = public_key(last)
-    grant = door.grant(public) if public else None
-    share = door.share_of(grant)
+    grant = connections.grant(public) if public else None
+    share = connections.share_of(grant)
 
     def may_see(name: str) -> bool:
         return grant is None or access.is_for_run(grant, name)
@@ -93,26 +93,26 @@ def admit(
             f"another process speaks as incarnation {hello.incarnation} of unit {hello.unit!r} of this run; choose a "
             "number that no other process has had",
         )
-    owner = access.owner_of(grant, local=door.has_keys and is_local(last)) if not hello.recovered else None
+    owner = access.owner_of(grant, local=connections.has_keys and is_local(last)) if not hello.recovered else None
     account = run.join(hello, frames, owner) if speaks else None
     if grant is not None and hello.role == "agent" and hello.units_key and not hello.recovered:
-        door.issued.add(hello.units_key, access.issued_to_units(hello, grant))
-    name = name_of(last, door, hello.unit or hello.role)
+        connections.issued.add(hello.units_key, access.issued_to_units(hello, grant))
+    name = name_of(last, connections, hello.unit or hello.role)
     host = hello.host[:MAX_HOST]
     hello = stripped(hello)
-    return Peer(identity, hello, run, account, door.greeted(last, identity), public, name, share, host)
+    return Peer(identity, hello, run, account, connections.greeted(last, identity), public, name, share, host)
 
 
-def let_in(issue: m.Issue, peer: Peer, door: Connections) -> None:
+def let_in(issue: m.Issue, peer: Peer, connections: Connections) -> None:
     """From now on the key that the runner `peer` has made is good. Where there are no keys, nobody needs one. Raises
     BrokerError."""
-    own = door.grant(peer.key) if peer.key else None
+    own = connections.grant(peer.key) if peer.key else None
     if own is None:
         return
     new = access.issued(issue, peer.run.name, own.holder)
     if why := access.why_not_issued(new, own):
         raise Refusal(NOT_ITS_KEY, f"{why}; a key for who runs scenarios: circuit-run keys new NAME --runner")
-    door.issued.add(issue.public, new)
+    connections.issued.add(issue.public, new)
 
 
 def stripped(hello: m.Hello) -> m.Hello:
@@ -120,9 +120,9 @@ def stripped(hello: m.Hello) -> m.Hello:
     return replace(hello, host="", sdk="", waiting=(), units_key="")
 
 
-def check_size(frames: Sequence[bytes], door: Connections) -> None:
+def check_size(frames: Sequence[bytes], connections: Connections) -> None:
     """Raises Refusal for a HELLO that is too large: it may stand in the log, once for every connection."""
-    size, most = sum(map(len, frames)), door.shares.quotas.hello
+    size, most = sum(map(len, frames)), connections.shares.quotas.hello
     if size > most:
         raise Refusal(
             OVER_QUOTA,
@@ -137,8 +137,8 @@ def check_identity(identity: bytes) -> None:
         raise Refusal(CHOSEN_ID, "this broker gives routing ids itself; do not set ZMQ_ROUTING_ID")
 
 
-def name_of(frame: zmq.Frame, door: Connections, unit: str = "") -> str:
+def name_of(frame: zmq.Frame, connections: Connections, unit: str = "") -> str:
     """The sender of `frame` in words (see `incidents.who`)."""
     public = public_key(frame)
-    grant = door.grant(public) if public else None
+    grant = connections.grant(public) if public else None
     return incidents.who(unit, where(frame), grant.name if grant else public)

@@ -101,6 +101,6 @@ class Answers:
         assert peer.share is not None
         if peer.share.is_news():
             peer.run.incidents.count(peer.name, TOO_FAST)
-        if TOO_FAST not in peer.told and peer.account is not None and not peer.hello.recovered:
-            peer.told.add(TOO_FAST)
+        if TOO_FAST not in peer.warned_of and peer.account is not None and not peer.hello.recovered:
+            peer.warned_of.add(TOO_FAST)
             self._send(peer.identity, m.Error(peer.share.why_over()))

@@ -1,7 +1,7 @@
-"""The door: who connects, who is let in, and who is shown out.
+"""Connections: which there are, which are let in, and which are cut.
 
-Over TCP with keys, ZeroMQ asks here whether it knows a key (ZAP, RFC 27) before one of our frames is read. Its monitor
-tells of every connection that comes and goes. Whoever is not let in, or does not say who it is, is counted by name.
+Over TCP with keys, ZeroMQ asks here whether a key is known (ZAP, RFC 27) before one of our frames is read. Its monitor
+reports every connection that comes and goes. A peer that is not let in, or does not say who it is, is counted by name.
 
 Belongs here: connections. Must not know what messages mean, nor what a run is. Everything is done in the relay's
 thread; nothing here waits.
@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 import zmq
@@ -32,11 +33,11 @@ HELLO_S: Final = 10.0
 LEFT_S: Final = 1.0
 """How long a HELLO may lie unread after its sender has left; after that it has said none."""
 READ_S: Final = 0.5
-"""How long who is shown out may take to read why."""
-KNOCK_EVENTS: Final = 1000
-"""Things that the monitor has to tell which are heard in one turn."""
+"""How long a peer that is dismissed has to read why."""
+TURN_EVENTS: Final = 1000
+"""Messages of the monitor, and of ZAP, that are handled in one turn."""
 _ZAP: Final = "inproc://zeromq.zap.01"
-_MONITOR: Final = "inproc://door"
+_MONITOR: Final = "inproc://connections"
 _EVENT: Final = struct.Struct("=Hi")
 _UNKNOWN_KEY: Final = "refused, unknown key"
 _REVOKED_KEY: Final = "refused, revoked key"
@@ -45,6 +46,17 @@ _NO_ROOM: Final = "cut off, the broker has no room for more connections (its lim
 _ONE_SIDED: Final = "refused, only one side has keys"
 _NO_HELLO: Final = "left before it said HELLO"
 _LATE_HELLO: Final = f"cut off, no HELLO within {HELLO_S:.0f} s"
+
+
+class Greeting(Enum):
+    """What is known of who is at the other end of a connection."""
+
+    AWAITED = auto()
+    """It has not said HELLO yet."""
+    SAID = auto()
+    """It has, and belongs to a peer."""
+    MISSED = auto()
+    """It is cut without one, and that is counted already."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,12 +70,13 @@ class Connection:
     since_s: float
     """When it came, and later when it left."""
     pid: int | None = None
-    """The process at the other end; 0: one of this host that could not be told any more, None: of elsewhere."""
-    identity: bytes | None = None
-    """The routing id under which it said HELLO; None: it has not yet."""
+    """The process at the other end; 0: one of this host that could not be found out any more, None: of elsewhere."""
+    greeting: Greeting = Greeting.AWAITED
+    identity: bytes = b""
+    """The routing id under which it said HELLO; b"" unless it has."""
     heard: int = 0
     heard_before: int = 0
-    """How many it had sent the last time anybody looked (see `memory_guard`)."""
+    """How many it had sent at the last check of `memory_guard`."""
 
 
 class Connections:
@@ -83,16 +96,16 @@ class Connections:
         self.shares = Shares(quotas)
         """What each lasting key has of this broker."""
         self.incidents = Incidents()
-        """What was done by those who belong to no run."""
+        """What peers did that belong to no run."""
         self.issued = issued
         self._lasting = grant
         self.has_keys: Final = grant is not None
-        """Whether somebody may come who has proved to own one."""
+        """Whether peers may come that have proved to own one."""
         self._room = room
-        self._callers: dict[int, Connection] = {}
+        self._present: dict[int, Connection] = {}
         self._left: list[Connection] = []
         self._dismissed: list[tuple[Connection, float]] = []
-        """Who is shown out, and when they are cut."""
+        """Those that were told why, and when they are cut."""
         self._let_in: Counter[str] = Counter()
         """Place -> how many came from there with a key that we know, and have not said HELLO yet."""
         self._failure: str | None = None
@@ -100,7 +113,7 @@ class Connections:
         self._zap = context.socket(zmq.ROUTER)
         self._zap.bind(_ZAP)
         self._monitor = context.socket(zmq.PAIR)
-        self._monitor.rcvhwm = 0  # else the thread that carries everybody's messages would wait for us
+        self._monitor.rcvhwm = 0  # else the thread that carries all messages would wait for us
         socket.monitor(
             _MONITOR,
             zmq.EVENT_ACCEPTED
@@ -117,12 +130,12 @@ class Connections:
             socket.close(linger=0)
 
     def __len__(self) -> int:
-        return len(self._callers)
+        return len(self._present)
 
     @property
-    def callers(self) -> list[Connection]:
-        """Everybody connected."""
-        return list(self._callers.values())
+    def present(self) -> list[Connection]:
+        """All connections that are there."""
+        return list(self._present.values())
 
     def grant(self, public: str) -> Grant | None:
         """What the owner of this key may do; None for a key that is not known."""
@@ -137,10 +150,10 @@ class Connections:
         public = public_key(frame)
         return self.share_of(self.grant(public)) if public else None
 
-    # --- who comes ---
+    # --- that come ---
 
     def answer(self) -> None:
-        """Decide about keys, and take note of who came and who left."""
+        """Decide about keys, and take note of connections that came and went."""
         self._hear()
         for request in _messages(self._zap):
             sender, empty, version, number, _domain, address, _identity, _mechanism, *credentials = request
@@ -159,66 +172,66 @@ class Connections:
         """The connection over which a HELLO has come, as `frame` of a peer that is called `identity` from now on."""
         self._hear()  # that it has come was said before
         fd = int(frame.get(zmq.SRCFD))
-        caller = self._callers.get(fd)
-        if caller is None:  # it spoke and left at once; `fd` may be somebody else's by now, or nobody's
-            gone = [left for left in self._left if left.fd == fd and left.identity is None]
-            caller = gone[0] if gone else Connection(-1, where(frame), monotonic())
-        caller.identity = identity
-        self._was_let_in(caller)
-        return caller
+        connection = self._present.get(fd)
+        if connection is None:  # it spoke and left at once; `fd` may be another one's by now, or closed
+            gone = [left for left in self._left if left.fd == fd and left.greeting is Greeting.AWAITED]
+            connection = gone[0] if gone else Connection(-1, where(frame), monotonic())
+        connection.greeting, connection.identity = Greeting.SAID, identity
+        self._was_let_in(connection)
+        return connection
 
-    def dismiss(self, caller: Connection) -> None:
+    def dismiss(self, connection: Connection) -> None:
         """Cut it when it has had time to read why: what ZeroMQ has not sent yet goes with a connection that is cut."""
-        self._dismissed.append((caller, monotonic() + READ_S))
+        self._dismissed.append((connection, monotonic() + READ_S))
 
     def hung_up(self) -> list[bytes]:
-        """The routing ids of those who had said HELLO and have left since the last call."""
-        gone = [caller.identity for caller in self._left if caller.identity is not None]
-        self._left = [caller for caller in self._left if caller.identity is None]
+        """The routing ids of those that had said HELLO and have left since the last call."""
+        gone = [connection.identity for connection in self._left if connection.greeting is Greeting.SAID]
+        self._left = [connection for connection in self._left if connection.greeting is not Greeting.SAID]
         return gone
 
-    # --- who goes ---
+    # --- that go ---
 
     def tidy(self) -> None:
-        """Show out who has not said HELLO in time, and count who left without one. To be called now and then."""
+        """Cut those that have not said HELLO in time, and count those that left without. To be called now and then."""
         now = monotonic()
-        for caller, at_s in self._dismissed:
+        for connection, at_s in self._dismissed:
             if at_s <= now:
-                self.cut(caller)
-        self._dismissed = [(caller, at_s) for caller, at_s in self._dismissed if at_s > now]
-        for caller in self.callers:
-            if caller.identity is None and now - caller.since_s > HELLO_S:
-                self.cut(caller)
-                self.incidents.count(caller.place, _LATE_HELLO)
-                caller.identity = b""  # counted
+                self.cut(connection)
+        self._dismissed = [(connection, at_s) for connection, at_s in self._dismissed if at_s > now]
+        for connection in self.present:
+            if connection.greeting is Greeting.AWAITED and now - connection.since_s > HELLO_S:
+                self.cut(connection)
+                self.incidents.count(connection.place, _LATE_HELLO)
+                connection.greeting = Greeting.MISSED
         waiting = []
-        for caller in self._left:
-            if caller.identity is None and now - caller.since_s > LEFT_S:
-                if not self._came_to_its_end(caller):
-                    self.incidents.count(caller.place, _NO_HELLO)
+        for connection in self._left:
+            if connection.greeting is Greeting.AWAITED and now - connection.since_s > LEFT_S:
+                if not self._came_to_its_end(connection):
+                    self.incidents.count(connection.place, _NO_HELLO)
             else:
-                waiting.append(caller)
+                waiting.append(connection)
         self._left = waiting
 
-    def _came_to_its_end(self, caller: Connection) -> bool:
+    def _came_to_its_end(self, connection: Connection) -> bool:
         """Whether it said no HELLO because its process has ended, as children do that are forked for one task: one of
         this host that is gone, or one of elsewhere that had shown a key that we know."""
-        if caller.pid is None:
-            return self._was_let_in(caller)
-        return not caller.pid or not process.lives(caller.pid)
+        if connection.pid is None:
+            return self._was_let_in(connection)
+        return not connection.pid or not process.lives(connection.pid)
 
-    def _was_let_in(self, caller: Connection) -> bool:
-        """Whether a key was shown from its place for which nobody has accounted yet; now it has."""
-        if self._let_in[caller.place] > 1:
-            self._let_in[caller.place] -= 1
+    def _was_let_in(self, connection: Connection) -> bool:
+        """Whether a known key was shown from its place that no other HELLO has been counted for; now this one is."""
+        if self._let_in[connection.place] > 1:
+            self._let_in[connection.place] -= 1
             return True
-        return self._let_in.pop(caller.place, 0) > 0
+        return self._let_in.pop(connection.place, 0) > 0
 
-    def cut(self, caller: Connection) -> None:
+    def cut(self, connection: Connection) -> None:
         """End the connection: both sides then see that the other one hung up."""
         self._hear()
-        if self._callers.get(caller.fd) is caller:
-            _hang_up(caller.fd)
+        if self._present.get(connection.fd) is connection:
+            _hang_up(connection.fd)
 
     def _hear(self) -> None:
         too_many = []
@@ -228,9 +241,9 @@ class Connections:
                 found, pid = _place(value)
                 if pid is None and endpoint.startswith(b"ipc:"):  # it left at once
                     pid = 0
-                caller = self._callers[value] = Connection(value, found, monotonic(), pid)
-                if len(self._callers) > self._room:
-                    too_many.append(caller)
+                connection = self._present[value] = Connection(value, found, monotonic(), pid)
+                if len(self._present) > self._room:
+                    too_many.append(connection)
             elif event == zmq.EVENT_DISCONNECTED:
                 self._leave(value)
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
@@ -238,26 +251,26 @@ class Connections:
             else:
                 one_sided = value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
                 self._failure = _ONE_SIDED if one_sided else _WRONG_HANDSHAKE
-        for caller in too_many:
-            self.incidents.count(caller.place, _NO_ROOM)
-            if self._callers.get(caller.fd) is caller:
-                caller.identity = b""  # counted
-                _hang_up(caller.fd)
+        for connection in too_many:
+            self.incidents.count(connection.place, _NO_ROOM)
+            if self._present.get(connection.fd) is connection:
+                connection.greeting = Greeting.MISSED
+                _hang_up(connection.fd)
 
     def _leave(self, fd: int) -> None:
-        caller = self._callers.pop(fd, None)
+        connection = self._present.pop(fd, None)
         failure, self._failure = self._failure, None
-        if caller is None:
+        if connection is None:
             return
         if failure is not None:
             if failure:
-                self.incidents.count(caller.place, failure)
+                self.incidents.count(connection.place, failure)
             return
-        caller.since_s = monotonic()
-        if caller.identity != b"":
-            self._left.append(caller)
+        connection.since_s = monotonic()
+        if connection.greeting is Greeting.MISSED:
+            self._was_let_in(connection)
         else:
-            self._was_let_in(caller)
+            self._left.append(connection)
 
 
 def where(frame: zmq.Frame) -> str:
@@ -269,7 +282,7 @@ def where(frame: zmq.Frame) -> str:
 
 
 def is_local(frame: zmq.Frame) -> bool:
-    """Whether `frame` came over `ipc://`: from somebody who may enter a folder of this user's."""
+    """Whether `frame` came over `ipc://`: from a process that may enter a folder of this user's."""
     return where(frame).startswith("pid ")
 
 
@@ -282,7 +295,7 @@ def public_key(frame: zmq.Frame) -> str | None:
 
 
 def _messages(socket: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
-    for _ in range(KNOCK_EVENTS):
+    for _ in range(TURN_EVENTS):
         try:
             yield socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
@@ -305,7 +318,7 @@ def _dup(fd: int) -> Iterator["_socket.socket | None"]:
         except OSError as error:
             if error.errno != errno.EMFILE:
                 raise
-            connection = _socket.socket(fileno=fd)  # the very moment in which it has to be possible to cut somebody
+            connection = _socket.socket(fileno=fd)  # just now it has to be possible to cut a connection
             ours = False
     except OSError:
         yield None
@@ -322,19 +335,19 @@ def _dup(fd: int) -> Iterator["_socket.socket | None"]:
 
 
 def _hang_up(fd: int) -> None:
-    with _dup(fd) as connection:
-        if connection is not None:
-            connection.shutdown(_socket.SHUT_RDWR)
+    with _dup(fd) as end:
+        if end is not None:
+            end.shutdown(_socket.SHUT_RDWR)
 
 
 def _place(fd: int) -> tuple[str, int | None]:
     """Where the other end of a connection that has just come is, and the process there if it is of this host."""
-    with _dup(fd) as connection:
-        if connection is not None and connection.family == _socket.AF_UNIX:
+    with _dup(fd) as end:
+        if end is not None and end.family == _socket.AF_UNIX:
             if (credentials := getattr(_socket, "SO_PEERCRED", None)) is None:  # only Linux has it
                 return place(""), 0
-            pid: int = struct.unpack("3i", connection.getsockopt(_socket.SOL_SOCKET, credentials, 12))[0]
+            pid: int = struct.unpack("3i", end.getsockopt(_socket.SOL_SOCKET, credentials, 12))[0]
             return f"pid {pid}", pid
-        if connection is not None:
-            return str(connection.getpeername()[0]), None
-    return "somebody who left at once", None
+        if end is not None:
+            return str(end.getpeername()[0]), None
+    return "a peer that left at once", None

@@ -33,7 +33,7 @@ class IdleAgent:
 
     identity: bytes
     hello: m.Hello
-    caller: Connection
+    connection: Connection
     key: str | None
     """The public key it came in with."""
     name: str
@@ -55,8 +55,8 @@ class IdleAgent:
 class IdleAgents:
     """All idle agents: one of a name."""
 
-    def __init__(self, door: Connections) -> None:
-        self._door = door
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._agents: dict[bytes, IdleAgent] = {}
         self._called: dict[str, IdleAgent] = {}
 
@@ -81,24 +81,24 @@ class IdleAgents:
         if why := access.why_not_admitted(hello, None):
             raise Refusal(WRONG_HELLO, why)
         public = public_key(last)
-        if public and (why := access.why_not_granted(hello, self._door.grant(public))):
+        if public and (why := access.why_not_granted(hello, self._connections.grant(public))):
             raise Refusal(NOT_ITS_KEY, why)
         first = self._called.get(hello.unit)
         if first is not None:
             if (first.hello.incarnation, first.key) != (hello.incarnation, public):
                 raise Refusal(SAME_NAME, f"an agent called {hello.unit} is here already, from {first.place}")
-            self._door.dismiss(first.caller)
+            self._connections.dismiss(first.connection)
             self.leave(first.identity)
-        share = self._door.share(last)
+        share = self._connections.share(last)
         if share is not None and (why := share.why_no_connection()):
             raise Refusal(OVER_QUOTA, why)
         if share is not None and sum(agent.share is share for agent in self._agents.values()) >= MAX_OF_ONE:
             raise Refusal(OVER_QUOTA, f"{MAX_OF_ONE} agents wait here with the key {share.key!r}; give hosts their own")
         if len(self._agents) >= MAX_IDLE:
             raise Refusal(WRONG_HELLO, f"{MAX_IDLE} agents wait here already; start another broker")
-        caller = self._door.greeted(last, identity)
-        name = name_of(last, self._door, hello.unit)
-        agent = IdleAgent(identity, stripped(hello), caller, public, name, where(last), share)
+        connection = self._connections.greeted(last, identity)
+        name = name_of(last, self._connections, hello.unit)
+        agent = IdleAgent(identity, stripped(hello), connection, public, name, where(last), share)
         if share is not None:
             share.connections += 1
         self._agents[identity] = self._called[hello.unit] = agent
@@ -127,7 +127,7 @@ class IdleAgents:
         """Say INVITE to agents whom runs with a runner want. Whether a queue is full."""
         full = False
         if self._agents:
-            ready = [run for run in runs.all() if run.kept and peers.of(run.name).runners]
+            ready = [run for run in runs.all() if run.pending and peers.of(run.name).runners]
             for agent, run_name in list(self._wanted(ready)):
                 if peers.connections(run_name, agent.hello.unit):
                     continue  # its supervisor is there, and slow
@@ -141,11 +141,11 @@ class IdleAgents:
         """Who is to be invited to which of `runs`: whom orders wait for, who may join that run, and who has not been
         invited to it yet."""
         for run in runs:
-            for unit in run.kept:
+            for unit in run.pending:
                 agent = self._called.get(unit)
                 if agent is None or run.name in agent.invited:
                     continue
-                grant = self._door.grant(agent.key) if agent.key else None
+                grant = self._connections.grant(agent.key) if agent.key else None
                 if agent.key is None or (grant is not None and access.is_for_run(grant, run.name)):
                     yield agent, run.name
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from resource import getpagesize
 from typing import Final
 
-from broker.connections import Connection
+from broker.connections import Connection, Greeting
 
 MAX_GROWTH_BYTES: Final = 512 * 1024 * 1024
 """How much larger than at its start the process may be, beside what belongs to connections."""
@@ -42,19 +42,19 @@ class MemoryGuard:
         self._start_bytes = resident_bytes()
         self._step = 0
 
-    def whom(self, callers: Sequence[Connection]) -> list[Connection]:
+    def whom(self, connections: Sequence[Connection]) -> list[Connection]:
         """Those who have to hang up now; nobody, as a rule."""
-        limit = self._start_bytes + MAX_GROWTH_BYTES + CONNECTION_BYTES * len(callers)
+        limit = self._start_bytes + MAX_GROWTH_BYTES + CONNECTION_BYTES * len(connections)
         chosen: list[Connection] = []
         if self._above(limit):
             while not chosen and self._step < len(STEPS):
-                chosen = choose(STEPS[self._step], callers)
+                chosen = choose(STEPS[self._step], connections)
                 self._step += 1
             self._step %= len(STEPS)
         else:
             self._step = 0
-        for caller in callers:
-            caller.heard_before = caller.heard
+        for connection in connections:
+            connection.heard_before = connection.heard
         return chosen
 
     def _above(self, limit: int) -> bool:
@@ -64,20 +64,22 @@ class MemoryGuard:
         return resident_bytes() > limit
 
 
-def choose(step: str, callers: Sequence[Connection]) -> list[Connection]:
-    """Those of `callers` that this one of STEPS means."""
+def choose(step: str, connections: Sequence[Connection]) -> list[Connection]:
+    """Those of `connections` that this one of STEPS means."""
     if step == "all":
-        return list(callers)
+        return list(connections)
     if step == "strangers":
-        return [caller for caller in callers if caller.identity is None]
-    silent = {caller.fd for caller in callers if caller.heard == caller.heard_before}
+        return [connection for connection in connections if connection.greeting is Greeting.AWAITED]
+    silent = {connection.fd for connection in connections if connection.heard == connection.heard_before}
     if step == "silent":
-        return [caller for caller in callers if caller.fd in silent]
+        return [connection for connection in connections if connection.fd in silent]
     stuck: set[int] = set()
     for _ in range(SAMPLES):
         stuck |= {fd for fd in silent if _waiting(fd, termios.FIONREAD)}
         time.sleep(SAMPLE_S)
-    return [caller for caller in callers if caller.fd in stuck or _waiting(caller.fd, termios.TIOCOUTQ)]
+    return [
+        connection for connection in connections if connection.fd in stuck or _waiting(connection.fd, termios.TIOCOUTQ)
+    ]
 
 
 def resident_bytes() -> int:

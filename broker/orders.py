@@ -44,19 +44,19 @@ class Orders:
         """Send what is written. What somebody cannot take now waits, and whatever comes after that waits behind it.
         Whether a queue is full."""
         for run in runs:
-            for name in list(run.kept):
+            for name in list(run.pending):
                 self._hand_over(run, name)
         for run, to, rest, place in self._new:
             for name in to or list(self._peers.of(run.name).units):
                 reached = [self._order(peer, rest, place) for peer in self._connected(run, name)]
-                if True not in reached and not run.keep_for(name, (place,)):
+                if True not in reached and not run.hold_for(name, (place,)):
                     run.counters["unroutable"] += 1
         self._new.clear()
         for peer in list(self._behind.values()):
             self._catch_up(peer)
         waited_for = {peer.run.name for peer in self._behind.values()}
         for run in runs:
-            if run.private and not run.kept and run.name not in waited_for:
+            if run.private and not run.pending and run.name not in waited_for:
                 run.private.clear()
         return bool(self._behind)
 
@@ -68,7 +68,7 @@ class Orders:
         """Its connection has ended. What a supervisor was still to get is kept until it comes back; a unit asks
         again."""
         self._behind.pop(peer.identity, None)
-        if peer.orders and not peer.run.keep_for(peer.hello.unit, peer.orders):
+        if peer.orders and not peer.run.hold_for(peer.hello.unit, peer.orders):
             peer.run.counters["unroutable"] += len(peer.orders)
         peer.orders.clear()
 
@@ -80,9 +80,9 @@ class Orders:
     def _hand_over(self, run: Run, name: str) -> None:
         """To a supervisor that is there now what was kept for it."""
         if peers := self._connected(run, name):
-            kept = run.kept.pop(name)
+            pending = run.pending.pop(name)
             for peer in peers:
-                peer.orders.extend(kept)
+                peer.orders.extend(pending)
                 self._behind[peer.identity] = peer
 
     def _order(self, peer: Peer, rest: tuple[bytes, ...], place: int) -> bool:

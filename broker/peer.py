@@ -41,7 +41,7 @@ class Peer:
     run: Run
     account: Account | None
     """None: the peer only reads."""
-    caller: Connection
+    connection: Connection
     key: str | None = None
     """The public key it came in with."""
     name: str = ""
@@ -51,8 +51,8 @@ class Peer:
     host: str = ""
     """Boot id of its host, as it says."""
     window: Window | None = None
-    told: set[str] = field(default_factory=set)
-    """What it did that it may not, and was told once."""
+    warned_of: set[str] = field(default_factory=set)
+    """What it did that it may not, and was warned of once."""
     orders: deque[int] = field(default_factory=deque)
     """Where in the log of its run the COMMANDs begin that it is to get, and could not take yet."""
     left_s: float | None = None

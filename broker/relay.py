@@ -61,7 +61,7 @@ GROUP_BYTES: Final = 4 * 1024 * 1024
 """A group is what is written at once, so these bound how long an acknowledgement takes."""
 RETRY_MS: Final = 10
 """A peer whose queue is full is tried again after this time; ZeroMQ does not say when a ROUTER may send again."""
-KNOCK_S: Final = 1.0
+CHECK_S: Final = 1.0
 """How often at most a crowded broker looks who has left, and how often whose key was revoked, and at the disk."""
 LAST_WORDS_S: Final = 5.0
 """How long what a peer said before it left may lie unread."""
@@ -70,13 +70,13 @@ LAST_WORDS_S: Final = 5.0
 class Relay:
     """What the loop knows; `step` is one turn of it."""
 
-    def __init__(self, socket: zmq.Socket[bytes], runs: Runs, door: Connections) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], runs: Runs, connections: Connections) -> None:
         self._socket = socket
         self._runs = runs
-        self._door = door
-        self._pressure = MemoryGuard()
+        self._connections = connections
+        self._memory_guard = MemoryGuard()
         self._peers = PeerRegistry()
-        self._idle = IdleAgents(door)
+        self._idle = IdleAgents(connections)
         self._readers = Readers(self._send)
         self._orders = Orders(self._peers, self._send_frames)
         self._answers = Answers(self._peers, self._send)
@@ -86,7 +86,7 @@ class Relay:
         """Counted for peers that belong to no run."""
         self._full: dict[bytes, float] = {}
         """Whose queue is full, since when."""
-        self._knocked_s = self._checked_s = -KNOCK_S
+        self._probed_s = self._checked_s = -CHECK_S
 
     def step(self, limit: int = GROUP_MESSAGES) -> int | None:
         """Take one group of at most `limit` messages, write it, push. Gives the time in ms after which to come again
@@ -96,7 +96,7 @@ class Relay:
         """
         busy = self._drain(limit)
         for stopped in self._runs.write():
-            self._show_out(stopped)
+            self._end_run(stopped)
         more, full = self._readers.push()
         full |= self._answers.tell()
         full |= self._orders.pass_on(self._runs.all())
@@ -106,40 +106,42 @@ class Relay:
             return 0
         return RETRY_MS if full else None
 
-    def deserted(self) -> bool:
+    def no_units_left(self) -> bool:
         """Whether no unit or supervisor is connected. One that has said FINAL leaves when it has read the ACK, which
         it might never do if we left first."""
         present = [peer for peer in self._peers if peer.left_s is None]
         speakers = [peer for peer in present if peer.account is not None]
-        return not [peer for peer in speakers if self._knock(peer) is not Sent.GONE]
+        return not [peer for peer in speakers if self._probe_peer(peer) is not Sent.GONE]
 
-    def look(self) -> None:
+    def housekeep(self) -> None:
         """See who has left, who does not read, whose key was revoked, and whether there is memory left. To be called a
         few times a second."""
         now = monotonic()
-        self._door.tidy()
-        for identity in self._door.hung_up():
+        self._connections.tidy()
+        for identity in self._connections.hung_up():
             self._hang_up(identity)
         for peer in [peer for peer in self._peers if peer.left_s and now - peer.left_s > LAST_WORDS_S]:
             self._forget(peer)
         for identity in [identity for identity, since_s in self._full.items() if now - since_s > DEAF_S]:
             deaf = self._peers.find(identity)
-            if deaf is not None and self._knock(deaf) is Sent.FULL:
-                self._blame(deaf, None, DEAF)
+            if deaf is not None and self._probe_peer(deaf) is Sent.FULL:
+                self._count_incident(deaf, None, DEAF)
                 self._full[identity] = math.inf
         for peer in self._orders.too_far_behind():  # it comes back, and asks again for what it still wants to know
-            self._blame(peer, None, BEHIND)
-            self._door.cut(peer.caller)
+            self._count_incident(peer, None, BEHIND)
+            self._connections.cut(peer.connection)
             self._hang_up(peer.identity)
-        if now - self._checked_s > KNOCK_S:
-            self._runs.look(now - self._checked_s)
+        if now - self._checked_s > CHECK_S:
+            self._runs.housekeep(now - self._checked_s)
             self._checked_s = now
             self._check_keys()
             self._runs.rest(REST_S)
-        for caller in self._pressure.whom(self._door.callers):
-            found = self._peers.find(caller.identity or b"")
-            (found.run if found else self._door).incidents.count(found.name if found else caller.place, TOO_MUCH)
-            self._door.cut(caller)
+        for connection in self._memory_guard.whom(self._connections.present):
+            found = self._peers.find(connection.identity)
+            (found.run if found else self._connections).incidents.count(
+                found.name if found else connection.place, TOO_MUCH
+            )
+            self._connections.cut(connection)
 
     # --- in ---
 
@@ -160,7 +162,7 @@ class Relay:
         peer = self._peers.find(identity)
         known = peer or self._idle.find(identity)
         if known is not None:
-            known.caller.heard += 1
+            known.connection.heard += 1
         try:
             if len(frames) > MAX_FRAMES:
                 raise ProtocolViolation(f"a message has at most {MAX_FRAMES} frames, this one more")
@@ -172,18 +174,18 @@ class Relay:
             elif isinstance(message, m.Hello):
                 self._hello(identity, message, frames, last)
             elif peer is None:
-                self._blame(None, last, NO_HELLO)
+                self._count_incident(None, last, NO_HELLO)
                 self._send(identity, m.Error("nobody has said HELLO on this connection", stranger=True))
             elif why := access.why_not_said(message, peer.hello.role):
-                self._blame(peer, last, NOT_ITS_ROLE)
+                self._count_incident(peer, last, NOT_ITS_ROLE)
                 self._send(identity, m.Error(why))
             else:
                 self._handle(peer, message, frames)
         except (WireError, ProtocolViolation) as error:
-            self._blame(peer, last, MALFORMED)
+            self._count_incident(peer, last, MALFORMED)
             self._send(identity, m.Error(str(error), stranger=known is None))
 
-    def _blame(self, peer: Peer | None, frame: zmq.Frame | None, what: str) -> None:
+    def _count_incident(self, peer: Peer | None, frame: zmq.Frame | None, what: str) -> None:
         """Count it: for the peer, or for a stranger who is known by `frame` alone."""
         counters = peer.run.counters if peer else self._strangers
         if what == MALFORMED:
@@ -193,7 +195,7 @@ class Relay:
         if peer is not None:
             peer.run.incidents.count(peer.name, what)
         elif frame is not None:
-            self._door.incidents.count(name_of(frame, self._door), what)
+            self._connections.incidents.count(name_of(frame, self._connections), what)
 
     def _handle(self, peer: Peer, message: m.Message, frames: Sequence[bytes]) -> None:
         match message:
@@ -206,10 +208,10 @@ class Relay:
                     self._answers.spend(peer, message.count if isinstance(message, m.Events) else 0, frames)
             case m.Fetch():
                 if why := self._readers.fetch(peer, message):
-                    self._blame(peer, None, FULL_HOUSE if why == CROWDED else OVER_QUOTA)
+                    self._count_incident(peer, None, FULL_HOUSE if why == CROWDED else OVER_QUOTA)
                     self._send(peer.identity, m.Error(why))
             case m.Command() | m.Names() if peer.share and peer.share.is_exhausted(monotonic()):
-                self._cut_for_quota(peer.caller, peer.name, peer.run.incidents)
+                self._cut_for_quota(peer.connection, peer.name, peer.run.incidents)
             case m.Command():
                 self._orders.take(peer.run, message.to, frames)
                 self._answers.spend(peer, 0, frames)
@@ -224,12 +226,12 @@ class Relay:
 
     def _doubt(self, peer: Peer, events: m.Events) -> None:
         """Events from the future of our own clock prove nothing about when they happened: they are lost."""
-        if NOT_ITS_CLOCK not in peer.told:
-            peer.told.add(NOT_ITS_CLOCK)
+        if NOT_ITS_CLOCK not in peer.warned_of:
+            peer.warned_of.add(NOT_ITS_CLOCK)
             ahead_s = (events.watermark_ns - monotonic_ns()) / 1e9
             why = f"the watermark is {ahead_s:.0f} s ahead of CLOCK_MONOTONIC of this host, on which you say you are"
             self._send(peer.identity, m.Error(f"{why}; what is stamped by another clock is not kept"))
-        self._blame(peer, None, NOT_ITS_CLOCK)
+        self._count_incident(peer, None, NOT_ITS_CLOCK)
         if events.count > 0:
             gap = m.Gap(events.first, events.first + events.count - 1, NOT_ITS_CLOCK)
             self._handle(peer, gap, [bytes(frame) for frame in wire.encode(gap)])
@@ -237,38 +239,38 @@ class Relay:
     def _issue(self, peer: Peer, issue: m.Issue) -> None:
         """A runner lets in whoever has the key that it has made. Where there are no keys, nobody needs one."""
         try:
-            let_in(issue, peer, self._door)
+            let_in(issue, peer, self._connections)
         except BrokerError as error:
             self._turn_away(peer, str(error))
 
     def _turn_away(self, peer: Peer, why: str) -> None:
         """A runner that cannot have what its run needs."""
-        self._blame(peer, None, NOT_ITS_KEY)
+        self._count_incident(peer, None, NOT_ITS_KEY)
         self._send(peer.identity, m.Refused(why))
-        self._door.dismiss(peer.caller)
+        self._connections.dismiss(peer.connection)
 
     def _hello(self, identity: bytes, hello: m.Hello, frames: Sequence[bytes], last: zmq.Frame) -> None:
         if peer := self._peers.find(identity):
             self._hello_again(peer, hello)
             return
         try:
-            check_size(frames, self._door)
-            share = self._door.share(last)
+            check_size(frames, self._connections)
+            share = self._connections.share(last)
             if share and share.is_exhausted(monotonic()):
-                name = name_of(last, self._door, hello.unit or hello.role)
-                self._cut_for_quota(self._door.greeted(last, identity), name, self._door.incidents)
+                name = name_of(last, self._connections, hello.unit or hello.role)
+                self._cut_for_quota(self._connections.greeted(last, identity), name, self._connections.incidents)
                 return
             self._make_room()
             if access.is_idle(hello):
                 if first := self._idle.called(hello.unit):
-                    self._send(first.identity, welcome())  # has it left? see `_knock`
+                    self._send(first.identity, welcome())  # has it left? see `_probe_peer`
                 self._idle.admit(identity, hello, last)
                 self._send(identity, welcome())
                 return
-            peer = admit(identity, hello, frames, last, self._runs, self._door)
+            peer = admit(identity, hello, frames, last, self._runs, self._connections)
         except BrokerError as error:
             full = OVER_QUOTA if isinstance(error, OverQuota) else FULL_HOUSE
-            self._blame(None, last, error.what if isinstance(error, Refusal) else full)
+            self._count_incident(None, last, error.what if isinstance(error, Refusal) else full)
             self._send(identity, m.Refused(str(error), full=isinstance(error, NoRoom | LogDiskFull)))
             return
         self._peers.enter(peer)
@@ -283,7 +285,7 @@ class Relay:
         ):
             self._answers.owe(peer.identity, Receipt.WELCOME)
             return
-        self._blame(peer, None, TWO_HELLOS)
+        self._count_incident(peer, None, TWO_HELLOS)
         self._send(peer.identity, m.Refused("this connection has said HELLO for another peer; open one for each"))
 
     def _statistics(self, run: Run) -> dict[str, int]:
@@ -295,7 +297,7 @@ class Relay:
     def _answer_agent(self, agent: IdleAgent, message: m.Message, last: zmq.Frame) -> None:
         answer = self._idle.answer(agent, message)
         if answer is None:
-            self._blame(None, last, NOT_ITS_ROLE)
+            self._count_incident(None, last, NOT_ITS_ROLE)
             answer = m.Error("an agent that waits for an invitation says HELLO and PING, and nothing else")
         self._send(agent.identity, answer)
 
@@ -305,7 +307,7 @@ class Relay:
         for peer, sent_ns, received_ns in self._asked:
             run = peer.run
             if run.name not in known:
-                known[run.name] = self._statistics(run), run.incidents.merged(self._door.incidents)
+                known[run.name] = self._statistics(run), run.incidents.merged(self._connections.incidents)
             self._send(peer.identity, m.Pong(sent_ns, received_ns, monotonic_ns(), *known[run.name]))
         self._asked.clear()
 
@@ -322,7 +324,7 @@ class Relay:
             self._full.pop(identity, None)
         return sent
 
-    def _knock(self, peer: Peer) -> Sent:
+    def _probe_peer(self, peer: Peer) -> Sent:
         """ZeroMQ does not say that a peer has left until one writes to it; so write something it knows already."""
         end = peer.run.log.end
         return self._send(peer.identity, m.Ack(peer.account.next_seq) if peer.account else m.Records(end, end))
@@ -343,58 +345,58 @@ class Relay:
         self._hang_up(peer.identity)
         self._peers.forget(peer)
 
-    def _show_out(self, stopped: Stopped) -> None:
+    def _end_run(self, stopped: Stopped) -> None:
         """Tell everybody in it that a run is stopped, or stopped for their key."""
         run, why, key = stopped
         if key:
             run.incidents.count(key, SHUT_OUT)
         else:
-            self._door.incidents.count(run.maker or "a run", STOPPED)
+            self._connections.incidents.count(run.maker or "a run", STOPPED)
         for peer in [peer for peer in self._peers if peer.run is run]:
             if not key or (peer.share is not None and peer.share.key == key):
                 self._send(peer.identity, m.Refused(why, full=True))
-                self._door.dismiss(peer.caller)
+                self._connections.dismiss(peer.connection)
                 self._forget(peer)
 
-    def _cut_for_quota(self, caller: Connection, name: str, incidents: Incidents) -> None:
+    def _cut_for_quota(self, connection: Connection, name: str, incidents: Incidents) -> None:
         """Its key is so far over its quota that not even this is taken. It comes back, and says again what it wants."""
         incidents.count(name, TOO_FAST)
-        self._door.cut(caller)
+        self._connections.cut(connection)
 
     def _check_keys(self) -> None:
         """Show out whose key is not valid any more."""
-        self._door.issued.expire(lambda run: self._peers.of(run).runners > 0)
+        self._connections.issued.expire(lambda run: self._peers.of(run).runners > 0)
         for who in (*self._peers, *self._idle):
             if who.key is None or (isinstance(who, Peer) and who.left_s is not None):
                 continue
-            grant = self._door.grant(who.key)
+            grant = self._connections.grant(who.key)
             if grant is not None and not grant.revoked:
                 continue
             self._send(who.identity, m.Refused(access.why_not_granted(who.hello, grant) or ""))
-            self._door.dismiss(who.caller)
+            self._connections.dismiss(who.connection)
             if isinstance(who, Peer):
-                self._blame(who, None, REVOKED)
+                self._count_incident(who, None, REVOKED)
                 self._withdraw(who)
                 self._forget(who)
             else:
-                self._door.incidents.count(who.name, REVOKED)
+                self._connections.incidents.count(who.name, REVOKED)
                 self._idle.leave(who.identity)
 
     def _withdraw(self, peer: Peer) -> None:
         """What a key that is revoked has let in goes with it."""
         if peer.hello.role == "runner" and self._peers.of(peer.run.name).runners <= 1:
-            self._door.issued.withdraw(peer.run.name)
+            self._connections.issued.withdraw(peer.run.name)
         elif peer.hello.role == "agent":
-            self._door.issued.withdraw(peer.run.name, access.units_of(peer.hello.unit))
+            self._connections.issued.withdraw(peer.run.name, access.units_of(peer.hello.unit))
 
     def _make_room(self) -> None:
         """Before anybody is turned away, see who has left. Raises BrokerError if they are all there."""
         if len(self._peers) + len(self._idle) < access.MAX_PEERS:
             return
-        if monotonic() - self._knocked_s > KNOCK_S:
-            self._knocked_s = monotonic()
+        if monotonic() - self._probed_s > CHECK_S:
+            self._probed_s = monotonic()
             for peer in self._peers:
-                if peer.left_s is not None or self._knock(peer) is Sent.GONE:
+                if peer.left_s is not None or self._probe_peer(peer) is Sent.GONE:
                     self._forget(peer)
         if len(self._peers) + len(self._idle) >= access.MAX_PEERS:
             raise Refusal(FULL_HOUSE, f"this broker has {access.MAX_PEERS} connections already; start another one")

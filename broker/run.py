@@ -27,7 +27,7 @@ PUBLIC_FRAMES: typing.Final = 3
 """Type, header and body of a message; a fourth one, of a COMMAND, is passed on and not kept."""
 RUNNER: typing.Final = "@runner"
 """Who is named in the log as the sender of commands."""
-MAX_KEPT: typing.Final = 65_536
+MAX_PENDING: typing.Final = 65_536
 """So many commands are kept for a supervisor that is not there."""
 MAX_AWAY: typing.Final = 4096
 """For so many of them: more hosts than a run has."""
@@ -68,8 +68,8 @@ class Run:
         self._group_bytes = 0
         self.private: dict[int, bytes] = {}
         """Place of a COMMAND in the log -> what of it is not there; until everybody has it."""
-        self.kept: dict[str, deque[int]] = {}
-        """Supervisor -> where in the log the COMMANDs begin that it is still to get; see `keep_for`."""
+        self.pending: dict[str, deque[int]] = {}
+        """Supervisor -> where in the log the COMMANDs begin that it is still to get; see `hold_for`."""
         self.maker = ""
         """Name of the key that has made it; "": it was made on this host, or before keys were noted."""
         self.opener: Share | None = None
@@ -190,18 +190,18 @@ class Run:
         self.owners.update(owners)
         self._keep(RUNNER, 0, wire.encode(Names(owners)))
 
-    def keep_for(self, unit: str, places: Iterable[int]) -> bool:
+    def hold_for(self, unit: str, places: Iterable[int]) -> bool:
         """Hold COMMANDs for a supervisor that is not there: it has not said HELLO yet, or its connection broke and it
         will say HELLO again. Whether they are held; one that has said FINAL gets nothing."""
         if not unit.startswith("@") or self.ledger.finished(unit):
             return False
-        if unit not in self.kept and len(self.kept) >= MAX_AWAY:
+        if unit not in self.pending and len(self.pending) >= MAX_AWAY:
             self.incidents.count(unit, TOO_MANY_ORDERS)
             return False
-        kept = self.kept.setdefault(unit, deque())
-        kept.extend(places)
-        while len(kept) > MAX_KEPT:
-            kept.pop()
+        pending = self.pending.setdefault(unit, deque())
+        pending.extend(places)
+        while len(pending) > MAX_PENDING:
+            pending.pop()
             self.counters["unroutable"] += 1
             self.incidents.count(unit, TOO_MANY_ORDERS)
         return True
@@ -212,7 +212,7 @@ class Run:
         self._noted += size
 
     @property
-    def pending_bytes(self) -> int:
+    def unwritten_bytes(self) -> int:
         """How much was accepted and is not written yet."""
         return self._group_bytes
 
@@ -237,7 +237,9 @@ class Run:
     @property
     def weight(self) -> int:
         """What is remembered of it in memory, counted in incarnations."""
-        return len(self.ledger) + sum(map(len, self.kept.values())) // 16 + sum(map(len, self.private.values())) // 256
+        return (
+            len(self.ledger) + sum(map(len, self.pending.values())) // 16 + sum(map(len, self.private.values())) // 256
+        )
 
     def _keep(self, unit: str, incarnation: int, frames: Sequence[bytes | memoryview]) -> None:
         payload = wire.encode_entry(unit, incarnation, frames)

@@ -119,7 +119,7 @@ class Runs:
         Where there is only one run, LogError is raised instead."""
         stopped: list[Stopped] = []
         for run in self.all():
-            size = run.pending_bytes
+            size = run.unwritten_bytes
             if not size:
                 continue
             if self._space is None:
@@ -142,11 +142,11 @@ class Runs:
             self._space.wrote(size)
         return stopped
 
-    def look(self, passed_s: float) -> None:
+    def housekeep(self, passed_s: float) -> None:
         """See how much room there is on the disk. To be called about once a second."""
         if self._space is None:
             return
-        again = self._space.look()
+        again = self._space.check()
         if again:
             self._stopped.clear()
         for run in self._open.values():
@@ -228,7 +228,7 @@ class Runs:
         )
 
     def _why_too_long(self, run: Run) -> str:
-        if run.log.end + run.pending_bytes <= self._most_bytes:
+        if run.log.end + run.unwritten_bytes <= self._most_bytes:
             return ""
         return (
             f"run {run.name!r} is stopped: its log has {run.log.end:,} bytes, and the quota of a run is "

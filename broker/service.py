@@ -32,7 +32,7 @@ QUEUED_IN: Final = 32
 QUEUED_OUT: Final = 256
 """Messages that may wait for a peer."""
 LOOK_S: Final = 0.2
-LOOK_MS: Final = int(LOOK_S * 1000)
+CHECK_MS: Final = int(LOOK_S * 1000)
 """How often is looked who has left, and who takes more than there is."""
 IDLE_MS: Final = 1000
 """The same for a broker of many runs, while nobody is there."""
@@ -83,8 +83,8 @@ def serve(
     room = _room(limit, expect_peers, many_runs=run is None)
     quotas = fitted(quotas, room, files.logs(limit), expect_peers)
     runs = Runs(folder, run, durable=durable, quotas=quotas)
-    expiry = Retention(folder, keep_for_s, keep_bytes)
-    sweep = None if run else partial(expiry.sweep, runs)
+    retention = Retention(folder, keep_for_s, keep_bytes)
+    sweep = None if run else partial(retention.sweep, runs)
     try:
         if sweep is not None:
             sweep()
@@ -95,13 +95,13 @@ def serve(
             context = stack.enter_context(zmq.Context())
             socket = stack.enter_context(_router(context))
             issued = Issued(folder)
-            door = stack.enter_context(closing(Connections(context, socket, grant, issued, room, quotas)))
+            connections = stack.enter_context(closing(Connections(context, socket, grant, issued, room, quotas)))
             bound = _bind(socket, parsed, secret)
             stop_fd = stack.enter_context(_stop_pipe())
             for endpoint in parsed:
                 announce(bound[endpoint])
-            relay = Relay(socket, runs, door)
-            over = _loop(relay, socket, door, stop_fd, lease_fd, sweep)
+            relay = Relay(socket, runs, connections)
+            over = _loop(relay, socket, connections, stop_fd, lease_fd, sweep)
         if over:  # whoever started us may be dead
             issued.discard()
             for keyring in keys:
@@ -111,21 +111,21 @@ def serve(
                 endpoints.leave(endpoint)
     finally:
         runs.close()
-        expiry.close()
+        retention.close()
 
 
 def _loop(
     relay: Relay,
     socket: zmq.Socket[bytes],
-    door: Connections,
+    connections: Connections,
     stop_fd: int,
     lease_fd: int | None,
     sweep: Callable[[], None] | None,
 ) -> bool:
     """Until there is a reason to end; whether that is the end of the lease. `sweep` is called between turns, as often
-    as `Relay.look`, also while nobody is there."""
+    as `Relay.housekeep`, also while nobody is there."""
     poller = zmq.Poller()
-    for source in (socket, *door.sockets, stop_fd, lease_fd):
+    for source in (socket, *connections.sockets, stop_fd, lease_fd):
         if source is not None:
             poller.register(source, zmq.POLLIN)
     deadline: float | None = None
@@ -136,23 +136,23 @@ def _loop(
         wait_ms = relay.step(1) if slept else relay.step()
         slept = wait_ms != 0
         if deadline is not None:
-            if monotonic() > deadline or (slept and relay.deserted()):
+            if monotonic() > deadline or (slept and relay.no_units_left()):
                 return True
             wait_ms = DESERTED_MS if wait_ms is None else wait_ms
         now = monotonic()
         if now >= look_at:
-            relay.look()
+            relay.housekeep()
             if sweep is not None:
                 sweep()
             look_at = now + LOOK_S
-        if wait_ms is None and (len(door) or sweep is not None):
-            wait_ms = LOOK_MS if len(door) else IDLE_MS
+        if wait_ms is None and (len(connections) or sweep is not None):
+            wait_ms = CHECK_MS if len(connections) else IDLE_MS
         ready = dict(poller.poll(wait_ms))
         if stop_fd in ready:
             relay.step()
             return deadline is not None
         if len(ready) > (socket in ready):
-            door.answer()
+            connections.answer()
         if lease_fd is not None and lease_fd in ready and not os.read(lease_fd, 64):
             poller.unregister(lease_fd)
             deadline = monotonic() + LEASE_LINGER_S

@@ -40,7 +40,7 @@ class Space:
         self._whole = self.kept_back = min(MOST_BYTES, size // PART)
         """Bytes that are kept back: with room enough, and now."""
 
-    def look(self) -> bool:
+    def check(self) -> bool:
         """See what is free by now. Whether there is room again for those who were stopped."""
         self._free = self._measure()[0]
         if self._free < 2 * self._whole + AGAIN_BYTES:

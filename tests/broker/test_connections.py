@@ -335,8 +335,8 @@ def test_who_is_shown_out_has_time_to_read_why(tmp_path: Path, monkeypatch: pyte
         bus.bind(f"ipc://{short}/bus")
         with RawPeer(f"ipc://{short}/bus") as raw:
             assert poll(lambda: ours.answer() or len(ours) == 1, 10)
-            (caller,) = ours.callers
-            ours.dismiss(caller)
+            (connection,) = ours.present
+            ours.dismiss(connection)
             now_s += connections.READ_S / 2
             ours.tidy()
             assert is_open(raw)
@@ -373,7 +373,7 @@ def test_who_connects_and_never_says_hello_is_shown_out(tmp_path: Path, monkeypa
 
             assert poll(shown_out, 10)
             assert idle.cut_off()
-            assert poll(lambda: ours.answer() or not ours.callers, 10)
+            assert poll(lambda: ours.answer() or not ours.present, 10)
         assert ours.incidents.merged(connections.Incidents()) == {
             f"pid {os.getpid()}: cut off, no HELLO within 10 s": 1
         }

@@ -5,14 +5,15 @@ import socket
 import pytest
 
 from broker import memory_guard
-from broker.connections import Connection
+from broker.connections import Connection, Greeting
 from broker.memory_guard import MemoryGuard, choose
 
 GIB = 1024**3
 
 
-def caller(fd: int, *, greeted: bool = True, heard: int = 0) -> Connection:
-    return Connection(fd, f"pid {fd}", 0.0, identity=b"\0abcd" if greeted else None, heard=heard)
+def connection(fd: int, *, greeted: bool = True, heard: int = 0) -> Connection:
+    greeting = Greeting.SAID if greeted else Greeting.AWAITED
+    return Connection(fd, f"pid {fd}", 0.0, greeting=greeting, identity=b"\0abcd" if greeted else b"", heard=heard)
 
 
 def test_the_likeliest_hang_up_first() -> None:
@@ -20,10 +21,10 @@ def test_the_likeliest_hang_up_first() -> None:
     with ours, theirs:
         theirs.send(b"the middle of a message")
         stuck, silent, stranger, busy = (
-            caller(ours.fileno()),
-            caller(10**6),
-            caller(10**6 + 1, greeted=False),
-            caller(10**6 + 2, heard=7),
+            connection(ours.fileno()),
+            connection(10**6),
+            connection(10**6 + 1, greeted=False),
+            connection(10**6 + 2, heard=7),
         )
         everybody = [stuck, silent, stranger, busy]
         assert choose("stuck", everybody) == [stuck]
@@ -36,8 +37,8 @@ def test_a_reader_that_does_not_take_what_it_is_sent_is_stuck() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.send(b"records")
-        reader = caller(ours.fileno(), heard=7)
-        assert choose("stuck", [reader, caller(10**6)]) == [reader]
+        reader = connection(ours.fileno(), heard=7)
+        assert choose("stuck", [reader, connection(10**6)]) == [reader]
 
 
 def test_nobody_hangs_up_while_there_is_memory_and_more_do_look_by_look_when_there_is_not(
@@ -45,7 +46,7 @@ def test_nobody_hangs_up_while_there_is_memory_and_more_do_look_by_look_when_the
 ) -> None:
     sizes = {"now": GIB}
     monkeypatch.setattr(memory_guard, "resident_bytes", lambda: sizes["now"])
-    judge, silent, busy = MemoryGuard(), caller(10**6), caller(10**6 + 1)
+    judge, silent, busy = MemoryGuard(), connection(10**6), connection(10**6 + 1)
     everybody = [silent, busy]
 
     def look() -> list[Connection]:

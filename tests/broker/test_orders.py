@@ -119,7 +119,7 @@ def test_a_supervisor_that_leaves_gets_the_rest_when_it_comes_back(stage: Stage)
 
 
 def test_more_than_is_kept_for_a_supervisor_is_counted_and_named(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broker.run.MAX_KEPT", 3)
+    monkeypatch.setattr("broker.run.MAX_PENDING", 3)
     given = stage.order("@lab", count=5)
     stage.turn()
     later = stage.enter("@lab")

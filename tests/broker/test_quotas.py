@@ -307,7 +307,7 @@ def test_a_log_that_is_as_long_as_a_run_may_be_stops_the_run_and_not_the_broker(
 
 def test_orders_are_kept_for_so_many_supervisors_that_are_away_and_no_more(tmp_path: Path) -> None:
     run = Run(RUN, tmp_path)
-    kept = [run.keep_for(f"@lab-{number}", (0,)) for number in range(MAX_AWAY + 1)]
+    kept = [run.hold_for(f"@lab-{number}", (0,)) for number in range(MAX_AWAY + 1)]
     assert kept == [True] * MAX_AWAY + [False]
-    assert run.keep_for("@lab-0", (1,))
+    assert run.hold_for("@lab-0", (1,))
     run.log.close()

@@ -44,11 +44,11 @@ def test_orders_that_wait_for_a_supervisor_are_places_in_the_log_and_bounded_in_
     places = [run.ordered([bytes(f) for f in wire.encode(m.Command(("@a",)), order)]) for order in orders]
     run.flush()
     assert [run.order_at(place) for place in places] == orders
-    monkeypatch.setattr(broker_run, "MAX_KEPT", 2)
-    assert run.keep_for("@a", places)
-    assert list(run.kept["@a"]) == places[:2]
+    monkeypatch.setattr(broker_run, "MAX_PENDING", 2)
+    assert run.hold_for("@a", places)
+    assert list(run.pending["@a"]) == places[:2]
     assert run.counters["unroutable"] == 1
-    assert not run.keep_for("a", places), "a unit asks again"
+    assert not run.hold_for("a", places), "a unit asks again"
 
 
 def test_a_name_is_owned_by_the_first_who_spoke_as_it_also_after_a_restart(run: Run, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_run_that_the_broker_closed_in_between_goes_on_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "REST_S", 0.0)
-    monkeypatch.setattr(relay, "KNOCK_S", 0.0)
+    monkeypatch.setattr(relay, "CHECK_S", 0.0)
     monkeypatch.setattr(relay, "LAST_WORDS_S", 0.0)
     endpoints: queue.Queue[str] = queue.Queue()
     lease_fd, holder_fd = os.pipe()

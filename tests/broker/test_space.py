@@ -43,12 +43,12 @@ def test_what_is_kept_back_is_halved_with_each_run_that_is_stopped_and_is_whole_
     disk.space.give()
     assert disk.space.fits(2 * MIB)
     assert disk.space.is_low(), "nothing begins that the others would have to make room for"
-    assert not disk.space.look()
+    assert not disk.space.check()
     assert disk.space.kept_back == MIB
     disk.free = 18 * MIB
-    assert not disk.space.look()
+    assert not disk.space.check()
     disk.free = 20 * MIB
-    assert disk.space.look()
+    assert disk.space.check()
     assert disk.space.kept_back == 2 * MIB
     assert not disk.space.is_low()
 
