@@ -16,7 +16,7 @@ from probe.clock_pings import CLOCK
 from probe.event import Kind
 from probe.message import Events
 from probe.wire import unpack_records
-from runner.adapters.history import replay
+from runner.adapters.history import log_file
 from runner.core.clocks.clock_map import ROUNDING_NS
 from runner.core.clocks.remote_clock import STEP_NS
 
@@ -146,7 +146,7 @@ def trips_of(played: Played, host: str) -> list[tuple[int, int, int]]:
     them: the trip was no earlier than the report before."""
     found: list[tuple[int, int, int]] = []
     before_ns = 0
-    for entry in replay.entries(played.run.folder.log):
+    for entry in log_file.entries(played.run.folder.log):
         if entry.unit == f"@{host}" and isinstance(entry.message, Events):
             for _, stamp_ns, step, kind, _, data in unpack_records(entry.body):
                 if step == CLOCK and kind == Kind.STATE:

@@ -20,7 +20,7 @@ from broker import log
 from probe.event import USER_KINDS
 from probe.message import Events, Hello
 from probe.wire import unpack_records
-from runner.adapters.history import origin, replay
+from runner.adapters.history import log_file, run_folder
 from runner.core.clocks import Timeline
 from runner.session.replay import Replay
 from tests.support.lab_hosts import HOME, HostClock, Lab, why_not
@@ -101,11 +101,11 @@ class Played:
     """Opening of a barrier -> unit -> when it went on, as it was stamped and on the timeline."""
 
     def __post_init__(self) -> None:
-        scenario = origin.scenario_of(self.run.folder)
+        scenario = run_folder.scenario_of(self.run.folder)
         self.hosts = {unit.name: unit.host for unit in scenario.units}
         hindsight = Replay(scenario, 0)
         self._watch(hindsight)
-        for entry in replay.entries(self.run.folder.log):
+        for entry in log_file.entries(self.run.folder.log):
             hindsight.take(entry)
         hindsight.dispatcher.close()
         self.timeline: Timeline = hindsight.dispatcher.timeline

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.adapters.history import origin, run_folder
+from runner.adapters.history import run_folder
 from runner.model.errors import CircuitRunError, UsageError
 from runner.model.result.result import Finding, Result, Verdict
 from runner.model.scenario import find
@@ -93,7 +93,7 @@ def verify(
 
     folder = run_folder.find(os.fspath(run), _root(runs))
     if scenario is None:
-        judged_by = origin.scenario_of(folder)
+        judged_by = run_folder.scenario_of(folder)
     else:
         judged_by = scenario if isinstance(scenario, Scenario) else load(scenario)
     return replay.verify(judged_by, folder)

@@ -18,14 +18,14 @@ def command(
 ) -> int:
     """Show a run again: its summary with every finding, or its events."""
     from runner.adapters import terminal
-    from runner.adapters.history import origin, run_folder, story
+    from runner.adapters.history import log_file, run_folder
     from runner.model.result import result_json
     from runner.session import clockwatch
 
     kept = run_folder.find(name, runs.resolve() if runs else run_folder.home())
     if events or key is not None or unit is not None or step is not None:
         clocks = clockwatch.timeline_of(kept.log)
-        chosen = story.events(kept.log, key=key, unit=unit, step=step)
+        chosen = log_file.story(kept.log, key=key, unit=unit, step=step)
         terminal.print_events(clockwatch.on_the_timeline(chosen, clocks), clocks)
         return 0
     if not kept.result.exists():
@@ -33,5 +33,5 @@ def command(
             f"{kept.path} has no result: the run did not come to its end. Judge it: circuit-run verify {kept.told}"
         )
     result = result_json.load(kept.result.read_text(encoding="utf-8", errors="replace"), str(kept.result))
-    terminal.print_summary(result, origin.scenario_of(kept), kept.path, everything=True)
+    terminal.print_summary(result, run_folder.scenario_of(kept), kept.path, everything=True)
     return 0

@@ -21,10 +21,10 @@ def command(
     """Judge a recorded run again, by its own scenario or another."""
     from runner import api
     from runner.adapters import terminal
-    from runner.adapters.history import origin, run_folder
+    from runner.adapters.history import run_folder
 
     kept = run_folder.find(name, runs.resolve() if runs else run_folder.home())
-    judged_by = api.load(against) if against else origin.scenario_of(kept)
+    judged_by = api.load(against) if against else run_folder.scenario_of(kept)
     result = api.verify(kept.path, judged_by)
     if json is not None:
         write_json(json, [result])

@@ -12,7 +12,7 @@ from probe.clock import monotonic_ns
 from probe.errors import KeysError
 from probe.keys import Keys
 from runner.adapters.bus.log_reader import LogReader
-from runner.adapters.history import origin, run_folder
+from runner.adapters.history import run_folder
 from runner.adapters.history.run_folder import RunFolder
 from runner.adapters.signals import Signals
 from runner.adapters.terminal import Action, Screen
@@ -67,7 +67,7 @@ def attachable(endpoint: str | None, run: str | None, told_keys: Path | None, ro
     if not newest.endpoint.exists():
         raise UsageError(f"run {newest.run} is over; see it with: circuit-run show {newest.told}")
     return WatchedRun(
-        newest.endpoint.read_text(encoding="utf-8").strip(), newest.run, origin.scenario_of(newest), newest
+        newest.endpoint.read_text(encoding="utf-8").strip(), newest.run, run_folder.scenario_of(newest), newest
     )
 
 

@@ -154,9 +154,9 @@ class Campaign:
 def _keep(root: Path, scenario: Scenario, folder: RunFolder, result: Result) -> str:
     """Write down what the run came to. Why that is not possible, if a full disk takes no result."""
     from runner.adapters import files, terminal
-    from runner.adapters.history.keep import keep
+    from runner.adapters.history import index
 
-    unkept = keep(root, folder, result)
+    unkept = index.keep(root, folder, result)
     if scenario.legacy is not None and scenario.legacy.save_resume:
         with open(folder.path / "resume.txt", "w", encoding="utf-8", opener=files.opener) as resume:
             terminal.print_summary(result, scenario, folder.path, stream=resume)
@@ -187,12 +187,12 @@ def _what_is_left(folder: RunFolder, audit: Audit, *, came: bool) -> Iterator[st
 
 def _as_far_as_it_went(root: Path, scenario: Scenario, folder: RunFolder) -> Iterator[str]:
     """The verdict on what came until the disk was full, which is written down if it fits."""
-    from runner.adapters.history.keep import keep
+    from runner.adapters.history import index
     from runner.session import replay
 
     with contextlib.suppress(RecordingError):
         result = replay.verify(scenario, folder)
-        where = "is not kept, for it does not fit" if keep(root, folder, result) else f"is in {folder.result}"
+        where = "is not kept, for it does not fit" if index.keep(root, folder, result) else f"is in {folder.result}"
         yield f"as far as it went it is {result.verdict}; the result {where}"
 
 

@@ -17,7 +17,7 @@ from probe.message import Begin, Command, Events, Final, Hello
 from probe.sift import sound
 from probe.wire import Record, decode_order
 from runner.adapters.bus.log_reader import LogReader
-from runner.adapters.history import replay
+from runner.adapters.history import log_file
 from runner.adapters.signals import Signals
 from runner.adapters.terminal.clocks import ClockRow
 from runner.core.clocks import Timeline
@@ -56,7 +56,7 @@ def clocks(target: WatchedRun, show: Callable[[Sequence[ClockRow], str], None], 
 def timeline_of(path: Path) -> Timeline:
     """The clocks of a recorded run. Raises RecordingError when its log cannot be read."""
     timeline = Timeline()
-    for entry in replay.entries(path):
+    for entry in log_file.entries(path):
         _take(entry, timeline)
     timeline.close()
     return timeline

@@ -13,7 +13,7 @@ from probe.event import Event
 from probe.message import Interrupted, Settled, Sync
 from runner.adapters import files
 from runner.adapters.bus.log_reader import LogReader
-from runner.adapters.history.copy import Copy
+from runner.adapters.history.log_file import LogCopy
 from runner.adapters.history.lookup import Lookup
 from runner.adapters.history.run_folder import RunFolder
 from runner.adapters.launch import callback
@@ -91,7 +91,7 @@ def run(
 def _listener(fabric: RunProcesses, folder: RunFolder, stack: contextlib.ExitStack) -> LogReader:
     copy = None
     if fabric.lent is not None:
-        copy = stack.enter_context(contextlib.closing(Copy(folder.log))).append
+        copy = stack.enter_context(contextlib.closing(LogCopy(folder.log))).append
     while True:
         fabric.ready()
         try:

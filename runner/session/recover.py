@@ -19,7 +19,7 @@ from probe.errors import JournalError, KeysError
 from probe.keys import Keys
 from probe.recovery import Recovered
 from runner.adapters import process_tree
-from runner.adapters.history import origin
+from runner.adapters.history import log_file
 from runner.adapters.history.run_folder import RunFolder
 from runner.adapters.launch.leased_process import Broker, private_endpoint
 from runner.model.errors import UsageError
@@ -62,7 +62,7 @@ def recover_run(kept: RunFolder, *, unit: str | None, told_keys: str, timeout_s:
 
 def _run_of(kept: RunFolder) -> str:
     """The id of the run: what its log says, else what its journals say, else the name of its folder."""
-    run = origin.run_of(kept)
+    run = log_file.run_of(kept)
     named = recovery.runs(kept.journals) if run == kept.run else []
     return named[0] if len(named) == 1 else run
 

@@ -35,7 +35,7 @@ from probe.message import (
 )
 from probe.sift import sound
 from probe.wire import decode_order
-from runner.adapters.history import origin, replay
+from runner.adapters.history import log_file, run_folder
 from runner.adapters.history.run_folder import RunFolder
 from runner.adapters.launch import audit
 from runner.core.lifecycle.lifecycle import Lifecycle
@@ -176,7 +176,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Result:
     """Judge the run in `folder` by `scenario`. Raises RecordingError when its log cannot be read."""
     started_ns = _beginning_ns(folder.log)
     hindsight = Replay(scenario, started_ns, lambda entry: _ordered_after(folder.log, entry), folder.units)
-    recording = replay.entries(folder.log)
+    recording = log_file.entries(folder.log)
     with calm_collector():
         for entry in recording:
             hindsight.take(entry)
@@ -194,7 +194,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Result:
         cut = (*cut, "the runner was gone before it could call the check: what that would have said is not known")
     counted = before.evidence if before is not None else Evidence()
     result = dispatcher.verifier.result(
-        run=origin.run_of(folder),
+        run=log_file.run_of(folder),
         duration_s=before.duration_s if before is not None else (hindsight.now_ns - started_ns) / 1e9,
         statuses=statuses_of(dispatcher),
         findings=dispatcher.lifecycle.findings(),
@@ -246,13 +246,13 @@ def _cut(torn: str, *, ended: bool) -> tuple[str, ...]:
 
 def _ordered_after(log: Path, entry: Entry) -> bool:
     """Whether the runner has ordered something after `entry` of its log."""
-    return any(isinstance(later.message, Command) for later in replay.entries(log) if later.end > entry.end)
+    return any(isinstance(later.message, Command) for later in log_file.entries(log) if later.end > entry.end)
 
 
 def _beginning_ns(log: Path) -> int:
     """The first moment that the log speaks of: the runner's first command, or what a supervisor said before it."""
     said = 0
-    for entry in replay.entries(log):
+    for entry in log_file.entries(log):
         if isinstance(entry.message, Command) and entry.message.at_ns:
             return entry.message.at_ns
         if isinstance(entry.message, Events):
@@ -269,7 +269,7 @@ def _start(unit: Unit, units: Path | None) -> Start:
 def _is_of(scenario: Scenario, folder: RunFolder) -> bool:
     """Whether `scenario` is what was run."""
     with contextlib.suppress(RecordingError):
-        return scenario == origin.scenario_of(folder)
+        return scenario == run_folder.scenario_of(folder)
     return False
 
 

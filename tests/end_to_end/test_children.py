@@ -9,7 +9,7 @@ import pytest
 
 from probe import wire
 from probe.message import Events
-from runner.adapters.history import replay
+from runner.adapters.history import log_file
 from tests.support.scenarios import Place, place_in
 
 
@@ -23,7 +23,7 @@ def keys_of(place: Place, unit: str, step: str) -> list[str]:
     """The keys with which a probe of a unit stands in the log of the newest run."""
     return [
         record[4]
-        for entry in replay.entries(place.newest().log)
+        for entry in log_file.entries(place.newest().log)
         if isinstance(entry.message, Events) and entry.unit == unit
         for record in wire.unpack_records(entry.body)
         if record[2] == step

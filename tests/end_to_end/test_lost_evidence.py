@@ -19,7 +19,7 @@ from probe import wire
 from probe.journal import SMALLEST_BOUND
 from probe.message import Events, Gap
 from runner.adapters import process_tree
-from runner.adapters.history import replay
+from runner.adapters.history import log_file
 from tests.support.broker_process import RUN, BrokerProcess
 from tests.support.scenarios import PATIENCE_S, Place, place_in, poll
 
@@ -73,7 +73,7 @@ class Kept:
 
 def kept(log: Path) -> Kept:
     numbers, steps, gaps = [], [], []
-    for entry in replay.entries(log) if log.exists() else ():
+    for entry in log_file.entries(log) if log.exists() else ():
         match entry.message:
             case Gap(first, last):
                 gaps.append((first, last))

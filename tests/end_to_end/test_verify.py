@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner.adapters.history import origin, replay
+from runner.adapters.history import log_file, run_folder
 from runner.adapters.history.run_folder import RunFolder
 from runner.session.replay import Replay
 from tests.support.scenarios import LEAVING_S, Place, place_in, poll
@@ -292,7 +292,7 @@ def test_a_log_that_ends_before_its_run_did_is_never_a_pass(
     shared: Place, recorded: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     copy = RunFolder(shutil.copytree(folder_of(shared, recorded["passed"]).path, tmp_path / "copy"))
-    first = next(iter(replay.entries(copy.log)))
+    first = next(iter(log_file.entries(copy.log)))
     copy.log.write_bytes(copy.log.read_bytes()[: first.end])
     again = judged_again(shared, copy)
     assert again["verdict"] == "inconclusive"
@@ -347,9 +347,9 @@ def test_who_was_answered_from_the_past_is_not_seen_as_waiting_any_more(place: P
         """,
     )
     run = place.run(".", expect=0)
-    hindsight = Replay(origin.scenario_of(run.folder), 0)
+    hindsight = Replay(run_folder.scenario_of(run.folder), 0)
     blocked = []
-    for entry in replay.entries(run.folder.log):
+    for entry in log_file.entries(run.folder.log):
         hindsight.take(entry)
         if hindsight.dispatcher.verifier.has_seen("second", "got"):
             blocked.append(hindsight.dispatcher.waits.blocked())

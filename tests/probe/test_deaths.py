@@ -20,7 +20,7 @@ from probe import wire
 from probe.journal import folders
 from probe.message import Events
 from probe.recovery import recover
-from runner.adapters.history import replay
+from runner.adapters.history import log_file
 from tests.support.broker_process import BrokerProcess
 from tests.support.scenarios import PATIENCE_S, place_in
 
@@ -179,7 +179,7 @@ Evidence = tuple[list[int], dict[int, list[int]]]
 def _evidence(folder: Path, log: Path) -> Evidence:
     """A thread that goes on after its unit was closed is the next incarnation, whose way to the log is its own."""
     said: dict[int, dict[int, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
-    for entry in replay.entries(log):
+    for entry in log_file.entries(log):
         if isinstance(entry.message, Events) and not entry.unit.startswith("@"):
             for record in wire.unpack_records(entry.body):
                 if record[2] == "step":

@@ -1,6 +1,7 @@
-"""The index of runs, `.circuit/history.db`: one row a run, so that many runs can be found without opening them.
+"""The end of a run on disk: its `result.json`, then its row in the index of runs, `.circuit/history.db`.
 
-Belongs here: the table. Everything in it can be read from the run folders again, so a lost index loses nothing.
+Belongs here: the order of the two, what may fail, and the table. Everything in the table can be read from the run
+folders again, so a lost index loses nothing. Must not know what a result says.
 """
 
 import contextlib
@@ -10,8 +11,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from probe import disk
 from runner.adapters import files
 from runner.adapters.history.run_folder import RunFolder
+from runner.model.result import result_json
 from runner.model.result.result import Result
 
 _TABLE: Final = """
@@ -25,6 +28,20 @@ create table if not exists runs (
     folder text not null
 )
 """
+
+
+def keep(root: Path, folder: RunFolder, result: Result) -> str:
+    """Write `result.json` into `folder`, then enter the run into the index below `root`. Why that is not possible, if a
+    full disk takes no result."""
+    try:
+        files.write(folder.result, result_json.dump(result))
+    except OSError as error:
+        if not disk.is_full(error):
+            raise
+        return f"{folder.result}: {disk.why(error, folder.result)}"
+    with contextlib.suppress(sqlite3.Error):  # the index can be made again from the folders
+        add(root, folder, result)
+    return ""
 
 
 def add(root: Path, folder: RunFolder, result: Result) -> None:

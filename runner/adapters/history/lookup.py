@@ -17,7 +17,7 @@ from probe.event import USER_KINDS, Event
 from probe.message import Events
 from probe.sift import sift
 from probe.wire import Record, event_of
-from runner.adapters.history import replay
+from runner.adapters.history import log_file
 
 MOST_PLACES: Final = 500_000
 """So many probes and keys are remembered; for one beyond them the log is read."""
@@ -67,7 +67,7 @@ class Lookup:
         RecordingError."""
         fired = self._followed.get(step)
         if fired is None:
-            return replay.find(self._path, unit, step, key, self._end)
+            return log_file.find(self._path, unit, step, key, self._end)
         units = (unit,) if unit in fired else [name for name in fired if fnmatchcase(name, unit)]
         places = [self._places.get(hash((name, step, key)), self._end) for name in units]
         place = min(places, default=self._end)
@@ -75,7 +75,7 @@ class Lookup:
             for event in self._events_at(place):
                 if event.step == step and event.unit in units and (key is None or event.key == key):
                     return event
-        return None if self._complete else replay.find(self._path, unit, step, key, self._end)
+        return None if self._complete else log_file.find(self._path, unit, step, key, self._end)
 
     def _follow(self, steps: Collection[str]) -> None:
         """Read the log once for all of them."""
@@ -85,7 +85,7 @@ class Lookup:
             self._places.clear()
             self._complete = True
         followed: dict[str, dict[str, None]] = {step: {} for step in steps}
-        for entry in replay.mentions(self._path, steps if len(steps) <= FEW else (), until=self._end):
+        for entry in log_file.mentions(self._path, steps if len(steps) <= FEW else (), until=self._end):
             if isinstance(entry.message, Events):
                 self._note(entry, sift(entry.body, entry.message.count).records, followed)
         self._followed |= followed
@@ -105,7 +105,7 @@ class Lookup:
         """The events in the entry that begins at that byte."""
         events = self._decoded.get(start)
         if events is None:
-            entry = next(iter(replay.entries(self._path, start)))
+            entry = next(iter(log_file.entries(self._path, start)))
             count = entry.message.count if isinstance(entry.message, Events) else 0
             events = list(_events_of(entry, sift(entry.body, count).records))
             if len(self._decoded) >= DECODED:

@@ -1,6 +1,7 @@
 """The run folder: where everything about one run is kept.
 
-Belongs here: names of files and how a folder is made and found again. Must not know what the files mean.
+Belongs here: names of files, how a folder is made and found again, and the scenario that it was made for. Must not know
+what a scenario or a log says.
 
     .circuit/
       history.db                            index of runs
@@ -19,6 +20,8 @@ from pathlib import Path
 from probe import disk, private
 from runner.adapters import files
 from runner.model.errors import DiskFull, RecordingError, UsageError
+from runner.model.scenario import restore
+from runner.model.scenario.model import Scenario
 
 LATEST = "latest"
 
@@ -26,7 +29,7 @@ LATEST = "latest"
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """One run folder; `path` is absolute and its last part is the id of the run, unless somebody has renamed it (see
-    `origin.run_of`)."""
+    `log_file.run_of`)."""
 
     path: Path
 
@@ -130,6 +133,18 @@ def find(name: str, root: Path) -> RunFolder:
     if path.is_dir():
         raise RecordingError(f"{name} is a folder without events.log, so it is not a recorded run")
     raise RecordingError(f"no run {name!r} in {runs}; `latest` means the newest")
+
+
+def scenario_of(folder: RunFolder) -> Scenario:
+    """The scenario that was run. Raises RecordingError when the folder does not tell any more."""
+    try:
+        return restore(folder.scenario.read_bytes())
+    except (OSError, RecordingError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RecordingError(
+            f"{folder.scenario}: {why}; judge the run by a scenario that you have: "
+            f"circuit-run verify {folder.told} --scenario PATH"
+        ) from None
 
 
 def _point(link: Path, target: Path) -> None:

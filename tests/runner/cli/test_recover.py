@@ -16,7 +16,7 @@ import pytest
 from probe import wire
 from probe.message import Events
 from runner.adapters import process_tree
-from runner.adapters.history import replay, run_folder
+from runner.adapters.history import log_file, run_folder
 from tests.support.broker_process import BrokerProcess
 from tests.support.scenarios import PATIENCE_S, Place, place_in, poll
 
@@ -75,7 +75,7 @@ def lose_everybody(place: Place, *last_words: str) -> None:
 
 
 def _steps(log: Path) -> list[str]:
-    bodies = (entry for entry in replay.entries(log) if isinstance(entry.message, Events) and entry.unit[0] != "@")
+    bodies = (entry for entry in log_file.entries(log) if isinstance(entry.message, Events) and entry.unit[0] != "@")
     return [record[2] for entry in bodies for record in wire.unpack_records(entry.body) if record[3] == 0]
 
 

@@ -20,7 +20,7 @@ from probe import wire
 from probe.clock import monotonic_ns
 from runner.adapters.bus import liveness, log_reader
 from runner.adapters.bus.log_reader import LogReader
-from runner.adapters.history.copy import Copy
+from runner.adapters.history.log_file import LogCopy
 from runner.model.errors import BrokerFailed
 from tests.support.broker_process import RUN, BrokerProcess, Peer, records
 
@@ -400,7 +400,7 @@ def test_records_of_a_batch_are_for_whoever_wants_them(unit: Peer, listener: Log
 
 def test_a_copy_is_the_brokers_log_byte_for_byte(broker: BrokerProcess, unit: Peer, tmp_path: Path) -> None:
     emit(unit, 1, "a", "b")
-    copy = Copy(tmp_path / "copy.log")
+    copy = LogCopy(tmp_path / "copy.log")
     with contextlib.closing(copy), contextlib.closing(LogReader(broker.endpoint, RUN, copy=copy.append)) as listener:
         received(listener, 2)
         assert (tmp_path / "copy.log").read_bytes() == broker.log.read_bytes()
@@ -415,7 +415,7 @@ def test_a_copy_goes_on_where_it_was_when_the_broker_was_killed_and_comes_back(
     broker: BrokerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_reader, "CREDIT_BYTES", 20_000)
-    copy = Copy(tmp_path / "copy.log")
+    copy = LogCopy(tmp_path / "copy.log")
     with contextlib.closing(copy), contextlib.closing(LogReader(broker.endpoint, RUN, copy=copy.append)) as listener:
         with Peer.unit(broker.endpoint) as unit:
             for turn in range(10):

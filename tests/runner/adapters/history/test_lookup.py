@@ -12,8 +12,8 @@ from broker import log
 from probe import message as m
 from probe import wire
 from probe.event import Kind
+from runner.adapters.history import log_file
 from runner.adapters.history import lookup as module
-from runner.adapters.history import replay
 from runner.adapters.history.lookup import Lookup
 
 UNITS = ["w-1", "w-2", "api"]
@@ -55,7 +55,7 @@ def test_it_finds_what_reading_the_whole_log_finds(
             growing.add(unit, said)
             growing.lookup.expect(step for _, step, _ in asked)
             for question in asked:
-                assert growing.lookup.first(*question) == replay.find(growing.log.path, *question)
+                assert growing.lookup.first(*question) == log_file.find(growing.log.path, *question)
         growing.log.close()
 
 

@@ -1,9 +1,11 @@
-"""A recorded run's `events.log` -> the same entries that a listener gives, and a quick search in it.
+"""`events.log` of a run: its entries as a `LogReader` gives them, searches in it, and a copy of it.
 
-Must not know what entries mean to whoever asks.
+Belongs here: reading the file, finding events in it, and writing the copy of a broker's log on another host. Must not
+know what a circuit is or how events are shown. A search that is repeated while the log grows is in `lookup`.
 """
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from broker.errors import LogError
 from broker.log import Entry
 from probe import wire
 from probe.event import USER_KINDS, Event
-from probe.message import Events
+from probe.message import Events, Hello
 from probe.sift import sound
+from runner.adapters import files
+from runner.adapters.history.run_folder import RunFolder
 from runner.model.errors import RecordingError
 
 
@@ -71,6 +75,51 @@ def mentions(path: Path, words: Collection[str], beside: str = "", until: int | 
     except LogError as error:
         if not error.torn:
             raise _recording_error(path, error) from None
+
+
+def story(log: Path, *, key: str | None = None, unit: str | None = None, step: str | None = None) -> list[Event]:
+    """The events of `log` with this key, of this unit, of this step (None: any) in order of time, the fabric's own
+    records included.
+
+    Raises RecordingError when the log cannot be read.
+    """
+    found: list[Event] = []
+    marks = tuple(text.encode() for text in (key, step) if text is not None)
+    for entry in entries(log):
+        if not isinstance(entry.message, Events) or (unit is not None and entry.unit != unit):
+            continue
+        if not all(mark in entry.body for mark in marks):
+            continue  # a search in raw bytes is a hundred times cheaper than decoding what cannot fit
+        records = sound(entry.body, entry.message.first, entry.message.count)
+        fitting = [wire.event_of(entry.unit, entry.incarnation, record) for record in records]
+        found += [e for e in fitting if (key is None or e.key == key) and (step is None or e.step == step)]
+    return sorted(found, key=lambda event: event.stamp_ns)
+
+
+def run_of(folder: RunFolder) -> str:
+    """The id of the run, also of a folder that was renamed: every HELLO in its log has it."""
+    with suppress(RecordingError):
+        for entry in entries(folder.log):
+            if isinstance(entry.message, Hello) and entry.message.run:
+                return entry.message.run
+    return folder.run
+
+
+class LogCopy:
+    """The log of a run whose broker keeps it on another host, written to a new file at `path` as it is read. It is the
+    same, byte by byte, as the broker's up to where it was read."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "xb", buffering=0, opener=files.opener)  # noqa: SIM115  # until `close`
+        self._file.write(log.HEADER)
+
+    def append(self, entries: bytes) -> None:
+        """The next whole entries."""
+        self._file.write(entries)
+
+    def close(self) -> None:
+        """That was all."""
+        self._file.close()
 
 
 def _first(entry: Entry, unit: str, step: str, key: str | None) -> Event | None:

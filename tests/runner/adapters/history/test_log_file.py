@@ -1,4 +1,4 @@
-"""Replay: the same entries as live, from a file; and the quick search for a probe that fired long ago."""
+"""The log of a run, read from its file: the same entries as live, and the search for a probe that fired long ago."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from broker import log
 from probe import message as m
 from probe import wire
 from probe.event import Kind
-from runner.adapters.history import replay
+from runner.adapters.history import log_file
 from runner.model.errors import RecordingError
 from tests.support.broker_process import records
 
@@ -24,25 +24,25 @@ def written(path: Path, *bodies: tuple[str, int, bytes]) -> Path:
 
 def test_entries_are_those_of_the_log(tmp_path: Path) -> None:
     path = written(tmp_path, ("api", 1, records(1, "a")), ("worker", 1, records(1, "b")))
-    recording = replay.entries(path)
+    recording = log_file.entries(path)
     entries = list(recording)
     assert entries == list(log.scan(path))
     assert recording.torn == ""
-    assert list(replay.entries(path, entries[0].end)) == entries[1:]
+    assert list(log_file.entries(path, entries[0].end)) == entries[1:]
 
 
 def test_a_torn_tail_ends_the_replay_and_is_reported(tmp_path: Path) -> None:
     path = written(tmp_path, ("api", 1, records(1, "a")), ("api", 1, records(2, "b")))
     path.write_bytes(path.read_bytes()[:-3])
-    recording = replay.entries(path)
+    recording = log_file.entries(path)
     (entry,) = recording
     assert recording.torn == f"the log is torn at byte {entry.end}"
-    assert replay.find(path, "api", "b", None) is None
+    assert log_file.find(path, "api", "b", None) is None
 
 
 def test_a_recording_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere" / "events.log"
-    for read in (lambda path: list(replay.entries(path)), lambda path: replay.find(path, "api", "a", None)):
+    for read in (lambda path: list(log_file.entries(path)), lambda path: log_file.find(path, "api", "a", None)):
         with pytest.raises(RecordingError, match=r"nowhere/events\.log: No such file"):
             read(missing)
     path = written(tmp_path, ("api", 1, records(1, "a")), ("api", 1, records(2, "b")))
@@ -50,7 +50,7 @@ def test_a_recording_that_is_missing_or_damaged_is_named(tmp_path: Path) -> None
     whole[log.START + 30] ^= 255
     path.write_bytes(whole)
     with pytest.raises(RecordingError, match=r"events\.log: the checksum of the entry at byte 16 is wrong"):
-        list(replay.entries(path))
+        list(log_file.entries(path))
 
 
 def test_find_gives_the_first_event_that_fits(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_find_gives_the_first_event_that_fits(tmp_path: Path) -> None:
     )
 
     def found(unit: str, step: str, key: str | None, until: int | None = None) -> tuple[str, int] | None:
-        event = replay.find(path, unit, step, key, until)
+        event = log_file.find(path, unit, step, key, until)
         return event and (event.unit, event.seq)
 
     assert found("api", "done", None) == ("api", 2)
@@ -80,15 +80,15 @@ def test_find_looks_at_what_units_emit_not_at_what_they_ask_for(tmp_path: Path) 
     pack = wire.record_packer()
     asked = pack([1, 1, "go", int(Kind.WAIT), None, None]) + pack([2, 2, "go", int(Kind.ARRIVE), None, None])
     path = written(tmp_path, ("api", 2, asked))
-    assert replay.find(path, "api", "go", None) is None
+    assert log_file.find(path, "api", "go", None) is None
     path = written(tmp_path / "more", ("api", 3, asked + pack([3, 3, "go", int(Kind.SEND), None, None])))
-    event = replay.find(path, "api", "go", None)
+    event = log_file.find(path, "api", "go", None)
     assert event is not None
     assert event.seq == 3
 
 
 def test_find_passes_over_rubbish(tmp_path: Path) -> None:
     path = written(tmp_path, ("api", 1, b"\xa2go\xc1"), ("api", 1, records(1, "go")))
-    event = replay.find(path, "api", "go", None)
+    event = log_file.find(path, "api", "go", None)
     assert event is not None
     assert event.seq == 1

@@ -1,4 +1,4 @@
-"""The copy of a log that its broker keeps elsewhere."""
+"""The log of a run whose broker keeps it elsewhere, written down here."""
 
 import struct
 import zlib
@@ -9,7 +9,7 @@ import pytest
 from broker import log
 from probe import message as m
 from probe import wire
-from runner.adapters.history.copy import Copy
+from runner.adapters.history.log_file import LogCopy
 
 
 def entry(why: str) -> bytes:
@@ -19,7 +19,7 @@ def entry(why: str) -> bytes:
 
 def test_it_is_a_log_from_the_first_moment_and_holds_each_entry_at_once(tmp_path: Path) -> None:
     path = tmp_path / "events.log"
-    copy = Copy(path)
+    copy = LogCopy(path)
     assert path.read_bytes() == log.HEADER
     assert list(log.scan(path)) == []
     copy.append(entry("one") + entry("two"))
@@ -33,5 +33,5 @@ def test_it_does_not_write_over_a_log(tmp_path: Path) -> None:
     path = tmp_path / "events.log"
     path.write_bytes(b"kept")
     with pytest.raises(FileExistsError):
-        Copy(path)
+        LogCopy(path)
     assert path.read_bytes() == b"kept"
