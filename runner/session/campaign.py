@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from probe import disk
+from probe import disk, environment
 from runner.adapters.history import run_folder
 from runner.adapters.history.run_folder import RunFolder
 from runner.adapters.launch.audit import Audit
@@ -91,6 +91,11 @@ class Campaign:
     def __iter__(self) -> Iterator[Done | NotRun]:
         """Run them. Raises UsageError for the only scenario, if it cannot be run; BrokerFailed or SupervisorFailed with
         what to do about what is left; DiskFull."""
+        if environment.read().disabled:
+            raise UsageError(
+                f"{environment.DISABLED} is set, so no probe of this run would say anything; unset it, or set it for "
+                "single units: under [units.NAME], env = { ... }"
+            )
         lent = ExternalBroker(self._settings.broker, self._settings.keys) if self._settings.broker else None
         with Signals() as signals:  # held until a run is kept, so that no folder stays without its result
             for scenario in (each for each in self._scenarios for _ in range(each.repeat)):

@@ -248,7 +248,7 @@ class Dispatcher:
             if status.state.ended and name not in self._ended:
                 self._ended.add(name)
                 why = status.why or f"has {status.state}"
-                if not self._hurried:  # else the end of the run is all the answer they need
+                if not self.lifecycle.interrupted:  # else the end of the run is all the answer they need
                     orders += [*self.barriers.ended(name, why), *self.waits.ended(name, why)]
             elif name in self._ended and not status.state.ended:  # started again
                 self._ended.discard(name)

@@ -94,6 +94,13 @@ def test_mistakes_are_errors_that_say_where(place: Place) -> None:
         runner.verify()
 
 
+def test_where_probes_are_switched_off_nothing_is_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIRCUIT_DISABLED", "1")
+    with pytest.raises(runner.CircuitRunError, match="CIRCUIT_DISABLED is set, so no probe"):
+        runner.run(place.write(SCENARIO, CODE))
+    assert not (place.folder / ".circuit").exists()
+
+
 def test_a_signal_ends_it_in_order_and_the_handlers_of_before_are_back(place: Place) -> None:
     path = place.write('[scenario]\nname = "long"\n[units.one]\nentrypoint = "units:main"\n', WAITS)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
