@@ -4,6 +4,7 @@ Belongs here: joining the commands, and the one place where an exception becomes
 what they need when they run, so that `circuit-run --help` and short scenarios start quickly.
 """
 
+import gc
 import os
 import sys
 import traceback
@@ -77,7 +78,9 @@ def _root(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line `argv` (default: the process's own) and leave with its exit code."""
-    sys.exit(execute(list(sys.argv[1:] if argv is None else argv)))
+    code = execute(list(sys.argv[1:] if argv is None else argv))
+    gc.freeze()  # else the interpreter looks once more through all that a long run has left
+    sys.exit(code)
 
 
 def execute(argv: list[str]) -> int:

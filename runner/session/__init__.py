@@ -7,6 +7,7 @@ attach      the log of a run that somebody else drives              (watch)
 clockwatch  what that log says about clocks                         (clocks)
 recover     journals that nobody published                          (recover)
 
+collector   how often garbage is looked for
 dispatcher  what all do with a log entry; retiming: stamps of other hosts' clocks
 snapshotter what the live view shows of it
 bundle, selection, remote_hosts, remote_output, host_results   runs over several hosts

@@ -20,6 +20,7 @@ from runner.adapters.signals import Signals
 from runner.model.errors import BrokerFailed, BrokerFull, DiskFull, RecordingError, SupervisorFailed, UsageError
 from runner.model.result.result import Result, Verdict
 from runner.model.scenario.model import Scenario
+from runner.session.collector import calm_collector
 
 if TYPE_CHECKING:
     from runner.adapters.terminal import Screen
@@ -97,7 +98,7 @@ class Campaign:
                 "single units: under [units.NAME], env = { ... }"
             )
         lent = ExternalBroker(self._settings.broker, self._settings.keys) if self._settings.broker else None
-        with Signals() as signals:  # held until a run is kept, so that no folder stays without its result
+        with Signals() as signals, calm_collector():  # until a run is kept, so that no folder stays without its result
             for scenario in (each for each in self._scenarios for _ in range(each.repeat)):
                 if scenario in self.not_run:  # nor once more
                     continue

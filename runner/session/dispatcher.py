@@ -4,10 +4,9 @@ Belongs here: which part of the run cares about which entry. Must not know where
 file) or how orders travel; reads no clock.
 """
 
-import gc
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Protocol
 
@@ -40,8 +39,6 @@ JUDGED_AT_ONCE = 5_000
 """So many instances of each circuit are judged one by one before a loop looks at anything else."""
 JUDGED_IN_A_HURRY = 200
 """The same while somebody waits for the run to end."""
-COLLECT_EVERY = 200_000
-"""Containers that may be made before the collector looks."""
 
 REFUSED = "and was refused, so what that one emitted is in nobody's log"
 
@@ -52,20 +49,6 @@ TOO_MANY_ASKS = f"has more than {MOST_ASKS:,} waits and arrivals that are not an
 
 _ASKING = int(Kind.ARRIVE)
 BREAK = Break.__name__.lower().encode()
-
-
-@contextmanager
-def calm_collector() -> Iterator[None]:
-    """Make the garbage collector look rarely for a while. Records are plain values without cycles and come by the
-    hundred thousand a second; at the default threshold a quarter of the time goes into looking at them in vain."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(COLLECT_EVERY)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 class Past(Protocol):

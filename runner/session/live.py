@@ -29,7 +29,7 @@ from runner.model.scenario import redacted, save
 from runner.model.scenario.model import Scenario
 from runner.session import legacy, post_checks
 from runner.session.clock import Clock
-from runner.session.dispatcher import BATCH, Dispatcher, calm_collector
+from runner.session.dispatcher import BATCH, Dispatcher
 from runner.session.output import Output
 from runner.session.remote_hosts import RemoteHosts
 from runner.session.snapshotter import FRAME_NS, Snapshotter, statuses_of
@@ -51,7 +51,7 @@ LAG_NS = 1_000_000_000
 """How far the clock may stay behind while the log grows faster than it is read."""
 STOP_NS = 15_000_000_000
 """How long the supervisor may take to end what it was told to end, beyond the time that the units themselves have."""
-READ_S = 1.0
+READ_S = 0.7
 """How long what units have said is still looked into after a person wants the run to end."""
 OBEY_S = 0.1
 """How long a batch of log entries is worked at before people are looked after."""
@@ -77,7 +77,6 @@ def run(
     """
     files.write(folder.scenario, save(redacted(scenario)[0]))
     with contextlib.ExitStack() as stack:
-        stack.enter_context(calm_collector())
         listener = stack.enter_context(contextlib.closing(_listener(fabric, folder, stack)))
         if fabric.lent is not None:
             listener.disregard_incidents()  # and it has taken the introduction by then

@@ -45,7 +45,8 @@ from runner.model.result import result_json
 from runner.model.result.result import Evidence, Result, Verdict
 from runner.model.scenario.model import LOCAL, Scenario, Unit
 from runner.session import legacy, post_checks
-from runner.session.dispatcher import Dispatcher, calm_collector
+from runner.session.collector import calm_collector
+from runner.session.dispatcher import Dispatcher
 from runner.session.snapshotter import statuses_of
 
 
