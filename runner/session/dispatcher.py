@@ -240,8 +240,7 @@ class Dispatcher:
         gone = self.lifecycle.gone
         for name in gone - self._gone:  # one that is judged to have failed may still speak until its process is gone
             stopped_ns = self.lifecycle.stopped_ns(name)
-            cut_off = stopped_ns is not None and self.lifecycle.interrupted
-            self._evidence.end_unit(name, stopped_ns, cut_off=cut_off)
+            self._evidence.end_unit(name, stopped_ns, cut_off=self.lifecycle.is_cut_off(name))
         self._gone = gone
         return orders
 

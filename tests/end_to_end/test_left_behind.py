@@ -169,6 +169,38 @@ def test_what_left_its_unit_without_a_trace_is_found_when_the_supervisor_is_kill
     assert place.left() == []
 
 
+def test_a_daemon_that_is_ended_with_its_unit_is_not_accused_of_what_it_had_not_done_yet(place: Place) -> None:
+    place.write(
+        """
+        [units.daemon]
+        entrypoint = "units:begin"
+        [units.client]
+        entrypoint = "units:ask"
+        after = ["daemon"]
+        [circuits.served]
+        path = ["client: asked", { probe = "daemon: served", within = "30s" }]
+        [circuits.soon]
+        path = ["client: asked", "daemon: never"]
+        """,
+        """
+        import os, threading, probe
+        def begin():
+            if not os.fork():
+                os.setsid()
+                probe.receive("up")
+                threading.Event().wait()
+        def ask():
+            probe.wait("daemon: up")
+            probe.emit("asked", key="k")
+        """,
+    )
+    run = place.run(".", expect=1)
+    assert {finding["class"] for finding in run.result["findings"]} == {"leftover"}
+    assert [circuit["instances"]["open"] for circuit in run.result["circuits"]] == [1, 1]
+    again = json.loads(place.run("verify", "--json", "-", expect=1).out)
+    assert again["findings"] == run.result["findings"]
+
+
 # --- nobody is killed -------------------------------------------------------------------------------------------------
 
 

@@ -296,6 +296,8 @@ class SupervisorLoop:
             more: dict[str, object] = {
                 name: list(words) for name, words in (("leftover", gone.leftover), ("problems", problems)) if words
             }
+            if gone.leftover:
+                more["leftover_ms"] = round((monotonic() - gone.leftover_s) * 1000)
             if gone.by_itself and gone.told_s is not None:  # what it left behind took until then
                 more["by_itself"] = True
             self._voice.state(

@@ -98,6 +98,8 @@ class UnitProcess:
     """How often in succession nobody was found who lives in its group, though it is there."""
     leftover: tuple[str, ...] = ()
     """What it left behind and had to be ended, in words."""
+    leftover_s: float = 0.0
+    """When that was told to end."""
     recovering: bool = False
 
     def stop(self, now_s: float, grace_s: float) -> None:
@@ -152,6 +154,7 @@ class UnitProcess:
         if not self.leftover:
             named = [process_tree.title(pid) for pid in left[:SHOWN]] or [f"processes of group {self.pid}"]
             self.leftover = (*named, *([f"{len(left) - SHOWN} more"] if len(left) > SHOWN else []))
+            self.leftover_s = now_s
             number = signal.SIGKILL if self.warned else signal.SIGTERM
             self.kill_s = now_s + (0.0 if self.warned else GRACE_S)
         elif self.kill_s is not None and now_s >= self.kill_s:

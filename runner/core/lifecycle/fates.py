@@ -217,6 +217,7 @@ class Fates:
             if report.by_itself:
                 life.stopping_ns = None
             if report.leftover:
+                life.leftover_ns = report.stamp_ns - report.leftover_ms * 1_000_000
                 life.accuse(FindingClass.LEFTOVER, f"left processes behind: {', '.join(report.leftover)}")
             self._exited(life)
 

@@ -147,6 +147,11 @@ class Lifecycle(Fates):
         """Since when the unit was not left to its own end; None: it was."""
         return self._lives[unit].stopped_ns
 
+    def is_cut_off(self, unit: str) -> bool:
+        """Whether it is not to blame for what it did not do: the run was interrupted, or ended what it left behind."""
+        life = self._lives[unit]
+        return life.leftover_ns is not None or (self._interrupted and life.stopped_ns is not None)
+
     @property
     def let_go(self) -> dict[str, int]:
         """Units that somebody else has started and nobody waits for any more, and that have not said their last word ->

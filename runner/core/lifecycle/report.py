@@ -28,6 +28,9 @@ class UnitReport:
     of_output: bool = False
     """Whether `tail` is of its standard output, not of its standard error."""
     leftover: tuple[str, ...] = ()
+    """Processes that outlived its main process and were ended."""
+    leftover_ms: int = 0
+    """How long before this report they were told to end."""
     by_itself: bool = False
     """Whether its main process had ended before it was told to."""
 
@@ -45,6 +48,7 @@ def report_of(event: Event) -> UnitReport:
         tail=_words(data, "tail"),
         of_output=data.get("stream") == "out",
         leftover=_words(data, "leftover"),
+        leftover_ms=_number(data, "leftover_ms") or 0,
         by_itself=data.get("by_itself") is True,
     )
 

@@ -43,6 +43,8 @@ class UnitState:
     """It has been ready."""
     again: bool = False
     """It is stopped only to be started again."""
+    leftover_ns: int | None = None
+    """Since when processes that its main process left behind were ended; None: it left none."""
     killed: bool = False
     """It did not end in its time and got SIGKILL."""
     away: tuple[State, str] | None = None
@@ -90,7 +92,7 @@ class UnitState:
     @property
     def stopped_ns(self) -> int | None:
         """Since when it was not left to its own end; None: it was."""
-        return self.stopping_ns or (self.ended_ns if self.state is State.STOPPED else None)
+        return self.stopping_ns or self.leftover_ns or (self.ended_ns if self.state is State.STOPPED else None)
 
     def unended(self, now_ns: int, patience_ns: int) -> bool:
         """Whether the supervisor should have said long ago that it has ended."""
