@@ -102,7 +102,7 @@ class Dispatcher:
         """Supervisor -> its newest incarnation."""
         self._processes: dict[tuple[str, int], tuple[str, int]] = {}
         """Incarnation -> boot id and pid of the process that said HELLO as it."""
-        self._wanted = lifecycle.wants
+        self._wanted = lifecycle.units.wants
         self._ended: set[str] = set()
         self._gone: frozenset[str] = frozenset()
 
@@ -184,12 +184,12 @@ class Dispatcher:
     def awaited(self) -> bool:
         """Whether a unit that somebody else has started, and that was let go, has yet to say that all is known of it up
         to then."""
-        return any(self.verifier.owing(unit, until_ns) for unit, until_ns in self.lifecycle.let_go.items())
+        return any(self.verifier.owing(unit, until_ns) for unit, until_ns in self.lifecycle.units.let_go.items())
 
     def close(self) -> None:
         """The log is at its end: judge what is left."""
         self._evidence.close()
-        for unit, until_ns in {} if self.lifecycle.interrupted else self.lifecycle.let_go.items():
+        for unit, until_ns in {} if self.lifecycle.interrupted else self.lifecycle.units.let_go.items():
             self.verifier.has_to_be_known(unit, until_ns)
         self.verifier.forgive(self.lifecycle.forgiven)
         self.verifier.close(cut_off=self.lifecycle.interrupted)
@@ -197,7 +197,7 @@ class Dispatcher:
     def notes(self) -> tuple[str, ...]:
         """What is no finding and yet worth knowing."""
         return (
-            *(_restarts(status) for status in self.lifecycle.statuses() if status.former),
+            *(_restarts(status) for status in self.lifecycle.units.statuses() if status.former),
             *(
                 f"{unit} never said its last word; what it emitted in the end is not known"
                 for unit in self.lifecycle.silent
@@ -226,7 +226,7 @@ class Dispatcher:
     def note_endings(self) -> list[Directed]:
         """Tells everybody which units have ended since the last call."""
         orders: list[Directed] = []
-        for status in self.lifecycle.statuses():
+        for status in self.lifecycle.units.statuses():
             name = status.name
             if status.state.ended and name not in self._ended:
                 self._ended.add(name)
@@ -237,9 +237,9 @@ class Dispatcher:
                 self._ended.discard(name)
                 self.barriers.restarted(name)
                 self.waits.restarted(name)
-        gone = self.lifecycle.gone
+        gone = self.lifecycle.units.gone
         for name in gone - self._gone:  # one that is judged to have failed may still speak until its process is gone
-            stopped_ns = self.lifecycle.stopped_ns(name)
+            stopped_ns = self.lifecycle.units[name].stopped_ns
             self._evidence.end_unit(name, stopped_ns, cut_off=self.lifecycle.is_cut_off(name))
         self._gone = gone
         return orders
@@ -265,7 +265,7 @@ class Dispatcher:
         if unit in self._wanted:
             for event in _events_of(entry, records):
                 self.lifecycle.event(self._evidence.at_once(event))
-            self._wanted = self.lifecycle.wants
+            self._wanted = self.lifecycle.units.wants
         orders: list[Directed] = []
         if self.waits.standing:
             orders += self._evidence.answers_at_once(entry.incarnation, self.waits.saw(unit, records))
@@ -300,7 +300,7 @@ class Dispatcher:
             self.lifecycle.event(self._evidence.at_once(event))
             self._supervised(host, event)
         self.standing.heard(host)
-        self._wanted = self.lifecycle.wants
+        self._wanted = self.lifecycle.units.wants
         return self.note_endings()
 
     def _note_break(self, to: Iterable[str], command: bytes) -> None:

@@ -169,7 +169,7 @@ class _Live:
         self._begun = True
         if self._interrupted:
             self._tell_log(Interrupted())
-        while not lifecycle.over:
+        while not lifecycle.units.over:
             self._turn()
             self._see_whether_supervised()
         if rest is not None and not self._interrupted:
@@ -210,11 +210,11 @@ class _Live:
         """A supervisor has the last word, unless it came to grief: then its units will never be told of again."""
         if left := self._dispatcher.lifecycle.unended(STOP_NS):
             raise SupervisorFailed(f"the supervisor does not end {', '.join(left)}; does it stand still?")
-        if not self._dispatcher.over or not self._dispatcher.lifecycle.lives_here:
+        if not self._dispatcher.over or not self._dispatcher.lifecycle.units.local_is_left:
             return
         self._supervisor.wait(LAST_WORDS_S)
         self._supervisor.check()
-        missing = self._dispatcher.lifecycle.waits_for
+        missing = self._dispatcher.lifecycle.units.waits_for
         raise SupervisorFailed(f"the supervisor left before {missing}; see {self._folder.path}")
 
     def _judged(self, findings: tuple[Finding, ...]) -> Result:
@@ -227,7 +227,7 @@ class _Live:
             run=self._folder.run,
             duration_s=(now_ns - self._started_ns) / 1e9,
             statuses=statuses_of(self._dispatcher),
-            findings=(*findings, *self._dispatcher.lifecycle.findings()),
+            findings=(*findings, *self._dispatcher.lifecycle.units.findings()),
             counted=Evidence(
                 recovered=self._dispatcher.recovered,
                 duplicates_dropped=self._listener.duplicates,
@@ -332,7 +332,7 @@ class _Live:
     def _see_whether_settled(self, now_ns: int) -> None:
         """Tells the lifecycle when only services are left and no journey still needs them."""
         lifecycle, verifier = self._dispatcher.lifecycle, self._dispatcher.verifier
-        if self._settled or not lifecycle.idle:
+        if self._settled or not lifecycle.units.idle:
             self._quiet_since_ns = None
             return
         if self._quiet_since_ns is None:
@@ -390,9 +390,9 @@ class _Live:
         lifecycle = self._dispatcher.lifecycle
         if self._doing:
             return self._doing
-        if lifecycle.over or lifecycle.stopped_why:
+        if lifecycle.units.over or lifecycle.stopped_why:
             return "stopping"
-        return "starting" if not lifecycle.all_up else "settling" if lifecycle.idle else "running"
+        return "starting" if not lifecycle.units.all_up else "settling" if lifecycle.units.idle else "running"
 
     def _echo(self) -> None:
         """What units print. Who wants the run to end is not told all that some of them still pour out, but the last of

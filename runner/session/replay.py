@@ -164,8 +164,8 @@ class Replay:
         circuits were settled if only services were left, else it was a person."""
         lifecycle = self.dispatcher.lifecycle
         unit = order.unit if isinstance(order, Stop) else None
-        if not lifecycle.over and unit not in self._to_stop:
-            if lifecycle.idle:
+        if not lifecycle.units.over and unit not in self._to_stop:
+            if lifecycle.units.idle:
                 lifecycle.settled()
             else:
                 lifecycle.interrupt()
@@ -183,7 +183,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Result:
             hindsight.take(entry)
     dispatcher = hindsight.dispatcher
     whole = hindsight.finished and not hindsight.deserted
-    cut = _cut(recording.torn, ended=dispatcher.over and dispatcher.lifecycle.over and whole)
+    cut = _cut(recording.torn, ended=dispatcher.over and dispatcher.lifecycle.units.over and whole)
     if cut and recovery.left(folder.journals).published:
         cut = (
             *cut,
@@ -198,7 +198,7 @@ def verify(scenario: Scenario, folder: RunFolder) -> Result:
         run=log_file.run_of(folder),
         duration_s=before.duration_s if before is not None else (hindsight.now_ns - started_ns) / 1e9,
         statuses=statuses_of(dispatcher),
-        findings=dispatcher.lifecycle.findings(),
+        findings=dispatcher.lifecycle.units.findings(),
         counted=replace(counted, recovered=dispatcher.recovered),
         notes=(*scenario.notes, *dispatcher.notes(), *post_checks.restarts_note(counted.broker_restarts), *cut),
     )

@@ -77,7 +77,7 @@ def statuses_of(dispatcher: Dispatcher) -> tuple[UnitStatus, ...]:
     blocked = {**dispatcher.waits.blocked(), **dispatcher.barriers.blocked()}
     seen = dispatcher.verifier.activity()
     filled = []
-    for status in dispatcher.lifecycle.statuses():
+    for status in dispatcher.lifecycle.units.statuses():
         activity = seen.get(status.name)
         if activity is not None:
             status = replace(

@@ -90,7 +90,7 @@ def test_who_is_in_a_hurry_looks_into_nothing_more_and_says_exactly_what_that_wa
     dispatcher.hurry()
     assert dispatcher.take(said(2, ("more", 0, None), *waits(1)), 0) == []
     dispatcher.close()
-    result = dispatcher.verifier.result(run="r", duration_s=1.0, statuses=dispatcher.lifecycle.statuses())
+    result = dispatcher.verifier.result(run="r", duration_s=1.0, statuses=dispatcher.lifecycle.units.statuses())
     ((unit, first, last),) = ((gap.unit, gap.first, gap.last) for gap in result.evidence.lost)
     assert (unit, first, last) == ("a", 2, 3)
     assert "not looked into because the run was interrupted" in result.evidence.lost[0].why

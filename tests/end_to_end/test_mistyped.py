@@ -112,7 +112,7 @@ def judged(by_unit: dict[str, list[Any]], cut: int = 3, final: bool = True) -> R
     dispatcher = hindsight.dispatcher
     dispatcher.close()
     return dispatcher.verifier.result(
-        run="run", duration_s=1.0, statuses=statuses_of(dispatcher), findings=dispatcher.lifecycle.findings()
+        run="run", duration_s=1.0, statuses=statuses_of(dispatcher), findings=dispatcher.lifecycle.units.findings()
     )
 
 

@@ -268,8 +268,8 @@ def supervisor_events(data: bytes) -> None:
                 lifecycle.event(event)
                 fetched.take(event)
     lifecycle.tick(1)
-    lifecycle.statuses()
-    lifecycle.findings()
+    lifecycle.units.statuses()
+    lifecycle.units.findings()
     assert all(path.stat().st_size < 1 << 30 for path in _folder("fetched").iterdir())
     assert {path.name for path in _folder("fetched").iterdir()} <= {"a.out", "a.err", "b.out", "b.err"}
 

@@ -39,7 +39,7 @@ class Stage:
         """Follow the log, and unless told otherwise give the lifecycle's orders, until `reached`."""
         deadline = time.monotonic() + PATIENCE_S
         while not reached():
-            assert time.monotonic() < deadline, f"waited in vain; {self.lifecycle.statuses()} {self.events}"
+            assert time.monotonic() < deadline, f"waited in vain; {self.lifecycle.units.statuses()} {self.events}"
             if lead:
                 self.send(self.lifecycle.tick(time.monotonic_ns()))
             self._listener.wait(timeout_ms=20)
@@ -66,12 +66,12 @@ class Stage:
         """The whole run: services are stopped as soon as only they are left. Returns how it ended for every unit."""
 
         def over() -> bool:
-            if self.lifecycle.idle:
+            if self.lifecycle.units.idle:
                 self.lifecycle.settled()
-            return self.lifecycle.over
+            return self.lifecycle.units.over
 
         self.until(over)
-        return {status.name: status for status in self.lifecycle.statuses()}
+        return {status.name: status for status in self.lifecycle.units.statuses()}
 
     def steps(self, unit: str) -> list[str]:
         """What `unit` itself emitted, without what the fabric says."""

@@ -1,7 +1,7 @@
 """What a supervisor says of a unit's process, as a value: it may come from another host, so nothing of it is believed
 to have the right type.
 
-Belongs here: reading such an event. What it means is the business of `fates`.
+Belongs here: reading such an event. What it means is the business of `lifecycle`.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ MOST_WORDS = 100
 
 @dataclass(frozen=True, slots=True)
 class UnitReport:
-    """One event of a supervisor about a unit. What is absent, or of the wrong type, is as if nothing had been said."""
+    """One event of a supervisor about a unit. What is absent, or of the wrong type, counts as not said."""
 
     step: str
     stamp_ns: int
@@ -30,9 +30,9 @@ class UnitReport:
     leftover: tuple[str, ...] = ()
     """Processes that outlived its main process and were ended."""
     leftover_ms: int = 0
-    """How long before this report they were told to end."""
+    """How long before this report they were ordered to end."""
     by_itself: bool = False
-    """Whether its main process had ended before it was told to."""
+    """Whether its main process had ended before its order to end."""
 
 
 def report_of(event: Event) -> UnitReport:

@@ -103,7 +103,7 @@ def test_whatever_comes_is_taken_without_a_crash_or_a_hang(seed: int) -> None:
         hindsight.dispatcher.barriers.tick(number * SECOND)
         hindsight.dispatcher.waits.tick(number * SECOND)
     hindsight.dispatcher.close()
-    hindsight.dispatcher.lifecycle.findings()
+    hindsight.dispatcher.lifecycle.units.findings()
 
 
 def test_a_stamp_beyond_all_time_does_not_keep_the_end_waiting() -> None:
@@ -143,11 +143,11 @@ def test_a_supervisor_changes_nothing_for_units_of_another_host() -> None:
     for host in ("@local", "@lab-1", "@lab-2"):
         lifecycle.event(Event(host, 1, 1, 1, "serving", Kind.STATE, None, {}))
     lifecycle.tick(1)
-    before = lifecycle.statuses()
+    before = lifecycle.units.statuses()
     for step in STEPS:
         lifecycle.event(Event("@lab-1", 1, 2, 2, step, Kind.STATE, "db", {"code": 1, "pid": 7, "why": "so"}))
         lifecycle.event(Event("api", 1, 2, 2, step, Kind.STATE, "db", {"code": 1, "pid": 7, "why": "so"}))
-    assert lifecycle.statuses()[1:] == before[1:]
+    assert lifecycle.units.statuses()[1:] == before[1:]
 
 
 def judged(hindsight: Replay) -> list[str]:
@@ -156,7 +156,7 @@ def judged(hindsight: Replay) -> list[str]:
         hindsight.take(Entry(unit, 1, m.Final(0), b"", 0))
         hindsight.take(said(supervisor, [2, 2, "exited", Kind.STATE, unit, {"code": 0, "pid": 1}]))
     hindsight.dispatcher.close()
-    statuses = hindsight.dispatcher.lifecycle.statuses()
+    statuses = hindsight.dispatcher.lifecycle.units.statuses()
     findings = hindsight.dispatcher.verifier.result(run="r", duration_s=1.0, statuses=statuses).findings
     return [finding.message for finding in findings if finding.cls is FindingClass.LOST_EVIDENCE]
 

@@ -30,8 +30,8 @@ def test_no_unit_is_late_by_the_time_before_the_runner_was_heard() -> None:
     hindsight.take(said("other", 2))  # the broker stood still while the runner came up
     hindsight.take(Entry("@runner", 0, m.Command((SUPERVISOR,), 5 * SECOND), wire.encode_order(m.Sync()), 0))
     hindsight.take(said("api", 6 * SECOND, ("up", Kind.READY, None)))
-    (status,) = hindsight.dispatcher.lifecycle.statuses()
-    assert (status.state, hindsight.dispatcher.lifecycle.findings()) == (State.RUNNING, ())
+    (status,) = hindsight.dispatcher.lifecycle.units.statuses()
+    assert (status.state, hindsight.dispatcher.lifecycle.units.findings()) == (State.RUNNING, ())
 
 
 def ordered(at_ns: int, order: Any, to: str = "@lab") -> Entry:
@@ -51,7 +51,7 @@ def run_of_one(*orders: Any) -> Replay:
 
 def test_the_log_says_that_a_person_interrupted_the_run() -> None:
     hindsight = run_of_one(m.Interrupted(), m.Stop("api", 1000))
-    (status,) = hindsight.dispatcher.lifecycle.statuses()
+    (status,) = hindsight.dispatcher.lifecycle.units.statuses()
     assert (hindsight.interrupted, hindsight.dispatcher.lifecycle.interrupted) == (True, True)
     assert status.why == "was stopped: the run was interrupted"
 
@@ -61,9 +61,9 @@ def test_of_a_run_that_was_interrupted_before_it_began_no_unit_is_awaited() -> N
     hindsight.take(said(SUPERVISOR, 1, ("serving", Kind.STATE, None)))
     for moment, order in enumerate((m.Begin("desk"), m.Interrupted(), m.Finish(0)), 2):
         hindsight.take(ordered(moment, order, SUPERVISOR))
-    (status,) = hindsight.dispatcher.lifecycle.statuses()
+    (status,) = hindsight.dispatcher.lifecycle.units.statuses()
     assert (status.state, status.why) == (State.STOPPED, "was not started: the run was interrupted")
-    assert hindsight.dispatcher.lifecycle.over
+    assert hindsight.dispatcher.lifecycle.units.over
 
 
 def test_a_log_that_does_not_say_why_a_unit_was_stopped_accuses_nobody() -> None:
@@ -89,8 +89,8 @@ def test_what_a_host_said_when_it_was_back_counts_though_the_log_says_only_then_
     ):
         hindsight.take(entry)
     lifecycle = hindsight.dispatcher.lifecycle
-    assert (lifecycle.over, lifecycle.silent) == (True, ())
-    (finding,) = lifecycle.findings()  # it has no code here, which is no good one
+    assert (lifecycle.units.over, lifecycle.silent) == (True, ())
+    (finding,) = lifecycle.units.findings()  # it has no code here, which is no good one
     assert (finding.cls, finding.unit) == (FindingClass.UNIT_FAILED, "worker")
     assert "lost" not in finding.message
     (host, lab) = hindsight.dispatcher.standing.results(hindsight.dispatcher.timeline, 10 * SECOND)

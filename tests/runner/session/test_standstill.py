@@ -65,15 +65,15 @@ def judged(*, outlived: bool, stops: str) -> Replay:
 
 def test_a_lease_that_ended_under_a_living_runner_is_a_failure_when_it_is_judged_again() -> None:
     hindsight = judged(outlived=True, stops="camera")
-    (status,) = hindsight.dispatcher.lifecycle.statuses()
+    (status,) = hindsight.dispatcher.lifecycle.units.statuses()
     assert (hindsight.deserted, status.state) == (False, State.FAILED)
-    assert hindsight.dispatcher.lifecycle.findings()[0].stamp_ns == 4
+    assert hindsight.dispatcher.lifecycle.units.findings()[0].stamp_ns == 4
 
 
 def test_a_lease_that_ended_because_the_runner_was_gone_accuses_nobody() -> None:
     hindsight = judged(outlived=False, stops="camera")
     assert hindsight.deserted
-    assert hindsight.dispatcher.lifecycle.findings() == ()
+    assert hindsight.dispatcher.lifecycle.units.findings() == ()
 
 
 def test_a_supervisor_that_ends_what_it_does_not_have_ends_nothing() -> None:
@@ -87,7 +87,7 @@ def test_units_of_a_supervisor_whose_last_word_somebody_else_has_said_were_kille
     hindsight.take(said("@lab", 3, ("serving", None)))
     hindsight.take(said("@lab", 4, ("spawned", "camera")))
     hindsight.take(Entry("@lab", 1, m.Final(2), b"", 5))
-    (status,) = hindsight.dispatcher.lifecycle.statuses()
+    (status,) = hindsight.dispatcher.lifecycle.units.statuses()
     assert (status.state, status.exit_code) == (State.FAILED, -9)
     assert "@lab" in hindsight.dispatcher.closed
     hindsight.take(Entry("@lab", 2, m.Hello(m.VERSION, "agent", "run", "@lab", 2, "boot", 1), b"", 6))

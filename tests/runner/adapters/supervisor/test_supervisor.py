@@ -90,7 +90,7 @@ def test_a_python_unit_whose_folder_is_missing_did_not_start(tmp_path: Path) -> 
     with stage(tmp_path, python("lost", cwd="gone"), code="def lost(): ...") as s:
         end = s.play()
         assert end["lost"].why == f"did not start: its working directory {tmp_path}/gone does not exist"
-        assert [finding.message for finding in s.lifecycle.findings()] == [f"lost {end['lost'].why}"]
+        assert [finding.message for finding in s.lifecycle.units.findings()] == [f"lost {end['lost'].why}"]
 
 
 def test_an_environment_that_the_system_refuses_is_named(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_flood_on_stderr_is_kept_in_the_file_and_not_in_memory(tmp_path: Path)
 def test_a_unit_that_ignores_sigterm_is_killed_when_its_grace_is_over(tmp_path: Path) -> None:
     unit = shell("deaf", "trap '' TERM; echo up; while :; do sleep 0.05; done", stop_timeout_ns=150_000_000)
     with stage(tmp_path, unit) as s:
-        s.until(lambda: s.lifecycle.all_up and "up" in s.out("deaf"))
+        s.until(lambda: s.lifecycle.units.all_up and "up" in s.out("deaf"))
         s.lifecycle.stop("the test is over")
         end = s.play()
         silent = s.said("silent-end", "deaf")
@@ -128,8 +128,8 @@ def test_a_unit_that_ignores_sigterm_is_killed_when_its_grace_is_over(tmp_path: 
 
 def test_stop_reaches_every_process_of_the_group(tmp_path: Path) -> None:
     with stage(tmp_path, shell("family", "sleep 1000 & sleep 1000 & echo up; wait")) as s:
-        s.until(lambda: s.lifecycle.all_up and "up" in s.out("family"))
-        pid = s.lifecycle.statuses()[0].pid
+        s.until(lambda: s.lifecycle.units.all_up and "up" in s.out("family"))
+        pid = s.lifecycle.units.statuses()[0].pid
         assert pid is not None
         s.order(Stop("family", 5000))
         s.until(lambda: s.said("exited", "family"))
@@ -160,9 +160,9 @@ def deaf():
         left = {name: exited(s, name)["leftover"] for name in ("group", "daemon", "deaf")}
         assert [str(left[name]).partition(" (pid")[0] for name in left][:2] == ["['sleep 1001", "['sleep 1002"]
         assert "trap '' TERM" in str(left["deaf"])
-        assert [finding.cls.value for finding in s.lifecycle.findings()] == ["leftover"] * 3
+        assert [finding.cls.value for finding in s.lifecycle.units.findings()] == ["leftover"] * 3
         assert process_tree.descendants(s.supervisor.pid) == []
-        assert {status.state for status in s.lifecycle.statuses()} == {State.FINISHED}
+        assert {status.state for status in s.lifecycle.units.statuses()} == {State.FINISHED}
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_second_life_goes_on_in_the_same_files(tmp_path: Path) -> None:
     script = "echo again; echo problem >&2; [ -e second ] && exit 0; touch second; exit 1"
     with stage(tmp_path, shell("phoenix", script, restart="on-failure")) as s:
         end = s.play()
-        assert (end["phoenix"].state, s.lifecycle.findings()) == (State.FINISHED, ())
+        assert (end["phoenix"].state, s.lifecycle.units.findings()) == (State.FINISHED, ())
         assert s.out("phoenix") == "again\n--- started again ---\nagain\n"
         assert [e.data["tail"] for e in s.events if e.step == "exited"] == [["problem"], ["problem"]]
 
@@ -242,7 +242,7 @@ def test_the_last_words_are_those_on_stdout_where_nothing_else_was_written(tmp_p
         s.play()
         told = [(e.data["tail"], e.data["stream"]) for e in s.events if e.step == "exited"]
         assert told[:2] == [(["first", ""], "out"), (["first", "", "1 failed in 0.1s"], "out")]
-        (finding,) = s.lifecycle.findings()
+        (finding,) = s.lifecycle.units.findings()
         assert finding.details[-2:] == ("1 failed in 0.1s", f"whole output: {tmp_path}/run/units/tests.out")
 
 
@@ -289,19 +289,19 @@ def deaf():
 
 def test_when_the_lease_ends_everything_ends_and_what_was_said_is_in_the_log(tmp_path: Path) -> None:
     with stage(tmp_path, python("polite", ready="up"), python("deaf", ready="up"), code=TWO) as s:
-        s.until(lambda: s.lifecycle.all_up)
-        pids = [status.pid for status in s.lifecycle.statuses()]
+        s.until(lambda: s.lifecycle.units.all_up)
+        pids = [status.pid for status in s.lifecycle.units.statuses()]
         s.supervisor.close()
         s.until(lambda: SUPERVISOR in s.closed, lead=False)
         assert not any(alive(pid) for pid in pids if pid is not None)
         assert s.steps("polite") == ["up", "polite-end"]
         assert (exited(s, "polite")["code"], exited(s, "deaf")["code"]) == (0, -9)
-        assert s.lifecycle.over
+        assert s.lifecycle.units.over
 
 
 def test_sigterm_to_the_supervisor_ends_everything_and_is_told(tmp_path: Path) -> None:
     with stage(tmp_path, python("polite", ready="up"), code=TWO) as s:
-        s.until(lambda: s.lifecycle.all_up)
+        s.until(lambda: s.lifecycle.units.all_up)
         os.kill(s.supervisor.pid, signal.SIGTERM)
         s.until(lambda: SUPERVISOR in s.closed, lead=False)
         assert exited(s, "polite")["code"] == 0
@@ -312,8 +312,8 @@ def test_sigterm_to_the_supervisor_ends_everything_and_is_told(tmp_path: Path) -
 
 def test_when_the_supervisor_is_killed_the_runner_ends_what_it_started(tmp_path: Path) -> None:
     with stage(tmp_path, python("polite", ready="up"), shell("sh", "sleep 1003"), code=TWO) as s:
-        s.until(lambda: s.lifecycle.all_up)
-        pids = [status.pid for status in s.lifecycle.statuses()]
+        s.until(lambda: s.lifecycle.units.all_up)
+        pids = [status.pid for status in s.lifecycle.units.statuses()]
         os.kill(s.supervisor.pid, signal.SIGKILL)
         assert s.supervisor.wait(PATIENCE_S)
         s.supervisor.close()

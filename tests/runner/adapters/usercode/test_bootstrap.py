@@ -33,7 +33,7 @@ async def second():
             "second": (State.FINISHED, 0),
         }
         assert s.out("first") == "hello from first\n"
-        assert s.lifecycle.findings() == ()
+        assert s.lifecycle.units.findings() == ()
 
 
 def test_an_uncaught_exception_is_an_event_and_shows_the_users_frames_only(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ async def loop():
 """
     units = (python("threaded", ready="threaded-up"), python("loop", ready="loop-up"))
     with stage(tmp_path, *units, code=code) as s:
-        s.until(lambda: s.lifecycle.all_up)
+        s.until(lambda: s.lifecycle.units.all_up)
         s.order(Stop("threaded", 20_000))
         s.order(Stop("loop", 20_000))
         end = s.play()
@@ -138,7 +138,7 @@ async def loop():
         assert s.steps("threaded") == ["did"] * 2000 + ["threaded-up"]
         assert s.steps("loop") == ["loop-up"]
         assert s.err("threaded") == s.err("loop") == ""
-        assert s.lifecycle.findings() == ()
+        assert s.lifecycle.units.findings() == ()
 
 
 def test_a_python_unit_ends_as_its_own_handler_of_sigterm_says(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ async def loop():
     probe.emit("loop-drained")
 """
     with stage(tmp_path, python("plain", ready="plain-up"), python("loop", ready="loop-up"), code=code) as s:
-        s.until(lambda: s.lifecycle.all_up)
+        s.until(lambda: s.lifecycle.units.all_up)
         s.order(Stop("plain", 20_000))
         s.order(Stop("loop", 20_000))
         end = s.play()
@@ -212,7 +212,7 @@ def worker():
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) and 7)
 """
     with stage(tmp_path, python("worker", ready="up", exit_codes=(0,)), code=code) as s:
-        s.until(lambda: s.lifecycle.all_up)
+        s.until(lambda: s.lifecycle.units.all_up)
         s.order(Stop("worker", 20_000))
         end = s.play()
         assert (end["worker"].exit_code, s.err("worker")) == (0, "")
@@ -222,11 +222,11 @@ def worker():
 def test_a_shell_that_waits_for_a_command_before_it_obeys_is_not_killed(tmp_path: Path) -> None:
     script = "trap 'circuit-run emit drained; exit 0' TERM; circuit-run emit up; sleep 1000"
     with stage(tmp_path, shell("box", script, ready="up", exit_codes=(0,))) as s:
-        s.until(lambda: s.lifecycle.all_up)
+        s.until(lambda: s.lifecycle.units.all_up)
         s.order(Stop("box", 4_000))
         end = s.play()
         assert (end["box"].exit_code, s.steps("box")) == (0, ["up", "drained"])
-        assert s.lifecycle.findings() == ()
+        assert s.lifecycle.units.findings() == ()
 
 
 def test_processes_that_a_unit_starts_find_its_modules_and_end_as_any_process(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def parent():
         end = s.play()
         assert (end["parent"].exit_code, s.err("parent")) == (0, "")
         assert sorted(s.steps("parent")) == ["forked-did", "spawned-did", "sub-did"]
-        assert s.lifecycle.findings() == ()
+        assert s.lifecycle.units.findings() == ()
 
 
 def test_user_modules_may_have_the_names_of_ours(tmp_path: Path) -> None:

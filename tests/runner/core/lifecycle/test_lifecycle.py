@@ -6,8 +6,7 @@ import pytest
 
 from probe.event import Event, Kind
 from probe.message import Away, Back, Gone, Release, Start, Stop
-from runner.core.lifecycle.fates import RESTARTS
-from runner.core.lifecycle.lifecycle import Lifecycle
+from runner.core.lifecycle.lifecycle import RESTARTS, Lifecycle
 from runner.model.orders import SUPERVISOR, Directed
 from runner.model.result.result import FindingClass
 from runner.model.result.unit_status import State
@@ -43,7 +42,7 @@ class Play:
         self.now_ns += int(seconds * SECOND)
         return self.lifecycle.tick(self.now_ns)
 
-    def told(self, seconds: float = 0.0) -> list[str]:
+    def orders(self, seconds: float = 0.0) -> list[str]:
         """The orders of one tick, in short: "start a", "release a", "stop a"."""
         found = []
         for order in self.tick(seconds):
@@ -72,11 +71,11 @@ class Play:
         return self.status(name).state
 
     def status(self, name: str) -> Any:
-        return {status.name: status for status in self.lifecycle.statuses()}[name]
+        return {status.name: status for status in self.lifecycle.units.statuses()}[name]
 
     @property
     def accused(self) -> list[tuple[FindingClass, str]]:
-        return [(finding.cls, finding.message) for finding in self.lifecycle.findings()]
+        return [(finding.cls, finding.message) for finding in self.lifecycle.units.findings()]
 
 
 def python(name: str, **options: Any) -> Unit:
@@ -92,26 +91,26 @@ def command(name: str, **options: Any) -> Unit:
 
 def test_nothing_is_started_before_the_supervisor_serves() -> None:
     play = Play(python("a"), served=False)
-    assert play.told() == []
+    assert play.orders() == []
     play.supervisor("serving", None)
-    assert play.told() == ["start a"]
+    assert play.orders() == ["start a"]
 
 
 def test_python_units_are_started_at_once_and_commands_when_they_may_begin() -> None:
     play = Play(python("a", ready="up"), python("b", after=("a",)), command("c", after=("a",)))
-    assert play.told() == ["start a", "start b"]
-    assert play.told() == []
+    assert play.orders() == ["start a", "start b"]
+    assert play.orders() == []
 
 
 def test_a_unit_is_let_through_its_gate_when_everything_it_needs_is_ready() -> None:
     play = Play(python("a", ready="up"), python("b", after=("a",)))
     play.tick()
     play.happens("b", "start", Kind.ARRIVE, ask="start")
-    assert play.told() == []
+    assert play.orders() == []
     play.happens("a", "start", Kind.ARRIVE, ask="start")
-    assert play.told() == ["release a"]
+    assert play.orders() == ["release a"]
     play.happens("a", "imported", Kind.STATE)
-    assert play.told() == []
+    assert play.orders() == []
     play.happens("a", "up")
     (order,) = play.tick()
     assert order == Directed(Release("start"), ("b",))
@@ -127,9 +126,9 @@ def test_a_release_that_was_lost_with_the_connection_is_given_again() -> None:
     play = Play(python("a"))
     play.tick()
     play.happens("a", "start", Kind.ARRIVE, ask="start")
-    assert play.told() == ["release a"]
+    assert play.orders() == ["release a"]
     play.lifecycle.joined("a", 1, waiting=("start",))
-    assert play.told() == ["release a"]
+    assert play.orders() == ["release a"]
 
 
 @pytest.mark.parametrize("kind", [Kind.DEFAULT, Kind.READY, Kind.SEND])
@@ -172,7 +171,7 @@ def test_the_time_to_get_ready_counts_from_the_gate_and_not_from_the_process() -
     play.happens("a", "start", Kind.ARRIVE, ask="start")
     play.tick(30)
     play.happens("a", "up")
-    assert play.told() == ["release b"]
+    assert play.orders() == ["release b"]
     assert play.accused == []
 
 
@@ -188,11 +187,11 @@ def test_a_unit_that_dies_while_it_is_awaited_ends_the_run_at_once_and_says_why(
     play.tick()
     play.now_ns = SECOND // 5
     play.exits("worker", 1, tail=["Traceback", "sqlite3.OperationalError: unable to open database file"])
-    assert play.told() == ["stop api"]
+    assert play.orders() == ["stop api"]
     why = "exited with code 1 after 200 ms, before its probe worker-ready"
     assert play.accused == [(FindingClass.NOT_READY, f"worker {why}")]
     assert play.status("worker").why == why
-    assert play.lifecycle.findings()[0].details == (
+    assert play.lifecycle.units.findings()[0].details == (
         "it fired no probe at all",
         "Traceback",
         "sqlite3.OperationalError: unable to open database file",
@@ -201,14 +200,14 @@ def test_a_unit_that_dies_while_it_is_awaited_ends_the_run_at_once_and_says_why(
     play.exits("api", 143)
     assert (play.state("api"), play.status("api").why) == (State.STOPPED, f"was stopped: worker {why}")
     assert (play.state("late"), play.status("late").why) == (State.STOPPED, f"was not started: worker {why}")
-    assert play.lifecycle.over
+    assert play.lifecycle.units.over
 
 
 def test_output_is_named_where_there_is_some() -> None:
     play = Play(python("worker"))
     play.comes_up("worker")
     play.exits("worker", -9)
-    assert play.lifecycle.findings()[0].details == ()
+    assert play.lifecycle.units.findings()[0].details == ()
 
 
 def test_a_unit_whose_time_to_get_ready_is_over_tells_what_it_fired_instead() -> None:
@@ -216,15 +215,18 @@ def test_a_unit_whose_time_to_get_ready_is_over_tells_what_it_fired_instead() ->
     play.comes_up("worker")
     play.happens("worker", "worker-raedy")
     assert play.lifecycle.next_deadline_ns == 2 * SECOND
-    assert play.told(2) == ["stop worker"]
-    (finding,) = play.lifecycle.findings()
+    assert play.orders(2) == ["stop worker"]
+    (finding,) = play.lifecycle.units.findings()
     assert finding.cls is FindingClass.NOT_READY
     assert finding.message == "worker did not get ready: its probe worker-ready did not fire within 2 s"
     assert (finding.unit, finding.step) == ("worker", "worker-ready")
     assert finding.details == ("it fired instead: worker-raedy",)
     play.exits("worker", 143, tail=["waiting for the database"])
-    assert play.lifecycle.findings()[0].details[1:] == ("waiting for the database", "whole output: run/worker.err")
-    assert (play.state("worker"), play.lifecycle.over) == (State.FAILED, True)
+    assert play.lifecycle.units.findings()[0].details[1:] == (
+        "waiting for the database",
+        "whole output: run/worker.err",
+    )
+    assert (play.state("worker"), play.lifecycle.units.over) == (State.FAILED, True)
 
 
 def test_a_unit_that_cannot_be_imported_has_failed() -> None:
@@ -242,7 +244,7 @@ def test_a_command_that_does_not_start_has_failed_with_the_supervisors_reason() 
     play.supervisor("not-started", "c", why="command not found: run")
     assert play.accused == [(FindingClass.UNIT_FAILED, "c did not start: command not found: run")]
     assert play.tick() == []
-    assert play.lifecycle.over
+    assert play.lifecycle.units.over
 
 
 def test_a_unit_that_ends_well_without_its_ready_probe_did_not_get_ready() -> None:
@@ -255,7 +257,7 @@ def test_a_unit_that_ends_well_without_its_ready_probe_did_not_get_ready() -> No
 def test_a_process_that_never_comes_to_its_gate_is_not_waited_for_for_ever() -> None:
     play = Play(python("a", ready_timeout_ns=SECOND))
     play.tick()
-    assert play.told(1) == ["stop a"]
+    assert play.orders(1) == ["stop a"]
     assert play.accused == [(FindingClass.UNIT_FAILED, "a did not come to its start within 1 s")]
 
 
@@ -267,7 +269,7 @@ def test_a_unit_that_ends_with_an_accepted_code_has_finished() -> None:
     play.comes_up("a", "b")
     play.exits("a")
     play.exits("b", 3)
-    assert (play.state("a"), play.state("b"), play.lifecycle.over) == (State.FINISHED, State.FINISHED, True)
+    assert (play.state("a"), play.state("b"), play.lifecycle.units.over) == (State.FINISHED, State.FINISHED, True)
     assert play.accused == []
 
 
@@ -276,12 +278,12 @@ def test_a_unit_that_fails_later_lets_the_others_go_on() -> None:
     play.comes_up("a", "b")
     play.now_ns = 3 * SECOND
     play.exits("a", -11, tail=["core dumped"])
-    assert play.told() == []
+    assert play.orders() == []
     assert play.accused == [(FindingClass.UNIT_FAILED, "a was killed by SIGSEGV after 3 s")]
     assert (play.state("a"), play.status("a").last_lines) == (State.FAILED, ("core dumped",))
-    assert not play.lifecycle.over
+    assert not play.lifecycle.units.over
     play.exits("b")
-    assert play.lifecycle.over
+    assert play.lifecycle.units.over
 
 
 def test_services_are_stopped_when_all_others_have_ended_and_the_circuits_are_settled() -> None:
@@ -290,26 +292,26 @@ def test_services_are_stopped_when_all_others_have_ended_and_the_circuits_are_se
     play.comes_up("worker")
     play.comes_up("api")
     play.lifecycle.settled()
-    assert (play.lifecycle.idle, play.told()) == (False, [])
+    assert (play.lifecycle.units.idle, play.orders()) == (False, [])
     play.exits("api")
-    assert play.lifecycle.idle
-    assert play.told() == ["stop worker"]
-    assert play.told() == []
+    assert play.lifecycle.units.idle
+    assert play.orders() == ["stop worker"]
+    assert play.orders() == []
     play.exits("worker", -15)
-    assert play.told() == ["stop db"]
+    assert play.orders() == ["stop db"]
     play.exits("db", 143)
-    assert play.lifecycle.over
+    assert play.lifecycle.units.over
     assert play.accused == []
-    assert {status.why for status in play.lifecycle.statuses()[:2]} == {"was stopped at the end"}
+    assert {status.why for status in play.lifecycle.units.statuses()[:2]} == {"was stopped at the end"}
 
 
 def test_what_is_a_service_can_be_said() -> None:
     play = Play(python("a", service=False), python("b", after=("a",), service=True))
     play.comes_up("a")
     play.comes_up("b")
-    assert not play.lifecycle.idle
+    assert not play.lifecycle.units.idle
     play.exits("a")
-    assert play.lifecycle.idle
+    assert play.lifecycle.units.idle
 
 
 def test_a_service_that_answers_its_stop_with_an_error_has_failed() -> None:
@@ -331,7 +333,7 @@ def test_a_service_that_is_given_no_time_to_end_is_not_accused_of_having_been_ki
     play.supervisor("silent-end", "db", waited_ms=0)
     play.exits("db", -9)
     assert play.accused == []
-    assert [status.state for status in play.lifecycle.statuses()] == [State.STOPPED, State.FINISHED]
+    assert [status.state for status in play.lifecycle.units.statuses()] == [State.STOPPED, State.FINISHED]
 
 
 def test_a_unit_that_had_to_be_killed_is_accused() -> None:
@@ -367,24 +369,24 @@ def test_processes_that_a_unit_left_behind_are_a_finding() -> None:
 def test_a_units_own_time_is_over() -> None:
     play = Play(python("a", timeout_ns=5 * SECOND), python("b"))
     play.comes_up("a", "b")
-    assert play.told(5) == ["stop a"]
+    assert play.orders(5) == ["stop a"]
     assert play.accused == [(FindingClass.UNIT_FAILED, "a still ran after its time of 5 s")]
     play.exits("a", 143)
     play.exits("b")
-    assert (play.state("a"), play.lifecycle.over) == (State.FAILED, True)
+    assert (play.state("a"), play.lifecycle.units.over) == (State.FAILED, True)
 
 
 def test_the_scenarios_time_is_over_for_whoever_still_runs_except_services() -> None:
     play = Play(python("db"), python("a", after=("db",)), timeout_ns=30 * SECOND)
     play.comes_up("db")
     play.comes_up("a")
-    assert sorted(play.told(30)) == ["stop a", "stop db"]
+    assert sorted(play.orders(30)) == ["stop a", "stop db"]
     assert play.accused == [(FindingClass.UNIT_FAILED, "a still ran when the scenario's time of 30 s was over")]
 
 
 def test_nothing_is_started_and_no_time_runs_before_the_beginning() -> None:
     play = Play(python("a"), timeout_ns=10 * SECOND, begins=False)
-    assert (play.told(), play.lifecycle.next_deadline_ns) == ([], None)
+    assert (play.orders(), play.lifecycle.next_deadline_ns) == ([], None)
     play.lifecycle.begin(5 * SECOND)
     play.now_ns = 5 * SECOND
     play.comes_up("a")
@@ -402,10 +404,10 @@ def test_a_unit_that_failed_is_started_again_a_few_times_and_forgiven_so_long() 
         play.happens("a", "work", incarnation=life)
         play.exits("a", 1)
         assert play.accused == []
-        assert play.told() == ["start a"]
+        assert play.orders() == ["start a"]
     play.comes_up("a")
     play.exits("a", 1)
-    assert play.told() == []
+    assert play.orders() == []
     assert [cls for cls, _ in play.accused] == [FindingClass.UNIT_FAILED]
     assert play.lifecycle.forgiven == {("a", life) for life in range(1, RESTARTS + 1)}
 
@@ -447,11 +449,11 @@ def test_a_unit_that_is_restarted_before_it_was_ready_keeps_the_others_waiting()
     play.comes_up("a")
     play.happens("b", "start", Kind.ARRIVE, ask="start")
     play.exits("a", 1)
-    assert play.told() == ["start a"]
+    assert play.orders() == ["start a"]
     play.happens("a", "start", Kind.ARRIVE, ask="start", incarnation=2)
-    assert play.told() == ["release a"]
+    assert play.orders() == ["release a"]
     play.happens("a", "up", incarnation=2)
-    assert play.told() == ["release b"]
+    assert play.orders() == ["release b"]
 
 
 # --- units that someone else starts -----------------------------------------------------------------------------------
@@ -470,15 +472,15 @@ def test_an_external_unit_is_ready_when_it_joins_and_has_finished_when_all_of_it
     play.lifecycle.joined("lab", 3)
     play.happens("lab", "measured", incarnation=3)
     play.lifecycle.final("lab", 3)
-    assert (play.state("lab"), play.lifecycle.over) == (State.FINISHED, True)
+    assert (play.state("lab"), play.lifecycle.units.over) == (State.FINISHED, True)
 
 
 def test_an_external_unit_that_does_not_join_did_not_get_ready() -> None:
     play = Play(Unit("lab", launcher="external", ready="up", ready_timeout_ns=SECOND))
     play.tick()
-    assert play.told(1) == []
+    assert play.orders(1) == []
     assert play.accused == [(FindingClass.NOT_READY, "lab did not join within 1 s; it is started by someone else")]
-    assert play.lifecycle.over
+    assert play.lifecycle.units.over
 
 
 def test_an_external_unit_that_fell_silent_may_still_have_said_something() -> None:
@@ -488,17 +490,17 @@ def test_an_external_unit_that_fell_silent_may_still_have_said_something() -> No
         play.lifecycle.joined(name, 1)
     play.tick(2)
     assert (play.state("lab"), play.lifecycle.silent) == (State.STOPPED, ("lab", "phone"))
-    assert play.lifecycle.gone == frozenset()
+    assert play.lifecycle.units.gone == frozenset()
     play.lifecycle.final("lab", 1)
-    assert (play.lifecycle.gone, play.lifecycle.silent) == ({"lab"}, ("phone",))
+    assert (play.lifecycle.units.gone, play.lifecycle.silent) == ({"lab"}, ("phone",))
 
 
 def test_events_of_a_unit_matter_until_it_is_ready() -> None:
     play = Play(python("a", ready="up", expect=("done",)), python("b"))
-    assert play.lifecycle.wants == {"a", "b"}
+    assert play.lifecycle.units.wants == {"a", "b"}
     play.comes_up("a", "b")
     play.happens("a", "up")
-    assert play.lifecycle.wants == frozenset()
+    assert play.lifecycle.units.wants == frozenset()
 
 
 # --- other hosts ------------------------------------------------------------------------------------------------------
@@ -538,18 +540,18 @@ def test_orders_go_to_the_supervisor_of_the_units_host() -> None:
 
 def test_nothing_is_started_on_a_host_before_its_supervisor_serves() -> None:
     play = abroad(command("a"), command("b", host="lab"), python("c", host="lab"), serves=False)
-    assert play.told() == ["start a"]
+    assert play.orders() == ["start a"]
     play.supervisor("clock", None, host="lab")
-    assert play.told() == []
+    assert play.orders() == []
     play.supervisor("serving", None, host="lab")
-    assert play.told() == ["start b", "start c"]
+    assert play.orders() == ["start b", "start c"]
 
 
 def test_nothing_is_started_elsewhere_before_the_runners_own_supervisor_serves() -> None:
     play = abroad(command("b", host="lab"), served=False)
-    assert play.told() == []
+    assert play.orders() == []
     play.supervisor("serving", None)
-    assert play.told() == ["start b"]
+    assert play.orders() == ["start b"]
 
 
 def test_units_of_a_host_that_is_away_have_failed_with_the_reason_and_nobody_is_accused_yet() -> None:
@@ -562,13 +564,13 @@ def test_units_of_a_host_that_is_away_have_failed_with_the_reason_and_nobody_is_
 
 def test_units_of_a_host_that_is_back_are_what_they_were() -> None:
     play = running(command("a"), command("b", host="lab"), python("c", host="lab"))
-    before = play.lifecycle.statuses()
+    before = play.lifecycle.units.statuses()
     play.lifecycle.host(Away("lab", SILENT))
     play.lifecycle.host(Away("lab", "is away, as was said"))
     play.lifecycle.host(Back("lab"))
-    assert play.lifecycle.statuses() == before
+    assert play.lifecycle.units.statuses() == before
     play.lifecycle.host(Back("lab"))
-    assert play.lifecycle.statuses() == before
+    assert play.lifecycle.units.statuses() == before
     assert play.accused == []
     play.exits("b", host="lab")
     assert play.state("b") is State.FINISHED
@@ -581,7 +583,7 @@ def test_a_unit_that_had_ended_before_its_host_was_away_stays_as_it_was() -> Non
     play.lifecycle.host(Away("lab", SILENT))
     assert play.status("b") == before
     play.lifecycle.host(Gone("lab", SILENT))
-    assert (play.status("b"), play.lifecycle.silent, play.lifecycle.gone) == (before, (), {"b"})
+    assert (play.status("b"), play.lifecycle.silent, play.lifecycle.units.gone) == (before, (), {"b"})
 
 
 def test_a_host_that_is_gone_has_failed_its_units_and_what_they_said_last_is_not_known() -> None:
@@ -590,18 +592,18 @@ def test_a_host_that_is_gone_has_failed_its_units_and_what_they_said_last_is_not
     play.lifecycle.host(Gone("lab", "was away for 15 s"))
     assert play.accused == [(FindingClass.UNIT_FAILED, "b was lost with host lab, which was away for 15 s")]
     assert play.state("b") is State.FAILED
-    assert (play.lifecycle.silent, play.lifecycle.gone) == (("b",), frozenset())
+    assert (play.lifecycle.silent, play.lifecycle.units.gone) == (("b",), frozenset())
     play.exits("a")
-    assert (play.lifecycle.over, play.lifecycle.gone) == (True, {"a"})
+    assert (play.lifecycle.units.over, play.lifecycle.units.gone) == (True, {"a"})
 
 
 def test_a_host_that_never_came_ends_the_run() -> None:
     play = abroad(command("a"), command("b", host="lab"), serves=False)
-    assert play.told() == ["start a"]
+    assert play.orders() == ["start a"]
     play.lifecycle.host(Gone("lab", "did not come within 30 s"))
     assert play.accused == [(FindingClass.UNIT_FAILED, "b did not start: host lab did not come within 30 s")]
     assert play.lifecycle.stopped_why == "b did not start: host lab did not come within 30 s"
-    assert (play.lifecycle.silent, play.told()) == ((), ["stop a"])
+    assert (play.lifecycle.silent, play.orders()) == ((), ["stop a"])
 
 
 def test_a_unit_that_was_not_ready_when_its_host_vanished_ends_the_run() -> None:
@@ -609,33 +611,33 @@ def test_a_unit_that_was_not_ready_when_its_host_vanished_ends_the_run() -> None
     play.tick()
     play.supervisor("spawned", "b", host="lab", pid=1)
     play.lifecycle.host(Away("lab", SILENT))
-    assert play.told(31) == []  # its time to get ready is not counted against it
+    assert play.orders(31) == []  # its time to get ready is not counted against it
     play.lifecycle.host(Gone("lab", SILENT))
     assert play.accused == [(FindingClass.NOT_READY, f"b was lost with host lab, which {SILENT}")]
     play.tick()
-    assert play.lifecycle.over
+    assert play.lifecycle.units.over
 
 
 def test_a_unit_on_a_host_that_is_away_is_not_told_to_stop_and_keeps_the_run_from_being_over() -> None:
     play = running(command("db", service=True, host="lab"), command("a"))
     play.lifecycle.host(Away("lab", SILENT))
     play.exits("a")
-    assert play.lifecycle.idle, "it is a service: only circuits can want more"
+    assert play.lifecycle.units.idle, "it is a service: only circuits can want more"
     play.lifecycle.settled()
-    assert play.told() == []
-    assert not play.lifecycle.over
+    assert play.orders() == []
+    assert not play.lifecycle.units.over
     play.lifecycle.host(Back("lab"))
-    assert play.told() == ["stop db"]
+    assert play.orders() == ["stop db"]
 
 
 def test_a_unit_on_a_host_that_is_away_may_have_more_to_say() -> None:
     play = running(command("a"), command("b", host="lab"))
     play.exits("a")
     play.lifecycle.host(Away("lab", SILENT))
-    assert (play.lifecycle.idle, play.lifecycle.over, play.lifecycle.gone) == (False, False, {"a"})
-    assert play.lifecycle.waits_for == "the end of b"
+    assert (play.lifecycle.units.idle, play.lifecycle.units.over, play.lifecycle.units.gone) == (False, False, {"a"})
+    assert play.lifecycle.units.waits_for == "the end of b"
     play.lifecycle.host(Gone("lab", SILENT))
-    assert (play.lifecycle.idle, play.lifecycle.over) == (True, True)
+    assert (play.lifecycle.units.idle, play.lifecycle.units.over) == (True, True)
 
 
 def test_a_command_that_was_to_start_on_a_host_that_is_away_waits_until_it_is_back() -> None:
@@ -644,9 +646,9 @@ def test_a_command_that_was_to_start_on_a_host_that_is_away_waits_until_it_is_ba
     play.supervisor("spawned", "a", pid=1)
     play.lifecycle.host(Away("lab", SILENT))
     play.happens("a", "up")
-    assert play.told() == []
+    assert play.orders() == []
     play.lifecycle.host(Back("lab"))
-    assert play.told() == ["start b"]
+    assert play.orders() == ["start b"]
 
 
 @pytest.mark.parametrize("back_first", [True, False])
@@ -662,7 +664,7 @@ def test_what_happened_to_a_unit_while_its_host_was_away_counts_when_it_is_heard
             play.lifecycle.host(Back("lab"))
         assert (play.state("b"), play.status("b").exit_code) == (state, code)
         assert [sentence for _, sentence in play.accused] == (["b exited with code 3 after 0 ns"] if code else [])
-        assert play.lifecycle.over
+        assert play.lifecycle.units.over
 
 
 @pytest.mark.parametrize("away", [True, False])
@@ -675,14 +677,14 @@ def test_a_unit_that_its_own_supervisor_ended_as_it_heard_of_no_runner_has_faile
     if away:
         play.lifecycle.host(Back("lab"))
     assert play.accused == [(FindingClass.UNIT_FAILED, "b was ended on host lab, whose supervisor got SIGTERM")]
-    assert (play.state("b"), play.lifecycle.over) == (State.FAILED, True)
+    assert (play.state("b"), play.lifecycle.units.over) == (State.FAILED, True)
 
 
 def test_a_unit_that_was_told_to_stop_and_whose_host_was_away_then_has_time_to_end_when_it_is_back() -> None:
     play = running(command("b", host="lab", stop_timeout_ns=5 * SECOND))
     play.lifecycle.host(Away("lab", SILENT))
     play.lifecycle.stop("the run was interrupted")
-    assert play.told() == ["stop b"]  # it waits for the supervisor at the broker
+    assert play.orders() == ["stop b"]  # it waits for the supervisor at the broker
     play.tick(60)
     assert play.lifecycle.unended(15 * SECOND) == ()
     play.lifecycle.host(Back("lab"))
@@ -703,7 +705,7 @@ def test_another_supervisor_of_a_host_means_that_the_first_was_killed_with_its_u
     assert play.accused == [(FindingClass.UNIT_FAILED, "b was killed by SIGKILL after 0 ns")]
     assert play.status("b").exit_code == -9
     assert play.state("a") is State.RUNNING
-    assert play.told() == ["start c"]
+    assert play.orders() == ["start c"]
 
 
 def test_a_supervisor_that_came_while_its_host_was_away_means_the_same() -> None:
@@ -712,7 +714,7 @@ def test_a_supervisor_that_came_while_its_host_was_away_means_the_same() -> None
     play.supervisor("serving", None, host="lab", incarnation=2)
     play.lifecycle.host(Back("lab"))
     assert play.accused == [(FindingClass.UNIT_FAILED, "b was killed by SIGKILL after 0 ns")]
-    assert play.lifecycle.over
+    assert play.lifecycle.units.over
 
 
 def test_a_report_of_its_clock_before_it_serves_does_not_hide_that_a_supervisor_is_another_one() -> None:
@@ -743,7 +745,7 @@ def test_an_external_unit_has_its_own_time_to_join_and_then_that_to_get_ready() 
     assert play.lifecycle.next_deadline_ns == 60 * SECOND
     play.tick(59)
     play.lifecycle.joined("cam", 1)
-    assert play.told(0.5) == []
+    assert play.orders(0.5) == []
     play.tick(0.5)
     assert play.accused == [(FindingClass.NOT_READY, "cam did not get ready: its probe up did not fire within 1 s")]
 
@@ -769,15 +771,15 @@ def test_resume_all_starts_every_unit_again_in_order() -> None:
     play.comes_up("b")
     play.exits("done")
     play.exits("b", 1)
-    assert play.told() == ["start b", "start done", "stop a"]
+    assert play.orders() == ["start b", "start done", "stop a"]
     play.happens("b", "start", Kind.ARRIVE, ask="start")
-    assert play.told() == []
+    assert play.orders() == []
     play.exits("a", 143)
-    assert play.told() == ["start a"]
+    assert play.orders() == ["start a"]
     play.happens("a", "start", Kind.ARRIVE, ask="start")
-    assert play.told() == ["release a"]
+    assert play.orders() == ["release a"]
     play.happens("a", "imported", Kind.STATE)
-    assert play.told() == ["release b"]
+    assert play.orders() == ["release b"]
     assert play.accused == []
 
 
@@ -786,15 +788,15 @@ def test_units_of_an_older_folder_are_stopped_a_little_after_every_required_prob
     play = Play(*units, legacy=Legacy(linger_ns=SECOND // 2))
     play.comes_up("a", "b")
     play.happens("a", "up")
-    assert play.lifecycle.wants == {"a"}
-    assert play.told(10) == []
+    assert play.lifecycle.units.wants == {"a"}
+    assert play.orders(10) == []
     play.happens("a", "done")
-    assert play.told() == []
+    assert play.orders() == []
     assert play.lifecycle.next_deadline_ns == play.now_ns + SECOND // 2
-    assert play.told(0.5) == ["stop a", "stop b"]
+    assert play.orders(0.5) == ["stop a", "stop b"]
     play.exits("a", 143)
     play.exits("b", 143)
-    assert (play.accused, play.lifecycle.over) == ([], True)
+    assert (play.accused, play.lifecycle.units.over) == ([], True)
     assert (play.state("a"), play.state("b")) == (State.STOPPED, State.STOPPED)
 
 
@@ -808,9 +810,9 @@ def test_setup_counts_as_ready_when_it_has_returned_or_worked_for_a_moment() -> 
         assert play.state("setup") is State.STARTING
         if returns:
             play.exits("setup")
-            assert (play.told(), play.state("setup")) == (["release a"], State.FINISHED)
+            assert (play.orders(), play.state("setup")) == (["release a"], State.FINISHED)
         else:
-            assert play.told(0.2) == ["release a"]
+            assert play.orders(0.2) == ["release a"]
 
 
 def test_an_older_unit_without_entrypoint_is_not_waited_for() -> None:
@@ -818,10 +820,10 @@ def test_an_older_unit_without_entrypoint_is_not_waited_for() -> None:
     play.comes_up("a")
     assert play.state("a") is State.RUNNING
     play.exits("a")
-    assert play.lifecycle.idle
+    assert play.lifecycle.units.idle
     play.lifecycle.settled()
     play.tick()
-    assert play.lifecycle.over
+    assert play.lifecycle.units.over
 
 
 def test_a_unit_that_was_getting_ready_when_its_host_was_away_has_the_time_that_it_lost() -> None:
@@ -832,8 +834,8 @@ def test_a_unit_that_was_getting_ready_when_its_host_was_away_has_the_time_that_
     play.lifecycle.host(Away("lab", SILENT))
     play.tick(30)
     play.lifecycle.host(Back("lab"))
-    assert play.told() == []
-    assert play.told(1.5) == []
+    assert play.orders() == []
+    assert play.orders(1.5) == []
     assert play.state("a") is State.STARTING
-    play.told(1)
+    play.orders(1)
     assert play.state("a") is State.FAILED

@@ -183,16 +183,16 @@ def test_whatever_happens_a_host_goes_away_before_it_is_back_and_nothing_follows
     steps: list[tuple[int, bool, bool]],
 ) -> None:
     roster, now = awaited(), BEGIN
-    told: list[type] = []
+    reported: list[type] = []
     for seconds, speaks, current in steps:
         now += seconds * SECOND // 2
         deadline = roster.next_deadline_ns
         changes = roster.tick(now, current=current)
         assert not changes or (deadline is not None and now >= deadline), "nothing happens before its deadline"
-        told += [type(change) for change in changes]
+        reported += [type(change) for change in changes]
         if speaks:
-            told += [type(change) for change in roster.heard("lab", now)]
-    text = "".join({Away: "a", Back: "b", Gone: "g"}[kind] for kind in told)
+            reported += [type(change) for change in roster.heard("lab", now)]
+    text = "".join({Away: "a", Back: "b", Gone: "g"}[kind] for kind in reported)
     while "ab" in text:
         text = text.replace("ab", "")
     assert text in ("", "a", "ag", "g")
