@@ -72,7 +72,7 @@ class Dispatcher:
         supervised: Callable[[str, Event], None] = lambda _host, _event: None,
     ) -> None:
         names = tuple(unit.name for unit in scenario.units)
-        self.timeline = Timeline(strangers=[u.name for u in scenario.units if u.launcher == "external"])
+        self.timeline = Timeline(external=[u.name for u in scenario.units if u.launcher == "external"])
         self.skews = Skews()
         self.verifier = Verifier(scenario, self.timeline)
         self.lifecycle = lifecycle

@@ -91,7 +91,7 @@ class Replay:
     def take(self, entry: Entry) -> None:
         """Digest one entry."""
         match entry.message:
-            case Events(watermark_ns=ns) if not self.dispatcher.timeline.is_foreign(entry.unit, entry.incarnation):
+            case Events(watermark_ns=ns) if not self.dispatcher.timeline.is_remote(entry.unit, entry.incarnation):
                 self.now_ns = max(self.now_ns, ns)
             case Command(at_ns=ns):
                 self.now_ns = max(self.now_ns, ns)

@@ -75,7 +75,7 @@ class Retiming:
             self._supervisors.setdefault(boot, set()).add(unit)
         else:
             self._verifier.join(unit, incarnation, self._supervisors.get(boot, ()), journal=journal)
-            if self._timeline.is_foreign(unit, incarnation):
+            if self._timeline.is_remote(unit, incarnation):
                 self._boots.setdefault(unit, set()).add(boot)
 
     def batch(self, unit: str, incarnation: int, places: Places, watermark_ns: int, first: int | None = None) -> None:
@@ -83,7 +83,7 @@ class Retiming:
         timeline = self._timeline
         if not timeline.one_clock:
             self._take_hints(unit, incarnation, places)
-        if not timeline.is_foreign(unit, incarnation):
+        if not timeline.is_remote(unit, incarnation):
             self._verifier.batch(unit, incarnation, places, watermark_ns, first)
             return
         stamps = [record[1] for record in places if _has_stamp(record)]
@@ -186,7 +186,7 @@ class Retiming:
 
     def at_once(self, event: Event) -> Event:
         """The same event with its stamp on the timeline, as well as that is known now: for whoever cannot wait."""
-        if not self._timeline.is_foreign(event.unit, event.incarnation):
+        if not self._timeline.is_remote(event.unit, event.incarnation):
             return event
         return replace(event, stamp_ns=self._timeline.to_common(event.unit, event.incarnation, event.stamp_ns))
 
@@ -218,7 +218,7 @@ class Retiming:
 
     def _when_known(self, unit: str, incarnation: int, until_ns: int, do: Callable[[], None]) -> None:
         boot = self._timeline.clock_of(unit, incarnation)
-        held = self._held.setdefault(boot, deque()) if self._timeline.is_foreign(unit, incarnation) else None
+        held = self._held.setdefault(boot, deque()) if self._timeline.is_remote(unit, incarnation) else None
         if known_ns := self._timeline.known_ns(boot):
             until_ns = min(until_ns, known_ns + FUTURE_NS)
         if held is None or (not held and until_ns < self._timeline.known_ns(boot)):

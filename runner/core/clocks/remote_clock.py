@@ -1,24 +1,27 @@
-"""Foreign clocks: from what is reported about one, and what messages say, to its knots.
+"""Remote clocks: from what is reported about one, and what messages say, to its knots.
 
-Belongs here: when a knot is made and from what. Must not know which unit lives by which clock.
+Belongs here: when a knot is made and from what. Must not know which unit has which clock.
 
-A knot stands at a multiple of `STEP_NS` of the clock's own time and is made as soon as a report says that everything
-before it has been told. So it depends on what happened at that host, not on when it was heard of; only where messages
+A knot is at a multiple of `STEP_NS` of the clock's own time and is made as soon as a report says that everything before
+it has been reported. So it depends on what happened at that host, not on when the report arrived; only where messages
 make it tighter does it matter whether the other clock is known that far.
 
-Whoever reports about a clock may lie, or live by another one. Where there are several reporters nothing is known before
-each of them has told it, and the offset is somewhere in what any of them says: so it is true if one of them is. Where
-two exclude each other the clock is contested, and nothing is known about it any more. Nobody is waited for longer than
-`PATIENCE_NS`: one that is silent would hold back all that the others' units say.
+A reporter may lie, or have another clock. Where there are several reporters nothing is known before each of them has
+reported, and the offset is anywhere in what any of them says: so it is true if one of them is right. Where two exclude
+each other the clock is contested, and nothing is known about it any more. No reporter is waited for longer than
+`PATIENCE_NS`: a silent one would hold back all events of the others' units.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeAlias
 
 from probe.clock import drift_ns
 from runner.core.clocks.bounds import Bounds
 from runner.core.clocks.clock_map import FOREVER, ClockMap
 from runner.core.clocks.pair import ClockPair
+from runner.core.clocks.reference_clock import ReferenceClock
 from runner.core.clocks.reports import ClockReport
+from runner.model.result.result import UNKNOWN
 
 STEP_NS: Final = 250_000_000
 """How far apart knots are, while there are reports."""
@@ -29,12 +32,12 @@ PATIENCE_NS: Final = 5_000_000_000
 
 
 class RemoteClock:
-    """One clock that is not the timeline's. `expect` says who will report about it."""
+    """One clock that is not the timeline's. `expect` names who will report about it."""
 
     def __init__(self) -> None:
         self.knots = ClockMap()
-        self.pairs: dict[RemoteClock | None, ClockPair] = {}
-        """What messages say, by the other clock; None is the timeline's own. Of two foreign clocks one has the pair."""
+        self.pairs: dict[Clock, ClockPair] = {}
+        """What messages say, by the other clock. Of two remote clocks one has the pair."""
         self.others: list[ClockPair] = []
         """The pairs that the other clock has."""
         self.rtt_ns: int | None = None
@@ -47,7 +50,7 @@ class RemoteClock:
         self._bounds: dict[str, Bounds] = {}
         """By reporter."""
         self._reported_ns: dict[str, int] = {}
-        """Reporter that is there -> everything before this moment has been told by it."""
+        """Reporter that is there -> it has reported everything before this moment."""
         self._last_ns = 0
         """The same of those that have left."""
         self._reached_ns = 0
@@ -72,13 +75,37 @@ class RemoteClock:
         """When the newest bound was measured, by its own time; 0: none has been."""
         return max((bounds.newest_ns for bounds in self._bounds.values()), default=0)
 
+    def to_common(self, stamps: Sequence[int]) -> list[int]:
+        """Its stamps on the timeline; fast if they are close together."""
+        return self.knots.translate(stamps)
+
+    def to_host(self, common_ns: int) -> int:
+        """What it shows at a moment of the timeline; while nothing is known, that moment."""
+        return self.knots.at_common(common_ns).host_ns if len(self.knots) else common_ns
+
+    def worst_ns(self, first_ns: int, last_ns: int) -> int:
+        """The largest error between two moments of the timeline; UNKNOWN: nothing is known."""
+        return self.knots.worst_ns(first_ns, last_ns) if self.is_known else UNKNOWN
+
+    def offset_at(self, common_ns: int, unsure_ns: int) -> tuple[int, int, int] | None:
+        """Low, value and high of its offset at a moment of the timeline that is known to within `unsure_ns`; None: it
+        is not known that far."""
+        if not len(self.knots):
+            return None
+        view = self.knots.at_common(common_ns)
+        if view.host_ns > self.knots.last_ns + NEAR_NS:
+            return None
+        return view.low_ns - unsure_ns, view.offset_ns, view.high_ns + unsure_ns
+
+    # --- reports ------------------------------------------------------------------------------------------------------
+
     def expect(self, reporter: str) -> None:
         """This one is there and will report."""
         self._reported_ns.setdefault(reporter, 0)
         self._closed = False
 
     def report(self, reporter: str, report: ClockReport) -> bool:
-        """Take what was reported. Whether there are new knots."""
+        """Take what was reported. Returns whether there are new knots."""
         self.expect(reporter)
         bounds = self._bounds.setdefault(reporter, Bounds())
         for at_ns, bound in report.low:
@@ -91,13 +118,13 @@ class RemoteClock:
         return self._go_on()
 
     def leave(self, reporter: str) -> bool:
-        """This one reports no more. Whether there are new knots."""
+        """This one reports no more. Returns whether there are new knots."""
         self._last_ns = max(self._last_ns, self._reported_ns.pop(reporter, 0))
         return bool(self._reported_ns) and self._go_on()
 
     def _go_on(self) -> bool:
-        told_ns = self._reported_ns.values()
-        full_ns = max(min(told_ns), max(told_ns) - PATIENCE_NS) // STEP_NS * STEP_NS
+        reported_ns = self._reported_ns.values()
+        full_ns = max(min(reported_ns), max(reported_ns) - PATIENCE_NS) // STEP_NS * STEP_NS
         moments = {at_ns for bounds in self._bounds.values() for at_ns in bounds.moments}
         places = {-(-at_ns // STEP_NS) * STEP_NS for at_ns in moments}
         before = len(self.knots), self.known_ns
@@ -133,7 +160,7 @@ class RemoteClock:
         low, high = min(said)[0], max(each[1] for each in said)
         wish_low, wish_high = low, high
         for other, pair in self.pairs.items():
-            there = _known(other, at_ns - (low + high) // 2, drift_ns(high - low))
+            there = other.offset_at(at_ns - (low + high) // 2, drift_ns(high - low))
             if there is None:
                 continue
             other_low, other_value, other_high = there
@@ -147,16 +174,7 @@ class RemoteClock:
         self._jumped = False
 
 
-def _known(other: RemoteClock | None, common_ns: int, unsure_ns: int) -> tuple[int, int, int] | None:
-    """Low, value and high of another clock's offset at a moment of the timeline; None: it is not known that far."""
-    if other is None:
-        return 0, 0, 0
-    if not len(other.knots):
-        return None
-    view = other.knots.at_common(common_ns)
-    if view.host_ns > other.knots.last_ns + NEAR_NS:
-        return None
-    return view.low_ns - unsure_ns, view.offset_ns, view.high_ns + unsure_ns
+Clock: TypeAlias = ReferenceClock | RemoteClock
 
 
 def _tightened(low: int, high: int, other_low: int, other_high: int) -> tuple[int, int]:

@@ -1,11 +1,11 @@
-"""The timeline of a run: the broker's clock, and where every other clock stands against it.
+"""The timeline of a run: the broker's clock, and how every other clock relates to it.
 
-Belongs here: which unit lives by which clock, and whose reports count. How a clock becomes known is `remote_clock`'s
-business. Reads no clock itself: everything it knows stood in the log.
+Belongs here: which unit has which clock, and whose reports count. How a clock becomes known is `remote_clock`'s
+business. Reads no clock itself: everything it knows was in the log.
 
-Whoever says HELLO may claim to be on any host. So about the clock of a host its supervisors alone are believed, and it
-is named by the host's boot id. Of a host without one each unit has a clock of its own, named by both, about which
-nobody else is believed.
+A HELLO may claim to come from any host. So about the clock of a host only its supervisors are believed, and the clock
+is named by the host's boot id. On a host without a supervisor each unit has a clock of its own, named by both, about
+which only that unit is believed.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -17,7 +17,8 @@ from runner.core.clocks.clock_map import FOREVER, ROUNDING_NS
 from runner.core.clocks.estimate import Estimate, drift_ppm
 from runner.core.clocks.messages import Messages
 from runner.core.clocks.pair import ClockPair
-from runner.core.clocks.remote_clock import RemoteClock
+from runner.core.clocks.reference_clock import ReferenceClock
+from runner.core.clocks.remote_clock import Clock, RemoteClock
 from runner.core.clocks.reports import parse
 from runner.model.result.result import UNKNOWN
 
@@ -26,27 +27,28 @@ DRIFT_SAMPLES: Final = 60
 
 
 class Timeline:
-    """All clocks of one run. Stamps of a unit that lives by the broker's clock are on the timeline as they are."""
+    """All clocks of one run. Stamps of a unit that has the broker's clock are on the timeline as they are."""
 
-    def __init__(self, reference: str = "", strangers: Collection[str] = ()) -> None:
-        """`reference` is the boot id of the broker's host; "": not known yet, and so no clock is foreign. `strangers`
-        are units that nobody in this run has started: their messages say nothing about clocks."""
+    def __init__(self, reference: str = "", external: Collection[str] = ()) -> None:
+        """`reference` is the boot id of the broker's host; "": not known yet, and so no clock is remote. `external` are
+        units that this run does not start: their messages say nothing about clocks."""
         self.malformed = 0
         """Reports that made no sense and were ignored."""
         self._reference = reference
-        self._strangers = frozenset(strangers)
-        self._lives: dict[tuple[str, int], str] = {}
+        self._external = frozenset(external)
+        self._clock_names: dict[tuple[str, int], str] = {}
         """(unit, incarnation) -> clock; "" where it is not known."""
         self._boots: dict[str, str] = {}
-        """Clock of one unit alone -> boot id of the host on which that says it is."""
+        """Clock of one unit alone -> boot id of the host on which the unit says it is."""
         self._units: dict[str, list[str]] = {}
-        """Unit -> every clock it has lived by, the newest last."""
-        self._clocks: dict[str, RemoteClock] = {}
+        """Unit -> every clock it has had, the newest last."""
+        self._reference_clock = ReferenceClock()
+        self._remote: dict[str, RemoteClock] = {}
         self._supervised: set[str] = set()
         self._reporters: dict[str, set[tuple[str, int]]] = {}
         """Clock -> who reports about it."""
         self._messages = Messages()
-        self._foreign = False
+        self._has_remote = False
 
     # --- what the log says ---
 
@@ -58,28 +60,28 @@ class Timeline:
     @reference.setter
     def reference(self, boot: str) -> None:
         self._reference = boot
-        self._clocks.pop(boot, None)
+        self._remote.pop(boot, None)
         for clock in [clock for clock, of in self._boots.items() if of == boot]:
-            self._clocks.pop(clock, None)
+            self._remote.pop(clock, None)
             self._rename(clock, boot)
-        self._foreign = bool(boot and self._clocks)
+        self._has_remote = bool(boot and self._remote)
 
     def join(self, unit: str, incarnation: int, boot: str) -> None:
-        """A HELLO: this incarnation lives by the clock of the host with this boot id; "" counts as the broker's."""
+        """A HELLO: this incarnation has the clock of the host with this boot id; "" counts as the broker's."""
         if unit.startswith("@"):
             self._supervised.add(boot)
-        known = self._lives.get((unit, incarnation))
+        known = self._clock_names.get((unit, incarnation))
         clock = known if known is not None and self._boot_of(known) == boot else self._clock_on(boot, unit)
-        self._lives[unit, incarnation] = clock
+        self._clock_names[unit, incarnation] = clock
         clocks = self._units.setdefault(unit, [])
         if clock in clocks:
             clocks.remove(clock)
         clocks.append(clock)
         if boot and boot != self._reference:
-            foreign = self._clocks.setdefault(clock, RemoteClock())
-            self._foreign = bool(self._reference)
+            remote = self._remote.setdefault(clock, RemoteClock())
+            self._has_remote = bool(self._reference)
             if unit.startswith("@"):
-                foreign.expect(unit)
+                remote.expect(unit)
                 self._reporters.setdefault(clock, set()).add((unit, incarnation))
 
     def _clock_on(self, boot: str, unit: str) -> str:
@@ -95,14 +97,14 @@ class Timeline:
     def _rename(self, clock: str, boot: str) -> None:
         """What was taken for a clock of its own is that of `boot`."""
         del self._boots[clock]
-        self._lives.update((life, boot) for life, lives in self._lives.items() if lives == clock)
+        self._clock_names.update((one, boot) for one, name in self._clock_names.items() if name == clock)
         for unit, clocks in self._units.items():
             self._units[unit] = list(dict.fromkeys(boot if each == clock else each for each in clocks))
 
     def report(self, unit: str, incarnation: int, stamp_ns: object, data: object) -> bool:
-        """A record `clock` of this incarnation. Whether more stamps can be translated now."""
-        boot = self._lives.get((unit, incarnation), "")
-        clock = self._clocks.get(boot)
+        """A record `clock` of this incarnation. Returns whether more stamps can be translated now."""
+        boot = self._clock_names.get((unit, incarnation), "")
+        clock = self._remote.get(boot)
         if clock is None or (boot in self._supervised and not unit.startswith("@")):
             return False
         report = parse(stamp_ns, data)
@@ -113,22 +115,22 @@ class Timeline:
         return clock.report(unit, report)
 
     def final(self, unit: str, incarnation: int) -> bool:
-        """This incarnation says nothing more. If nobody else reports about its clock, what is known has to do. Whether
-        more stamps can be translated now."""
-        boot = self._lives.get((unit, incarnation), "")
+        """This incarnation emits nothing more. If it was the last to report about its clock, what is known has to do.
+        Returns whether more stamps can be translated now."""
+        boot = self._clock_names.get((unit, incarnation), "")
         reporters = self._reporters.get(boot, set())
         if (unit, incarnation) not in reporters:
             return False
         reporters.discard((unit, incarnation))
         if not reporters:
             return self.give_up(boot)
-        return not any(name == unit for name, _ in reporters) and self._clocks[boot].leave(unit)
+        return not any(name == unit for name, _ in reporters) and self._remote[boot].leave(unit)
 
     def lose(self, supervisor: str) -> bool:
-        """This supervisor is gone without its last word: nobody waits for it. Whether more stamps can be translated
-        now."""
+        """This supervisor is gone without a FINAL: its reports are awaited no more. Returns whether more stamps can
+        be translated now."""
         new = False
-        for unit, incarnation in self._lives:
+        for unit, incarnation in self._clock_names:
             if unit == supervisor:
                 new |= self.final(unit, incarnation)
         return new
@@ -136,9 +138,9 @@ class Timeline:
     def hint(self, unit: str, incarnation: int, kind: int, key: str | None, stamp_ns: int) -> None:
         """A record of kind send or receive: what is received was sent before. Others are ignored, and so is every key
         that is sent or received more than once."""
-        if not self._foreign or key is None or unit in self._strangers:
+        if not self._has_remote or key is None or unit in self._external:
             return
-        clock = self._lives.get((unit, incarnation), "") or self._reference
+        clock = self._clock_names.get((unit, incarnation), "") or self._reference
         if kind == Kind.SEND:
             message = self._messages.sent(key, clock, stamp_ns)
         elif kind == Kind.RECEIVE:
@@ -149,9 +151,9 @@ class Timeline:
             self._pair(message.sender, message.receiver).add(message)
 
     def give_up(self, boot: str) -> bool:
-        """Nobody will report about this clock any more: everything can be translated, as well as can be. Whether that
-        is new."""
-        clock = self._clocks.get(boot)
+        """There are no more reports about this clock: everything can be translated, as well as can be. Returns whether
+        that is new."""
+        clock = self._remote.get(boot)
         if clock is None or clock.known_ns == FOREVER:
             return False
         clock.close()
@@ -159,7 +161,7 @@ class Timeline:
 
     def close(self) -> None:
         """The log is at its end: the same for all clocks."""
-        for boot in self._clocks:
+        for boot in self._remote:
             self.give_up(boot)
 
     # --- what is known ---
@@ -167,33 +169,32 @@ class Timeline:
     @property
     def contested(self) -> tuple[tuple[str, str], ...]:
         """Pairs of supervisors that contradict each other about the clock of their host: nothing is known about it."""
-        return tuple(sorted(clock.contested for clock in self._clocks.values() if clock.contested is not None))
+        return tuple(sorted(clock.contested for clock in self._remote.values() if clock.contested is not None))
 
     @property
     def one_clock(self) -> bool:
-        """Whether nothing foreign has come so far: all stamps are on the timeline as they are."""
-        return not self._foreign
+        """Whether no clock is remote so far: all stamps are on the timeline as they are."""
+        return not self._has_remote
 
     def clock_of(self, unit: str, incarnation: int) -> str:
-        """The name of the clock this incarnation lives by."""
-        return self._lives.get((unit, incarnation), "") or self._reference
+        """The name of this incarnation's clock."""
+        return self._clock_names.get((unit, incarnation), "") or self._reference
 
     def newest_clock_of(self, unit: str) -> str:
-        """The name of the clock that the newest incarnation of a unit lives by."""
+        """The name of the clock of a unit's newest incarnation."""
         return (self._units.get(unit) or [""])[-1] or self._reference
 
     def units_of(self, boot: str) -> tuple[str, ...]:
-        """Who has said that it is on this host."""
-        return tuple(sorted({unit for (unit, _), lives in self._lives.items() if self._boot_of(lives) == boot}))
+        """The units that say they are on this host."""
+        return tuple(sorted({unit for (unit, _), name in self._clock_names.items() if self._boot_of(name) == boot}))
 
-    def is_foreign(self, unit: str, incarnation: int) -> bool:
+    def is_remote(self, unit: str, incarnation: int) -> bool:
         """Whether stamps of this incarnation have to be translated."""
-        return self._foreign and self._lives.get((unit, incarnation), "") in self._clocks
+        return self._has_remote and self._clock_names.get((unit, incarnation), "") in self._remote
 
     def known_ns(self, boot: str) -> int:
         """Stamps of this clock below that can be translated for good; FOREVER of the timeline's own clock."""
-        clock = self._clocks.get(boot) if self._foreign else None
-        return FOREVER if clock is None else clock.known_ns
+        return self._clock(boot).known_ns
 
     def to_common(self, unit: str, incarnation: int, stamp_ns: int) -> int:
         """A stamp of this incarnation, on the timeline. As it is while nothing is known about its clock."""
@@ -201,18 +202,16 @@ class Timeline:
 
     def to_common_all(self, unit: str, incarnation: int, stamps: Sequence[int]) -> list[int]:
         """The same for many stamps; fast if they are close together."""
-        clock = self._clocks.get(self._lives.get((unit, incarnation), "")) if self._foreign else None
-        return list(stamps) if clock is None else clock.knots.translate(stamps)
+        return self._clock(self._clock_names.get((unit, incarnation), "")).to_common(stamps)
 
     def to_host(self, boot: str, common_ns: int) -> int:
         """What the clock `boot` shows at a moment of the timeline, which may be in the near future."""
-        clock = self._clocks.get(boot) if self._foreign else None
-        return clock.knots.at_common(common_ns).host_ns if clock is not None and len(clock.knots) else common_ns
+        return self._clock(boot).to_host(common_ns)
 
     def error(self, unit: str, stamp_ns: int, other: str, other_stamp_ns: int) -> int:
         """How far the difference of two stamps, which are on the timeline, may be off: 0 for two of one clock, UNKNOWN
         if nothing is known about one of the clocks. The worst case if a unit has had several."""
-        if not self._foreign:
+        if not self._has_remote:
             return 0
         return max(
             self._error(ours, stamp_ns, theirs, other_stamp_ns)
@@ -222,12 +221,14 @@ class Timeline:
 
     def worst(self, unit: str, other: str, first_ns: int, last_ns: int) -> int:
         """No `error` of two stamps between these moments of the timeline is larger. Cheap."""
-        if not self._foreign:
+        if not self._has_remote:
             return 0
         return max(
             0
             if ours == theirs
-            else min(self._worst(ours, first_ns, last_ns) + self._worst(theirs, first_ns, last_ns), UNKNOWN)
+            else min(
+                self._clock(ours).worst_ns(first_ns, last_ns) + self._clock(theirs).worst_ns(first_ns, last_ns), UNKNOWN
+            )
             for ours in self._clocks_of(unit)
             for theirs in self._clocks_of(other)
         )
@@ -235,13 +236,16 @@ class Timeline:
     @property
     def measured_ns(self) -> int:
         """The last moment of the timeline up to which a clock was measured; 0: none was."""
-        return max((clock.knots.last_common_ns for clock in self._clocks.values() if len(clock.knots)), default=0)
+        return max((clock.knots.last_common_ns for clock in self._remote.values() if len(clock.knots)), default=0)
 
     def estimates(self, now_ns: int) -> tuple[Estimate, ...]:
-        """Every foreign clock as it stands at this moment of the timeline, for people."""
-        return tuple(self._estimate(boot, clock, now_ns) for boot, clock in sorted(self._clocks.items()))
+        """Every remote clock as it is at this moment of the timeline, for people."""
+        return tuple(self._estimate(boot, clock, now_ns) for boot, clock in sorted(self._remote.items()))
 
-    # --- ---
+    # --- clocks by name ---
+
+    def _clock(self, name: str) -> Clock:
+        return self._remote.get(name, self._reference_clock) if self._has_remote else self._reference_clock
 
     def _clocks_of(self, unit: str) -> Iterator[str]:
         for boot in self._units.get(unit, ("",)):
@@ -252,12 +256,12 @@ class Timeline:
             return 0
         if self._rank(ours) > self._rank(theirs):
             ours, stamp_ns, theirs, other_ns = theirs, other_ns, ours, stamp_ns
-        mine, its = self._clocks.get(ours), self._clocks[theirs]
-        if not its.is_known or (mine is not None and not mine.is_known):
+        mine, its = self._clock(ours), self._remote[theirs]
+        if not (mine.is_known and its.is_known):
             return UNKNOWN
         view = its.knots.at_common(other_ns)
-        if mine is None:
-            return view.error_ns
+        if isinstance(mine, ReferenceClock):
+            return view.error_ns  # the knots know already what messages say
         other = mine.knots.at_common(stamp_ns)
         error = other.error_ns + view.error_ns
         pair = its.pairs.get(mine)
@@ -268,28 +272,23 @@ class Timeline:
             error = min(error, max(between[1] - value, value - between[0], 0) + apart + 2 * ROUNDING_NS)
         return min(error, UNKNOWN)
 
-    def _worst(self, boot: str, first_ns: int, last_ns: int) -> int:
-        clock = self._clocks.get(boot)
-        if clock is None:
-            return 0
-        return clock.knots.worst_ns(first_ns, last_ns) if clock.is_known else UNKNOWN
-
     def _rank(self, boot: str) -> tuple[bool, str]:
-        """Of two clocks the higher one has the pair; the timeline's own is the lowest."""
-        return boot in self._clocks, boot
+        """Of two clocks the higher one has the pair; the reference clock is the lowest."""
+        return boot in self._remote, boot
 
     def _pair(self, one: str, two: str) -> ClockPair:
         lower, upper = sorted((one, two), key=self._rank)
-        theirs, ours = self._clocks.get(lower), self._clocks[upper]
+        theirs, ours = self._clock(lower), self._remote[upper]
         pair = ours.pairs.get(theirs)
-        if pair is None:
-            pair = ours.pairs[theirs] = ClockPair(upper) if theirs else ClockPair(upper, MAX_DRIFT_PPM)
-            if theirs is not None:
-                theirs.others.append(pair)
+        if pair is None and isinstance(theirs, RemoteClock):
+            pair = ours.pairs[theirs] = ClockPair(upper)
+            theirs.others.append(pair)
+        elif pair is None:
+            pair = ours.pairs[theirs] = ClockPair(upper, MAX_DRIFT_PPM)
         return pair
 
     def _estimate(self, boot: str, clock: RemoteClock, now_ns: int) -> Estimate:
-        units = {unit for (unit, _), lives in self._lives.items() if lives == boot}
+        units = {unit for (unit, _), name in self._clock_names.items() if name == boot}
         names = tuple(sorted(units, key=lambda unit: (not unit.startswith("@"), unit)))
         if not clock.is_known:
             return Estimate(

@@ -43,7 +43,7 @@ def reported(timeline: Timeline, *, until: int = 2 * SECOND, **how: Any) -> Time
 
 def test_stamps_of_the_brokers_host_are_on_the_timeline_as_they_are() -> None:
     timeline = reported(lab())
-    assert not timeline.is_foreign("api", 1)
+    assert not timeline.is_remote("api", 1)
     assert timeline.to_common("api", 1, 17) == 17
     assert timeline.to_common_all("api", 1, [3, 2]) == [3, 2]
     assert timeline.known_ns(timeline.clock_of("api", 1)) == FOREVER
@@ -53,23 +53,23 @@ def test_stamps_of_the_brokers_host_are_on_the_timeline_as_they_are() -> None:
 def test_an_incarnation_that_does_not_say_its_clock_lives_by_the_brokers() -> None:
     timeline = lab()
     timeline.join("script", 1, "")
-    assert not timeline.is_foreign("script", 1)
+    assert not timeline.is_remote("script", 1)
     assert timeline.clock_of("script", 1) == DESK
     assert timeline.error("script", 5, "api", 6) == 0
 
 
-def test_nothing_is_foreign_before_it_is_known_where_the_broker_is() -> None:
+def test_no_clock_is_remote_before_it_is_known_where_the_broker_is() -> None:
     timeline = Timeline()
     timeline.join("@lab", 1, "lab")
     timeline.join("@local", 1, DESK)
     timeline.report("@lab", 1, STEP_NS, data(STEP_NS - MS))
     assert timeline.one_clock
-    assert not timeline.is_foreign("@lab", 1)
+    assert not timeline.is_remote("@lab", 1)
     assert timeline.error("@lab", 1, "@local", 2) == timeline.worst("@lab", "@local", 1, 2) == 0
     timeline.reference = DESK
     assert not timeline.one_clock
-    assert timeline.is_foreign("@lab", 1)
-    assert not timeline.is_foreign("@local", 1)
+    assert timeline.is_remote("@lab", 1)
+    assert not timeline.is_remote("@local", 1)
     assert timeline.known_ns("lab") == STEP_NS
 
 
@@ -191,7 +191,7 @@ def test_where_two_supervisors_contradict_each_other_nothing_is_known_about_the_
 
 def test_messages_of_units_that_the_run_has_not_started_say_nothing_about_clocks() -> None:
     def with_message_by(sender: str) -> int:
-        timeline = Timeline(DESK, strangers=["stranger"])
+        timeline = Timeline(DESK, external=["stranger"])
         for unit, boot in (("api", DESK), ("@lab", "lab"), ("worker", "lab"), ("stranger", "lab")):
             timeline.join(unit, 1, boot)
         for at in range(STEP_NS, 9 * STEP_NS, 10 * MS):  # as if the clock were ahead by 0.9 ms more than in the middle
@@ -276,7 +276,7 @@ def test_a_unit_that_has_moved_counts_as_badly_as_its_worst_clock() -> None:
     assert timeline.worst("other", "worker", at, at + MS) >= before
 
 
-def test_two_foreign_clocks_are_off_by_both_of_their_errors() -> None:
+def test_two_remote_clocks_are_off_by_both_of_their_errors() -> None:
     timeline = reported(lab())
     timeline.join("@far", 1, "far")
     timeline.report("@far", 1, STEP_NS, data(STEP_NS, half=3 * MS, offset=-OFFSET))
@@ -446,7 +446,7 @@ def test_a_run_of_hours_is_kept_in_little_memory_and_its_old_errors_stay_true(mo
     made = world(5, hops=2000)
     timeline = play(made, hints=False)
     for host in made.samples:
-        assert len(timeline._clocks[host].knots) < 60
+        assert len(timeline._remote[host].knots) < 60
     for hop in made.hops:
         late = [timeline.to_common(host, 1, at) for host, at in ((hop.sender, hop.sent), (hop.receiver, hop.received))]
         for moments in (hop.common, late):  # as they were translated then, and as they would be now

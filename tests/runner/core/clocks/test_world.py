@@ -124,11 +124,11 @@ def test_a_key_that_is_sent_twice_is_not_used() -> None:
     for stamp in (1, 2):
         timeline.hint("@a", 1, 1, "again", stamp)
     timeline.hint("@b", 1, 2, "again", 3)
-    assert not timeline._clocks["b"].pairs
+    assert not timeline._remote["b"].pairs
     timeline.hint("@a", 1, 1, "later again", 10 * MS)
     timeline.hint("@b", 1, 2, "later again", 11 * MS)
     timeline.hint("@a", 1, 1, "later again", 12 * MS)
-    (pair,) = timeline._clocks["b"].pairs.values()
+    (pair,) = timeline._remote["b"].pairs.values()
     timeline.hint("@b", 1, 1, "back", 10 * MS)
     timeline.hint("@a", 1, 2, "back", 11 * MS)
     assert pair.advance(20 * MS, (-SECOND, SECOND)) is None
