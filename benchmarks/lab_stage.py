@@ -103,12 +103,12 @@ class Played:
     def __post_init__(self) -> None:
         scenario = run_folder.scenario_of(self.run.folder)
         self.hosts = {unit.name: unit.host for unit in scenario.units}
-        hindsight = Replay(scenario, 0)
-        self._watch(hindsight)
+        replay = Replay(scenario, 0)
+        self._watch(replay)
         for entry in log_file.entries(self.run.folder.log):
-            hindsight.take(entry)
-        hindsight.dispatcher.close()
-        self.timeline: Timeline = hindsight.dispatcher.timeline
+            replay.take(entry)
+        replay.dispatcher.close()
+        self.timeline: Timeline = replay.dispatcher.timeline
         passed: dict[tuple[str, str], int] = {}
         self.lives: dict[str, int] = {}
         """Unit -> its newest incarnation."""
@@ -126,9 +126,9 @@ class Played:
             for unit, (_, moment) in units.items():
                 units[unit] = passed[ask, unit], moment
 
-    def _watch(self, hindsight: Replay) -> None:
+    def _watch(self, replay: Replay) -> None:
         """Look over the shoulder of the product: what it translates, and to what."""
-        verifier, skews = hindsight.dispatcher.verifier, hindsight.dispatcher.skews
+        verifier, skews = replay.dispatcher.verifier, replay.dispatcher.skews
         batch, went = verifier.batch, skews.passed
 
         def watched_batch(unit: str, incarnation: int, records: list[Any], watermark_ns: int) -> None:

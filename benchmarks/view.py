@@ -33,7 +33,7 @@ def rows() -> Iterator[Row]:
 def median_s(frame: Callable[[Snapshot], int]) -> float:
     taken = []
     for number in range(FRAMES):
-        moment = board(number)
+        moment = snapshot(number)
         start = time.perf_counter()
         frame(moment)
         taken.append(time.perf_counter() - start)
@@ -79,7 +79,7 @@ def times(latency: Latency) -> tuple[str, str, str]:
     return duration(latency.p50_ns), duration(latency.p99_ns), duration(latency.max_ns)
 
 
-def board(number: int) -> Snapshot:
+def snapshot(number: int) -> Snapshot:
     """A moment of a busy run; every number differs from one `number` to the next."""
     latency = Latency(
         number, MS + 7919 * number, 0, 9 * MS + 104_729 * number, 40 * MS + number, 0, (1, 3, 7, 5, 2, number)

@@ -19,14 +19,14 @@ SSH: Final = (
     "-o",
     "ServerAliveCountMax=3",
 )
-"""ssh as it is called here: it asks nobody anything, and what its user configured applies. A link that is down for a
+"""ssh as it is called here: it asks no questions, and what its user configured applies. A link that is down for a
 minute ends it: it may have outlived its runner, and the lease is over long before."""
 ASK_S: Final = 10.0
 ANY_ADDRESS: Final = ("0.0.0.0", "*", "[::]")
 
 
 def address_towards(destination: str) -> str:
-    """The address by which the host that ssh calls `destination` can reach this one; "" if that cannot be told, as
+    """The address by which the host that ssh calls `destination` can reach this one; "" if that cannot be found out, as
     behind a jump host."""
     said = _configured(destination)
     if said.get("proxyjump", "none") != "none" or said.get("proxycommand", "none") != "none":

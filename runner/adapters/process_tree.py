@@ -1,4 +1,4 @@
-"""Which processes belong to whom, as the system tells it.
+"""Which processes belong to which unit and run, as the system shows it.
 
 Belongs here: reading the process tree, signalling a part of it, and tying a part of it to our own life. Must not know
 units' rules or the bus. Where there is no /proc (macOS) only a process group can be seen; what left its group is then
@@ -21,11 +21,12 @@ TELLS: Final = os.path.isdir("/proc/self/task")
 
 
 class KillOnExit:
-    """Ties one process group to us: when we end, by SIGKILL too, the kernel kills the group (Linux; elsewhere nothing).
+    """Binds one process group to this process: when this ends, by SIGKILL too, the kernel kills the group (Linux;
+    elsewhere nothing).
 
     A pipe whose writing end only we hold; the kernel signals the owner of a reading end when the last writer is gone.
     A parent-death signal would take a loader in between, and reach no grandchildren. Not reached is what has left the
-    group, and a group in which everybody has closed the descriptor that it inherited.
+    group, and a group in which every process has closed the descriptor that it inherited.
     """
 
     def __init__(self) -> None:
@@ -40,7 +41,7 @@ class KillOnExit:
         return (self._theirs,) if self._theirs >= 0 else ()
 
     def bind(self, group: int) -> None:
-        """From now on `group` is tied to us."""
+        """From now on `group` is bound to this process."""
         if self._theirs >= 0:
             fcntl.fcntl(self._theirs, fcntl.F_SETOWN, -group)
             fcntl.fcntl(self._theirs, fcntl.F_SETSIG, signal.SIGKILL)
@@ -49,7 +50,7 @@ class KillOnExit:
             self._theirs = -1
 
     def close(self) -> None:
-        """Kills what is still tied. Twice is harmless."""
+        """Kills what is still bound. Twice is harmless."""
         for fd in (self._ours, self._theirs):
             if fd >= 0:
                 os.close(fd)
@@ -64,11 +65,11 @@ class Process(NamedTuple):
     session: int
     environ: bytes = b""
 
-    def was_told(self, name: str, value: str) -> bool:
+    def was_given(self, name: str, value: str) -> bool:
         """Whether variable `name` was set to `value`."""
         return os.fsencode(f"\0{name}={value}\0") in b"\0" + self.environ
 
-    def told(self, name: str) -> str:
+    def variable(self, name: str) -> str:
         """What variable `name` was set to; "" if to nothing."""
         _, found, value = (b"\0" + self.environ).partition(os.fsencode(f"\0{name}="))
         return os.fsdecode(value.partition(b"\0")[0]) if found else ""
@@ -213,8 +214,8 @@ def strays(run: str, journals: str) -> list[int]:
     from probe import environment  # the supervisor, which needs this file first of all, never comes here
 
     def writes_there(process: Process) -> bool:
-        told = process.told(environment.JOURNAL)
-        return told == journals or (told != "" and not os.path.isdir(told))
+        journal = process.variable(environment.JOURNAL)
+        return journal == journals or (journal != "" and not os.path.isdir(journal))
 
-    of_run = [p for p in processes() if p.pid != os.getpid() and p.was_told(environment.RUN, run)]
+    of_run = [p for p in processes() if p.pid != os.getpid() and p.was_given(environment.RUN, run)]
     return [process.pid for process in of_run if writes_there(process)]

@@ -17,7 +17,7 @@ INTERRUPTING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 class Signals:
     """While entered, SIGINT, SIGTERM and SIGHUP make `fileno()` readable instead of raising; from the first one on an
-    output of a command that nobody reads holds up nobody. Entered in another thread than the main one it changes
+    output of a command that is not read does not delay that. Entered in another thread than the main one it changes
     nothing and hears nothing, for only that one can have handlers."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Signals:
         return 0
 
     def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        """The wake-up byte says it all to whoever looks; whoever is writing does not."""
+        """The loop sees the wake-up byte; code that is writing does not."""
         if not self._heard:
             self._heard = True
             stuck_output.free(lambda: self._over)

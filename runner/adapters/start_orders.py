@@ -25,7 +25,7 @@ SHIM: Final = Path(__file__).parent / "usercode" / "shim"
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """Where a run lives, as every process of it is told. `folder` is the run folder; it exists."""
+    """Where a run lives, as every process of it has to know. `folder` is the run folder; it exists."""
 
     broker: str
     """Endpoint."""
@@ -60,17 +60,17 @@ class RunContext:
 
 
 class Launcher:
-    """Makes the order that starts a unit of `scenario`: `Launcher(scenario, place)(unit)`.
+    """Makes the order that starts a unit of `scenario`: `Launcher(scenario, context)(unit)`.
 
     Creates the folders for journals and output. Raises ScenarioError for an `env` that is too large to be sent.
     """
 
-    def __init__(self, scenario: Scenario, place: RunContext) -> None:
+    def __init__(self, scenario: Scenario, context: RunContext) -> None:
         self.scenario = scenario
-        self._place = place
+        self._context = context
         if mistakes := [mistake for unit in scenario.units for mistake in _too_large(scenario, unit)]:
             raise ScenarioError(mistakes)
-        for folder in (place.journals, place.folder / "units"):
+        for folder in (context.journals, context.folder / "units"):
             private.ensure(folder)
 
     def first(self) -> list[Start]:
@@ -83,23 +83,23 @@ class Launcher:
 
     def __call__(self, unit: Unit) -> Start:
         """The order for `unit`, which has an entrypoint or a command."""
-        scenario, place = self.scenario, self._place
-        out, err = (str(place.folder / "units" / f"{unit.name}{ending}") for ending in (".out", ".err"))
+        scenario, context = self.scenario, self._context
+        out, err = (str(context.folder / "units" / f"{unit.name}{ending}") for ending in (".out", ".err"))
         if unit.host != LOCAL:
-            return _elsewhere(scenario, unit, out, err)
+            return _remote_start(scenario, unit, out, err)
         declared = {**scenario.env, **unit.env}
         return Start(
             unit=unit.name,
             argv=python_argv(unit.entrypoint, scenario.folder) if unit.entrypoint else unit.command or (),
             cwd=os.path.join(scenario.folder, unit.cwd or ""),
-            env={**user_environment(scenario, os.environ, unit), **place.environment(unit.name)},
+            env={**user_environment(scenario, os.environ, unit), **context.environment(unit.name)},
             out=out,
             err=err,
             private=redacted_in(scenario, declared),
         )
 
 
-def _elsewhere(scenario: Scenario, unit: Unit, out: str, err: str) -> Start:
+def _remote_start(scenario: Scenario, unit: Unit, out: str, err: str) -> Start:
     """The order for a unit on another host, whose supervisor completes it (see `Here.complete`)."""
     host = next(host for host in scenario.hosts if host.name == unit.host)
     env = {**scenario.env, **host.env, **unit.env}

@@ -1,6 +1,6 @@
-"""Standard output and standard error that nobody reads any more, once a person wants the command to end.
+"""Standard output and standard error that are not read any more, once a person wants the command to end.
 
-Whoever writes into a pipe that is full waits until somebody reads it, and a pager that has not been scrolled reads
+A write into a full pipe waits until the pipe is read, and a pager that has not been scrolled reads
 nothing. Belongs here: noticing that, and letting the writer go on. Must not know what is written, nor what a command
 does when it is interrupted.
 """
@@ -19,12 +19,12 @@ from probe.clock import monotonic
 from probe.native import start_new_thread
 
 STUCK_S: Final = 0.7
-"""An output that takes nothing for so long is one that nobody reads."""
+"""An output that takes nothing for so long is not read any more."""
 LOOK_S: Final = 0.1
 NUDGE: Final = signal.SIGURG
-"""Interrupts a write. Nobody sends it to us, and by default it does nothing."""
+"""Interrupts a write. No program sends it to us, and by default it does nothing."""
 _OUTPUTS: Final = (1, 2)
-_LOST: Final = b"circuit-run: nobody reads standard output, which is full; the rest of it is not shown\n"
+_LOST: Final = b"circuit-run: standard output is full and is not read; the rest of it is not shown\n"
 
 
 _ours = False

@@ -97,7 +97,7 @@ def execute(argv: list[str]) -> int:
         code = int(app(words, prog_name="circuit-run", standalone_mode=False) or 0)
         return int(ExitCode.INTERRUPTED) if code == _TYPER_INTERRUPTED else code
     except CircuitRunError as error:
-        if why := _shortage_behind(error):  # it says what could not be done then, and is nobody's mistake
+        if why := _shortage_behind(error):  # it says what could not be done then, and is no mistake of the user
             complain(f"{error}; circuit-run {why}")
             return int(ExitCode.INTERNAL)
         complain(str(error))
@@ -108,7 +108,7 @@ def execute(argv: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read us has gone; nothing can be said any more
+        sys.stderr.close()  # the reader of our output has gone; nothing can be said any more
         return int(ExitCode.INTERNAL)
     except UnicodeEncodeError as error:
         if not (text := _no_text(error)):
@@ -121,7 +121,7 @@ def execute(argv: list[str]) -> int:
             complain(f"circuit-run {why}")
         elif isinstance(error, OSError):  # a disk that is full, a file that has gone
             complain(f"circuit-run: {error}")
-        else:  # a defect of ours is no verdict on anybody's scenario
+        else:  # a defect of ours is no verdict on a scenario
             complain(traceback.format_exc().rstrip())
         return int(ExitCode.INTERNAL)
 

@@ -18,7 +18,7 @@ def command(
         str, typer.Option("--lease", metavar="TIME", help="How long units live here without a runner that is heard.")
     ] = "15s",
 ) -> int:
-    """Wait on a broker for runs that have units on this host, and start them here. Runs until it is told to stop."""
+    """Wait on a broker for runs that have units on this host, and start them here. Runs until it is stopped."""
     from runner.adapters.say import say
     from runner.adapters.supervisor.agent import Agent
     from runner.model.errors import UsageError

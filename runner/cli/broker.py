@@ -30,7 +30,7 @@ def command(
             help="Who may join over TCP: a folder made by `circuit-run keys new`; may be repeated.",
         ),
     ] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Let everybody join who reaches the TCP port.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let all peers join that reach the TCP port.")] = False,
     durable: Annotated[
         bool, typer.Option("--durable", help="Sync the log before anything is acknowledged: survives power failures.")
     ] = False,
@@ -62,9 +62,9 @@ def command(
         ),
     ] = None,
 ) -> int:
-    """Run a broker until it is told to stop. Prints `listening on ENDPOINT` when it can be used.
+    """Run a broker until it is stopped. Prints `listening on ENDPOINT` when it can be used.
 
-    TCP needs --keys, or --insecure. Runs that somebody takes part in are not removed, and none with files in its folder
+    TCP needs --keys, or --insecure. Runs in which a peer takes part are not removed, and none with files in its folder
     that the broker did not put there.
     """
     from broker.__main__ import main

@@ -28,8 +28,8 @@ def command(
     from runner.session import attach, clockwatch
 
     target = attach.attachable(endpoint, run, keys, runs.resolve() if runs else run_folder.home())
-    tableau = Repainter()
+    repainter = Repainter()
     clockwatch.clocks(
-        target, lambda rows, reference: tableau.show(clock_lines(rows, reference, tableau.width)), once=once
+        target, lambda rows, reference: repainter.show(clock_lines(rows, reference, repainter.width)), once=once
     )
     return 0

@@ -66,12 +66,12 @@ def command(
     if join and not hosts and against is None:
         keys = keys or environment.read().keys
     joining = Join(*(_address("--join", join) if join else ("", 0)), keys) if join or keys else None
-    targets, elsewhere = _targets(hosts or [], against, python, join)
-    with CallbackPort.at(*_address("--listen", listen)) if listen else nullcontext() as door:
-        answers = ask(targets, joining, door)
+    targets, joined_there = _targets(hosts or [], against, python, join)
+    with CallbackPort.at(*_address("--listen", listen)) if listen else nullcontext() as callback:
+        answers = ask(targets, joining, callback)
     ours, here = wanted(), clock.boot_id()
     found = [judge(target, said, ours, joining, here) for target, said in zip(targets, answers, strict=True)]
-    found += elsewhere
+    found += joined_there
     if json is not None:
         _write(json, found)
     if json is None or str(json) != "-":
@@ -93,17 +93,17 @@ def _targets(
         import socket
 
         return [Machine(f"this machine ({socket.gethostname()})", None, python or shlex.quote(sys.executable))], []
-    targets, elsewhere = [], []
+    targets, joined_there = [], []
     for name in dict.fromkeys(names or known):
         ssh, its_python = known.get(name, (name, _PYTHON))
         if ssh is None:
             where = join or "tcp://HOST:PORT"
-            elsewhere.append(not_from_here(name, f"circuit-run doctor --join {where} --keys FILE"))
+            joined_there.append(not_from_here(name, f"circuit-run doctor --join {where} --keys FILE"))
             continue
         if not ssh or ssh.startswith("-") or not ssh.isprintable() or " " in ssh:
             raise UsageError(f"{ssh!r} is no destination for ssh; expected a host or user@host")
         targets.append(Machine(name, ssh, python or its_python))
-    return targets, elsewhere
+    return targets, joined_there
 
 
 def _hosts_of(path: Path) -> dict[str, tuple[str | None, str]]:

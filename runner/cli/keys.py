@@ -76,8 +76,8 @@ def list_(folder: Folder = FOLDER) -> int:
     with _as_usage():
         entries = keyring.listed(folder)
     if not entries:
-        told = shlex.quote(str(folder))
-        say(f"there is no key in {folder} yet; make one with: circuit-run keys new NAME --folder {told}")
+        shown = shlex.quote(str(folder))
+        say(f"there is no key in {folder} yet; make one with: circuit-run keys new NAME --folder {shown}")
     rows = [("key", "roles", "units", "runs", "")] if entries else []
     for _, grant in entries:
         here = (folder / f"{grant.name}.keys").exists()

@@ -1,4 +1,4 @@
-"""`circuit-run recover`: publish what units wrote down and nobody brought into a log."""
+"""`circuit-run recover`: publish what units wrote down and is in no log."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,20 +51,20 @@ def command(
     from runner.adapters.history import run_folder
     from runner.session import recover
 
-    told = environment.read()
+    found = environment.read()
     if journals is None and endpoint is None:
         kept = run_folder.find(name or run_folder.LATEST, runs.resolve() if runs else run_folder.home())
-        rescue = recover.recover_run(kept, unit=unit, told_keys=told.keys, timeout_s=timeout, end=end)
+        rescue = recover.recover_run(kept, unit=unit, keys_file=found.keys, timeout_s=timeout, end=end)
         _say(rescue, f"run {kept.run}", "it can be ended with --end")
-        say(f"judge the run: circuit-run verify {kept.told}")
+        say(f"judge the run: circuit-run verify {kept.display_name}")
     else:
         if name is not None or end:
             raise UsageError(f"{name or '--end'} is about a run; --journals and --broker are about units without one")
-        if not (broker := endpoint or told.broker):
+        if not (broker := endpoint or found.broker):
             raise UsageError(f"which broker takes the journals? Give --broker ENDPOINT or set {environment.BROKER}")
-        place = journals or (Path(told.journal) if told.journal else None)
+        place = journals or (Path(found.journal) if found.journal else None)
         rescue = recover.recover_folder(
-            place, broker, run=run or told.run, unit=unit, told_keys=told.keys, timeout_s=timeout
+            place, broker, run=run or found.run, unit=unit, keys_file=found.keys, timeout_s=timeout
         )
         _say(rescue, str(place or "the journals of this user"), "recover it when its process has ended")
     return int(ExitCode.FAILED if any(one.problem for one in rescue.journals) else ExitCode.PASSED)
@@ -75,7 +75,7 @@ def _say(rescue: "Rescue", place: str, advice: str) -> None:
     for ended in rescue.ended:
         say(f"ended: {ended}")
     for one in rescue.journals:
-        for line in _told(one):
+        for line in _lines(one):
             (complain if one.problem else say)(line)
     for living in rescue.living:
         complain(f"still lives, and keeps its journal: {living}; {advice}")
@@ -83,7 +83,7 @@ def _say(rescue: "Rescue", place: str, advice: str) -> None:
         say(f"nothing to recover in {place}")
 
 
-def _told(one: "Recovered") -> Iterator[str]:
+def _lines(one: "Recovered") -> Iterator[str]:
     from runner.core.report.quantity import plural
 
     who = f"{one.unit} (incarnation {one.incarnation})"

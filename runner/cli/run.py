@@ -114,7 +114,7 @@ def run_all(
 
 
 class _Terminal:
-    """Whoever has started the command."""
+    """The process that started the command."""
 
     def __init__(self, *, plain: bool, quiet: bool, silent: bool) -> None:
         self._plain = plain

@@ -30,7 +30,8 @@ def command(
         return 0
     if not kept.result.exists():
         raise RecordingError(
-            f"{kept.path} has no result: the run did not come to its end. Judge it: circuit-run verify {kept.told}"
+            f"{kept.path} has no result: the run did not come to its end. "
+            f"Judge it: circuit-run verify {kept.display_name}"
         )
     result = result_json.load(kept.result.read_text(encoding="utf-8", errors="replace"), str(kept.result))
     terminal.print_summary(result, run_folder.scenario_of(kept), kept.path, everything=True)

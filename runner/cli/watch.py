@@ -1,4 +1,4 @@
-"""`circuit-run watch [BROKER]`: the live view of a run that somebody else started."""
+"""`circuit-run watch [BROKER]`: the live view of a run that another process drives."""
 
 from pathlib import Path
 from typing import Annotated

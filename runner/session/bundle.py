@@ -61,9 +61,9 @@ def packed(folder: Path, ship: Sequence[str] = (), *, without: Path | None = Non
         if len(chosen.paths) >= MOST_MEMBERS or sum(path.lstat().st_size for path in chosen.paths) > MOST_UNPACKED:
             raise _TooMuch
         with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as archive:
-            archive.add(folder, arcname=".", recursive=False, filter=_nobodys)
+            archive.add(folder, arcname=".", recursive=False, filter=_without_owner)
             for path in chosen.paths:
-                archive.add(path, arcname=os.path.relpath(path, folder), recursive=False, filter=_nobodys)
+                archive.add(path, arcname=os.path.relpath(path, folder), recursive=False, filter=_without_owner)
         if buffer.tell() > MOST_BYTES:
             raise _TooLarge
     except _TooMuch:
@@ -84,8 +84,8 @@ def packed(folder: Path, ship: Sequence[str] = (), *, without: Path | None = Non
     return Bundle(pieces, tuple(listed(folder, chosen.paths)), chosen.withheld)
 
 
-def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Whose files these are is nobody's business elsewhere."""
+def _without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """The owners of the files are not sent."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member

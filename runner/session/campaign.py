@@ -97,15 +97,15 @@ class Campaign:
                 f"{environment.DISABLED} is set, so no probe of this run would say anything; unset it, or set it for "
                 "single units: under [units.NAME], env = { ... }"
             )
-        lent = ExternalBroker(self._settings.broker, self._settings.keys) if self._settings.broker else None
+        external_broker = ExternalBroker(self._settings.broker, self._settings.keys) if self._settings.broker else None
         with Signals() as signals, calm_collector():  # until a run is kept, so that no folder stays without its result
             for scenario in (each for each in self._scenarios for _ in range(each.repeat)):
                 if scenario in self.not_run:  # nor once more
                     continue
                 folder = run_folder.create(self._settings.root, scenario.name)
-                audit = Audit(folder.run, folder.journals, folder.told)
+                audit = Audit(folder.run, folder.journals, folder.display_name)
                 try:
-                    result = self._run(scenario, folder, audit, signals, lent)
+                    result = self._run(scenario, folder, audit, signals, external_broker)
                 except (BrokerFailed, SupervisorFailed) as error:
                     raise type(error)("\n".join(_explained(error, scenario, folder, audit, self._settings))) from error
                 except UsageError as error:
@@ -131,7 +131,12 @@ class Campaign:
                     return
 
     def _run(
-        self, scenario: Scenario, folder: RunFolder, audit: Audit, signals: Signals, lent: ExternalBroker | None
+        self,
+        scenario: Scenario,
+        folder: RunFolder,
+        audit: Audit,
+        signals: Signals,
+        external_broker: ExternalBroker | None,
     ) -> Result:
         settings = self._settings
         keyring = settings.keys if settings.listen else None
@@ -142,9 +147,9 @@ class Campaign:
             durable=settings.durable,
             listen=settings.listen,
             keyring=keyring,
-            lent=lent,
+            external_broker=external_broker,
         ) as processes:
-            if lent is None:
+            if external_broker is None:
                 audit.must_go(Path(processes.endpoint.removeprefix("ipc://")).parent)
             if processes.key_folder is not None:
                 audit.must_go(processes.key_folder)
@@ -188,7 +193,7 @@ def _what_is_left(folder: RunFolder, audit: Audit, *, came: bool) -> Iterator[st
     wrote = came or (folder.journals.is_dir() and any(not p.name.startswith("_") for p in folder.journals.iterdir()))
     yield from (left.sentence for left in audit.over() if wrote or not left.evidence)
     if came:
-        yield f"what came until then is kept: circuit-run verify {folder.told}"
+        yield f"what came until then is kept: circuit-run verify {folder.display_name}"
 
 
 def _as_far_as_it_went(root: Path, scenario: Scenario, folder: RunFolder) -> Iterator[str]:

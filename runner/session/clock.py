@@ -1,4 +1,4 @@
-"""The time of a run, for whoever decides that somebody is late.
+"""The time of a run, for the parts that decide what is late.
 
 Belongs here: when that time goes on. Pure: reads no clock; times are nanoseconds of CLOCK_MONOTONIC.
 """
@@ -10,13 +10,13 @@ RESUME_NS: Final = 3_000_000_000
 
 
 STOOD_NS: Final = 5_000_000_000
-"""Who was not told the time for so long stood still itself: it was suspended, or its machine was."""
+"""A runner that did not set the clock for so long stood still itself: it was suspended, or its machine was."""
 
 
 class Clock:
-    """Says up to when everything has been heard, which is the time for whoever decides something. It stops while the
-    broker is away or stands still, or we do, and until units that were cut off have had their say: nobody is late whom
-    we could not hear."""
+    """Says up to when everything has been heard, which is the time for the parts that decide. It stops while the
+    broker is away or stands still, or we do, and until units that were cut off have had time to speak: no unit is late
+    that we could not hear."""
 
     def __init__(self, now_ns: int) -> None:
         self.now_ns = now_ns

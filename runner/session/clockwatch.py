@@ -1,4 +1,4 @@
-"""The clocks of a run that somebody else drives or that is over, as its log tells them: `circuit-run clocks`, `show`.
+"""The clocks of a run that another process drives or that is over, as its log has them: `circuit-run clocks`, `show`.
 
 Belongs here: reading a log for what says something about clocks. Judges nothing and sends no orders.
 """
@@ -23,34 +23,34 @@ from runner.adapters.terminal.clocks import ClockRow
 from runner.core.clocks import Timeline
 from runner.core.clocks.estimate import Estimate
 from runner.model.orders import SUPERVISOR, host_of
-from runner.session.attach import WatchedRun, listener_of, see_whether_gone
+from runner.session.attach import WatchedRun, reader_of, see_whether_gone
 from runner.session.dispatcher import BATCH
 
 FRAME_MS = 500
-"""How often the picture is taken."""
+"""How often the view is taken."""
 
 
 def clocks(target: WatchedRun, show: Callable[[Sequence[ClockRow], str], None], *, once: bool) -> None:
-    """Show the clocks of the run until it is over or somebody has seen enough; with `once`, as soon as all that is in
+    """Show the clocks of the run until it is over or a person ends it; with `once`, as soon as all that is in
     the log was read. Raises BrokerFailed if the broker is not there."""
-    with Signals() as signals, contextlib.closing(listener_of(target)) as listener:
-        timeline = Timeline(listener.host)
+    with Signals() as signals, contextlib.closing(reader_of(target)) as reader:
+        timeline = Timeline(reader.host)
         over = False
         while not over:
-            if not listener.connected:
+            if not reader.connected:
                 if target.over:
                     break
-                see_whether_gone(listener, target)
-            listener.ask()
-            over = _read(listener, timeline)
-            if once and not listener.behind and listener.offset > log.START:
+                see_whether_gone(reader, target)
+            reader.ask()
+            over = _read(reader, timeline)
+            if once and not reader.behind and reader.offset > log.START:
                 break
             if not once:
-                show(_rows(timeline, listener.now_ns()), _reference(listener, timeline))
-            listener.wait([signals.fileno()], FRAME_MS)
+                show(_rows(timeline, reader.now_ns()), _reference(reader, timeline))
+            reader.wait([signals.fileno()], FRAME_MS)
             if signals.taken():
                 return
-        show(_rows(timeline, listener.now_ns()), _reference(listener, timeline))
+        show(_rows(timeline, reader.now_ns()), _reference(reader, timeline))
 
 
 def timeline_of(path: Path) -> Timeline:
@@ -67,10 +67,10 @@ def on_the_timeline(events: Iterable[Event], timeline: Timeline) -> list[Event]:
     return [replace(e, stamp_ns=timeline.to_common(e.unit, e.incarnation, e.stamp_ns)) for e in events]
 
 
-def _read(listener: LogReader, timeline: Timeline) -> bool:
+def _read(reader: LogReader, timeline: Timeline) -> bool:
     """What has come; whether the run is over by that."""
     over = False
-    while entries := listener.receive(BATCH):
+    while entries := reader.receive(BATCH):
         for entry in entries:
             _take(entry, timeline)
             over |= isinstance(entry.message, Final) and entry.unit == SUPERVISOR
@@ -108,7 +108,7 @@ def _row(estimate: Estimate) -> ClockRow:
     supervisors = [unit for unit in estimate.units if host_of(unit)]
     units = [unit for unit in estimate.units if not unit.startswith("@")]
     return ClockRow(
-        host=str(host_of(supervisors[0])) if supervisors else f"of {units[0] if units else 'nobody'}",
+        host=str(host_of(supervisors[0])) if supervisors else f"of {units[0] if units else 'no unit'}",
         offset_ns=estimate.offset_ns,
         error_ns=estimate.error_ns,
         drift_ppm=estimate.drift_ppm,
@@ -120,6 +120,6 @@ def _row(estimate: Estimate) -> ClockRow:
     )
 
 
-def _reference(listener: LogReader, timeline: Timeline) -> str:
-    there = [unit for unit in timeline.units_of(listener.host) if not unit.startswith("@")]
+def _reference(reader: LogReader, timeline: Timeline) -> str:
+    there = [unit for unit in timeline.units_of(reader.host) if not unit.startswith("@")]
     return f"the broker's host, which is that of {', '.join(there[:3])}" if there else "the broker's host"

@@ -1,4 +1,4 @@
-"""One log entry in, orders out: hands each entry to those who decide something from it.
+"""One log entry in, orders out: hands each entry to the parts that decide something from it.
 
 Belongs here: which part of the run cares about which entry. Must not know where entries come from (a broker or a
 file) or how orders travel; reads no clock.
@@ -13,9 +13,9 @@ from typing import Protocol
 from broker.log import Entry
 from probe.barrier import MOST_ASKS, PASSED, START
 from probe.errors import WireError
-from probe.event import USER_KINDS, Event, Kind
+from probe.event import Event, Kind
 from probe.message import Away, Back, Break, Command, Events, Final, Gap, Gone, Hello, Release
-from probe.sift import Nothing, sift, why_not
+from probe.sift import Nothing, why_not
 from probe.units import FAKED
 from probe.wire import Record, decode_order, event_of
 from runner.core.clocks import Timeline
@@ -30,6 +30,7 @@ from runner.core.verifier.verifier import NO_RECORD
 from runner.model.orders import RUNNER, SUPERVISOR, Directed, host_of, supervisor_of
 from runner.model.result.unit_status import UnitStatus
 from runner.model.scenario.model import Scenario
+from runner.session.batch import Batch
 from runner.session.host_results import HostResults
 from runner.session.retiming import Retiming
 
@@ -38,31 +39,30 @@ BATCH = 256
 JUDGED_AT_ONCE = 5_000
 """So many instances of each circuit are judged one by one before a loop looks at anything else."""
 JUDGED_IN_A_HURRY = 200
-"""The same while somebody waits for the run to end."""
+"""The same while a person waits for the run to end."""
 
-REFUSED = "and was refused, so what that one emitted is in nobody's log"
+REFUSED = "and was refused, so what that one emitted is in no log"
 
 SURPLUS = "it sent more records than it said"
 NOT_LOOKED_INTO = "in the log, and not looked into because the run was interrupted; circuit-run verify does"
 TOO_MANY_ASKS = f"has more than {MOST_ASKS:,} waits and arrivals that are not answered"
 """What is counted (see `incidents`)."""
 
-_ASKING = int(Kind.ARRIVE)
 BREAK = Break.__name__.lower().encode()
 
 
 class Past(Protocol):
     """What the log already holds; see `runner.adapters.history.lookup.Lookup`."""
 
-    def take(self, entry: Entry, records: list[Record]) -> None: ...
+    def take(self, entry: Entry, records: Sequence[Record | Nothing]) -> None: ...
     def expect(self, steps: Iterable[str]) -> None: ...
     def first(self, unit: str, step: str, key: str | None) -> Event | None: ...
 
 
 class Dispatcher:
-    """Everything that is decided from the log of one run. `past` is asked for probes that fired before somebody waited
-    for them; without it the log itself says who was answered. `supervised` is told what supervisors say, with the name
-    of their host."""
+    """Everything that is decided from the log of one run. `past` finds probes that fired before a unit waited for
+    them; without it the log itself says who was answered. `supervised` gets what supervisors say, with the name of
+    their host."""
 
     def __init__(
         self,
@@ -76,16 +76,16 @@ class Dispatcher:
         self.skews = Skews()
         self.verifier = Verifier(scenario, self.timeline)
         self.lifecycle = lifecycle
-        self.standing = HostResults(scenario.used_hosts)
+        self.host_results = HostResults(scenario.used_hosts)
         self._evidence = Retiming(self.verifier, self.timeline, self.skews, self._may_list)
         self._homes = {unit.name: supervisor_of(unit.host) for unit in scenario.units if unit.launcher != "external"}
         self._supervisors = {
             SUPERVISOR: ("*",),
             **{supervisor_of(host.name): host.speaks_for for host in scenario.used_hosts},
         }
-        """Whoever is one in this run -> units of other hosts as which its processes may speak."""
+        """Supervisor of this run -> units of other hosts as which its processes may emit."""
         self._uncalled: set[str] = set()
-        """Who spoke as the supervisor of a host that has no part in this run."""
+        """Supervisors that spoke of hosts that have no part in this run."""
         self._supervised = supervised
         self._past = past
         self.quota = Quota()
@@ -108,46 +108,28 @@ class Dispatcher:
 
     def take(self, entry: Entry, now_ns: int) -> list[Directed]:
         """Digest `entry`; returns the orders that follow from it."""
-        unit, incarnation, message = entry.unit, entry.incarnation, entry.message
-        fabric = unit.startswith("@")
+        unit, message = entry.unit, entry.message
         if isinstance(message, Command):
             if BREAK in entry.body:
                 self._note_break(message.to, entry.body)
             return []
-        if (
-            fabric and unit not in self._supervisors
-        ):  # an agent of the lab that was not called; its word is nothing here
+        is_unit = not unit.startswith("@")
+        if not is_unit and unit not in self._supervisors:  # the agent of a host that this run does not use
             if unit != RUNNER:
                 self._uncalled.add(unit)
             return []
         if isinstance(message, Events):
-            return self._events(entry, message, fabric, now_ns)
+            return self._unit_events(entry, message, now_ns) if is_unit else self._supervisor_events(entry, message)
         if isinstance(message, Hello):
-            process = message.host, message.pid
-            if self._processes.setdefault((unit, incarnation), process) != process:
-                self._evidence.doubt(unit, incarnation, f"another process (pid {message.pid}) spoke as it, {REFUSED}")
-                return []
-            self._evidence.join(unit, incarnation, message.host, journal=message.journal)
-            if not fabric:
-                self.lifecycle.joined(unit, incarnation, message.waiting)
-            elif not message.recovered and self._supervising.get(unit) != incarnation:
-                self._supervising[unit] = incarnation
-                self.closed.discard(unit)
-            return [*self.barriers.again(unit, message.waiting), *self.waits.again(unit, message.waiting)]
+            return self._hello(unit, entry.incarnation, message)
         if isinstance(message, Gap):
-            self._evidence.lose(unit, incarnation, message.first, message.last, message.why)
+            self._evidence.lose(unit, entry.incarnation, message.first, message.last, message.why)
         elif isinstance(message, Final):
-            if message.unknown:
-                self._evidence.doubt(unit, incarnation, message.unknown)
-            self._evidence.final(unit, incarnation, message.last)
-            if fabric and incarnation == self._supervising.get(unit, incarnation):
-                self.closed.add(unit)
-            self.lifecycle.final(unit, incarnation)
-            return self.note_endings()
+            return self._final(unit, entry.incarnation, message)
         return []
 
     def hurry(self) -> None:
-        """Somebody wants the run to end: what units say from now on is in the log, and is not looked into."""
+        """A person wants the run to end: what units emit from now on is in the log, and is not looked into."""
         self._hurried = True
 
     def settle(self) -> bool:
@@ -166,7 +148,7 @@ class Dispatcher:
         return SUPERVISOR in self.closed
 
     def answered(self, to: Iterable[str], answer: Release | Break) -> None:
-        """Whoever drives the run has told `to` so."""
+        """The runner has given `answer` to the units `to`."""
         if isinstance(answer, Break):
             self._note_in_vain(to, answer)
         self.barriers.answered(answer)
@@ -174,16 +156,15 @@ class Dispatcher:
             self.waits.answered(unit, answer.ask)
 
     def host(self, change: Away | Back | Gone, now_ns: int) -> None:
-        """Whoever drives the run has decided so about a host."""
+        """The runner has decided this about a host."""
         self.lifecycle.host(change, now_ns)
-        self.standing.changed(change, now_ns)
+        self.host_results.changed(change, now_ns)
         if isinstance(change, Gone):
             self._evidence.supervisor_gone(supervisor_of(change.host))
 
     @property
     def awaited(self) -> bool:
-        """Whether a unit that somebody else has started, and that was let go, has yet to say that all is known of it up
-        to then."""
+        """Whether an external unit that was released has yet to say that all is known of it up to then."""
         return any(self.verifier.owing(unit, until_ns) for unit, until_ns in self.lifecycle.units.let_go.items())
 
     def close(self) -> None:
@@ -224,7 +205,7 @@ class Dispatcher:
         return any(fnmatchcase(unit, pattern) for pattern in self._supervisors.get(supervisor, ()))
 
     def note_endings(self) -> list[Directed]:
-        """Tells everybody which units have ended since the last call."""
+        """Tell all units which of them have ended since the last call."""
         orders: list[Directed] = []
         for status in self.lifecycle.units.statuses():
             name = status.name
@@ -244,52 +225,79 @@ class Dispatcher:
         self._gone = gone
         return orders
 
-    def _events(self, entry: Entry, message: Events, fabric: bool, now_ns: int) -> list[Directed]:
-        unit = entry.unit
-        if self._hurried and not fabric:
+    def _hello(self, unit: str, incarnation: int, message: Hello) -> list[Directed]:
+        process = message.host, message.pid
+        if self._processes.setdefault((unit, incarnation), process) != process:
+            self._evidence.doubt(unit, incarnation, f"another process (pid {message.pid}) spoke as it, {REFUSED}")
+            return []
+        self._evidence.join(unit, incarnation, message.host, journal=message.journal)
+        if unit not in self._supervisors:
+            self.lifecycle.joined(unit, incarnation, message.waiting)
+        elif not message.recovered and self._supervising.get(unit) != incarnation:
+            self._supervising[unit] = incarnation
+            self.closed.discard(unit)
+        return [*self.barriers.again(unit, message.waiting), *self.waits.again(unit, message.waiting)]
+
+    def _final(self, unit: str, incarnation: int, message: Final) -> list[Directed]:
+        if message.unknown:
+            self._evidence.doubt(unit, incarnation, message.unknown)
+        self._evidence.final(unit, incarnation, message.last)
+        if unit in self._supervisors and incarnation == self._supervising.get(unit, incarnation):
+            self.closed.add(unit)
+        self.lifecycle.final(unit, incarnation)
+        return self.note_endings()
+
+    def _unit_events(self, entry: Entry, message: Events, now_ns: int) -> list[Directed]:
+        unit, incarnation = entry.unit, entry.incarnation
+        if self._hurried:
             if message.count:
                 last = message.first + message.count - 1
-                self._evidence.lose(unit, entry.incarnation, message.first, last, NOT_LOOKED_INTO)
+                self._evidence.lose(unit, incarnation, message.first, last, NOT_LOOKED_INTO)
             return []
-        places, surplus = sift(entry.body, message.count)
-        records = [place for place in places if type(place) is list]
-        if surplus:
-            self._evidence.doubt(unit, entry.incarnation, SURPLUS)
-        if fabric:
-            return self._supervisor_says(entry, message.first, places)
+        batch = Batch(entry, message)
+        if batch.surplus:
+            self._evidence.doubt(unit, incarnation, SURPLUS)
         if self._past is not None:
-            self._past.take(entry, records)
+            self._past.take(entry, batch.places)
         if message.recovered:
-            self.recovered += sum(type(record[3]) is int and record[3] in USER_KINDS for record in records)
-        asking = list(_events_of(entry, _asking(records)))
+            self.recovered += batch.user_events
         if unit in self._wanted:
-            for event in _events_of(entry, records):
+            for event in batch.events():
                 self.lifecycle.event(self._evidence.at_once(event))
             self._wanted = self.lifecycle.units.wants
         orders: list[Directed] = []
         if self.waits.standing:
-            orders += self._evidence.answers_at_once(entry.incarnation, self.waits.saw(unit, records))
-        # its stamps change here
-        self._evidence.batch(unit, entry.incarnation, places, message.watermark_ns, message.first)
-        if self._past is not None and (awaited := [step for event in asking if (step := self._fired_step(event))]):
-            self._past.expect(awaited)
-        for event in asking:
-            if event.kind is Kind.STATE:
-                self._evidence.clock(event)
-            if event.kind is Kind.STATE and event.step == PASSED:
-                self._evidence.passed(event)
-            elif event.kind is Kind.STATE and event.step == FAKED:
-                self._faked[unit] = str(event.data.get("by"))
-            elif event.kind is Kind.ARRIVE and event.data.get("ask") != START:
-                orders += self.barriers.arrive(event, now_ns)
-            elif event.kind is Kind.WAIT:
-                orders += self.waits.asked(event, now_ns)
+            orders += self._evidence.answers_at_once(incarnation, self.waits.saw(unit, batch.records))
+        requests = batch.requests()
+        # from here on the stamps of the records are those of the timeline
+        self._evidence.batch(unit, incarnation, batch.places, message.watermark_ns, message.first)
+        if self._past is not None and (steps := [step for event in requests if (step := self._fired_step(event))]):
+            self._past.expect(steps)
+        for event in requests:
+            orders += self._request(event, now_ns)
         return orders
 
-    def _supervisor_says(self, entry: Entry, first: int, places: Iterable[Record | Nothing]) -> list[Directed]:
+    def _request(self, event: Event, now_ns: int) -> list[Directed]:
+        """What a unit asks for, or says about itself."""
+        if event.kind is Kind.ARRIVE and event.data.get("ask") != START:
+            return self.barriers.arrive(event, now_ns)
+        if event.kind is Kind.WAIT:
+            return self.waits.asked(event, now_ns)
+        if event.kind is Kind.STATE:
+            self._evidence.clock(event)
+            if event.step == PASSED:
+                self._evidence.passed(event)
+            elif event.step == FAKED:
+                self._faked[event.unit] = str(event.data.get("by"))
+        return []
+
+    def _supervisor_events(self, entry: Entry, message: Events) -> list[Directed]:
         unit, incarnation = entry.unit, entry.incarnation
         host = host_of(unit) or ""
-        for number, place in enumerate(places, first):
+        batch = Batch(entry, message)
+        if batch.surplus:
+            self._evidence.doubt(unit, incarnation, SURPLUS)
+        for number, place in enumerate(batch.places, message.first):
             why = why_not(place, number)
             if why or isinstance(place, Nothing):
                 self._evidence.lose(unit, incarnation, number, number, f"{NO_RECORD}: {why}")
@@ -299,7 +307,7 @@ class Dispatcher:
             self._evidence.listed(event)
             self.lifecycle.event(self._evidence.at_once(event))
             self._supervised(host, event)
-        self.standing.heard(host)
+        self.host_results.heard(host)
         self._wanted = self.lifecycle.units.wants
         return self.note_endings()
 
@@ -320,7 +328,7 @@ class Dispatcher:
         return step if self._evidence.may_have_fired(unit, step) else ""
 
     def _first(self, unit: str, step: str, key: str | None) -> Event | None:
-        """The first such event in the log so far, for somebody who waits for it."""
+        """The first such event in the log so far, for a unit that waits for it."""
         if self._past is None or not self._evidence.may_have_fired(unit, step):
             return None
         found = self._past.first(unit, step, key)
@@ -332,19 +340,3 @@ def _restarts(status: UnitStatus) -> str:
     ends = ", then ".join(life.how for life in status.former)
     times = f" {plural(len(status.former), 'time')}" if len(status.former) > 1 else ""
     return f"{status.name} {ends}, and was started again{times}"
-
-
-def _asking(records: Sequence[Record]) -> list[Record]:
-    """The fabric's own records among `records`. This runs over every event, so the common case is one comprehension."""
-    try:
-        return [record for record in records if record[3] >= _ASKING]
-    except TypeError:  # one of them is none
-        return [record for record in records if type(record[3]) is int and record[3] >= _ASKING]
-
-
-def _events_of(entry: Entry, records: Iterable[Record]) -> Iterable[Event]:
-    for record in records:
-        try:
-            yield event_of(entry.unit, entry.incarnation, record)
-        except WireError:
-            continue

@@ -37,13 +37,13 @@ class LegacyHooks:
 
     def judged(self, result: Result, meanwhile: Meanwhile) -> Result:
         """After the verdict: what the folder's own options and functions make of it. Of a run that was interrupted no
-        function is told."""
+        function is reported."""
         result = post_checks.with_findings(tolerant(result, self._legacy), post_checks.test_findings(self._tested))
         if self._functions is None or self._legacy.tests_results is None or result.verdict is Verdict.INTERRUPTED:
             return result
         answer = self._functions.results(summary_of(result, self._tested), meanwhile)
         name = self._legacy.tests_results.partition(":")[2]
-        wrong = () if answer.ok else (_told(name, answer),)
+        wrong = () if answer.ok else (_finding(name, answer),)
         return post_checks.with_findings(result, wrong)
 
     def write(self, result: Result, folder: Path) -> None:
@@ -58,13 +58,13 @@ class LegacyHooks:
 
 
 @contextmanager
-def rest_of(scenario: Scenario, place: RunContext) -> Iterator[LegacyHooks | None]:
+def rest_of(scenario: Scenario, context: RunContext) -> Iterator[LegacyHooks | None]:
     """What `scenario` asks for as an older folder; None when it is not one."""
     legacy = scenario.legacy
     if legacy is None:
         yield None
     elif legacy.tests or legacy.tests_results is not None:
-        with Functions(scenario, place) as functions:
+        with Functions(scenario, context) as functions:
             yield LegacyHooks(legacy, functions)
     else:
         yield LegacyHooks(legacy, None)
@@ -115,7 +115,7 @@ def tolerant(result: Result, legacy: Legacy) -> Result:
     return replace(result, findings=kept, verdict=verdict)
 
 
-def _told(name: str, answer: Answer) -> Finding:
+def _finding(name: str, answer: Answer) -> Finding:
     return Finding(FindingClass.CHECK, f"{name} {answer.why}", step=name, details=answer.details)
 
 

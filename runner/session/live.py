@@ -1,11 +1,10 @@
 """One live run: start the broker and the supervisor, follow the log, send orders, end everything.
 
-Belongs here: the loop, the clock, signals, and when a run is over. Must not decide anything that could be decided from
-the log alone (that is `dispatcher` and the parts behind it).
+Belongs here: the loop, and when a run is over. Must not decide anything that could be decided from the log alone (that
+is `dispatcher` and the parts behind it).
 """
 
 import contextlib
-import math
 from dataclasses import replace
 
 from probe.clock import monotonic
@@ -19,9 +18,9 @@ from runner.adapters.history.run_folder import RunFolder
 from runner.adapters.launch import callback
 from runner.adapters.launch.run_processes import RunProcesses
 from runner.adapters.signals import Signals
-from runner.adapters.terminal import Action, Screen
+from runner.adapters.terminal import Screen
 from runner.core.lifecycle.lifecycle import Lifecycle
-from runner.model.errors import Abandoned, BrokerFailed, SupervisorFailed
+from runner.model.errors import BrokerFailed, SupervisorFailed
 from runner.model.orders import SUPERVISOR, Directed
 from runner.model.result import result_json
 from runner.model.result.result import Evidence, Finding, Result
@@ -31,73 +30,65 @@ from runner.session import legacy, post_checks
 from runner.session.clock import Clock
 from runner.session.dispatcher import BATCH, Dispatcher
 from runner.session.output import Output
+from runner.session.people import People
 from runner.session.remote_hosts import RemoteHosts
 from runner.session.snapshotter import FRAME_NS, Snapshotter, statuses_of
+from runner.session.watchdog import Watchdog
 
 SYNC_NS = 20_000_000
 """How often a unit is asked for its watermark at most, while a deadline waits for it."""
 FAR_SYNC_NS = 100_000_000
 """The same where what units say has to wait for their clocks anyway."""
 ANSWER_NS = 1_000_000_000
-"""How long a supervisor that does not answer is not asked again: what it is told waits for it, were it stopped."""
+"""How long a supervisor that does not answer is not asked again: orders wait for it, were it stopped."""
 ANSWERS_NS = 2_000_000_000
-"""How long a unit that somebody else has started may take to say up to when all is known of it."""
+"""How long an external unit may take to say up to when all is known of it."""
 LOOP_MS = 100
 END_NS = 15_000_000_000
 """How long the supervisor may take to say its last word after every unit has ended."""
-AWAY_NS = 90_000_000_000
-"""How long a broker that lives may be away; one that was started again has its log to read first."""
 LAG_NS = 1_000_000_000
 """How far the clock may stay behind while the log grows faster than it is read."""
-STOP_NS = 15_000_000_000
-"""How long the supervisor may take to end what it was told to end, beyond the time that the units themselves have."""
-READ_S = 0.7
-"""How long what units have said is still looked into after a person wants the run to end."""
 OBEY_S = 0.1
-"""How long a batch of log entries is worked at before people are looked after."""
-INSIST_S = 3.0
-"""How long everything may take to end after a person has asked twice."""
-LAST_WORDS_S = 1.0
-"""How long a supervisor that has said FINAL may take until it is gone, when it should not have said it."""
+"""How long a batch of log entries is digested before the loop looks for signals and keys."""
 
 
 def run(
     scenario: Scenario,
     folder: RunFolder,
-    fabric: RunProcesses,
+    processes: RunProcesses,
     screen: Screen,
     signals: Signals,
     *,
     verbose: bool = False,
 ) -> Result:
-    """Run `scenario` once on `fabric`, keep everything in `folder`, show it on `screen`; a signal ends it early.
+    """Run `scenario` once on `processes`, keep everything in `folder`, show it on `screen`; a signal ends it early.
 
-    Raises BrokerFailed or SupervisorFailed when the fabric itself does not come up; whatever units do is a finding, not
+    Raises BrokerFailed or SupervisorFailed when the run's own processes do not come up; what units do is a finding, not
     an error. No unit is alive when this returns.
     """
     files.write(folder.scenario, save(redacted(scenario)[0]))
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(contextlib.closing(_listener(fabric, folder, stack)))
-        if fabric.lent is not None:
-            listener.disregard_incidents()  # and it has taken the introduction by then
-        fabric.begin()
-        files.write(folder.endpoint, fabric.endpoint + "\n")
+        reader = stack.enter_context(contextlib.closing(_reader(processes, folder, stack)))
+        if processes.external_broker is not None:
+            reader.disregard_incidents()  # and it has taken the introduction by then
+        processes.begin()
+        files.write(folder.endpoint, processes.endpoint + "\n")
         stack.callback(folder.endpoint.unlink, missing_ok=True)
-        rest = stack.enter_context(legacy.rest_of(scenario, fabric.place))
-        return _Live(scenario, folder, screen, listener, fabric, signals, verbose=verbose).run(rest)
+        rest = stack.enter_context(legacy.rest_of(scenario, processes.context))
+        return _Live(scenario, folder, screen, reader, processes, signals, verbose=verbose).run(rest)
 
 
-def _listener(fabric: RunProcesses, folder: RunFolder, stack: contextlib.ExitStack) -> LogReader:
+def _reader(processes: RunProcesses, folder: RunFolder, stack: contextlib.ExitStack) -> LogReader:
     copy = None
-    if fabric.lent is not None:
+    if processes.external_broker is not None:
         copy = stack.enter_context(contextlib.closing(LogCopy(folder.log))).append
     while True:
-        fabric.ready()
+        processes.ready()
         try:
-            ours = fabric.lent.keys if fabric.lent else None
-            return LogReader(fabric.endpoint, folder.run, keys=ours, copy=copy, introduction=fabric.introduction)
+            ours = processes.external_broker.keys if processes.external_broker else None
+            return LogReader(processes.endpoint, folder.run, keys=ours, copy=copy, introduction=processes.introduction)
         except BrokerFailed:
-            if not fabric.revive():  # else it was killed in this very moment
+            if not processes.revive():  # else it was killed in this very moment
                 raise
 
 
@@ -109,8 +100,8 @@ class _Live:
         scenario: Scenario,
         folder: RunFolder,
         screen: Screen,
-        listener: LogReader,
-        fabric: RunProcesses,
+        reader: LogReader,
+        processes: RunProcesses,
         signals: Signals,
         *,
         verbose: bool,
@@ -118,31 +109,24 @@ class _Live:
         self._scenario = scenario
         self._folder = folder
         self._screen = screen
-        self._listener = listener
-        self._fabric = fabric
-        self._supervisor = fabric.supervisor
-        self._signals = signals
-        self._place = fabric.place
-        self._started_ns = listener.now_ns()
-        lifecycle = Lifecycle(scenario, fabric.launcher)
+        self._reader = reader
+        self._processes = processes
+        self._supervisor = processes.supervisor
+        self._people = People(signals, screen)
+        self._context = processes.context
+        self._started_ns = reader.now_ns()
+        lifecycle = Lifecycle(scenario, processes.launcher)
         self._dispatcher = Dispatcher(scenario, lifecycle, Lookup(folder.log), self._supervised)
-        self._dispatcher.timeline.reference = listener.host
-        self._abroad = RemoteHosts(scenario, fabric, listener, self._dispatcher, folder.units)
-        self._picture = Snapshotter(scenario, self._dispatcher, listener, self._started_ns)
+        self._dispatcher.timeline.reference = reader.host
+        self._remote_hosts = RemoteHosts(scenario, processes, reader, self._dispatcher, folder.units)
+        self._snapshotter = Snapshotter(scenario, self._dispatcher, reader, self._started_ns)
         self._output = Output(scenario, folder.units) if verbose else None
         self._begun = False
         """The log has a first command."""
-        self._interrupted = False
-        self._reads_until_s = math.inf
-        """Until when what units say is looked into."""
-        self._insisted_s: float | None = None
-        """When somebody asked for the second time to end it. The run's own time may stand still, people do not."""
         self._doing = ""
         """What user code that the runner has called does now, in a word."""
-        self._needs_processes = True
-        """Broker and supervisor have not done their work yet."""
-        self._published = False
         self._clock = Clock(self._started_ns)
+        self._watchdog = Watchdog(processes, reader, self._dispatcher, self._clock, folder.path)
         self._next_frame_ns = 0
         self._next_sync_ns = 0
         self._asked_ns: dict[str, int] = {}
@@ -156,72 +140,61 @@ class _Live:
     def run(self, rest: legacy.LegacyHooks | None) -> Result:
         """From `setup` to the verdict."""
         lifecycle = self._dispatcher.lifecycle
-        prepared = callback.setup(self._scenario, self._place, self._turning("setup"))
+        prepared = callback.setup(self._scenario, self._context, self._turning("setup"))
         findings = post_checks.finding("setup", self._scenario.setup, prepared)
         if findings:
             lifecycle.stop(f"setup {prepared.why}")
-        now_ns = self._listener.now_ns()
+        now_ns = self._reader.now_ns()
         lifecycle.begin(now_ns)
         if self._output is not None:
-            for host, line in self._abroad.sent:
+            for host, line in self._remote_hosts.sent:
                 self._screen.unit_output(host, line)
-        self._abroad.begin(now_ns)  # the first command: it tells the log when the run began
+        self._remote_hosts.begin(now_ns)  # the first command: it tells the log when the run began
         self._begun = True
-        if self._interrupted:
+        if self._people.interrupted:
             self._tell_log(Interrupted())
         while not lifecycle.units.over:
             self._turn()
-            self._see_whether_supervised()
-        if rest is not None and not self._interrupted:
+            self._watchdog.check_supervised()
+        if rest is not None and not self._people.interrupted:
             rest.tests(self._turning("testing"))
         self._finish()
         result = self._judged(findings)
         checking = self._turning("checking")
-        if not self._interrupted:
-            answer = callback.check(self._scenario, self._place, result_json.plain(result), checking)
+        if not self._people.interrupted:
+            answer = callback.check(self._scenario, self._context, result_json.plain(result), checking)
             result = post_checks.with_findings(result, post_checks.finding("check", self._scenario.check, answer))
         if rest is not None:
             result = rest.judged(self._final(result), checking)
             rest.write(self._final(result), self._folder.path)
-        self._show(self._listener.now_ns(), last=True)
+        self._show(self._reader.now_ns(), last=True)
         return self._final(result)
 
     def _final(self, result: Result) -> Result:
-        return post_checks.interrupted(result) if self._interrupted else result
+        return post_checks.interrupted(result) if self._people.interrupted else result
 
     def _finish(self) -> None:
         """Let the supervisor publish what is left and say its last word."""
         until_ns = self._clock.now_ns + ANSWERS_NS
-        while self._dispatcher.awaited and not self._interrupted and self._clock.now_ns < until_ns:
+        while self._dispatcher.awaited and not self._people.interrupted and self._clock.now_ns < until_ns:
             self._turn()
-        self._abroad.finish(self._clock.now_ns)
+        self._remote_hosts.finish(self._clock.now_ns)
         until_ns = self._clock.now_ns + END_NS
         while not self._dispatcher.over or self._supervisor.code is None:  # it lives until all is taken
             if self._clock.now_ns > until_ns:
                 raise SupervisorFailed(f"the supervisor did not come to its end; see {self._folder.path}")
             self._turn()
-        while self._abroad.expected and self._insisted_s is None:  # each is heard, or its lease is over
+        while self._remote_hosts.expected and not self._people.insisted:  # each is heard, or its lease is over
             self._turn()
-        self._needs_processes = False
+        self._watchdog.release()
         self._echo()
         self._dispatcher.close()
 
-    def _see_whether_supervised(self) -> None:
-        """A supervisor has the last word, unless it came to grief: then its units will never be told of again."""
-        if left := self._dispatcher.lifecycle.unended(STOP_NS):
-            raise SupervisorFailed(f"the supervisor does not end {', '.join(left)}; does it stand still?")
-        if not self._dispatcher.over or not self._dispatcher.lifecycle.units.local_is_left:
-            return
-        self._supervisor.wait(LAST_WORDS_S)
-        self._supervisor.check()
-        missing = self._dispatcher.lifecycle.units.waits_for
-        raise SupervisorFailed(f"the supervisor left before {missing}; see {self._folder.path}")
-
     def _judged(self, findings: tuple[Finding, ...]) -> Result:
-        if self._fabric.broker.code is None:
+        if self._processes.broker.code is None:
             with contextlib.suppress(BrokerFailed):  # what counts is in the log
-                self._listener.ping()
-        now_ns = self._listener.now_ns()
+                self._reader.ping()
+        now_ns = self._reader.now_ns()
         self._supervisor.check()  # units that it ended on its own are no verdict
         result = self._dispatcher.verifier.result(
             run=self._folder.run,
@@ -230,15 +203,15 @@ class _Live:
             findings=(*findings, *self._dispatcher.lifecycle.units.findings()),
             counted=Evidence(
                 recovered=self._dispatcher.recovered,
-                duplicates_dropped=self._listener.duplicates,
-                incidents=dict((self._listener.incidents + self._dispatcher.incidents).most_common()),
-                broker_restarts=self._fabric.restarts,
+                duplicates_dropped=self._reader.duplicates,
+                incidents=dict((self._reader.incidents + self._dispatcher.incidents).most_common()),
+                broker_restarts=self._processes.restarts,
             ),
             notes=(
                 *self._scenario.notes,
                 *self._dispatcher.notes(),
-                *post_checks.restarts_note(self._fabric.restarts),
-                *self._abroad.notes(),
+                *post_checks.restarts_note(self._processes.restarts),
+                *self._remote_hosts.notes(),
             ),
         )
         result = post_checks.with_hosts(result, self._dispatcher, now_ns)
@@ -247,10 +220,10 @@ class _Live:
     # --- one turn of the loop -----------------------------------------------------------------------------------------
 
     def _turn(self) -> bool:
-        """Do what is due, sleep until there is more. True when somebody wants the run to end (for whoever calls this
-        while user code runs)."""
+        """Do what is due, sleep until there is more. True when a person wants the run to end (for the caller that
+        runs user code meanwhile)."""
         now_ns = self._clock.now_ns
-        self._abroad.tick(now_ns)
+        self._remote_hosts.tick(now_ns)
         if not self._dispatcher.over:
             self._send(self._dispatcher.lifecycle.tick(now_ns), now_ns)
             self._send([*self._dispatcher.barriers.tick(now_ns), *self._dispatcher.waits.tick(now_ns)], now_ns)
@@ -258,54 +231,34 @@ class _Live:
             self._ask_for_watermarks(now_ns)
             self._see_whether_settled(now_ns)
         self._echo()
-        self._listener.ask()
-        self._show(self._listener.now_ns())
-        self._listener.wait(self._woken_by(), self._patience_ms(now_ns))
+        self._reader.ask()
+        self._show(self._reader.now_ns())
+        self._reader.wait([*self._people.sources(), *self._watchdog.sources()], self._timeout_ms(now_ns))
         self._obey_people()
-        if not self._digest() and self._needs_processes:
-            self._see_to_processes()
-        return self._interrupted
-
-    def _woken_by(self) -> list[int]:
-        """File descriptors that end a sleep. Those of processes stay readable once they have ended."""
-        processes = self._fabric.processes if self._needs_processes else ()
-        sources = [self._signals.fileno(), self._screen.fileno()]
-        sources += [process.fileno() for process in processes if process.code is None]
-        return [source for source in sources if source is not None]
-
-    def _see_to_processes(self) -> None:
-        """A broker that was killed is started again; a supervisor that came to grief ends the run."""
-        if self._insisted_s is not None and monotonic() - self._insisted_s > INSIST_S:
-            raise Abandoned(f"not everything had ended {INSIST_S:g} s after the second interruption, and was killed")
-        if self._fabric.revive():
-            self._listener.broker_died()
-        if self._clock.away_ns > AWAY_NS:
-            raise BrokerFailed(f"the broker does not answer any more; see {self._folder.path}")
-        self._supervisor.check()
-        silent = self._supervisor.code is not None and not self._dispatcher.over
-        if silent and self._listener.current and not self._published:
-            self._published = True
-            self._fabric.publish()
+        if not self._digest() and self._watchdog.watching:
+            self._people.check()
+            self._watchdog.look()
+        return self._people.interrupted
 
     def _tell_time(self, now_ns: int) -> None:
         """All is read that the log had at `now_ns`. When the broker is back, orders that it may have taken and not
         passed on are given again."""
-        heard = self._listener.current and not self._listener.silent
-        if self._clock.tell(now_ns, heard=heard, connection=self._listener.connection):
+        heard = self._reader.current and not self._reader.silent
+        if self._clock.tell(now_ns, heard=heard, connection=self._reader.connection):
             self._send(self._dispatcher.lifecycle.repeat(), self._clock.now_ns)
-            if self._abroad.finishing:
-                self._abroad.finish(self._clock.now_ns)
+            if self._remote_hosts.finishing:
+                self._remote_hosts.finish(self._clock.now_ns)
 
     def _supervised(self, host: str, event: Event) -> None:
         if event.step == "journals":
             self._asked_ns.pop(event.unit, None)
-        self._abroad.heard(host, event, self._clock.now_ns)
+        self._remote_hosts.heard(host, event, self._clock.now_ns)
 
     def _digest(self) -> bool:
         """Log entries that have come, and what follows from them; whether there were any."""
-        now_ns = self._listener.now_ns()
-        entries = self._listener.receive(BATCH)
-        if self._listener.drained or now_ns - self._clock.now_ns > LAG_NS:
+        now_ns = self._reader.now_ns()
+        entries = self._reader.receive(BATCH)
+        if self._reader.drained or now_ns - self._clock.now_ns > LAG_NS:
             self._tell_time(now_ns)
         now_ns = self._clock.now_ns
         obey_s = monotonic() + OBEY_S
@@ -322,12 +275,12 @@ class _Live:
         deadline_ns = self._dispatcher.verifier.next_deadline_ns
         if deadline_ns is None or deadline_ns > now_ns or now_ns < self._next_sync_ns:
             return
-        self._next_sync_ns = now_ns + (FAR_SYNC_NS if self._abroad.supervisors else SYNC_NS)
+        self._next_sync_ns = now_ns + (FAR_SYNC_NS if self._remote_hosts.supervisors else SYNC_NS)
         laggards = self._dispatcher.verifier.laggards(deadline_ns)
         laggards -= {who for who, asked_ns in self._asked_ns.items() if now_ns < asked_ns + ANSWER_NS}
         if laggards:
             self._asked_ns.update((who, now_ns) for who in laggards if who.startswith("@"))
-            self._listener.command(Sync(), tuple(sorted(laggards)))
+            self._reader.command(Sync(), tuple(sorted(laggards)))
 
     def _see_whether_settled(self, now_ns: int) -> None:
         """Tells the lifecycle when only services are left and no journey still needs them."""
@@ -345,34 +298,30 @@ class _Live:
 
     def _obey_people(self) -> None:
         """Signals and keys."""
-        actions = self._screen.keys()
-        for _ in range(self._signals.taken() + actions.count(Action.QUIT)):
-            if self._interrupted:  # asked twice: no more patience
-                self._abroad.finish(self._clock.now_ns)
-                self._abroad.hurry()
-                self._insisted_s = self._insisted_s or monotonic()
-                continue
-            self._interrupted = True
-            self._reads_until_s = monotonic() + READ_S
-            self._fabric.hurry()
-            self._dispatcher.lifecycle.interrupt()
-            if self._begun:
-                self._tell_log(Interrupted())
-        if monotonic() > self._reads_until_s:
+        for first in self._people.requests():
+            if first:
+                self._processes.hurry()
+                self._dispatcher.lifecycle.interrupt()
+                if self._begun:
+                    self._tell_log(Interrupted())
+            else:
+                self._remote_hosts.finish(self._clock.now_ns)
+                self._remote_hosts.hurry()
+        if self._people.reads_no_more:
             self._dispatcher.hurry()
 
     def _tell_log(self, decision: Settled | Interrupted) -> None:
-        """What was decided here and not by the log, so that whoever reads it need not guess; and the orders that follow
-        from it, which are given at the same moment."""
+        """What was decided here and not by the log, so that `Replay` need not guess; then the orders that follow
+        from it, at the same moment."""
         now_ns = self._clock.now_ns
-        self._listener.command(decision, (SUPERVISOR,), now_ns)
+        self._reader.command(decision, (SUPERVISOR,), now_ns)
         self._send(self._dispatcher.lifecycle.tick(now_ns), now_ns)
 
     def _show(self, now_ns: int, *, last: bool = False) -> None:
         if now_ns < self._next_frame_ns and not last:
             return
-        self._screen.show(self._picture.take("done" if last else self._phase(), now_ns))
-        self._next_frame_ns = self._listener.now_ns() + FRAME_NS
+        self._screen.show(self._snapshotter.take("done" if last else self._phase(), now_ns))
+        self._next_frame_ns = self._reader.now_ns() + FRAME_NS
 
     def _turning(self, doing: str) -> callback.Meanwhile:
         """`_turn` for a time in which user code that the runner has called is `doing` something."""
@@ -395,18 +344,17 @@ class _Live:
         return "starting" if not lifecycle.units.all_up else "settling" if lifecycle.units.idle else "running"
 
     def _echo(self) -> None:
-        """What units print. Who wants the run to end is not told all that some of them still pour out, but the last of
-        it."""
+        """What units print. While a person waits for the end of the run, only the end of it is shown."""
         over = self._dispatcher.over
-        if self._output is not None and (over or not self._interrupted):
+        if self._output is not None and (over or not self._people.interrupted):
             for name, line in self._output.lines(last=over):
                 self._screen.unit_output(name, line)
 
-    def _patience_ms(self, now_ns: int) -> int:
+    def _timeout_ms(self, now_ns: int) -> int:
         """How long the loop may sleep: until the next frame, deadline or sync."""
-        frame_ns = self._next_frame_ns - self._listener.now_ns()
+        frame_ns = self._next_frame_ns - self._reader.now_ns()
         moments = [
-            self._abroad.next_deadline_ns,
+            self._remote_hosts.next_deadline_ns,
             self._dispatcher.lifecycle.next_deadline_ns,
             self._dispatcher.barriers.next_deadline_ns,
             self._dispatcher.waits.next_deadline_ns,
@@ -420,5 +368,5 @@ class _Live:
 
     def _send(self, orders: list[Directed], now_ns: int) -> None:
         for directed in orders:
-            for order, to in self._abroad.in_their_time(directed):
-                self._listener.command(order, to, now_ns)
+            for order, to in self._remote_hosts.in_their_time(directed):
+                self._reader.command(order, to, now_ns)

@@ -44,7 +44,7 @@ def test_findings(tested: Iterable[Tested]) -> tuple[Finding, ...]:
 
 
 def left_behind(left: Iterable[Leftover]) -> tuple[Finding, ...]:
-    """A finding for each thing that the audit found. Evidence that nobody published accuses nobody."""
+    """A finding for each thing that the audit found. Evidence that was not published accuses no unit."""
     classes = {True: FindingClass.LOST_EVIDENCE, False: FindingClass.LEFTOVER}
     return tuple(Finding(classes[one.evidence], one.sentence, inconclusive=one.evidence) for one in left)
 
@@ -70,7 +70,7 @@ def with_findings(result: Result, more: Iterable[Finding]) -> Result:
 
 
 def interrupted(result: Result) -> Result:
-    """`result` of a run that somebody ended before its end: neither passed nor failed, whatever was found till then."""
+    """`result` of a run that a person ended: neither passed nor failed, whatever was found until then."""
     return replace(result, verdict=Verdict.INTERRUPTED)
 
 
@@ -78,9 +78,9 @@ def with_hosts(result: Result, dispatcher: Dispatcher, now_ns: int) -> Result:
     """`result` with how the hosts of the run stood, and how closely together barriers opened."""
     return replace(
         result,
-        hosts=dispatcher.standing.results(dispatcher.timeline, now_ns),
+        hosts=dispatcher.host_results.results(dispatcher.timeline, now_ns),
         barriers=dispatcher.skews.results(dispatcher.timeline.error),
-        notes=(*result.notes, *dispatcher.standing.notes()),
+        notes=(*result.notes, *dispatcher.host_results.notes()),
     )
 
 

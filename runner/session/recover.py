@@ -1,4 +1,4 @@
-"""What units wrote down and nobody published, brought into a log after all: `circuit-run recover`.
+"""What units wrote down and was not published, brought into a log after all: `circuit-run recover`.
 
 Belongs here: which broker takes it, opening one on the log of a run whose broker is gone, and who still lives. How a
 journal is published is `probe.recovery`'s business; must not know words for people.
@@ -43,17 +43,17 @@ class Rescue:
     """Processes that were ended first."""
 
 
-def recover_run(kept: RunFolder, *, unit: str | None, told_keys: str, timeout_s: float, end: bool) -> Rescue:
+def recover_run(kept: RunFolder, *, unit: str | None, keys_file: str, timeout_s: float, end: bool) -> Rescue:
     """Publish the journals of a run into its log; with `end`, end the processes of the run that still live first.
 
     The run's own broker takes them if it still lives, else one that is opened for it. `timeout_s` is for each journal.
-    Raises BrokerFailed when there can be no broker, UsageError for keys that are none and while somebody else does it.
-    """
+    Raises BrokerFailed when there can be no broker, UsageError for keys that are none and while another process does
+    it."""
     run = _run_of(kept)
     ended = _end(kept, run) if end else ()
     journals: list[Recovered] = []
     if journal.left(kept.journals):
-        with _broker_of(kept, run, told_keys) as (broker, its_keys):
+        with _broker_of(kept, run, keys_file) as (broker, its_keys):
             journals = recovery.recover(kept.journals, broker, unit=unit, keys=its_keys, timeout_s=timeout_s)
     if not journal.left(kept.journals) and not _living(kept, run):
         (kept.journals / marks.FILE).unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def _run_of(kept: RunFolder) -> str:
 
 
 def recover_folder(
-    folder: Path | None, broker: str, *, run: str, unit: str | None, told_keys: str, timeout_s: float
+    folder: Path | None, broker: str, *, run: str, unit: str | None, keys_file: str, timeout_s: float
 ) -> Rescue:
     """Publish the journals of `run` in `folder` (None: where units of this user keep theirs) through `broker`.
 
@@ -83,24 +83,24 @@ def recover_folder(
         raise UsageError(f"{journals} is no folder; journals are in the folder that CIRCUIT_JOURNAL names for the unit")
     if not run and len(runs := recovery.runs(journals)) > 1:
         raise UsageError(f"{journals} has journals of {len(runs)} runs: {', '.join(runs)}; say which one with --run ID")
-    its_keys = _keys(told_keys, broker)
+    its_keys = _keys(keys_file, broker)
     found = recovery.recover(journals, broker, run=run or None, unit=unit, keys=its_keys, timeout_s=timeout_s)
     return Rescue(tuple(found), tuple(_locked(journals)))
 
 
 @contextlib.contextmanager
-def _broker_of(kept: RunFolder, run: str, told_keys: str) -> Iterator[tuple[str, Keys | None]]:
+def _broker_of(kept: RunFolder, run: str, keys_file: str) -> Iterator[tuple[str, Keys | None]]:
     """Where the broker of the run listens, and the keys for it; one is opened if its own is gone. Raises UsageError if
-    somebody else has opened one."""
+    another process has opened one."""
     if _is_written(kept.log):
         if not kept.endpoint.exists():
-            raise UsageError(f"somebody recovers run {run} already; look again when that is done")
+            raise UsageError(f"another process recovers run {run}; look again when that is done")
         endpoint = kept.endpoint.read_text(encoding="utf-8").strip()
-        yield endpoint, _keys(told_keys, endpoint)
+        yield endpoint, _keys(keys_file, endpoint)
         return
     if lives := [title for title in map(process_tree.title, _living(kept, run)) if SUPERVISOR in title]:
         raise UsageError(f"run {run} has its supervisor still: {lives[0]}; wait for its end, or end it with --end")
-    kept.endpoint.unlink(missing_ok=True)  # nobody is there any more
+    kept.endpoint.unlink(missing_ok=True)  # no broker is there any more
     with private_endpoint() as endpoint:
         with contextlib.closing(Broker(endpoint, run, kept.path)) as broker:
             broker.endpoint()
@@ -119,9 +119,9 @@ def _is_written(log: Path) -> bool:
     return False
 
 
-def _keys(told: str, broker: str) -> Keys | None:
+def _keys(path: str, broker: str) -> Keys | None:
     try:
-        return keys.read(told, broker)
+        return keys.read(path, broker)
     except KeysError as error:
         raise UsageError(str(error)) from None
 
@@ -132,15 +132,15 @@ def _living(kept: RunFolder, run: str) -> list[int]:
 
 def _end(kept: RunFolder, run: str) -> tuple[str, ...]:
     """End what lives of the run, and name it."""
-    told: dict[int, str] = {}
+    titles: dict[int, str] = {}
     for number in (signal.SIGTERM, signal.SIGKILL):
         left = _living(kept, run)
-        told.update((pid, process_tree.title(pid)) for pid in left if pid not in told)
+        titles.update((pid, process_tree.title(pid)) for pid in left if pid not in titles)
         process_tree.signal_all(left, number)
         deadline_s = monotonic() + GRACE_S
         while _living(kept, run) and monotonic() < deadline_s:
             time.sleep(STEP_S)
-    return tuple(told.values())
+    return tuple(titles.values())
 
 
 def _locked(journals: Path) -> Iterator[str]:

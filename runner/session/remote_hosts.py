@@ -1,6 +1,6 @@
 """The other hosts of a live run: called, heard, given up, and spoken to in their own time.
 
-Belongs here: joining the roster, the ssh processes, what is shipped, what is fetched, and the timeline with the run.
+Belongs here: joining the roster, the ssh processes, what is shipped, their output, and the timeline with the run.
 Decides nothing itself: `launch.roster` says who is there.
 """
 
@@ -30,36 +30,36 @@ class RemoteHosts:
     """The hosts of one run beside the runner's own."""
 
     def __init__(
-        self, scenario: Scenario, fabric: RunProcesses, listener: LogReader, dispatcher: Dispatcher, units: Path
+        self, scenario: Scenario, processes: RunProcesses, reader: LogReader, dispatcher: Dispatcher, units: Path
     ) -> None:
         """`units` is where the output of units is kept. Raises UsageError for a scenario that cannot be shipped."""
         hosts = scenario.used_hosts
         self.supervisors = tuple(supervisor_of(host.name) for host in hosts)
         """Their unit names."""
-        self._listener = listener
+        self._reader = reader
         self._dispatcher = dispatcher
-        self._fabric = fabric
+        self._processes = processes
         self._bundles = _packed(scenario, units.parent.parent)
         """Host -> what it is sent."""
         self._incarnations: dict[str, int] = {}
         """Host -> the incarnation of its supervisor."""
-        self._roster = Roster(hosts, listener.now_ns())
-        self._looked_ns = listener.now_ns()
+        self._roster = Roster(hosts, reader.now_ns())
+        self._looked_ns = reader.now_ns()
         self.finishing = False
-        """The supervisors have been told to finish."""
-        self._fetched = RemoteOutput(
+        """The supervisors have been ordered to finish."""
+        self._remote_output = RemoteOutput(
             units, {unit.name: supervisor_of(unit.host) for unit in scenario.units if unit.host != LOCAL}
         )
 
     def begin(self, now_ns: int) -> None:
-        """The run begins: call everybody. What supervisors are told waits for them at the broker."""
-        host = self._listener.host
-        self._listener.command(Begin(host), (SUPERVISOR, *self.supervisors), now_ns)
+        """The run begins: call all hosts. Orders for supervisors wait for them at the broker."""
+        host = self._reader.host
+        self._reader.command(Begin(host), (SUPERVISOR, *self.supervisors), now_ns)
         for sent in dict.fromkeys(self._bundles.values()):
             self._ship(sent, tuple(supervisor_of(host) for host, its in self._bundles.items() if its == sent), now_ns)
         self._roster.begin(now_ns)
         if self.supervisors:
-            self._fabric.hosts.look(())
+            self._processes.hosts.look(())
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -75,15 +75,15 @@ class RemoteHosts:
         """The supervisor of `host` says something."""
         if supervisor_of(host) not in self.supervisors:
             return
-        self._fetched.take(event)
+        self._remote_output.take(event)
         if event.step == "serving":
             self._serves(host, event, now_ns)
-        self._fabric.hosts.heard(host)
+        self._processes.hosts.heard(host)
         self._decide(self._roster.heard(host, now_ns), now_ns)
 
     def _serves(self, host: str, event: Event, now_ns: int) -> None:
-        """A supervisor is there. If it is another one, what the one before was told is told again: it may have been
-        killed with it."""
+        """A supervisor is there. If it is a new one, the orders to the one before are given again: they may have been
+        lost with it."""
         if lease_s := patience_of(event.data.get("lease_s")):
             self._roster.has_lease(host, int(lease_s * 1e9))
         if self._incarnations.setdefault(host, event.incarnation) == event.incarnation:
@@ -93,13 +93,13 @@ class RemoteHosts:
         self._ship(self._bundles[host], its, now_ns)
         for again in self._dispatcher.lifecycle.repeat():
             if again.to == its:
-                self._listener.command(again.order, its, now_ns)
+                self._reader.command(again.order, its, now_ns)
         if self.finishing:
             self._order_to_finish(its, now_ns)
 
     def _ship(self, sent: Bundle, to: tuple[str, ...], now_ns: int) -> None:
         for piece in sent.pieces:
-            self._listener.command(piece, to, now_ns)
+            self._reader.command(piece, to, now_ns)
 
     @property
     def sent(self) -> Iterator[tuple[str, str]]:
@@ -119,7 +119,7 @@ class RemoteHosts:
         )
 
     def tick(self, now_ns: int) -> None:
-        """Look who is there. Nobody is blamed for silence while the log has more than was read."""
+        """See which hosts are there. No host is blamed for silence while the log has more than was read."""
         if not self.supervisors:
             return
         if now_ns - self._looked_ns > STOOD_NS:
@@ -128,9 +128,9 @@ class RemoteHosts:
         for host in self._roster.expected:
             if supervisor_of(host) in self._dispatcher.closed:
                 self._decide(self._roster.closed(host, now_ns), now_ns)
-        for host, why, hopeless in self._fabric.hosts.look(self._roster.expected):
+        for host, why, hopeless in self._processes.hosts.look(self._roster.expected):
             self._roster.troubled(host, why, hopeless=hopeless)
-        self._decide(self._roster.tick(now_ns, current=not self._listener.behind), now_ns)
+        self._decide(self._roster.tick(now_ns, current=not self._reader.behind), now_ns)
 
     def in_their_time(self, directed: Directed) -> Iterator[tuple[Order, tuple[str, ...]]]:
         """An order and whom it is for; one that names moments goes to each clock with what it shows then."""
@@ -156,16 +156,16 @@ class RemoteHosts:
         self._roster.finish()
 
     def hurry(self) -> None:
-        """Somebody wants it to end at once: a host that is away is given up."""
+        """A person wants it to end at once: a host that is away is given up."""
         self._roster.hurry()
 
     def _order_to_finish(self, supervisors: tuple[str, ...], now_ns: int) -> None:
-        self._listener.command(Finish(grace_ms=0), supervisors, now_ns)
+        self._reader.command(Finish(grace_ms=0), supervisors, now_ns)
 
     def _decide(self, changes: list[Change], now_ns: int) -> None:
         for change in changes:
             self._dispatcher.host(change, now_ns)
-            self._listener.command(change, (supervisor_of(change.host),), now_ns)
+            self._reader.command(change, (supervisor_of(change.host),), now_ns)
 
 
 def _packed(scenario: Scenario, runs: Path) -> dict[str, Bundle]:

@@ -1,4 +1,4 @@
-"""A run that is driven by somebody else, or is over: followed from its log alone.
+"""A run that another process drives, or that is over: followed from its log alone.
 
 Belongs here: giving the deciding parts the time and the decisions that the log holds. Sends no orders.
 
@@ -47,6 +47,7 @@ from runner.model.scenario.model import LOCAL, Scenario, Unit
 from runner.session import legacy, post_checks
 from runner.session.collector import calm_collector
 from runner.session.dispatcher import Dispatcher
+from runner.session.end_guess import EndGuess
 from runner.session.snapshotter import statuses_of
 
 
@@ -63,30 +64,28 @@ class Replay:
         """`outlived` says whether the runner has still ordered something after an entry; `units` is where the output of
         units is kept."""
         self._outlived = outlived
-        self.dispatcher = Dispatcher(scenario, Lifecycle(scenario, lambda unit: _start(unit, units), started_ns))
+        lifecycle = Lifecycle(scenario, lambda unit: _start(unit, units), started_ns)
+        self.dispatcher = Dispatcher(scenario, lifecycle)
         self.now_ns = started_ns
-        """The latest moment that the log has spoken of."""
+        """The latest moment that the log names."""
         self._decided_ns = started_ns
         """The latest moment at which the runner decided something. Time by others may be ahead of what the runner had
-        heard, as after a restart of the broker: nobody is late by that."""
+        heard, as after a restart of the broker: no unit is late by that."""
         self.finished = False
-        """The runner told the supervisor to finish, as it does at the end of every run that it lives to see."""
+        """The runner ordered the supervisor to finish, as it does at the end of every run unless it is killed."""
         self.interrupted = False
-        """Somebody wanted the run to end, and the runner heard of it."""
-        self.deserted = False
-        """The supervisor ended units that nobody had told it to end: its runner was gone, or somebody ended it."""
+        """A person wanted the run to end, and the runner heard of it."""
+        self.runner_gone = False
+        """The supervisor ended units without an order: its runner was gone, or it was ended itself."""
         self._began = False
-        self._explained = False
-        """The log says why the run ended, where that was not decided from the log."""
-        self._to_stop: set[str] = set()
-        """Units that are told to stop for reasons that are known here."""
-        self._told: set[str] = set()
-        """Units that somebody ordered to be stopped; one that is stopped and is not here lost its runner."""
+        self._end_guess = EndGuess(lifecycle)
+        self._stop_ordered: set[str] = set()
+        """Units that the runner ordered to be stopped; a supervisor that stops another one has lost its runner."""
         self._begun: Counter[str] = Counter()
         """Unit -> its last life that was ordered to begin."""
         self._units = {unit.name: unit.host for unit in scenario.units}
-        self._lost_sight: set[str] = set()
-        """Hosts that the runner has lost sight of: such a one may end its units by itself."""
+        self._hosts_away: set[str] = set()
+        """Hosts that were away for the runner: such a host may end its units by itself."""
 
     def take(self, entry: Entry) -> None:
         """Digest one entry."""
@@ -106,31 +105,30 @@ class Replay:
                 self.dispatcher.lifecycle.begin(entry.message.at_ns or self.now_ns)
             self._obey(entry.message.to, order)
         else:
-            if self._deserts(entry):
-                self.deserted = True
+            if self._says_runner_gone(entry):
+                self.runner_gone = True
                 self.dispatcher.lifecycle.interrupt()
                 self._tick()
             self.dispatcher.take(entry, self.now_ns)
 
-    def _deserts(self, entry: Entry) -> bool:
+    def _says_runner_gone(self, entry: Entry) -> bool:
         """Whether a supervisor says here that it ends units because it has no runner any more. One on another host may
         only not have heard of it for long enough."""
         host = host_of(entry.unit)
-        if host is None or host in self._lost_sight:
+        if host is None or host in self._hosts_away:
             return False
         ended = {name for name in _stopped_in(entry) if self._units.get(name) == host}
-        return not ended <= self._told and (host == LOCAL or not self._outlived(entry))
+        return not ended <= self._stop_ordered and (host == LOCAL or not self._outlived(entry))
 
     def _tick(self) -> None:
-        if not self._began:  # nobody decided anything yet, and no unit was asked for
+        if not self._began:  # the runner has decided nothing yet
             return
-        orders = self.dispatcher.lifecycle.tick(self._decided_ns)
-        self._to_stop.update(directed.order.unit for directed in orders if isinstance(directed.order, Stop))
+        self._end_guess.wanted(self.dispatcher.lifecycle.tick(self._decided_ns))
         self.dispatcher.note_endings()
 
     def _learn(self, decision: Settled | Interrupted) -> None:
         """What the runner knew by something else than the log."""
-        self._explained = True
+        self._end_guess.explained()
         if isinstance(decision, Settled):
             self.dispatcher.lifecycle.settled()
         else:
@@ -142,52 +140,41 @@ class Replay:
             case Begin(host):
                 self.dispatcher.timeline.reference = host
             case Away() | Back() | Gone():
-                self._lost_sight.add(order.host)
+                self._hosts_away.add(order.host)
                 self.dispatcher.host(order, self._decided_ns)
             case Release() | Break():
                 self.dispatcher.answered(to, order)
-            case Stop(unit) if unit in self._told:
+            case Stop(unit) if unit in self._stop_ordered:
                 return  # given again, as a broker that died might not have passed it on
             case Stop(unit):
-                self._told.add(unit)
+                self._stop_ordered.add(unit)
             case Finish():
                 self.finished = True
-                self._told |= set(self._units)
+                self._stop_ordered |= set(self._units)
             case Start(unit, life=life) if life > self._begun[unit]:
                 self._begun[unit] = life
-                self._told.discard(unit)
-        if isinstance(order, Stop | Finish) and not self._explained:
-            self._explain(order)
-
-    def _explain(self, order: Stop | Finish) -> None:
-        """Runners of before `Settled` and `Interrupted` did not say why they ended what nothing here wants to end: the
-        circuits were settled if only services were left, else it was a person."""
-        lifecycle = self.dispatcher.lifecycle
-        unit = order.unit if isinstance(order, Stop) else None
-        if not lifecycle.units.over and unit not in self._to_stop:
-            if lifecycle.units.idle:
-                lifecycle.settled()
-            else:
-                lifecycle.interrupt()
-            self._tick()
-        self._to_stop.discard(unit or "")
+                self._stop_ordered.discard(unit)
+        if isinstance(order, Stop | Finish):
+            if self._end_guess.follow(order):
+                self._tick()
+            self._end_guess.forget(order)
 
 
 def verify(scenario: Scenario, folder: RunFolder) -> Result:
     """Judge the run in `folder` by `scenario`. Raises RecordingError when its log cannot be read."""
     started_ns = _beginning_ns(folder.log)
-    hindsight = Replay(scenario, started_ns, lambda entry: _ordered_after(folder.log, entry), folder.units)
+    replay = Replay(scenario, started_ns, lambda entry: _ordered_after(folder.log, entry), folder.units)
     recording = log_file.entries(folder.log)
     with calm_collector():
         for entry in recording:
-            hindsight.take(entry)
-    dispatcher = hindsight.dispatcher
-    whole = hindsight.finished and not hindsight.deserted
+            replay.take(entry)
+    dispatcher = replay.dispatcher
+    whole = replay.finished and not replay.runner_gone
     cut = _cut(recording.torn, ended=dispatcher.over and dispatcher.lifecycle.units.over and whole)
     if cut and recovery.left(folder.journals).published:
         cut = (
             *cut,
-            f"what units wrote down last is not in the log; publish it with: circuit-run recover {folder.told}",
+            f"what units wrote down last is not in the log; publish it with: circuit-run recover {folder.display_name}",
         )
     dispatcher.close()
     before = _result(folder)
@@ -196,20 +183,20 @@ def verify(scenario: Scenario, folder: RunFolder) -> Result:
     counted = before.evidence if before is not None else Evidence()
     result = dispatcher.verifier.result(
         run=log_file.run_of(folder),
-        duration_s=before.duration_s if before is not None else (hindsight.now_ns - started_ns) / 1e9,
+        duration_s=before.duration_s if before is not None else (replay.now_ns - started_ns) / 1e9,
         statuses=statuses_of(dispatcher),
         findings=dispatcher.lifecycle.units.findings(),
         counted=replace(counted, recovered=dispatcher.recovered),
         notes=(*scenario.notes, *dispatcher.notes(), *post_checks.restarts_note(counted.broker_restarts), *cut),
     )
-    result = post_checks.with_hosts(result, dispatcher, hindsight.now_ns)
+    result = post_checks.with_hosts(result, dispatcher, replay.now_ns)
     if scenario.legacy is not None:
         result = legacy.tolerant(result, scenario.legacy)
     if before is not None:
         result = replace(result, redacted=before.redacted)
-    interrupted = hindsight.interrupted
+    interrupted = replay.interrupted
     if not cut:  # else that is among its notes
-        left = audit.unpublished(folder.journals, folder.told)
+        left = audit.unpublished(folder.journals, folder.display_name)
         result = post_checks.with_findings(result, post_checks.left_behind(left))
     if before is not None and _is_of(scenario, folder):
         result = post_checks.with_findings(result, post_checks.said_before(before))

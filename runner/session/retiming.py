@@ -119,7 +119,7 @@ class Retiming:
         self._verifier.awaited_in_vain(asker, names)
 
     def doubt(self, unit: str, incarnation: int, why: str) -> None:
-        """Nobody knows what of this incarnation is lost; it says nothing about time."""
+        """What of this incarnation is lost is not known; it says nothing about time."""
         self._verifier.doubt(unit, incarnation, why)
 
     def final(self, unit: str, incarnation: int, last: int) -> None:
@@ -130,7 +130,7 @@ class Retiming:
             self.release()
 
     def supervisor_gone(self, supervisor: str) -> None:
-        """Nobody waits any more for what this supervisor says about its clock."""
+        """No event waits any more for what this supervisor says about its clock."""
         if self._timeline.lose(supervisor):
             self.release()
 
@@ -185,7 +185,7 @@ class Retiming:
         self._when_known(unit, incarnation, went_ns, take)
 
     def at_once(self, event: Event) -> Event:
-        """The same event with its stamp on the timeline, as well as that is known now: for whoever cannot wait."""
+        """The same event with its stamp on the timeline, as well as that is known now: for parts that cannot wait."""
         if not self._timeline.is_remote(event.unit, event.incarnation):
             return event
         return replace(event, stamp_ns=self._timeline.to_common(event.unit, event.incarnation, event.stamp_ns))

@@ -111,7 +111,7 @@ class _Choice:
     def _keyring(self, path: Path) -> UsageError:
         name = os.path.relpath(path, self._folder)
         return UsageError(
-            f"{path} is a keyring: whoever has it lets anybody into its broker, and {self._folder} is sent to other "
+            f"{path} is a keyring: who has it can let any peer into its broker, and {self._folder} is sent to other "
             f"hosts. Move it out of there, or name it in {self._folder / IGNORE}: {name}/"
         )
 

@@ -14,20 +14,20 @@ from runner.model.scenario.model import Scenario
 from runner.session.dispatcher import Dispatcher
 
 FRAME_NS = 100_000_000
-"""How often a picture is taken."""
+"""How often a snapshot is taken."""
 _RATE_WINDOW_NS = 2_000_000_000
 _SHOWN_FINDINGS = 50
 _SHOWN_INCIDENTS = 50
 
 
 class Snapshotter:
-    """Takes pictures of one run, whose broker `listener` listens to. `started_ns` is the moment its elapsed time counts
+    """Takes snapshots of one run, whose log `reader` reads. `started_ns` is the moment its elapsed time counts
     from."""
 
-    def __init__(self, scenario: Scenario, dispatcher: Dispatcher, listener: LogReader, started_ns: int) -> None:
+    def __init__(self, scenario: Scenario, dispatcher: Dispatcher, reader: LogReader, started_ns: int) -> None:
         self._scenario = scenario
         self._dispatcher = dispatcher
-        self._listener = listener
+        self._reader = reader
         self._started_ns = started_ns
         self._history: deque[tuple[int, int]] = deque([(started_ns, 0)])
         self._expected = {c.name: c.instances.at_least for c in scenario.circuits if c.instances is not None}
@@ -57,11 +57,11 @@ class Snapshotter:
             events_per_s=self._rate(events, now_ns),
             lost=verifier.lost_count,
             more_lost=verifier.may_have_lost_more,
-            incidents=tuple((self._listener.incidents + self._dispatcher.incidents).most_common(_SHOWN_INCIDENTS)),
-            clock_errors=self._dispatcher.standing.clock_errors(self._dispatcher.timeline, now_ns),
-            away=self._dispatcher.standing.away(self._scenario.units),
-            connected=self._listener.connected,
-            silent_s=self._listener.silent_ns / 1e9,
+            incidents=tuple((self._reader.incidents + self._dispatcher.incidents).most_common(_SHOWN_INCIDENTS)),
+            clock_errors=self._dispatcher.host_results.clock_errors(self._dispatcher.timeline, now_ns),
+            away=self._dispatcher.host_results.away(self._scenario.units),
+            connected=self._reader.connected,
+            silent_s=self._reader.silent_ns / 1e9,
         )
 
     def _rate(self, events: int, now_ns: int) -> float:

@@ -205,7 +205,7 @@ def test_the_page_on_probes_shows_what_its_commands_say(tmp_path: Path, console:
         assert missing == [], done.stdout + done.stderr
 
 
-def test_the_mistake_that_breaks_the_one_rule_is_told_as_the_page_shows(tmp_path: Path) -> None:
+def test_the_mistake_that_breaks_the_one_rule_is_reported_as_the_page_shows(tmp_path: Path) -> None:
     _files(PROBES, tmp_path)
     (wrong,) = re.findall(r"```python\n( +door\.send.*?)```", PROBES, re.DOTALL)
     (shown,) = re.findall(r"^    ✗ acausal.*\n(?:     .*\n)+", PROBES, re.MULTILINE)

@@ -45,3 +45,9 @@ def test_a_class_name_stands_for_one_thing() -> None:
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:\w+/)+\w+(?:\.\w+)?)`", CONTRIBUTING))))
 def test_what_contributing_names_exists(path: str) -> None:
     assert (ROOT / path).exists()
+
+
+def test_contributing_says_where_at_least_ten_changes_belong() -> None:
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", CONTRIBUTING.partition("## Where do I change X?")[2], re.MULTILINE)[1:]
+    assert len(rows) >= 10
+    assert [change for change, where in rows if not re.search(r"`\w+/[\w/.]+`", where)] == []

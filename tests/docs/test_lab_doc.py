@@ -62,7 +62,9 @@ def test_the_example_passes_though_its_link_is_lost_for_a_while(place: LabPlace,
         assert poll(lambda name=name: lab.host(name).left() == [], 10)  # type: ignore[misc]
 
 
-def test_a_loss_that_is_too_long_for_a_barrier_is_told_by_name_and_nothing_is_lost(place: LabPlace, lab: Lab) -> None:
+def test_a_loss_that_is_too_long_for_a_barrier_is_reported_by_name_and_nothing_is_lost(
+    place: LabPlace, lab: Lab
+) -> None:
     with place.start("examples/lab", "--plain", "-e", "PAUSE=0.05") as run:
         run.until("first instance complete")
         lab.host("lab-1").link_down()
@@ -71,8 +73,8 @@ def test_a_loss_that_is_too_long_for_a_barrier_is_told_by_name_and_nothing_is_lo
         run.process.wait(PATIENCE_S)
         done = run.end()
     why = "barrier 'shutter' is broken: camera was lost with host lab-1"
-    told = [name for name in ("camera", "flash") if why in done.printed(name)]
-    assert done.code == (1 if told else 0), done.out  # whether somebody stood there at that moment is chance
+    informed = [name for name in ("camera", "flash") if why in done.printed(name)]
+    assert done.code == (1 if informed else 0), done.out  # whether a unit waited there at that moment is chance
     assert done.result["evidence"]["lost"] == []
     assert done.result["circuits"][0]["instances"]["inconclusive"] == 0
     assert any("host lab-1 was away" in note for note in done.result["notes"])

@@ -307,7 +307,7 @@ def test_a_supervisor_that_is_gone_before_its_units_ends_the_run(place: Place) -
     assert "Traceback" not in run.text
 
 
-def test_a_run_whose_supervisor_was_told_to_end_is_no_pass(place: Place) -> None:
+def test_a_run_whose_supervisor_was_ordered_to_end_is_no_pass(place: Place) -> None:
     place.write('[units.one]\nentrypoint = "units:main"\n', "import signal\ndef main():\n    signal.pause()\n")
     with place.start(".", "--plain") as living:
         living.until("running")
@@ -317,7 +317,7 @@ def test_a_run_whose_supervisor_was_told_to_end_is_no_pass(place: Place) -> None
         os.kill(supervisor, signal.SIGTERM)
         run = living.end()
     assert run.code == 3, run.text
-    assert "somebody sent it SIGTERM" in run.text
+    assert "it got SIGTERM" in run.text
     assert "Traceback" not in run.text
 
 
@@ -330,16 +330,16 @@ def test_a_unit_may_be_given_any_time_to_end(place: Place) -> None:
 @pytest.mark.parametrize(("where", "code", "said"), [(">&-", 0, ""), (">/dev/full", 3, "No space left on device")])
 def test_output_that_cannot_be_written_is_no_verdict(place: Place, where: str, code: int, said: str) -> None:
     place.write('[units.one]\ncommand = ["true"]\n')
-    told = subprocess.run(
+    done = subprocess.run(
         ["sh", "-c", f'exec "$0" --plain {where}', COMMAND],
         cwd=place.folder,
         env=os.environ | {"TMPDIR": str(place.temporary)},
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert told.returncode == code
-    assert said in told.stderr
-    assert "Traceback" not in told.stderr
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 NO_TEXT = "x\udcffy"
@@ -387,14 +387,14 @@ def test_a_result_is_written_whatever_the_locale_knows(place: Place, to: str) ->
 
 
 def test_a_complaint_that_cannot_be_written_leaves_the_exit_code(place: Place) -> None:
-    told = subprocess.run(["sh", "-c", 'exec "$0" nowhere 2>/dev/full', COMMAND], cwd=place.folder)
-    assert told.returncode == 4
+    done = subprocess.run(["sh", "-c", 'exec "$0" nowhere 2>/dev/full', COMMAND], cwd=place.folder)
+    assert done.returncode == 4
 
 
 def test_a_reader_who_has_gone_is_no_error(place: Place) -> None:
     place.write('[units.one]\ncommand = ["true"]\n')
     reader, writer = os.pipe()
     os.close(reader)
-    told = subprocess.run([COMMAND, "check"], cwd=place.folder, stdout=writer)
+    done = subprocess.run([COMMAND, "check"], cwd=place.folder, stdout=writer)
     os.close(writer)
-    assert told.returncode == 0
+    assert done.returncode == 0

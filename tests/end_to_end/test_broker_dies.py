@@ -28,7 +28,7 @@ HELPERS = """
     import probe
 
     def brokers():
-        told = f"\\0--run\\0{os.environ['CIRCUIT_RUN']}\\0".encode()
+        argument = f"\\0--run\\0{os.environ['CIRCUIT_RUN']}\\0".encode()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -36,7 +36,7 @@ HELPERS = """
                 state = (process / "stat").read_text().rpartition(")")[2].split()[0]
             except OSError:
                 continue
-            if b"\\0circuit_run\\0broker.__main__\\0" in line and told in line and state != "Z":
+            if b"\\0circuit_run\\0broker.__main__\\0" in line and argument in line and state != "Z":
                 found.append(int(process.name))
         return found
 
@@ -236,12 +236,12 @@ def said(run: Run) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_broker_is_started_again_and_nothing_is_lost(place: Place, moment: str) -> None:
-    units, code, told = MOMENTS[moment]
+    units, code, expected = MOMENTS[moment]
     place.write('[scenario]\ntimeout = "30s"\n' + units, HELPERS + code)
     run = place.run(".", expect=0)
     deaths = 2 if moment.endswith("twice") else 1
-    assert {unit: len(numbers) for unit, numbers in said(run).items()} == told
-    assert all(numbers == list(range(told[unit])) for unit, numbers in said(run).items())
+    assert {unit: len(numbers) for unit, numbers in said(run).items()} == expected
+    assert all(numbers == list(range(expected[unit])) for unit, numbers in said(run).items())
     assert run.result["verdict"] == "passed"
     evidence = run.result["evidence"]
     assert (evidence["broker_restarts"], evidence["lost"], evidence["incidents"]) == (deaths, [], {})
@@ -250,7 +250,7 @@ def test_a_killed_broker_is_started_again_and_nothing_is_lost(place: Place, mome
     assert json.loads(again.out) == run.result
 
 
-def test_nobody_is_late_because_the_broker_stands_still(place: Place) -> None:
+def test_no_unit_is_late_because_the_broker_stands_still(place: Place) -> None:
     code = """
     def slow():
         Path("broker").write_text(str(brokers()[0]))

@@ -1,4 +1,4 @@
-"""Children of units: what they emit counts like anything else, whoever they are and however early they die."""
+"""Children of units: what they emit counts like anything else, whatever they are and however early they die."""
 
 import json
 from collections.abc import Iterator
@@ -110,7 +110,7 @@ FORKS = """
 """
 
 
-def test_a_child_that_dies_unheard_is_heard_while_its_parent_lives_and_nobody_is_accused(place: Place) -> None:
+def test_a_child_that_dies_unheard_is_heard_while_its_parent_lives_and_no_unit_is_accused(place: Place) -> None:
     """Each request is handled by a child that is gone before it has said HELLO."""
     place.write(
         """
@@ -172,7 +172,7 @@ def test_what_comes_after_a_child_that_died_unheard_is_not_judged_without_it(pla
     assert [f["message"] for f in verified["findings"]] == [f["message"] for f in run.result["findings"]]
 
 
-def test_another_unit_is_told_of_the_probe_of_a_child_that_died_unheard(place: Place) -> None:
+def test_another_unit_gets_an_answer_from_the_probe_of_a_child_that_died_unheard(place: Place) -> None:
     place.write(
         """
         [units.main]

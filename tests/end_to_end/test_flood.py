@@ -1,4 +1,4 @@
-"""A unit that asks without end: the run obeys a person, memory is bounded, and who it was is told."""
+"""A unit that asks without end: the run obeys a person, memory is bounded, and the unit is named."""
 
 import signal
 from pathlib import Path
@@ -38,7 +38,7 @@ FLOOD = """
 
 
 @pytest.mark.parametrize("kind", [Kind.WAIT, Kind.ARRIVE], ids=["waits", "arrivals"])
-def test_a_flood_of_asks_is_told_by_name_and_the_run_obeys_all_the_same(tmp_path: Path, kind: Kind) -> None:
+def test_a_flood_of_asks_is_reported_by_name_and_the_run_obeys_all_the_same(tmp_path: Path, kind: Kind) -> None:
     with place_in(tmp_path) as place:
         code = FLOOD.replace("MANY", "25_000").replace("KIND", f"Kind.{kind.name}")
         place.write('[units.flood]\nentrypoint = "units:flood"\n[units.b]\nentrypoint = "units:b"\n', code)
@@ -75,7 +75,7 @@ def dispatcher() -> Dispatcher:
     return dispatcher
 
 
-def test_who_asks_too_much_is_told_so_a_thousand_times_and_then_only_counted(
+def test_who_asks_too_much_learns_so_a_thousand_times_and_then_only_counted(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quota, "MOST_ASKS", 5)

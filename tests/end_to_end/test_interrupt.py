@@ -1,4 +1,4 @@
-"""Runs that somebody stops, at any moment and in any way: exit code 2, everything ended, the run folder complete."""
+"""Runs that a person stops, at any moment and in any way: exit code 2, everything ended, the run folder complete."""
 
 import os
 import select
@@ -96,14 +96,14 @@ def test_a_signal_while_units_run_stops_them_in_order(place: Place, number: int)
     assert order["verdict"] == ping["verdict"] == "inconclusive"
 
 
-def test_who_looks_at_an_interrupted_run_later_is_told_so_and_not_that_it_failed(place: Place) -> None:
+def test_who_looks_at_an_interrupted_run_later_learns_so_and_not_that_it_failed(place: Place) -> None:
     with place.start(".", "--plain") as living:
         has_begun(place, living)
         living.signal(signal.SIGINT)
         run = living.end()
     assert run.result["findings"] == []  # neither a client that has not sent enough yet, nor a ping that never came
-    told = run.text[run.text.index("   INTERRUPTED   in ") :].splitlines()[0]
-    assert "    1 instance" in told  # still open; the line may be cut
+    line = run.text[run.text.index("   INTERRUPTED   in ") :].splitlines()[0]
+    assert "    1 instance" in line  # still open; the line may be cut
     for command, code in (("show", 0), ("verify", 2)):
         assert "   INTERRUPTED   in " in place.run(command, run.folder.path, expect=code).out
     with closing(sqlite3.connect(place.folder / ".circuit" / "history.db")) as database:
@@ -255,7 +255,7 @@ def test_a_supervisor_that_dies_ends_the_run_with_an_error(place: Place) -> None
 
 
 @pytest.mark.parametrize("who", [" broker.__main__ ", " runner.adapters.supervisor.supervisor "])
-def test_who_insists_is_obeyed_though_a_part_of_the_fabric_stands_still(place: Place, who: str) -> None:
+def test_a_person_who_insists_is_obeyed_though_broker_or_supervisor_stands_still(place: Place, who: str) -> None:
     with place.start(".", "--plain") as living:
         has_begun(place, living)
         (part,) = (pid for pid in process_tree.children(living.process.pid) if who in process_tree.title(pid))
@@ -270,7 +270,7 @@ def test_who_insists_is_obeyed_though_a_part_of_the_fabric_stands_still(place: P
     assert place.processes() == {}
 
 
-def test_a_supervisor_that_somebody_ended_is_no_success_of_the_run(place: Place) -> None:
+def test_a_supervisor_that_was_ended_is_no_success_of_the_run(place: Place) -> None:
     with place.start(".", "--plain") as living:
         has_begun(place, living)
         (supervisor,) = (
@@ -299,7 +299,7 @@ def test_an_interruption_while_the_command_is_still_loading_is_one(tmp_path: Pat
         assert (process.wait(PATIENCE_S), process.stderr.read()) == (2, b"")
 
 
-def test_an_output_that_nobody_reads_does_not_hold_up_who_interrupts(place: Place) -> None:
+def test_an_output_that_is_not_read_does_not_delay_an_interruption(place: Place) -> None:
     """As a pager does that has not been scrolled."""
     place.write('[units.flood]\ncommand = ["yes", "on and on"]\n', "")
     reader, writer = os.pipe()
@@ -308,7 +308,7 @@ def test_an_output_that_nobody_reads_does_not_hold_up_who_interrupts(place: Plac
     command = [COMMAND, ".", "--verbose", "--plain"]
     with subprocess.Popen(command, cwd=place.folder, env=place.environment(), stdout=writer, stderr=writer) as run:
         try:
-            assert poll(lambda: not full.poll(0)), "there is more to say than anybody reads"
+            assert poll(lambda: not full.poll(0)), "there is more to say than is read"
             run.send_signal(signal.SIGINT)
             assert run.wait(PATIENCE_S) == 2
         finally:

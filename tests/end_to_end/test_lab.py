@@ -70,7 +70,7 @@ def test_a_failed_unit_tells_its_last_words_from_there(place: LabPlace, lab: Lab
     assert is_clean(lab.host("lab-1"))
 
 
-def test_a_host_that_nobody_reaches_is_named_with_what_ssh_says(place: LabPlace, lab: Lab) -> None:
+def test_a_host_that_cannot_be_reached_is_named_with_what_ssh_says(place: LabPlace, lab: Lab) -> None:
     place.write(scenario(worker="lab-9"), CODE)
     run = place.run(".")
     assert run.code == 4, run.text
@@ -100,7 +100,7 @@ def test_a_supervisor_that_comes_when_the_run_is_over_leaves_nothing(place: LabP
     assert is_clean(lab.host("lab-1"))
 
 
-def test_a_runner_whose_key_lets_no_host_in_is_told_at_once_and_starts_nothing(place: LabPlace, lab: Lab) -> None:
+def test_a_runner_whose_key_lets_no_host_in_is_reported_at_once_and_starts_nothing(place: LabPlace, lab: Lab) -> None:
     for words in (("boss", "--runner"), ("poor", "--role", "runner", "--role", "agent", "--role", "unit")):
         units = ("--unit", "*", "--unit", "@local") if words[0] == "poor" else ()
         place.run("keys", "new", *words, *units, "--folder", "ring", expect=0)
@@ -147,14 +147,12 @@ def test_a_host_that_vanishes_is_named_and_its_evidence_counts_when_it_is_back(p
     assert done.result["circuits"][0]["instances"]["complete"] == 40
     assert done.result["evidence"]["lost"] == []
     assert any("host lab-1 was away for" in note for note in done.result["notes"])
-    assert done.units["worker"]["state"] in ("finished", "stopped"), "it may be told to end while it does"
+    assert done.units["worker"]["state"] in ("finished", "stopped"), "it may be ordered to end while it does"
     again = place.run("verify", "latest", "--json", "-", expect=0)
     assert "host lab-1 was away for" in again.out
 
 
-def test_units_of_a_host_that_stays_away_have_failed_and_nobody_is_accused_of_silence(
-    place: LabPlace, lab: Lab
-) -> None:
+def test_units_of_a_host_that_stays_away_have_failed_and_are_not_accused_of_silence(place: LabPlace, lab: Lab) -> None:
     hosts = f'[hosts.lab-1]\nssh = "lab-1"\npython = "{os.sys.executable}"\nlease = "2s"\n'
     place.write(scenario(orders=1000, pause_s=0.05, hosts=hosts), CODE)
     with place.start(".", "--plain", "--timeout", "7s") as run:
@@ -199,7 +197,7 @@ def test_a_runner_that_stood_still_blames_no_host_for_it(place: LabPlace) -> Non
         time.sleep(8)  # longer than lease and margin
         run.signal(signal.SIGCONT)
         done = ended(run, 0)
-    assert done.units["worker"]["state"] in ("finished", "stopped"), "it may be told to end while it does"
+    assert done.units["worker"]["state"] in ("finished", "stopped"), "it may be ordered to end while it does"
 
 
 def test_an_end_that_is_asked_for_twice_does_not_wait_for_a_host_that_is_away(place: LabPlace, lab: Lab) -> None:
@@ -253,7 +251,7 @@ def test_a_run_goes_on_and_comes_to_its_end_when_the_supervisor_of_a_host_has_en
         run.until("first instance complete")
         os.kill(pid_of(lab.host("lab-1"), SUPERVISOR), number)
         done = ended(run, 1)
-    assert done.units["clerk"]["state"] == "stopped", "a service that nobody needs any more"
+    assert done.units["clerk"]["state"] == "stopped", "a service that is not needed any more"
     (finding,) = (
         found for found in done.result["findings"] if found["unit"] == "worker" and found["class"] == "unit-failed"
     )
@@ -275,12 +273,12 @@ def test_a_link_that_is_down_for_most_of_a_lease_costs_no_unit(place: LabPlace, 
         lab.host("lab-1").link_up()
         done = ended(run, 0)
     assert done.result["evidence"]["lost"] == []
-    assert done.units["worker"]["state"] in ("finished", "stopped"), "it may be told to end while it does"
+    assert done.units["worker"]["state"] in ("finished", "stopped"), "it may be ordered to end while it does"
 
 
 @pytest.mark.parametrize("journal", [True, False], ids=["with-a-journal", "without"])
 def test_a_child_there_that_dies_unheard_is_heard_while_its_parent_lives(place: LabPlace, journal: bool) -> None:
-    """And of one that could keep no journal it is known that nobody knows what it emitted."""
+    """And of one that could keep no journal it is known that what it emitted is not known."""
     place.write(
         f"""
         [scenario]

@@ -1,4 +1,5 @@
-"""However a run ends, whoever is killed and whatever its units do: nothing of it lives or lies about afterwards."""
+"""However a run ends, whichever process is killed and whatever its units do: nothing of it lives or lies about
+afterwards."""
 
 import json
 import mmap
@@ -115,7 +116,7 @@ def on_a_terminal_of_its_own(place: Place, *words: str) -> Iterator[Living]:
             living.close()
 
 
-# --- somebody is killed -----------------------------------------------------------------------------------------------
+# --- a process is killed ----------------------------------------------------------------------------------------------
 
 
 def test_when_the_runner_is_killed_under_load_units_end_within_the_lease_and_all_they_emitted_is_in_the_log(
@@ -130,7 +131,7 @@ def test_when_the_runner_is_killed_under_load_units_end_within_the_lease_and_all
     assert not any(run.folder.journals.iterdir())
     again = place.run("verify", "--json", "-")
     result = json.loads(again.out)
-    assert result["verdict"] == "inconclusive", again.text  # whoever the crash cut off did nothing wrong
+    assert result["verdict"] == "inconclusive", again.text  # a unit that the crash cut off did nothing wrong
     assert all(finding["inconclusive"] for finding in result["findings"]), result["findings"]
     assert result["evidence"]["lost"] == []
     events = {unit["name"]: unit["events"] for unit in result["units"]}
@@ -141,7 +142,9 @@ def test_when_the_runner_is_killed_under_load_units_end_within_the_lease_and_all
 @pytest.mark.parametrize(
     "victims", [[SUPERVISOR], [BROKER], [SUPERVISOR, BROKER]], ids=["supervisor", "broker", "both"]
 )
-def test_whoever_is_killed_together_with_the_runner_no_process_lives_on(place: Place, victims: list[str]) -> None:
+def test_whichever_process_is_killed_together_with_the_runner_no_process_lives_on(
+    place: Place, victims: list[str]
+) -> None:
     with place.start(".", "--plain") as living:
         under_way(place, living)
         pids = [living.process.pid, *(pid_of(place, words) for words in victims)]
@@ -154,7 +157,7 @@ def test_whoever_is_killed_together_with_the_runner_no_process_lives_on(place: P
     assert place.run("verify", run.folder.run).code == 6
     place.write('[units.next]\ncommand = ["true"]\n')
     place.run(".", expect=0)
-    assert list(place.temporary.iterdir()) == []  # what nobody was left to remove
+    assert list(place.temporary.iterdir()) == []  # what no process was left to remove
 
 
 def test_what_left_its_unit_without_a_trace_is_found_when_the_supervisor_is_killed(place: Place) -> None:
@@ -201,7 +204,7 @@ def test_a_daemon_that_is_ended_with_its_unit_is_not_accused_of_what_it_had_not_
     assert again["findings"] == run.result["findings"]
 
 
-# --- nobody is killed -------------------------------------------------------------------------------------------------
+# --- no process is killed ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -280,7 +283,7 @@ def test_a_terminal_that_is_unplugged_before_the_summary_costs_the_summary_only(
     assert run.result["verdict"] in ("passed", "interrupted"), "whichever it hears first"
 
 
-def test_a_service_that_was_killed_before_it_was_told_to_end_is_accused_however_long_its_children_take(
+def test_a_service_that_was_killed_before_it_was_ordered_to_end_is_accused_however_long_its_children_take(
     place: Place,
 ) -> None:
     place.write(

@@ -1,4 +1,4 @@
-"""A broker that stands still, a disk that is full: nobody blocks, and what is lost is known exactly."""
+"""A broker that stands still, a disk that is full: no unit blocks, and what is lost is known exactly."""
 
 import json
 import os
@@ -127,7 +127,7 @@ def test_what_a_stalled_broker_makes_a_unit_lose_is_named_exactly_and_leaves_the
 def the_hole(found: Kept) -> tuple[int, int]:
     """First and last sequence number that are lost: all that is missing, and nothing else is."""
     assert found.numbers == list(range(len(found.numbers)))
-    assert all(after[0] == before[1] + 1 for before, after in pairwise(found.gaps)), "one hole, however often told"
+    assert all(after[0] == before[1] + 1 for before, after in pairwise(found.gaps)), "one hole, however often reported"
     first, last = found.gaps[0][0], found.gaps[-1][1]
     assert first == found.steps.index("step") + len(found.numbers) + 1
     assert last - first + 1 >= TOO_MANY - len(found.numbers)  # the unit may have said `over` in vain
@@ -142,13 +142,13 @@ def test_within_the_bound_a_stalled_broker_costs_nothing(place: Place) -> None:
 
 @contextmanager
 def lonely(folder: Path, *before: str, **settings: str) -> Iterator["subprocess.Popen[str]"]:
-    """The same unit, with nobody who looks after it."""
+    """The same unit, without a supervisor."""
     (folder / "units.py").write_text(textwrap.dedent(UNITS))
-    told = {"CIRCUIT_RUN": RUN, "CIRCUIT_UNIT": "worker", "CIRCUIT_JOURNAL": str(folder / "journal")} | settings
+    variables = {"CIRCUIT_RUN": RUN, "CIRCUIT_UNIT": "worker", "CIRCUIT_JOURNAL": str(folder / "journal")} | settings
     with subprocess.Popen(
         [*before, sys.executable, "-c", "import units; units.worker()"],
         cwd=folder,
-        env=os.environ | told,
+        env=os.environ | variables,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:

@@ -86,8 +86,8 @@ def state(number: int, step: str, key: str | None = None, **data: Any) -> list[A
 
 def judged(by_unit: dict[str, list[Any]], cut: int = 3, final: bool = True) -> Result:
     """What becomes of a run in which the units said these records, in messages of `cut` records."""
-    hindsight = Replay(SCENARIO, 900 * MS)
-    take = hindsight.take
+    replay = Replay(SCENARIO, 900 * MS)
+    take = replay.take
 
     def order(order: m.Order, *to: str) -> None:
         take(Entry("@runner", 0, m.Command(to, 950 * MS), wire.encode_order(order), 0))
@@ -109,7 +109,7 @@ def judged(by_unit: dict[str, list[Any]], cut: int = 3, final: bool = True) -> R
         take(said("@local", [state(number, "exited", unit, pid=number, code=0)], number))
     order(m.Finish(1), "@local")
     take(Entry("@local", 1, m.Final(6), b"", 0))
-    dispatcher = hindsight.dispatcher
+    dispatcher = replay.dispatcher
     dispatcher.close()
     return dispatcher.verifier.result(
         run="run", duration_s=1.0, statuses=statuses_of(dispatcher), findings=dispatcher.lifecycle.units.findings()
@@ -198,11 +198,11 @@ def test_records_that_a_message_does_not_count_leave_it_open() -> None:
 
 @pytest.mark.parametrize("wrong", [[5, 1, "exited", 7, "a", [0]], [5, 1, "exited", 7, 5, None], "rubbish"])
 def test_what_a_supervisor_says_in_no_record_leaves_open_what_became_of_its_units(wrong: Any) -> None:
-    hindsight = Replay(SCENARIO, 900 * MS)
-    hindsight.take(Entry("@local", 1, m.Hello(m.VERSION, "agent", "run", "@local", 1, "desk", 7), b"", 0))
-    hindsight.take(said("@local", [wrong], 5))
-    hindsight.dispatcher.close()
-    (loss,) = hindsight.dispatcher.verifier.evidence().lost
+    replay = Replay(SCENARIO, 900 * MS)
+    replay.take(Entry("@local", 1, m.Hello(m.VERSION, "agent", "run", "@local", 1, "desk", 7), b"", 0))
+    replay.take(said("@local", [wrong], 5))
+    replay.dispatcher.close()
+    (loss,) = replay.dispatcher.verifier.evidence().lost
     assert (loss.unit, loss.first, loss.last) == ("@local", 5, 5)
 
 
@@ -279,7 +279,7 @@ def play(place: Place, wrong: str, more: str = "") -> dict[str, Any]:
         ("'not a record'", "a record is no array of six"),
     ],
 )
-def test_a_foreign_client_that_sends_no_record_is_told_so_and_accused_of_nothing(
+def test_a_foreign_client_that_sends_no_record_learns_so_and_accused_of_nothing(
     place: Place, wrong: str, why: str
 ) -> None:
     result = play(place, wrong)

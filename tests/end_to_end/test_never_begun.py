@@ -118,11 +118,11 @@ def test_only_what_is_right_passes(cases: Bad) -> None:
 def test_an_entrypoint_that_does_not_import_shows_the_users_own_traceback(cases: Bad, case: str, last: str) -> None:
     findings = cases.results[case]["findings"]
     assert {f["class"] for f in findings} <= {"unit-failed", "exception"}
-    told = "\n".join(line for f in findings for line in [f["message"], *f["details"]])
-    assert last in told
-    assert "units.py" in told
-    assert "bootstrap" not in told
-    assert "importlib" not in told
+    text = "\n".join(line for f in findings for line in [f["message"], *f["details"]])
+    assert last in text
+    assert "units.py" in text
+    assert "bootstrap" not in text
+    assert "importlib" not in text
 
 
 @pytest.mark.parametrize(

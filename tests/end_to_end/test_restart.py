@@ -88,7 +88,7 @@ path = ["client: sent", "worker: began", "worker: ended"]
 """
 
 
-def test_what_a_killed_life_left_undone_is_told_with_its_signal_and_not_with_the_end_of_the_next_life(
+def test_what_a_killed_life_left_undone_is_reported_with_its_signal_and_not_with_the_end_of_the_next_life(
     place: Place,
 ) -> None:
     place.write(OF_TWO_LIVES, KILLED)

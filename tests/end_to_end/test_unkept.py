@@ -1,4 +1,4 @@
-"""Processes that can keep no journal: what they emit is in the log, or it is known that nobody knows.
+"""Processes that can keep no journal: what they emit is in the log, or it is known that it is not known.
 
 Each is a child of a unit that loses the means to write anything down before its first probe, emits, and is killed.
 """
@@ -64,7 +64,7 @@ def run(place: Place, body: str, expect: int) -> Run:
 
 
 def assert_undecided(found: Run, why: str) -> None:
-    """Everybody who reads it is told that something may be lost, and why."""
+    """Each text that a person reads says that something may be lost, and why."""
     (finding,) = (f for f in found.result["findings"] if f["class"] == "lost-evidence")
     assert (finding["unit"], finding["inconclusive"]) == ("main", True)
     assert why in finding["message"]
@@ -108,7 +108,7 @@ def test_what_a_child_emits_that_can_keep_no_journal_and_is_killed_leaves_the_ve
     assert [f["message"] for f in verified["findings"]] == [f["message"] for f in found.result["findings"]]
 
 
-def test_it_is_told_while_the_unit_lives_and_holds_nothing_back(place: Place) -> None:
+def test_it_is_reported_while_the_unit_lives_and_holds_nothing_back(place: Place) -> None:
     place.write(
         SCENARIO,
         CODE
@@ -146,14 +146,14 @@ def test_one_that_has_no_memory_for_a_journal_either_is_known(place: Place) -> N
     assert_undecided(run(place, f"in_child({unable})", expect=6), "it could keep no journal (Cannot allocate memory)")
 
 
-def test_many_processes_that_could_not_are_told_once(place: Place) -> None:
+def test_many_processes_that_could_not_are_reported_once(place: Place) -> None:
     found = run(place, "for _ in range(5):\n    in_child(no_folder)", expect=6)
     assert_undecided(
         found, "main (5 incarnations) may have lost events, how many is not known: it could keep no journal"
     )
 
 
-def test_a_program_that_is_told_to_be_silent_is(place: Place) -> None:
+def test_a_program_that_is_ordered_to_be_silent_is(place: Place) -> None:
     code = "import probe; probe.emit('job')"
     body = f"subprocess.run([sys.executable, '-c', {code!r}], check=True, env={{'CIRCUIT_DISABLED': '1'}})"
     assert run(place, body, expect=0).result["evidence"]["unknown"] == []
@@ -196,8 +196,8 @@ def test_one_of_which_nothing_tells_its_unit_disturbs_nothing(place: Place) -> N
     found = run(place, DAEMON.format(outputs=outputs), expect=0)
     assert "incidents" not in found.out
     assert list(found.folder.journals.iterdir()) == []
-    (told,) = place.folder.glob("**/out")
-    assert "was started without the variables of the run" in told.read_text()
+    (output,) = place.folder.glob("**/out")
+    assert "was started without the variables of the run" in output.read_text()
 
 
 def test_one_that_says_hello_without_a_journal_and_is_killed_is_known_by_that(place: Place) -> None:

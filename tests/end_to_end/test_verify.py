@@ -303,7 +303,7 @@ def test_a_log_that_ends_before_its_run_did_is_never_a_pass(
     assert judged_again(shared, copy)["notes"] == [cut, advice]
 
 
-def test_what_nobody_has_published_is_found_though_the_log_is_whole(
+def test_what_was_not_published_is_found_though_the_log_is_whole(
     shared: Place, recorded: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     copy = RunFolder(shutil.copytree(folder_of(shared, recorded["passed"]).path, tmp_path / "copy"))
@@ -347,12 +347,12 @@ def test_who_was_answered_from_the_past_is_not_seen_as_waiting_any_more(place: P
         """,
     )
     run = place.run(".", expect=0)
-    hindsight = Replay(run_folder.scenario_of(run.folder), 0)
+    replay = Replay(run_folder.scenario_of(run.folder), 0)
     blocked = []
     for entry in log_file.entries(run.folder.log):
-        hindsight.take(entry)
-        if hindsight.dispatcher.verifier.has_seen("second", "got"):
-            blocked.append(hindsight.dispatcher.waits.blocked())
+        replay.take(entry)
+        if replay.dispatcher.verifier.has_seen("second", "got"):
+            blocked.append(replay.dispatcher.waits.blocked())
     assert blocked
     assert "second" not in blocked[0]
 

@@ -1,4 +1,4 @@
-"""Thousands of waits of one process, each of which is answered: whoever dies, and whoever is slow."""
+"""Thousands of waits of one process, each of which is answered, whichever process dies or is slow."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,11 +32,11 @@ CODE = f"""
     MANY = {MANY}
 
     def brokers():
-        told, found = os.environ["CIRCUIT_BROKER"].encode().rpartition(b"/")[0], []
+        endpoint, found = os.environ["CIRCUIT_BROKER"].encode().rpartition(b"/")[0], []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 line = (process / "cmdline").read_bytes()
-                if b"\\0broker.__main__\\0" in line and told in line:
+                if b"\\0broker.__main__\\0" in line and endpoint in line:
                     found.append(int(process.name))
             except OSError:
                 continue

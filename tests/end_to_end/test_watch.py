@@ -1,4 +1,4 @@
-"""Watching a run whose broker goes away: the picture stays, goes on when it is back, and ends when it is not."""
+"""Watching a run whose broker goes away: the view stays, goes on when it is back, and ends when it is not."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -28,15 +28,15 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 class Shows(QuietScreen):
-    """A screen that keeps the last board and does something with each."""
+    """A screen that keeps the last snapshot and does something with each."""
 
     def __init__(self, then: Callable[[Snapshot], None]) -> None:
-        self.boards: list[Snapshot] = []
+        self.snapshots: list[Snapshot] = []
         self._then = then
 
-    def show(self, board: Snapshot) -> None:
-        self.boards = [*self.boards[-1:], board]
-        self._then(board)
+    def show(self, snapshot: Snapshot) -> None:
+        self.snapshots = [*self.snapshots[-1:], snapshot]
+        self._then(snapshot)
 
 
 def test_a_watcher_says_that_the_broker_is_away_and_goes_on_when_it_is_back(
@@ -65,15 +65,15 @@ def test_who_names_no_run_sees_the_newest_of_the_broker(place: Place, broker: Br
 
 
 def test_units_are_seen_though_their_scenario_is_not_known(broker: BrokerProcess) -> None:
-    def seen_enough(board: Snapshot) -> None:
-        if board.units and board.units[0].events:
+    def seen_enough(snapshot: Snapshot) -> None:
+        if snapshot.units and snapshot.units[0].events:
             signal.raise_signal(signal.SIGINT)
 
     screen = Shows(seen_enough)
     with Peer.unit(broker.endpoint, "api") as unit:
         unit.emit(1, "a", "b")
         assert not watch(WatchedRun(broker.endpoint, RUN, NOTHING), NOTHING, screen)
-    (api,) = screen.boards[-1].units
+    (api,) = screen.snapshots[-1].units
     assert (api.name, api.events, api.last_step) == ("api", 2, "b")
 
 
@@ -81,7 +81,7 @@ def test_a_broker_that_does_not_come_back_ends_the_watching_with_an_error(
     broker: BrokerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attach, "GONE_NS", 0)
-    screen = Shows(lambda board: broker.kill() if board.connected else None)
+    screen = Shows(lambda snapshot: broker.kill() if snapshot.connected else None)
     with pytest.raises(BrokerFailed, match=rf"the broker at {broker.endpoint} has been away for 0 s"):
         watch(WatchedRun(broker.endpoint, RUN, NOTHING), NOTHING, screen)
 
@@ -90,14 +90,14 @@ def test_a_run_that_its_runner_has_left_ends_the_watching(broker: BrokerProcess,
     folder = RunFolder(tmp_path)
     folder.endpoint.write_text(broker.endpoint)
 
-    def left(_board: Snapshot) -> None:
+    def left(_snapshot: Snapshot) -> None:
         folder.endpoint.unlink(missing_ok=True)
         broker.kill()
 
     screen = Shows(left)
     said = watch(WatchedRun(broker.endpoint, RUN, NOTHING, folder), NOTHING, screen)
     assert said.startswith(f"run {RUN} has no runner any more")
-    assert screen.boards[-1].phase == "done"
+    assert screen.snapshots[-1].phase == "done"
 
 
 def test_a_run_whose_supervisor_has_ended_without_its_runner_is_not_said_to_be_over(
@@ -109,5 +109,5 @@ def test_a_run_whose_supervisor_has_ended_without_its_runner_is_not_said_to_be_o
         supervisor.say(m.Final(0))
         folder = RunFolder(tmp_path)
         folder.endpoint.write_text(broker.endpoint)
-        said = watch(WatchedRun(broker.endpoint, RUN, NOTHING, folder), NOTHING, Shows(lambda _board: None))
+        said = watch(WatchedRun(broker.endpoint, RUN, NOTHING, folder), NOTHING, Shows(lambda _snapshot: None))
     assert said.startswith(f"run {RUN} has no runner any more; judge what it left: circuit-run verify")

@@ -135,7 +135,7 @@ def _supervisor_events() -> Iterator[bytes]:
     yield b"".join(records)
 
 
-def _charters() -> Iterator[bytes]:
+def _configs() -> Iterator[bytes]:
     yield SupervisorConfig("tcp://10.0.0.1:5000", "run-1", "lab", "circuit-keys 1\nname x\n", 15.0).text().encode()
     yield SupervisorConfig("ipc:///run/bus", "run-2", "lab 2", "", 0.5).text().encode()
 
@@ -171,6 +171,6 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "older-scenario": _older_scenarios,
     "clock-reports": _clock_reports,
     "supervisor-events": _supervisor_events,
-    "charter": _charters,
+    "charter": _configs,
     "shipped-folder": _folders,
 }

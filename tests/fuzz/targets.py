@@ -274,7 +274,7 @@ def supervisor_events(data: bytes) -> None:
     assert {path.name for path in _folder("fetched").iterdir()} <= {"a.out", "a.err", "b.out", "b.err"}
 
 
-def charter(data: bytes) -> None:
+def config(data: bytes) -> None:
     """The line that tells a supervisor where its run is."""
     try:
         found = SupervisorConfig.parse(data.decode("utf-8", "replace"))
@@ -330,7 +330,7 @@ _ALL: Final = (
     older_scenario,
     clock_reports,
     supervisor_events,
-    charter,
+    config,
     shipped_folder,
 )
 TARGETS: Final = {target.__name__.replace("_", "-"): target for target in _ALL}

@@ -25,7 +25,7 @@ MEANINGS: Final = {
     ROLE: "the key is for other roles",
     NAME: "the key is for other names",
     HOST: "the unit is started on another host, whose key alone may speak as it",
-    KEY: "another key has spoken first as a unit that nobody starts",
+    KEY: "another key has spoken first as a unit that the run does not start",
     RUN: "the key is for other runs",
     SAID: "who has come in so does not say that; it is ignored, and the connection goes on",
 }
@@ -43,8 +43,8 @@ ROLES: Final = {
 
 TABLE: Final[dict[str, tuple[str, ...]]] = {
     # come in as
-    "the unit `door`, which nobody starts": (YES, YES, YES, ROLE, YES, NAME, NAME),
-    "the unit `window`, which nobody starts": (NAME, YES, YES, ROLE, YES, NAME, NAME),
+    "the unit `door`, which the run does not start": (YES, YES, YES, ROLE, YES, NAME, NAME),
+    "the unit `window`, which the run does not start": (NAME, YES, YES, ROLE, YES, NAME, NAME),
     "the unit `bell`, as which bob's key has spoken": (NAME, KEY, YES, ROLE, YES, NAME, NAME),
     "the unit `camera`, started on lab-1": (NAME, HOST, YES, ROLE, YES, YES, YES),
     "the unit `store`, started on lab-2": (NAME, HOST, HOST, ROLE, YES, NAME, NAME),
@@ -72,7 +72,7 @@ STRANGERS: Final = {
     "a key made for this broker and not on its list": ("refused, unknown key",),
     "a key that was revoked": ("refused, revoked key",),
 }
-"""Who has -> what is counted, one of these: whoever sees first that it will not do hangs up. Nothing else is read."""
+"""Who has -> what is counted, one of these: the side that sees the fault first hangs up. Nothing else is read."""
 
 
 def column(role: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ M = TypeVar("M")
 
 class BrokerProcess:
     """`python -m broker`, started when made. `run` None: it serves any run. `options` are further ones; over TCP
-    everybody may come unless they say otherwise. `within` are words of a command that runs it."""
+    every peer may join unless they say otherwise. `within` are words of a command that runs it."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class BrokerProcess:
         return self.folder / "events.log"
 
     def end_lease(self) -> None:
-        """As if whoever started it had died."""
+        """As if the process that started it had died."""
         if self.lease_fd >= 0:
             os.close(self.lease_fd)
             self.lease_fd = -1

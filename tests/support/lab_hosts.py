@@ -6,8 +6,8 @@ A host is a process, the first of a process namespace, with a network, a mount a
 it has its own pids, boot id, /etc/hosts, home, /run, /tmp and port 22; a process on it can neither see nor signal one
 on another host. The networks meet in a bridge in one more namespace and touch no other network: labs stand side by side
 with the same addresses. Nothing has a name that could be left over. When a first process ends, the kernel kills all
-others of its host and drops what was mounted, and it ends when the lab is closed or whoever made the lab has died,
-however that came about. What is left then is a folder, which the next lab sweeps up.
+others of its host and drops what was mounted, and it ends when the lab is closed or the process that made the lab has
+died, however that came about. What is left then is a folder, which the next lab sweeps up.
 
 To look around on a host while a test stands still: `nsenter --target PID --all`, with `host.pid`.
 """
@@ -199,7 +199,7 @@ class Host:
         assert poll(lambda: not self.processes()), f"still on {self.name}: {self.processes()}"
 
     def link_down(self) -> None:
-        """Pulls the cable at the switch: nobody is told, and what is sent is gone."""
+        """Pulls the cable at the switch: no host is informed, and what is sent is gone."""
         self._lab.at_the_switch(f"link set {self.name} down")
 
     def link_up(self) -> None:
@@ -435,7 +435,7 @@ def sweep() -> None:
 
 
 def _hold(folder: Path) -> int:
-    """A descriptor that says: this folder is in use. OSError if somebody else says so."""
+    """A descriptor that says: this folder is in use. OSError if another process says so."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,11 +7,11 @@ nothing of ours.
 
 Lines on standard input tell it what to be, and each is printed when it holds:
 
-    delay THERE BACK [JITTER]   milliseconds from whoever connects to the other end, and back; up to JITTER more
+    delay THERE BACK [JITTER]   milliseconds from the side that connects to the other end, and back; up to JITTER more
     loss P [STALL]              a chunk is lost with probability P: as TCP has it, its way stalls for STALL (200) ms
     cut                         connections are reset, new ones refused
-    hole                        nothing goes through and nobody is told; `restore` lets through what was held back
-    restore                     neither cut nor hole
+    hole                        nothing goes through and neither side is informed; `restore` lets through what was held
+    back restore                     neither cut nor hole
 
 What is sent first arrives first, whatever the jitter. A delay is that of the bytes, not of connecting.
 """
@@ -35,7 +35,7 @@ CHUNK: Final = 64 * 1024
 RESET: Final = struct.pack("ii", 1, 0)
 """A socket that lingers for no time is not ended, but reset."""
 IN_FLIGHT: Final = 1024
-"""Chunks that one direction holds; then whoever sends has to wait."""
+"""Chunks that one direction holds; then the sender has to wait."""
 
 
 class Network:
@@ -150,7 +150,7 @@ def _precise_loop() -> asyncio.AbstractEventLoop:
 
 
 class Proxy:
-    """The proxy on a host of a lab, between whoever connects to `port` there and another host's port."""
+    """The proxy on a host of a lab, between the side that connects to `port` there and another host's port."""
 
     def __init__(self, host: "Host", to: "Host", to_port: int, *, port: int = 0, seed: int = 0) -> None:
         words = [str(port), to.address, str(to_port), f"--seed={seed}"]
@@ -190,6 +190,6 @@ if __name__ == "__main__":
     parser.add_argument("to_host")
     parser.add_argument("to_port", type=int)
     parser.add_argument("--seed", type=int, default=0, help="of jitter and loss")
-    told = parser.parse_args()
+    options = parser.parse_args()
     with asyncio.Runner(loop_factory=_precise_loop) as runner:
-        runner.run(_serve(told.port, (told.to_host, told.to_port), told.seed))
+        runner.run(_serve(options.port, (options.to_host, options.to_port), options.seed))

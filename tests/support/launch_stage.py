@@ -1,4 +1,4 @@
-"""A broker, a supervisor and a listener around a `Lifecycle`: as much of a run as tests of launching need."""
+"""A broker, a supervisor and a log reader around a `Lifecycle`: as much of a run as tests of launching need."""
 
 import contextlib
 import time
@@ -24,33 +24,33 @@ PATIENCE_S = 20.0
 class Stage:
     """`events` is everything in the log so far."""
 
-    def __init__(self, launcher: Launcher, place: RunContext, listener: LogReader, supervisor: Supervisor) -> None:
+    def __init__(self, launcher: Launcher, place: RunContext, reader: LogReader, supervisor: Supervisor) -> None:
         self.place = place
         self.supervisor = supervisor
         self.lifecycle = Lifecycle(launcher.scenario, launcher, time.monotonic_ns())
         self.events: list[Event] = []
         self.closed: set[str] = set()
-        self._listener = listener
+        self._reader = reader
 
     def order(self, order: Order, *to: str) -> None:
-        self._listener.command(order, to or (SUPERVISOR,))
+        self._reader.command(order, to or (SUPERVISOR,))
 
     def until(self, reached: Callable[[], object], *, lead: bool = True) -> None:
-        """Follow the log, and unless told otherwise give the lifecycle's orders, until `reached`."""
+        """Follow the log, and unless `lead` is false give the lifecycle's orders, until `reached`."""
         deadline = time.monotonic() + PATIENCE_S
         while not reached():
             assert time.monotonic() < deadline, f"waited in vain; {self.lifecycle.units.statuses()} {self.events}"
             if lead:
                 self.send(self.lifecycle.tick(time.monotonic_ns()))
-            self._listener.wait(timeout_ms=20)
+            self._reader.wait(timeout_ms=20)
             self.follow()
 
     def send(self, orders: list[Directed]) -> None:
         for directed in orders:
-            self._listener.command(directed.order, directed.to)
+            self._reader.command(directed.order, directed.to)
 
     def follow(self) -> None:
-        for entry in self._listener.receive():
+        for entry in self._reader.receive():
             if isinstance(entry.message, Hello) and not entry.unit.startswith("@"):
                 self.lifecycle.joined(entry.unit, entry.incarnation, entry.message.waiting)
             elif isinstance(entry.message, Final):
@@ -74,7 +74,7 @@ class Stage:
         return {status.name: status for status in self.lifecycle.units.statuses()}
 
     def steps(self, unit: str) -> list[str]:
-        """What `unit` itself emitted, without what the fabric says."""
+        """What `unit` itself emitted, without what `probe` itself says."""
         return [event.step for event in self.events if event.unit == unit and event.kind < Kind.ARRIVE]
 
     def said(self, step: str, unit: str) -> Event | None:
@@ -104,8 +104,8 @@ def stage(folder: Path, *units: Unit, code: str = "", **options: object) -> Iter
         launcher = Launcher(scenario, place)
         supervisor = stack.enter_context(contextlib.closing(Supervisor(place, launcher.first())))
         broker.endpoint()
-        listener = stack.enter_context(contextlib.closing(LogReader(endpoint, name)))
-        on_stage = Stage(launcher, place, listener, supervisor)
+        reader = stack.enter_context(contextlib.closing(LogReader(endpoint, name)))
+        on_stage = Stage(launcher, place, reader, supervisor)
         yield on_stage
         if not supervisor.wait(0):
             on_stage.order(Finish(0))

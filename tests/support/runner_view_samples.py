@@ -1,4 +1,4 @@
-"""Boards and results that the view's tests look at, and the comparison with kept screens.
+"""Snapshots and results that the view's tests look at, and the comparison with kept screens.
 
 Belongs here: samples and `assert_same_screen`. UPDATE_SNAPSHOTS=1 writes the screens anew; look at the difference
 before you commit it.

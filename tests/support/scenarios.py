@@ -239,7 +239,7 @@ def place_in(folder: Path) -> Iterator[Place]:
 
 
 def poll(reached: Callable[[], object], timeout_s: float = PATIENCE_S) -> bool:
-    """Whether something came true in time; for what tells nobody when it does."""
+    """Whether something came true in time; for what sends no event when it does."""
     deadline = time.monotonic() + timeout_s
     while not reached():
         if time.monotonic() > deadline:

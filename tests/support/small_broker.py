@@ -1,4 +1,4 @@
-"""The broker's side of the wire in a thread, small enough to be told to misbehave.
+"""The broker's side of the wire in a thread, small enough to misbehave on order.
 
 The real one is used wherever it can do what a test needs; this one refuses, withholds acknowledgements and forgets.
 """

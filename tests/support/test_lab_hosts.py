@@ -1,4 +1,4 @@
-"""The hosts that tests make are hosts, their clocks and networks are as wrong as told, and nothing of them stays."""
+"""The hosts that tests make are hosts, their clocks and networks are as wrong as ordered, and nothing of them stays."""
 
 import os
 import signal
@@ -78,7 +78,7 @@ def test_a_host_has_the_projects_python_but_neither_files_nor_processes_of_anoth
     assert not (HOME / file.name).exists()
 
 
-def test_a_command_is_signalled_like_a_child_and_told_where_it_is(lab: Lab) -> None:
+def test_a_command_is_signalled_like_a_child_and_knows_where_it_is(lab: Lab) -> None:
     one = lab.host("lab-1")
     sleep = one.start(["sleep", "1000"])
     sleep.terminate()
@@ -105,12 +105,12 @@ def test_a_host_whose_link_is_down_is_out_of_reach_until_it_is_up_again(lab: Lab
         assert len(connection.recv(4)) > 0, "a connection outlives it"
 
 
-def test_what_was_left_on_a_host_is_told(lab: Lab) -> None:
+def test_what_was_left_on_a_host_is_reported(lab: Lab) -> None:
     one = lab.host("lab-1")
     assert [left for host in lab.hosts for left in host.left()] == []
     assert lab.desk.run(["ssh", "lab-1", "touch $TMPDIR/file $XDG_RUNTIME_DIR/other; sleep 1000 >/dev/null 2>&1 &"])
-    told = ["sleep 1000", "file", "other"]  # once the process of the session has ended
-    assert poll(lambda: [left.rpartition("/")[2] for left in one.left()] == told), one.left()
+    names = ["sleep 1000", "file", "other"]  # once the process of the session has ended
+    assert poll(lambda: [left.rpartition("/")[2] for left in one.left()] == names), one.left()
 
 
 def test_everything_on_a_host_is_killed_and_the_host_stays(lab: Lab) -> None:
@@ -129,7 +129,7 @@ def test_everything_on_a_host_is_killed_and_the_host_stays(lab: Lab) -> None:
 # --- clocks
 
 
-def test_a_shifted_clock_is_as_told_in_every_process_of_its_host() -> None:
+def test_a_shifted_clock_is_as_ordered_in_every_process_of_its_host() -> None:
     clock = HostClock(-5_000_000_000, 200, time.monotonic_ns() - 1_000_000_000_000)
     with Lab("lab-1", "lab-2", clocks={"lab-1": clock}) as lab:
         here = lab.host("lab-1").run([sys.executable, "-P", "-c", READ_CLOCK])

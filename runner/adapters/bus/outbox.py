@@ -1,6 +1,6 @@
 """Orders on their way into the log: those that are to be sent, and those that the log does not show yet.
 
-Belongs here: their order, their size, and which of them a broker that comes back has to be told again. Must not know
+Belongs here: their order, their size, and which of them a broker that comes back has to get again. Must not know
 sockets.
 """
 
@@ -15,7 +15,7 @@ from probe import wire
 from probe.event import TRUNCATED
 
 MOST_WAITING: Final = 4096
-"""Whoever has so many orders to send should send some of them before it decides anything more."""
+"""A runner that has so many orders to send should send some of them before it decides anything more."""
 KEPT_BYTES: Final = 16 * 1024 * 1024
 """So much is kept of answers that were sent. Those beyond it are not: a unit that misses one asks again when the broker
 is back."""

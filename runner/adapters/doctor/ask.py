@@ -20,7 +20,7 @@ from typing import Final, Self, TypeVar
 import msgspec
 
 from probe.clock import monotonic, monotonic_ns
-from runner.adapters.doctor import callback_port as doors
+from runner.adapters.doctor import callback_port as callback_port
 from runner.adapters.doctor.examine import CONNECT_S, MARK
 from runner.core.doctor.facts import (
     CallbackAttempt,
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 def ask(
-    targets: Sequence[Machine], join: Join | None = None, held: "doors.CallbackPort | None" = None
+    targets: Sequence[Machine], join: Join | None = None, held: "callback_port.CallbackPort | None" = None
 ) -> list[MachineAnswers | Silence]:
     """Ask every one of `targets` everything, several at a time: whether it gets to `join`, and whether it reaches this
     machine (at `held`, else at a port opened for it) if it is another one. Ends at once when it is interrupted."""
@@ -73,7 +73,7 @@ def ask(
 
 
 def _answers_of(
-    target: Machine, join: Join | None, held: "doors.CallbackPort | None", going_on: int
+    target: Machine, join: Join | None, held: "callback_port.CallbackPort | None", going_on: int
 ) -> MachineAnswers | Silence:
     script = _SCRIPT.read_bytes()
     # the only word that a shell there has to understand; works in Python 2 as well, so that it can say that it is old
@@ -86,13 +86,13 @@ def _answers_of(
             facts = talk.ask(Facts, PATIENCE_S, ask="facts")
             took_ns = monotonic_ns() - begun_ns
             exchanges = [] if target.ssh is None else [_exchange(talk) for _ in range(EXCHANGES // 2)]
-            door, back = (None, None) if target.ssh is None else _way_back(talk, target.ssh, facts.seen_at, held)
+            callback, back = (None, None) if target.ssh is None else _way_back(talk, target.ssh, facts.seen_at, held)
             joined = None
             if join is not None:
                 wait_s = 3 * CONNECT_S + ANSWER_S
                 joined = talk.ask(Joined, wait_s, ask="join", host=join.host, port=join.port, keys=join.keys)
             exchanges += [_exchange(talk) for _ in exchanges]
-            return MachineAnswers(facts, took_ns, tuple(exchanges), door, back, joined)
+            return MachineAnswers(facts, took_ns, tuple(exchanges), callback, back, joined)
     except _Silent as silent:
         return silent.why
 
@@ -108,28 +108,28 @@ def _now() -> ClockFacts:
 
 
 def _way_back(
-    talk: "_Conversation", destination: str, seen_at: str, held: "doors.CallbackPort | None"
+    talk: "_Conversation", destination: str, seen_at: str, held: "callback_port.CallbackPort | None"
 ) -> tuple[CallbackAttempt, WayBack | None]:
     """Whether the host reaches this machine."""
     known: list[str] = [seen_at] if seen_at else []
     with contextlib.ExitStack() as stack:
-        open_door = held
-        if open_door is None and (open_door := doors.CallbackPort.on_first(known)) is None:
+        port = held
+        if port is None and (port := callback_port.CallbackPort.on_first(known)) is None:
             known = list(_ways(destination))
-            open_door = doors.CallbackPort.on_first(known)
-        if open_door is None:
+            port = callback_port.CallbackPort.on_first(known)
+        if port is None:
             return CallbackAttempt(why=f"the host sees it as {seen_at}" if seen_at else ""), None
-        if not open_door.fixed:
-            stack.enter_context(open_door)
-        elif open_door.addresses(()) == ():
+        if not port.fixed:
+            stack.enter_context(port)
+        elif port.addresses(()) == ():
             known = list(dict.fromkeys([*known, *_ways(destination)]))
-        addresses = open_door.addresses([open_door.host] if not open_door.fixed else known)
-        with open_door.lock:
-            token = doors.new_token()
+        addresses = port.addresses([port.host] if not port.fixed else known)
+        with port.lock:
+            token = callback_port.new_token()
             wait_s = CONNECT_S * max(len(addresses), 1) + ANSWER_S
-            back = talk.ask(WayBack, wait_s, ask="back", addresses=addresses, port=open_door.port, token=token)
-            came = bool(back.reached) and open_door.came(token)
-        return CallbackAttempt(addresses, open_door.port, came=came), back
+            back = talk.ask(WayBack, wait_s, ask="back", addresses=addresses, port=port.port, token=token)
+            came = bool(back.reached) and port.came(token)
+        return CallbackAttempt(addresses, port.port, came=came), back
 
 
 def _ways(destination: str) -> Iterator[str]:
@@ -137,8 +137,8 @@ def _ways(destination: str) -> Iterator[str]:
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
         asked = [SSH[0], "-G", "--", destination]
         done = subprocess.run(asked, capture_output=True, text=True, errors="replace", timeout=ANSWER_S)
-        told = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
-        if address := doors.towards(told.get("hostname", ""), int(told.get("port", "22"))):
+        options = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+        if address := callback_port.towards(options.get("hostname", ""), int(options.get("port", "22"))):
             yield address
 
 

@@ -1,7 +1,7 @@
 """A port of this machine that is open for as long as a host tries to reach it.
 
-Belongs here: listening, and seeing who came. Must not know who is asked to come, nor what it means when nobody does.
-"""
+Belongs here: listening, and seeing which host has connected. Must not know which hosts are asked to, nor what it means
+when none does."""
 
 import secrets
 import socket
@@ -27,7 +27,7 @@ class CallbackPort:
         self.host: Final = host
         self.fixed: Final = fixed
         self.lock: Final = threading.Lock()
-        """Held by whoever has told a host to come."""
+        """Held while one host is asked to connect."""
         family, kind, number, _, address = socket.getaddrinfo(
             None if host == "*" else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -68,14 +68,14 @@ class CallbackPort:
         return tuple(seen_at) if self.host in _ANYWHERE else (self.host,)
 
     def came(self, token: str) -> bool:
-        """Whether somebody has connected and said `token`. To be called when they say that they have."""
+        """Whether a host has connected and said `token`. To be called when the host says that it has."""
         self._socket.settimeout(_WAIT_S)
         while True:
             try:
                 visitor, _ = self._socket.accept()
             except OSError:
                 return False
-            with visitor:  # somebody else may come, too: a scanner, an earlier host that was given up
+            with visitor:  # others may connect, too: a scanner, an earlier host that was given up
                 visitor.settimeout(_WAIT_S)
                 if _all_that_comes(visitor, len(token)) == token.encode("ascii"):
                     return True
@@ -90,7 +90,7 @@ class CallbackPort:
 
 
 def new_token() -> str:
-    """A word that nobody else says by chance."""
+    """A word that no other program says by chance."""
     return secrets.token_hex(TOKEN_BYTES)
 
 

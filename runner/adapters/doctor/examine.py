@@ -55,7 +55,8 @@ def ping() -> Dict[str, int]:
 
 
 def back(addresses: List[str], port: int, token: str) -> Dict[str, Any]:
-    """Tries to reach whoever asks, and says `token` there. Which address it was ("": none), and what became of each."""
+    """Tries to reach the machine that asks, and says `token` there. Which address it was ("": none), and what became of
+    each."""
     failures = []
     for address in addresses:
         try:
@@ -71,7 +72,7 @@ def back(addresses: List[str], port: int, token: str) -> Dict[str, Any]:
 
 
 def join(host: str, port: int, keys: str) -> Dict[str, Any]:
-    """Reads the file `keys` ("": none) and knocks at the broker ("" for `host`: does not). What libzmq's monitor said
+    """Reads the file `keys` ("": none) and connects to the broker ("" for `host`: does not). What libzmq's monitor said
     of the handshake, or why there was none."""
     found: Dict[str, Any] = {"key": "", "keys_why": "", "events": [], "bus": True, "tcp": None}
     ours = None
@@ -99,7 +100,7 @@ def join(host: str, port: int, keys: str) -> Dict[str, Any]:
 
 
 def _handshake(host: str, port: int, keys: Any) -> List[Tuple[int, int]]:
-    """Events of the monitor of a socket that connects there, until they are an answer; [] when nobody is there."""
+    """Events of the monitor of a socket that connects there, until they are an answer; [] when nothing answers."""
     import zmq
 
     events: List[Tuple[int, int]] = []

@@ -78,8 +78,8 @@ def mentions(path: Path, words: Collection[str], beside: str = "", until: int | 
 
 
 def story(log: Path, *, key: str | None = None, unit: str | None = None, step: str | None = None) -> list[Event]:
-    """The events of `log` with this key, of this unit, of this step (None: any) in order of time, the fabric's own
-    records included.
+    """The events of `log` with this key, of this unit, of this step (None: any) in order of time, records of `probe`
+    itself included.
 
     Raises RecordingError when the log cannot be read.
     """

@@ -1,10 +1,10 @@
-"""The first event of a probe in a log that still grows, for whoever waits for one that has fired already.
+"""The first event of a probe in a log that still grows: a unit may wait for a probe that has fired already.
 
-Belongs here: finding it again and again without reading the log again and again. Must not know who asks.
+Belongs here: finding it repeatedly without reading the whole log each time. Must not know who asks.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +15,7 @@ from broker.log import Entry
 from probe.errors import WireError
 from probe.event import USER_KINDS, Event
 from probe.message import Events
-from probe.sift import sift
+from probe.sift import Nothing, sift
 from probe.wire import Record, event_of
 from runner.adapters.history import log_file
 
@@ -46,8 +46,8 @@ class Lookup:
         """Whether nothing had to be left out of `_places`."""
         self._decoded: dict[int, list[Event]] = {}
 
-    def take(self, entry: Entry, records: list[Record]) -> None:
-        """The next EVENTS of the log, and the records in it."""
+    def take(self, entry: Entry, records: Sequence[Record | Nothing]) -> None:
+        """The next EVENTS of the log, and what stands in it."""
         self._end = entry.end
         if self._followed:
             self._note(entry, records, self._followed)
@@ -90,9 +90,11 @@ class Lookup:
                 self._note(entry, sift(entry.body, entry.message.count).records, followed)
         self._followed |= followed
 
-    def _note(self, entry: Entry, records: list[Record], followed: dict[str, dict[str, None]]) -> None:
+    def _note(self, entry: Entry, records: Sequence[Record | Nothing], followed: dict[str, dict[str, None]]) -> None:
         places = self._places
-        for event in _events_of(entry, [r for r in records if type(r[2]) is str and r[2] in followed]):
+        for event in _events_of(
+            entry, [r for r in records if type(r) is list and type(r[2]) is str and r[2] in followed]
+        ):
             if len(places) >= MOST_PLACES:
                 self._complete = False
                 return

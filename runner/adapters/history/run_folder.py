@@ -28,7 +28,7 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """One run folder; `path` is absolute and its last part is the id of the run, unless somebody has renamed it (see
+    """One run folder; `path` is absolute and its last part is the id of the run, unless it was renamed (see
     `log_file.run_of`)."""
 
     path: Path
@@ -39,8 +39,9 @@ class RunFolder:
         return self.path.name
 
     @property
-    def told(self) -> str:
-        """What a command line calls it from here: its id, or its path if it is not kept where runs are looked for."""
+    def display_name(self) -> str:
+        """How it is named on a command line in this folder: its id, or its path if it is not kept where runs are looked
+        for."""
         return self.run if self.path.parent == home() / "runs" else shlex.quote(str(self.path))
 
     @property
@@ -81,9 +82,9 @@ def home(start: Path | None = None) -> Path:
 
 def create(root: Path, scenario: str, now: datetime | None = None) -> RunFolder:
     """A new run folder below `root` (a `.circuit` folder), with `latest` pointing to it. Nothing is ever overwritten,
-    and nobody but this user can enter it.
+    and only this user can enter it.
 
-    Raises UsageError when the folder cannot be made, or somebody else could exchange it; DiskFull if it has no room.
+    Raises UsageError when the folder cannot be made, or another user could exchange it; DiskFull if it has no room.
     """
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", scenario).strip("-.")[:60] or "run"
@@ -143,7 +144,7 @@ def scenario_of(folder: RunFolder) -> Scenario:
         why = error.strerror if isinstance(error, OSError) else error
         raise RecordingError(
             f"{folder.scenario}: {why}; judge the run by a scenario that you have: "
-            f"circuit-run verify {folder.told} --scenario PATH"
+            f"circuit-run verify {folder.display_name} --scenario PATH"
         ) from None
 
 

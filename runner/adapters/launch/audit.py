@@ -34,7 +34,7 @@ class Leftover:
 
     sentence: str
     evidence: bool = False
-    """It is what a unit emitted and nobody published; it is kept."""
+    """It is what a unit emitted and was not published; it is kept."""
 
 
 class Audit:
@@ -68,17 +68,17 @@ class Audit:
 
     def _end_processes(self) -> list[Leftover]:
         self._await_end(ALONE_S)
-        told: dict[int, str] = {}
+        titles: dict[int, str] = {}
         deadline_s = monotonic() + END_S
         while left := self._living():
-            told.update((pid, process_tree.title(pid)) for pid in left if pid not in told)
+            titles.update((pid, process_tree.title(pid)) for pid in left if pid not in titles)
             if monotonic() > deadline_s:
                 break
             process_tree.signal_all(left, signal.SIGKILL)
             self._await_end(STEP_S)
         return [
             Leftover(f"{title} outlived the run and {'could not be' if pid in left else 'was'} ended")
-            for pid, title in told.items()
+            for pid, title in titles.items()
         ]
 
     def _await_end(self, patience_s: float) -> None:
@@ -110,7 +110,7 @@ class Audit:
 
 
 def unpublished(journals: Path, name: str) -> tuple[Leftover, ...]:
-    """What is in the folder `journals` of a run, known as `name`, that nobody has published."""
+    """What is in the folder `journals` of a run, known as `name`, and was not published."""
     found = recovery.left(journals)
     left = []
     if found.published:
@@ -130,7 +130,7 @@ def _named(names: Sequence[str], journals: Path) -> str:
 def belonging(
     processes: Iterable[Process], run: str, journals: Path, runner: int, session: int, before: frozenset[int]
 ) -> list[int]:
-    """Which of `processes` are of the run: those that were told so, and descendants of `runner`.
+    """Which of `processes` are of the run: those whose environment says so, and descendants of `runner`.
 
     Not its own are children that it had `before` (with theirs), and what is in its own `session`: whatever a run
     starts gets another, so it is of the shell that started the runner.
@@ -142,10 +142,10 @@ def belonging(
         if not more:
             break
         below |= more
-    told = ((environment.RUN, run), (environment.JOURNAL, str(journals)))
+    variables = ((environment.RUN, run), (environment.JOURNAL, str(journals)))
     return [
         p.pid
         for p in processes
         if p.pid != runner
-        and ((p.pid in below and p.session != session) or all(p.was_told(name, value) for name, value in told))
+        and ((p.pid in below and p.session != session) or all(p.was_given(name, value) for name, value in variables))
     ]

@@ -42,50 +42,50 @@ class Answer:
     """It was ended because `meanwhile` said so: what would have come of it is not known."""
 
 
-def setup(scenario: Scenario, place: RunContext, meanwhile: Meanwhile) -> Answer:
+def setup(scenario: Scenario, context: RunContext, meanwhile: Meanwhile) -> Answer:
     """Run the scenario's `setup` to its end: a function that must not raise, or a command that must exit with 0."""
     callback = scenario.setup
     if callback is None:
         return Answer(True)
-    with UserCodeProcess(scenario, place, "setup") as callee:
-        reply = callee.ask(_request(callback), scenario.timeout_ns / 1e9, meanwhile)
+    with UserCodeProcess(scenario, context, "setup") as process:
+        reply = process.ask(_request(callback), scenario.timeout_ns / 1e9, meanwhile)
         if reply.get("code"):
-            return Answer(False, f"exited with code {reply['code']}", callee.tail())
-        return callee.answer(reply)
+            return Answer(False, f"exited with code {reply['code']}", process.tail())
+        return process.answer(reply)
 
 
-def check(scenario: Scenario, place: RunContext, result: Mapping[str, Any], meanwhile: Meanwhile) -> Answer:
+def check(scenario: Scenario, context: RunContext, result: Mapping[str, Any], meanwhile: Meanwhile) -> Answer:
     """Call the scenario's `check` with the result, a dict as in result.json: it must not raise or return False."""
     if scenario.check is None:
         return Answer(True)
-    with UserCodeProcess(scenario, place, "check") as callee:
-        reply = callee.ask(_request(scenario.check, result), scenario.timeout_ns / 1e9, meanwhile)
+    with UserCodeProcess(scenario, context, "check") as process:
+        reply = process.ask(_request(scenario.check, result), scenario.timeout_ns / 1e9, meanwhile)
         if reply.get("returned") is False:
-            return Answer(False, "returned False", callee.tail())
+            return Answer(False, "returned False", process.tail())
         if reply.get("code"):
-            return Answer(False, f"exited with code {reply['code']}", callee.tail())
-        return callee.answer(reply)
+            return Answer(False, f"exited with code {reply['code']}", process.tail())
+        return process.answer(reply)
 
 
 class UserCodeProcess:
     """A process for user code, from `with` to the end of `with`; nothing that it starts outlives it.
 
-    What the code prints is in `<name>.out` and `<name>.err` in the run folder. `told` are variables beyond what user
+    What the code prints is in `<name>.out` and `<name>.err` in the run folder. `variables` are those beyond what user
     code gets anyway; without those of a unit, its probes are off.
     """
 
     def __init__(
         self,
         scenario: Scenario,
-        place: RunContext,
+        context: RunContext,
         name: str,
         module: str = "runner.adapters.usercode.user_code_worker",
-        told: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        self._out, self._err = place.folder / f"{name}.out", place.folder / f"{name}.err"
+        self._out, self._err = context.folder / f"{name}.out", context.folder / f"{name}.err"
         ours, self._requests = os.pipe()
         self._replies, theirs = os.pipe()
-        self._tie = process_tree.KillOnExit()
+        self._kill_on_exit = process_tree.KillOnExit()
         try:
             with (
                 open(self._out, "ab", opener=files.opener) as out,
@@ -97,15 +97,15 @@ class UserCodeProcess:
                     env={
                         **environment.apart(os.environ),
                         **user_environment(scenario, os.environ),
-                        **(told or {}),
+                        **(variables or {}),
                     },
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    pass_fds=(ours, theirs, *self._tie.inherited),
+                    pass_fds=(ours, theirs, *self._kill_on_exit.inherited),
                     start_new_session=True,
                 )
-            self._tie.bind(self._process.pid)
+            self._kill_on_exit.bind(self._process.pid)
         finally:
             os.close(ours)
             os.close(theirs)
@@ -119,7 +119,7 @@ class UserCodeProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
         self._kill()
-        self._tie.close()
+        self._kill_on_exit.close()
         os.close(self._replies)
 
     def ask(self, request: Mapping[str, Any], timeout_s: float, meanwhile: Meanwhile) -> dict[str, Any]:
@@ -170,7 +170,7 @@ class UserCodeProcess:
             return os.write(self._requests, question)
         except BlockingIOError:
             return 0
-        except BrokenPipeError:  # its end is told by the replies
+        except BrokenPipeError:  # the replies show its end
             return len(question)
 
     def _give_up(self, why: str) -> dict[str, Any]:

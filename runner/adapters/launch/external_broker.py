@@ -1,4 +1,4 @@
-"""A broker that somebody else runs, in the place of one of our own.
+"""A broker that another user or process runs, in the place of one of our own.
 
 Belongs here: where it is, and what we prove ourselves with. It is neither started nor ended here, nor started again.
 """
@@ -32,7 +32,7 @@ class ExternalBroker:
         self._endpoint = endpoint
 
     def endpoint(self, number: int = 0) -> str:
-        """Where it listens; it has one address for everybody."""
+        """Where it listens; it has one address for all."""
         del number
         return self._endpoint
 
@@ -40,7 +40,7 @@ class ExternalBroker:
         """Nothing is known to be wrong with it."""
 
     def again(self) -> "ExternalBroker":
-        """Nobody here can start it again."""
+        """The runner cannot start it again."""
         return self
 
     def close(self) -> None:

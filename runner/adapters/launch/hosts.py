@@ -42,12 +42,12 @@ class _Reached:
 
 
 class Hosts:
-    """Those of `hosts` that are reached over ssh. `charter` says what a host's supervisor is told; `folder` is the run
+    """Those of `hosts` that are reached over ssh. `config` makes what a host's supervisor gets; `folder` is the run
     folder, where what they complain about is kept. Raises UsageError where there is no ssh."""
 
-    def __init__(self, hosts: tuple[Host, ...], charter: Callable[[Host], SupervisorConfig], folder: Path) -> None:
-        self._charters = {host.name: charter(host).text() for host in hosts if host.ssh is not None}
-        """What each is told; the addresses stay when the broker is started again."""
+    def __init__(self, hosts: tuple[Host, ...], config: Callable[[Host], SupervisorConfig], folder: Path) -> None:
+        self._configs = {host.name: config(host).text() for host in hosts if host.ssh is not None}
+        """The line that each gets; the addresses stay when the broker is started again."""
         self._folder = folder / "hosts"
         self._heard: set[str] = set()
         self._reached: dict[str, _Reached] = {}
@@ -113,7 +113,7 @@ class Hosts:
             )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-            stdin.write(self._charters[host.name].encode())
+            stdin.write(self._configs[host.name].encode())
         return _Reached(host, process, offset)
 
     def _why(self, reached: _Reached, code: int) -> str:

@@ -60,7 +60,7 @@ class LeasedProcess:
         self._name = name
         self._failed = failed
         self._heard = b""
-        """What it has written to standard output and nobody has asked for yet."""
+        """What it has written to standard output and was not read yet."""
         self._words = LastWords(folder / f"{name}.err")
         lease, self._lease = os.pipe()
         try:
@@ -97,7 +97,7 @@ class LeasedProcess:
         return self._process.poll()
 
     def fileno(self) -> int:
-        """Readable when it has said something on standard output, and when it has ended: nobody else holds that."""
+        """Readable when it has written to standard output, and when it has ended: no other process holds that."""
         return self._out.fileno()
 
     def said(self, start: bytes, timeout_s: float) -> str:
@@ -188,7 +188,7 @@ class Broker(LeasedProcess):
         self._started_s = monotonic()
 
     def endpoint(self, number: int = 0, timeout_s: float = READY_S) -> str:
-        """Where it listens, as soon as it does; `number` counts the endpoints that it was told, from 0."""
+        """Where it listens, as soon as it does; `number` counts the endpoints that it was given, from 0."""
         while len(self._endpoints) <= number:
             self._endpoints.append(self.said(b"listening on ", timeout_s))
         return self._endpoints[number]
@@ -200,7 +200,8 @@ class Broker(LeasedProcess):
             super().check()
         if len(self._endpoints) == len(self._wanted):
             return
-        with selectors.DefaultSelector() as selector, contextlib.suppress(BrokerFailed):  # its end is told next time
+        # its end is reported next time
+        with selectors.DefaultSelector() as selector, contextlib.suppress(BrokerFailed):
             selector.register(self, selectors.EVENT_READ)
             while len(self._endpoints) < len(self._wanted) and (b"\n" in self._heard or selector.select(0)):
                 self.endpoint(len(self._endpoints))
@@ -217,20 +218,20 @@ class Broker(LeasedProcess):
 class Supervisor(LeasedProcess):
     """The supervisor of this host. It says `serving` on the bus when it takes orders."""
 
-    def __init__(self, place: RunContext, first: Sequence[Start] = ()) -> None:
+    def __init__(self, context: RunContext, first: Sequence[Start] = ()) -> None:
         """Start it; it comes up while the runner goes on, and starts the units in `first` (see `Launcher.first`) before
         it can be spoken to. Raises SupervisorFailed, as everything here."""
-        self._place = place
-        private.ensure(place.journals)
-        env = {**environment.apart(os.environ), **place.for_supervisor()}
+        self._context = context
+        private.ensure(context.journals)
+        env = {**environment.apart(os.environ), **context.for_supervisor()}
         argv = (*circuit_run.PROCESS, "runner.adapters.supervisor.supervisor")
         given = json.dumps([dataclasses.asdict(start) for start in first])
-        super().__init__("supervisor", argv, env, place.folder, SupervisorFailed, given)
+        super().__init__("supervisor", argv, env, context.folder, SupervisorFailed, given)
 
     def leftovers(self, timeout_s: float = CLOSE_S) -> list[int]:
         """Processes of the run that live though the supervisor has ended; waits `timeout_s` for that end."""
         self.wait(timeout_s)
-        return process_tree.strays(self._place.run, str(self._place.journals))
+        return process_tree.strays(self._context.run, str(self._context.journals))
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """End the lease, which ends every unit, and wait; if it was killed, end what it could not end any more."""
@@ -244,9 +245,9 @@ class Supervisor(LeasedProcess):
 
 @contextlib.contextmanager
 def private_endpoint() -> Iterator[str]:
-    """An ipc endpoint that only this user can reach, in a folder that is there before anybody is told its name; the
-    folder is removed at the end. Where this process is killed, its broker removes it; were both killed, the next run
-    does. Raises BrokerFailed if there is no place for it."""
+    """An ipc endpoint that only this user can reach, in a folder that is there before its name is given to any process;
+    the folder is removed at the end. Where this process is killed, its broker removes it; were both killed, the next
+    run does. Raises BrokerFailed if there is no place for it."""
     name = private.name(_PRIVATE)
     with contextlib.ExitStack() as stack:
         try:

@@ -33,11 +33,11 @@ class Tested:
 class Functions:
     """The functions of the older folder `scenario`, all called in one process that lives from `with` to its end."""
 
-    def __init__(self, scenario: Scenario, place: RunContext) -> None:
+    def __init__(self, scenario: Scenario, context: RunContext) -> None:
         self._legacy = scenario.legacy or Legacy()
         self._patience_s = scenario.timeout_ns / 1e9
         self._callee = UserCodeProcess(
-            scenario, place, NAME, "runner.adapters.usercode.legacy_tester", place.environment(UNIT)
+            scenario, context, NAME, "runner.adapters.usercode.legacy_tester", context.environment(UNIT)
         )
 
     def __enter__(self) -> "Functions":

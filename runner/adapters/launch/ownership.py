@@ -1,8 +1,7 @@
 """Who may speak as which unit of a run: the names that run on each host, and the keys that are made for them.
 
-Belongs here: what the broker is told about that, as values, and the files of keys that stay on this host. Must not know
-sockets, nor how anything is started. A key that lasts stays where its owner keeps it.
-"""
+Belongs here: what the broker has to know about that, as values, and the files of keys that stay on this host. Must not
+know sockets, nor how anything is started. A key that lasts stays where its owner keeps it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +42,7 @@ def write_down(names: Sequence[Names], path: Path) -> None:
 
 
 class RunKeys:
-    """The keys of one run on a broker that somebody else keeps, made from nothing but its public key. Those for this
+    """The keys of one run on an external broker, made from nothing but its public key. Those for this
     host are in the private folder `folder`."""
 
     def __init__(self, broker: str, scenario: Scenario, folder: Path) -> None:
@@ -72,7 +71,7 @@ class RunKeys:
                 if host.name in self._hosts
             ),
         )
-        """What the broker is told of them. What is spoken here is what nobody else owns."""
+        """The messages that introduce them to the broker. Only names that no other user owns are in them."""
 
     def of(self, host: str) -> str:
         """The text of a file of keys for the supervisor of `host`, which is reached over ssh."""

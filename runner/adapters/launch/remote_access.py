@@ -1,4 +1,4 @@
-"""The door that a run opens for other hosts: addresses on TCP, and a keyring of its own.
+"""How other hosts reach the broker of a run: addresses on TCP, and a keyring of its own.
 
 Belongs here: making the keyring and removing it, and saying what is needed there. Must not know how a broker is
 started.
@@ -30,7 +30,7 @@ def check(listen: str) -> None:
 
 
 class RemoteAccess:
-    """The door of one run, from its making to the end of `with`. `folder` is the run folder, `units` are the names of
+    """The access of one run, from its making to the end of `with`. `folder` is the run folder, `units` are the names of
     those who are to come, `agents` what may be spoken on each host whose supervisor the run starts (see `ownership`).
     `lasting` is a keyring whose keys are good here, too. Raises UsageError if it cannot be made."""
 
@@ -56,13 +56,13 @@ class RemoteAccess:
             raise UsageError(str(error)) from None
 
     def invitations(self, endpoint: str) -> list[str]:
-        """For each unit, and for whoever wants to look on, a line that says what is needed to join the broker that
+        """For each unit, and for watchers, a line that says what is needed to join the broker that
         listens on `endpoint`."""
         broker = seen_from(endpoint, "")
         lines = []
         for unit, file in self._files.items():
             if host_of(unit) is not None and unit != keyring.WATCHER:
-                continue  # a supervisor is told by whoever starts it
+                continue  # the process that starts a supervisor gives it its keys
             if unit == keyring.WATCHER:
                 words = ["circuit-run", "watch", broker, "--run", self._run, "--keys", str(file)]
                 lines.append(f"to look on: {shlex.join(words)}")

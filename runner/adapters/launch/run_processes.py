@@ -1,9 +1,9 @@
-"""What one run stands on: its broker, its supervisor with the first units already started, and those on other hosts.
+"""The processes of one run beside its units: its broker, its supervisor with the first units already started, and those
+on other hosts.
 
 Belongs here: bringing them up side by side, starting a broker again that was killed, and ending them. Must not know
-what the run is about. They come up in the background, so that whoever starts them can go on loading what it needs until
-`ready`.
-"""
+what the run is about. They come up in the background, so that the command can go on loading what it needs until
+`ready`."""
 
 import contextlib
 import shutil
@@ -29,7 +29,7 @@ from runner.model.scenario.model import Host, Scenario
 from runner.model.signals import signal_name
 
 FURTHER_PEERS: Final = 16
-"""Connections beside those of units and hosts: runner, supervisor, whoever looks on, units that speak as several."""
+"""Connections beside those of units and hosts: runner, supervisor, watchers, units that emit as several."""
 DEATHS: Final = 5
 DEATHS_S: Final = 10.0
 """A broker that dies so often within so long is not started again."""
@@ -53,9 +53,9 @@ LAST_WORDS_S: Final = 0.3
 
 class RunProcesses:
     """The processes of one run beside its units, from its making to the end of `with`. `folder` is the run folder; a
-    `durable` broker acknowledges what is on the disk; `listen` is an address on TCP where other hosts and units that
-    are started elsewhere may join, `keyring` a folder of keys that are good there beside those made for the run. With
-    `lent` there is no broker of its own.
+    `durable` broker acknowledges what is on the disk; `listen` is an address on TCP where other hosts and external
+    units may join, `keyring` a folder of keys that are good there beside those made for the run. With `external_broker`
+    the run has no broker of its own.
 
     Raises BrokerFailed or SupervisorFailed, ScenarioError for a unit that cannot be started at all, and UsageError for
     hosts that cannot be reached so.
@@ -70,43 +70,45 @@ class RunProcesses:
         durable: bool = False,
         listen: str = "",
         keyring: Path | None = None,
-        lent: ExternalBroker | None = None,
+        external_broker: ExternalBroker | None = None,
     ) -> None:
         self._run = run
         self._hurried = False
         self._folder = folder
         self._used = scenario.used_hosts
         self._hosts: Hosts | None = None
-        self.lent = lent
-        """The broker of somebody else that it stands on, if so."""
+        self.external_broker = external_broker
+        """The broker that the run uses in place of its own, if so."""
         with contextlib.ExitStack() as stack:
-            self._listen = {} if lent is not None else _listen(self._used, listen)
+            self._listen = {} if external_broker is not None else _listen(self._used, listen)
             addresses = list(dict.fromkeys([*([listen] if listen else []), *self._listen.values()]))
-            self.elsewhere = stack.enter_context(self._door(scenario, addresses, keyring)) if addresses else None
-            """The door for other hosts and for units that are started elsewhere; None: there is none."""
-            self.endpoint = lent.endpoint() if lent else stack.enter_context(private_endpoint())
-            """Where the broker listens: a place that only this user can reach, unless it is lent."""
-            self._keys = stack.enter_context(_run_keys(lent, scenario, folder))
-            self.place = RunContext(self.endpoint, run, folder, *(self._keys.files if self._keys else ()))
-            self._names = ownership.names_of(scenario) if self.elsewhere or self._keys else ()
-            if self.elsewhere is not None:
+            self.remote_access = (
+                stack.enter_context(self._remote_access(scenario, addresses, keyring)) if addresses else None
+            )
+            """How other hosts and external units reach the broker; None: they cannot."""
+            self.endpoint = external_broker.endpoint() if external_broker else stack.enter_context(private_endpoint())
+            """Where the broker listens: an endpoint that only this user can reach, unless it is an external broker."""
+            self._keys = stack.enter_context(_run_keys(external_broker, scenario, folder))
+            self.context = RunContext(self.endpoint, run, folder, *(self._keys.files if self._keys else ()))
+            self._names = ownership.names_of(scenario) if self.remote_access or self._keys else ()
+            if self.remote_access is not None:
                 ownership.write_down(self._names, folder / log.FILE_NAME)
-            self.launcher = Launcher(scenario, self.place)
-            self.broker: Broker | ExternalBroker = lent or Broker(
+            self.launcher = Launcher(scenario, self.context)
+            self.broker: Broker | ExternalBroker = external_broker or Broker(
                 self.endpoint,
                 run,
                 folder,
                 durable=durable,
                 peers=len(scenario.units) + len(self._used) + FURTHER_PEERS,
-                further=self.elsewhere.listen if self.elsewhere else (),
-                keys=self.elsewhere.keyrings if self.elsewhere else None,
+                further=self.remote_access.listen if self.remote_access else (),
+                keys=self.remote_access.keyrings if self.remote_access else None,
             )
             stack.callback(self._close_broker)
             stack.callback(self.publish)
             stack.callback(self._close_hosts)
             self._supervisor: Supervisor | None = None
             stack.callback(self._close_supervisor)
-            if lent is None:  # else its key has to be known there first
+            if external_broker is None:  # else its key has to be known there first
                 self.begin()
             self._ending = stack.pop_all()
         self.restarts = 0
@@ -115,13 +117,13 @@ class RunProcesses:
 
     @property
     def introduction(self) -> tuple[Message, ...]:
-        """What the broker of somebody else has to be told before anything of the run meets it."""
+        """What an external broker has to be sent before any process of the run connects to it."""
         return (*self._names, *self._keys.issues) if self._keys else ()
 
     def begin(self) -> None:
-        """Start the supervisor, and with it the first units; once the broker was told what `introduction` says."""
+        """Start the supervisor, and with it the first units; once the broker has got what `introduction` says."""
         if self._supervisor is None:
-            self._supervisor = Supervisor(self.place, self.launcher.first())
+            self._supervisor = Supervisor(self.context, self.launcher.first())
 
     @property
     def supervisor(self) -> Supervisor:
@@ -132,12 +134,12 @@ class RunProcesses:
     @property
     def key_folder(self) -> Path | None:
         """Where keys of this run alone are, which go with it."""
-        if self.elsewhere is not None:
-            return self.elsewhere.keys
+        if self.remote_access is not None:
+            return self.remote_access.keys
         return self._keys.folder if self._keys else None
 
     @property
-    def processes(self) -> tuple[LeasedProcess, ...]:
+    def leased(self) -> tuple[LeasedProcess, ...]:
         """Those that are ours and on this host."""
         return (self.supervisor,) if isinstance(self.broker, ExternalBroker) else (self.broker, self.supervisor)
 
@@ -145,21 +147,21 @@ class RunProcesses:
     def hosts(self) -> Hosts:
         """The supervisors on other hosts that are reached over ssh; started by the first call, after `ready`."""
         if self._hosts is None:
-            self._hosts = Hosts(self._used, self._charter, self._folder)
+            self._hosts = Hosts(self._used, self._config, self._folder)
         return self._hosts
 
     def ready(self) -> None:
         """Wait until the broker listens. Raises BrokerFailed."""
         while True:
             try:
-                self.broker.endpoint(len(self.elsewhere.listen) if self.elsewhere else 0)
+                self.broker.endpoint(len(self.remote_access.listen) if self.remote_access else 0)
                 return
             except BrokerFailed:
                 if not self.revive():
                     raise
 
     def revive(self) -> bool:
-        """Start the broker again if somebody has killed or ended it: on the same addresses, with the same log. Whether
+        """Start the broker again if it was killed or ended: on the same addresses, with the same log. Whether
         that was so; never waits. Raises BrokerFailed if it gave up by itself, was killed too often, or does not listen.
         """
         code = self.broker.code
@@ -167,7 +169,7 @@ class RunProcesses:
             self.broker.check()
             return False
         if self._deaths.too_many(monotonic()):
-            how = f"was killed by {signal_name(-code)}" if code else "was told to end"
+            how = f"was killed by {signal_name(-code)}" if code else "was ordered to end"
             raise BrokerFailed(
                 f"the broker {how}, for the {DEATHS}th time within {DEATHS_S:g} s, and is not started again"
             )
@@ -178,28 +180,28 @@ class RunProcesses:
     def publish(self) -> None:
         """Bring into the log what processes that are dead wrote down and could not say any more, the last words of the
         supervisor too. What that does not succeed with stays; the audit names it."""
-        journals = self.place.journals
+        journals = self.context.journals
         if self.broker.code is None and journals.is_dir() and any(journals.iterdir()):
             from probe import recovery  # seldom needed
 
-            recovery.recover(journals, self.endpoint, keys=self.lent.keys if self.lent else None)
+            recovery.recover(journals, self.endpoint, keys=self.external_broker.keys if self.external_broker else None)
 
-    def _door(self, scenario: Scenario, addresses: Sequence[str], keyring: Path | None) -> RemoteAccess:
+    def _remote_access(self, scenario: Scenario, addresses: Sequence[str], keyring: Path | None) -> RemoteAccess:
         external = [unit.name for unit in scenario.units if unit.launcher == "external"]
         agents = {host.name: ownership.spoken_on(scenario, host) for host in self._used if host.ssh is not None}
         return RemoteAccess(addresses, self._folder, self._run, external, agents, keyring)
 
-    def _charter(self, host: Host) -> SupervisorConfig:
-        """What the supervisor of `host` is told."""
+    def _config(self, host: Host) -> SupervisorConfig:
+        """The config of the supervisor of `host`."""
         assert host.ssh is not None
         lease_s = host.lease_ns / 1e9
-        if self.lent is not None:
+        if self.external_broker is not None:
             its_keys = self._keys.of(host.name) if self._keys else ""
             return SupervisorConfig(self.endpoint, self._run, host.name, its_keys, lease_s)
-        assert self.elsewhere is not None
-        number = 1 + self.elsewhere.listen.index(self._listen[host.name])
+        assert self.remote_access is not None
+        number = 1 + self.remote_access.listen.index(self._listen[host.name])
         broker = seen_from(self.broker.endpoint(number), host.ssh)
-        return SupervisorConfig(broker, self._run, host.name, self.elsewhere.keys_of(host.name), lease_s)
+        return SupervisorConfig(broker, self._run, host.name, self.remote_access.keys_of(host.name), lease_s)
 
     def _close_hosts(self) -> None:
         if self._hosts is not None:
@@ -221,7 +223,7 @@ class RunProcesses:
     def invitations(self) -> list[str]:
         """What is needed to join from elsewhere, in lines (see `RemoteAccess`); waits until the broker listens. Raises
         BrokerFailed."""
-        return self.elsewhere.invitations(self.broker.endpoint(1)) if self.elsewhere else []
+        return self.remote_access.invitations(self.broker.endpoint(1)) if self.remote_access else []
 
     def __enter__(self) -> Self:
         return self
@@ -233,12 +235,14 @@ class RunProcesses:
 
 
 @contextlib.contextmanager
-def _run_keys(lent: ExternalBroker | None, scenario: Scenario, folder: Path) -> Iterator[ownership.RunKeys | None]:
-    """The keys of a run on the broker of somebody else; None where they are not needed. They go with the run."""
-    if lent is None or lent.keys is None:
+def _run_keys(
+    external_broker: ExternalBroker | None, scenario: Scenario, folder: Path
+) -> Iterator[ownership.RunKeys | None]:
+    """The keys of a run on an external broker; None where they are not needed. They are removed with the run."""
+    if external_broker is None or external_broker.keys is None:
         yield None
         return
-    made = ownership.RunKeys(lent.keys.broker, scenario, folder / "keys")
+    made = ownership.RunKeys(external_broker.keys.broker, scenario, folder / "keys")
     try:
         yield made
     finally:

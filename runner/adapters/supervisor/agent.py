@@ -35,7 +35,7 @@ NEWS_S: Final = 2.0
 CHECK_MS: Final = 500
 """How often is checked which supervisors have ended."""
 END_S: Final = 15.0
-"""How long supervisors may take to end when the agent is told to."""
+"""How long supervisors may take to end when the agent is ordered to."""
 PUBLISH_S: Final = 10.0
 """How long the broker may be silent about evidence of an earlier run."""
 

@@ -1,8 +1,7 @@
-"""What a supervisor on another host is told before it can be told anything on the bus: one line of JSON.
+"""What a supervisor on another host has to know before it can reach the bus: one line of JSON.
 
-Belongs here: that value and its text. Whoever starts the supervisor (ssh here, an agent there) writes it to its
-standard input.
-"""
+Belongs here: that value and its text. The process that starts the supervisor (ssh, or an agent) writes it to its
+standard input."""
 
 import json
 from dataclasses import asdict, dataclass, fields

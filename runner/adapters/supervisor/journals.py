@@ -1,8 +1,8 @@
-"""Which processes of this host emit, and which of them are gone: what a supervisor sees in the folder of a run.
+"""Which processes of this host emit, and which of them have ended: what a supervisor sees in the folder of a run.
 
 A journal can be found before its process has emitted anything (see probe/journal), and so can the mark of one that can
-keep none. So whoever looks there knows every process that has emitted something until then, be it a child of a child
-that nobody has heard or will ever hear.
+keep none. So the folder names every process that has emitted something until then, even a child of a child that never
+reached the broker.
 
 Belongs here: looking. Must not know the bus, nor publish anything.
 """
@@ -27,8 +27,8 @@ Life = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What was seen. `at_ns`: everybody who had emitted something by then was named, here or before; None: there are
-    more to be named first."""
+    """What was seen. `at_ns`: every process that had emitted something by then was named, here or before; None: there
+    are more to be named first."""
 
     at_ns: int | None
     lives: tuple[Life, ...]
@@ -47,12 +47,12 @@ class Journals:
         self.marks = marks
         self._folder = folder
         self._marked: set[Life] = set()
-        """Whose mark is there, and was named."""
+        """Processes whose mark is there, and was named."""
         self._pids: dict[str, int] = {}
         """Journal -> the process that keeps it; those that are there."""
 
     def look(self) -> Listing:
-        """Who is there now."""
+        """Which processes keep a journal now."""
         at_ns = monotonic_ns()
         lives = self._newly_marked()
         found = self._names()
@@ -69,8 +69,8 @@ class Journals:
         return Listing(at_ns, tuple(lives))
 
     def abandoned(self, living: Collection[int]) -> bool:
-        """Whether a process is gone whose journal or mark is still there; `living` are some that surely are not. To be
-        asked when nobody publishes journals: each is locked for a moment, to see whether it can be."""
+        """Whether a process is gone whose journal or mark is still there; `living` are some that surely are not. Not to
+        be called while journals are published: each is locked for a moment, to see whether it can be."""
         for slot, _ in self.marks.left() if self.marks is not None else ():
             if self.marks is not None and self.marks.take(slot):
                 self.marks.free(slot)

@@ -13,8 +13,8 @@ RUNNERLESS_S: Final = 3.0
 
 
 class Lease:
-    """Over `seconds` after the broker was last heard to know a runner; sooner if it says that there is none. May be
-    told from any thread."""
+    """Over `seconds` after the broker was last heard to know a runner; sooner if it says that there is none. `heard`
+    may be called from any thread."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -1,12 +1,12 @@
 """The process that starts, watches and ends the units of one host: `circuit_run runner.adapters.supervisor.supervisor`.
 
-Belongs here: how it comes up and goes; `watch` is what it does. Beside the runner (`--lease-fd`) units that are to be
+Belongs here: how it comes up and goes; `loop` is what it does. Beside the runner (`--lease-fd`) units that are to be
 started at once come on standard input, and are started before anything is imported that they do not need: they come up
-while we do. On another host (`--charter`) what comes there is the line of `config`.
+while we do. On another host (`--config`) what comes there is the line of `config`.
 
 Nothing it started outlives it. It adopts orphans, so a daemon that left its group is found too; when its lease ends
 (the runner is gone, however it went) it ends everything. When it is killed by SIGKILL itself, the kernel kills the
-groups of its units (`kin.KillOnExit`), and the runner's audit finds what had left them.
+groups of its units (`process_tree.KillOnExit`), and the runner's audit finds what had left them.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NO_MEMORY: Final = b"the supervisor has no memory left\n"
 FLUSH_S: Final = 10.0
 """How long its own last words may take; the runner starts a broker again that was killed."""
-DESERTED_FLUSH_S: Final = 0.5
+NO_RUNNER_FLUSH_S: Final = 0.5
 """The same when the runner is gone, and may be the broker with it."""
 HELD_S: Final = 10.0
 """How long an agent may take to publish what an earlier supervisor of the run has left."""
@@ -45,20 +45,20 @@ REFUSED: Final = 77
 
 
 def main(argv: "Sequence[str]") -> None:
-    """Serve as `argv` says: `--charter`, or `--lease-fd N`, or nothing."""
+    """Serve as `argv` says: `--config`, or `--lease-fd N`, or nothing."""
     try:
         if "--charter" in argv:
-            main_elsewhere(sys.stdin.readline())
+            main_remote(sys.stdin.readline())
         else:
-            main_here(int(argv[argv.index("--lease-fd") + 1]) if "--lease-fd" in argv else None)
+            main_local(int(argv[argv.index("--lease-fd") + 1]) if "--lease-fd" in argv else None)
     except Exception as error:
         give_up(error)
         raise
 
 
 def give_up(error: Exception) -> None:
-    """Of something that everybody needs there is nothing left: say so, and end at once, without asking for more of it.
-    The kernel ends our units with us. Returns if that is not what `error` says."""
+    """Memory, threads or files are used up: say so, and end at once, without asking for more of it. The kernel ends the
+    units with this process. Returns if `error` says something else."""
     words = NO_MEMORY
     with contextlib.suppress(MemoryError):
         from probe import shortage
@@ -73,7 +73,7 @@ def give_up(error: Exception) -> None:
     os._exit(1)
 
 
-def main_here(lease_fd: int | None) -> None:
+def main_local(lease_fd: int | None) -> None:
     """Serve the run that the environment names (see probe/environment.py). Ended by a signal it exits with code 1, so
     that the runner does not take what it did for the end of the run."""
     marks_fd = unit_process.open_marks(os.environ["CIRCUIT_JOURNAL"])
@@ -89,26 +89,26 @@ def main_here(lease_fd: int | None) -> None:
 
     folder = Path(environment.read().journal)
     marks = Marks.of_fd(marks_fd)
-    voice = Unit(SUPERVISOR)
-    watch = SupervisorLoop(
-        voice, partial(recover, marks), lease_fd, begun, journals=Journals(folder, marks), give_up=give_up
+    reporter = Unit(SUPERVISOR)
+    loop = SupervisorLoop(
+        reporter, partial(recover, marks), lease_fd, begun, journals=Journals(folder, marks), give_up=give_up
     )
-    voice.on_order = watch.order
-    watch.serve()
-    if lease_fd is not None and not watch.deserted:
+    reporter.on_order = loop.order
+    loop.serve()
+    if lease_fd is not None and not loop.runner_gone:
         from probe.native import start_new_thread
 
         with contextlib.suppress(RuntimeError, MemoryError):  # else its patience ends it
             start_new_thread(leave_with_the_runner, (lease_fd,))
-    voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)
-    watch.close()
+    reporter.close(NO_RUNNER_FLUSH_S if loop.runner_gone else FLUSH_S)
+    loop.close()
     remove(marks, folder)
-    if watch.ended_by:
-        sys.exit(f"somebody sent it {signal.Signals(watch.ended_by).name}, and it ended every unit")
+    if loop.ended_by:
+        sys.exit(f"it got {signal.Signals(loop.ended_by).name}, and ended every unit")
 
 
-def main_elsewhere(line: str) -> None:
-    """Serve the run that the charter `line` names, on another host than the runner's. A supervisor that was killed here
+def main_remote(line: str) -> None:
+    """Serve the run that the config `line` names, on another host than the runner's. A supervisor that was killed here
     has left evidence: that is published before anything else is said."""
     from probe.errors import KeysError
     from probe.marks import Marks
@@ -122,37 +122,38 @@ def main_elsewhere(line: str) -> None:
     from runner.adapters.supervisor.work_dir import Occupied, WorkDir
     from runner.model.orders import supervisor_of
 
-    charter = SupervisorConfig.parse(line)
+    config = SupervisorConfig.parse(line)
     try:
-        here = WorkDir(charter.broker, charter.run, charter.host, charter.keys, HELD_S)
+        work_dir = WorkDir(config.broker, config.run, config.host, config.keys, HELD_S)
     except Occupied as error:
         complain(str(error))
         sys.exit(OCCUPIED)
     except (OSError, KeysError) as error:
-        complain(f"run {charter.run} cannot be served there: {getattr(error, 'strerror', None) or error}")
+        complain(f"run {config.run} cannot be served there: {getattr(error, 'strerror', None) or error}")
         sys.exit(1)
     process_tree.adopt_orphans()
-    os.environ.update(here.variables())
-    lease = Lease(charter.lease_s)
-    marks = Marks.of_fd(unit_process.open_marks(str(here.place.journals)))
+    os.environ.update(work_dir.variables())
+    lease = Lease(config.lease_s)
+    marks = Marks.of_fd(unit_process.open_marks(str(work_dir.context.journals)))
     recover(marks, lambda: min(FLUSH_S, lease.left_s))
-    voice = Unit(supervisor_of(charter.host), on_pong=lease.heard, units_key=here.units_key)
-    abroad = RemoteServices(here, lease, OutputForwarder(voice), lambda: voice.refused)
-    journals = Journals(here.place.journals, marks)
-    watch = SupervisorLoop(voice, partial(recover, marks), None, abroad=abroad, journals=journals, give_up=give_up)
-    voice.on_order = watch.order
-    watch.serve()
-    voice.close(DESERTED_FLUSH_S if watch.deserted else FLUSH_S)
-    watch.close()
-    remove(marks, here.place.journals)
-    left = here.close(began=watch.began)
-    if voice.refused:
-        complain(voice.refused)
+    reporter = Unit(supervisor_of(config.host), on_pong=lease.heard, units_key=work_dir.units_key)
+    remote = RemoteServices(work_dir, lease, OutputForwarder(reporter), lambda: reporter.refused)
+    journals = Journals(work_dir.context.journals, marks)
+    loop = SupervisorLoop(reporter, partial(recover, marks), None, remote=remote, journals=journals, give_up=give_up)
+    reporter.on_order = loop.order
+    loop.serve()
+    reporter.close(NO_RUNNER_FLUSH_S if loop.runner_gone else FLUSH_S)
+    loop.close()
+    folder = work_dir.context.journals
+    remove(marks, folder)
+    left = work_dir.close(began=loop.began)
+    if reporter.refused:
+        complain(reporter.refused)
         sys.exit(REFUSED)
     if left:
         complain(
-            f"run {charter.run}: nobody has got the evidence in {here.root}; an agent publishes it when it meets that "
-            f"broker again, or: circuit-run recover --journals {here.place.journals} --broker {charter.broker}"
+            f"run {config.run}: the evidence in {work_dir.root} is not published; an agent publishes it when it meets "
+            f"that broker again, or: circuit-run recover --journals {folder} --broker {config.broker}"
         )
 
 
@@ -165,24 +166,24 @@ def remove(marks: "Marks | None", folder: Path) -> None:
 
 def recover(marks: "Marks | None", answer_s: "Callable[[], float]") -> "Sequence[Recovered]":
     """Publish what processes that are dead wrote down, and who of them could not."""
-    from probe import environment, keys, recovery  # nobody needs it before the first process has ended
+    from probe import environment, keys, recovery  # not needed before the first process has ended
 
-    told = environment.read()
-    its_keys = keys.read(told.keys, told.broker)
-    return recovery.recover(told.journal, told.broker, keys=its_keys, marks=marks, timeout_s=answer_s)
+    found = environment.read()
+    its_keys = keys.read(found.keys, found.broker)
+    return recovery.recover(found.journal, found.broker, keys=its_keys, marks=marks, timeout_s=answer_s)
 
 
 def leave_with_the_runner(lease_fd: int) -> None:
     """What cannot be said soon after the lease is over stays in our journal."""
     while os.read(lease_fd, 64):
         pass
-    time.sleep(DESERTED_FLUSH_S)
+    time.sleep(NO_RUNNER_FLUSH_S)
     os._exit(1)
 
 
 def start_first(orders: str, marks: int = -1) -> list[UnitProcess]:
     """Start what `orders` (a JSON list of the fields of Start) says. What does not start is left to the order that the
-    runner gives again on the bus: then there is somebody to tell."""
+    runner gives again on the bus: then the failure can be reported."""
     begun = []
     for fields in json.loads(orders or "[]"):
         with contextlib.suppress(unit_process.NotStarted):

@@ -75,19 +75,19 @@ class UnitProcess:
     pid: int
     out: Written
     err: Written
-    tie: process_tree.KillOnExit
+    kill_on_exit: process_tree.KillOnExit
     """What ends it when we are killed."""
     code: int | None = None
     """How it ended, as in `subprocess`; None: it runs."""
-    told_s: float | None = None
-    """When it was told to end."""
+    stop_ordered_s: float | None = None
+    """When it was ordered to end."""
     kill_s: float | None = None
-    """When what is left gets SIGKILL; None: it was not told to end."""
+    """When what is left gets SIGKILL; None: it was not ordered to end."""
     spread_s: float | None = None
-    """When the others of its group get SIGTERM, too; None: they have, or it was not told to end."""
+    """When the others of its group get SIGTERM, too; None: they have, or it was not ordered to end."""
     killed: bool = False
     by_itself: bool = False
-    """Its main process ended before it was told to."""
+    """Its main process ended before it was ordered to."""
     warned: bool = False
     """What it left behind has got SIGTERM."""
     alone_until_s: float = 0.0
@@ -95,11 +95,11 @@ class UnitProcess:
     idle_looks: int = 0
     """How often in succession what it left behind was seen to do nothing."""
     empty_looks: int = 0
-    """How often in succession nobody was found who lives in its group, though it is there."""
+    """How often in succession its group was there without a living process in it."""
     leftover: tuple[str, ...] = ()
     """What it left behind and had to be ended, in words."""
     leftover_s: float = 0.0
-    """When that was told to end."""
+    """When that was ordered to end."""
     recovering: bool = False
 
     def stop(self, now_s: float, grace_s: float) -> None:
@@ -108,8 +108,8 @@ class UnitProcess:
         `grace_s` or after an earlier grace, all others of its group get it too: a shell that waits for a command obeys
         no sooner than that has ended."""
         kill_s = now_s + grace_s
-        if self.told_s is None:
-            self.told_s = now_s
+        if self.stop_ordered_s is None:
+            self.stop_ordered_s = now_s
             self.spread_s = now_s + grace_s / 2
             if self.code is None:  # else `is_gone` sees to what is left
                 process_tree.signal_all([self.pid], signal.SIGTERM)
@@ -118,13 +118,13 @@ class UnitProcess:
     def has_ended(self, code: int, now_s: float) -> None:
         """Its main process is gone."""
         self.code = code
-        self.by_itself = self.told_s is None
+        self.by_itself = self.stop_ordered_s is None
         self.alone_until_s = max(self.kill_s or 0.0, now_s + ALONE_S)
-        self.busy_until_s = now_s + BUSY_S if self.told_s is None else 0.0
+        self.busy_until_s = now_s + BUSY_S if self.stop_ordered_s is None else 0.0
 
     @property
     def due_s(self) -> float | None:
-        """When its next signal is due while its main process lives; None: it was not told to end, or has had all."""
+        """When its next signal is due while its main process lives; None: it was not ordered to end, or has had all."""
         return self.spread_s if self.spread_s is not None else None if self.killed else self.kill_s
 
     def kill_if_due(self, now_s: float) -> bool:
@@ -143,7 +143,7 @@ class UnitProcess:
         some that may be its."""
         left, alone = self._left(orphans)
         if now_s < self.alone_until_s:
-            if self.told_s is not None and not alone and not self.warned:  # they were told to end with it
+            if self.stop_ordered_s is not None and not alone and not self.warned:  # they were ordered to end with it
                 self.warned = True
                 process_tree.signal_all(left, signal.SIGTERM)
             return alone and not doubtful
@@ -168,8 +168,8 @@ class UnitProcess:
         return False
 
     def _left(self, orphans: list[int]) -> tuple[list[int], bool]:
-        """What lives and belongs to it, as far as it can be named, and whether there is nothing of it any more. Who is
-        dead and not reaped does not count: it is we who reap, or somebody who never does."""
+        """What lives and belongs to it, as far as it can be named, and whether there is nothing of it any more. A
+        process that is dead and not reaped does not count: the supervisor reaps it, or its parent never does."""
         named = [*orphans, *(pid for orphan in orphans for pid in process_tree.descendants(orphan))]
         grouped = process_tree.in_group(self.pid)
         left = [pid for pid in named if not process_tree.is_dead(pid)]
@@ -238,7 +238,7 @@ def start(order: "Start", marks: int = -1) -> UnitProcess:
                 file.write(b"--- started again ---\n")
                 file.flush()
         offsets = out.tell(), err.tell()  # now: the process shares the positions
-        tie = process_tree.KillOnExit()
+        kill_on_exit = process_tree.KillOnExit()
         try:
             popen = subprocess.Popen(
                 order.argv,
@@ -247,15 +247,17 @@ def start(order: "Start", marks: int = -1) -> UnitProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                pass_fds=(*tie.inherited, *([marks] if marks >= 0 else [])),
+                pass_fds=(*kill_on_exit.inherited, *([marks] if marks >= 0 else [])),
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            tie.close()
+            kill_on_exit.close()
             raise NotStarted(_why_not(error, order)) from None
-        tie.bind(popen.pid)
+        kill_on_exit.bind(popen.pid)
         popen.returncode = 0  # reaped by the supervisor, which waits for every child at once
-        return UnitProcess(order.unit, popen.pid, Written(order.out, offsets[0]), Written(order.err, offsets[1]), tie)
+        return UnitProcess(
+            order.unit, popen.pid, Written(order.out, offsets[0]), Written(order.err, offsets[1]), kill_on_exit
+        )
 
 
 def _why_not(error: OSError | ValueError, order: "Start") -> str:

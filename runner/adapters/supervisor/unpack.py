@@ -22,7 +22,7 @@ MOST_PACKED_BYTES: Final = 16 * 1024 * 1024
 MOST_NAME_BYTES: Final = 255
 _MOST_PATH_BYTES: Final = 4096
 _MOST_HEADER_BYTES: Final = 1024 * 1024
-"""No name is so long that what describes it is longer; whoever says so wants our memory."""
+"""No name is so long that its description is longer; an archive that says so wants our memory."""
 _PIECE_BYTES: Final = 256 * 1024
 _NUL: Final = b"\0"
 
@@ -144,9 +144,7 @@ class _Place:
     def _write(self, members: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
         content = members.extractfile(member)
         assert content is not None
-        mode = (
-            0o755 if member.mode & 0o100 else 0o644
-        )  # nobody else can enter the folder; no other bit is anybody's wish
+        mode = 0o755 if member.mode & 0o100 else 0o644  # no other user can enter the folder; no other bit is wanted
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb") as file:
             shutil.copyfileobj(content, file, _PIECE_BYTES)
             if file.tell() != member.size:

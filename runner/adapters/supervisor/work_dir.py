@@ -29,7 +29,7 @@ from runner.model.orders import supervisor_of
 BROKER: Final = "broker"
 """The file of a work folder that says which broker its evidence is for."""
 LOOK_S: Final = 0.05
-"""How often is looked whether a work folder is free."""
+"""How often a work folder is tried that another process holds."""
 WORK: Final = "circuit-run"
 """Name of the folder, among the user's state, that has a work folder for each run."""
 
@@ -49,7 +49,7 @@ class WorkDir:
 
     def __init__(self, broker: str, run: str, host: str, keys: str, patience_s: float = 0.0) -> None:
         """`keys` is the text of the supervisor's file of keys, "" where the broker wants none. `patience_s` is how long
-        it may take until whoever holds the folder lets go of it."""
+        to wait for the process that holds the folder."""
         self.root: Final = home() / f"{run}@{host}"
         self.folder: Final = self.root / "scenario"
         """The scenario's folder, once it was shipped."""
@@ -62,11 +62,11 @@ class WorkDir:
         self.units_key = ours = its_units = ""
         """Public key of the units that are started here; "" where the broker wants none."""
         if keys:
-            made = key_files.made(access.units_of(supervisor_of(host)), key_files.parse(keys, "the charter").broker)
+            made = key_files.made(access.units_of(supervisor_of(host)), key_files.parse(keys, "its config").broker)
             self.units_key = made.public
             ours, its_units = self._kept("keys", keys), self._kept("units.keys", made.text())
-        self.place: Final = RunContext(broker, run, self.root, its_units, ours)
-        private.ensure(self.place.journals)
+        self.context: Final = RunContext(broker, run, self.root, its_units, ours)
+        private.ensure(self.context.journals)
         private.ensure(self.root / "units")
         files.write(self.root / BROKER, broker + "\n")
         self._pieces: list[bytes] = []
@@ -91,7 +91,7 @@ class WorkDir:
         try:
             unpack(b"".join(self._pieces), unpacked)
             unpacked.rename(self.folder)
-        except Exception as error:  # it comes from elsewhere, and whatever is wrong with it is to be told
+        except Exception as error:  # it comes from another host, and any fault of it has to be reported
             self._trouble = f"the scenario's folder could not be unpacked into {self.root}: {error}"
             self._known = 0  # it may be sent again
             shutil.rmtree(unpacked, ignore_errors=True)
@@ -109,31 +109,32 @@ class WorkDir:
             order,
             argv=python_argv(order.entrypoint, folder) if order.entrypoint else order.argv,
             cwd=os.path.join(folder, os.path.expanduser(order.cwd)),
-            env={**with_own_python(order.env, base, imports), **self.place.environment(order.unit)},
+            env={**with_own_python(order.env, base, imports), **self.context.environment(order.unit)},
             out=self._output(order.out),
             err=self._output(order.err),
         )
 
-    def _output(self, told: str) -> str:
-        """The file here for what goes to the file `told` where the runner is. Raises NotStarted."""
-        name = os.path.basename(told)
+    def _output(self, ordered: str) -> str:
+        """The file on this host for what the order sends to the file `ordered`. Raises NotStarted."""
+        name = os.path.basename(ordered)
         if name in ("", ".", "..") or "\0" in name or len(os.fsencode(name)) > MOST_NAME_BYTES:
             raise NotStarted(f"{name[:80]!r} cannot be the name of a file for its output")
         return str(self.root / "units" / name)
 
     def variables(self) -> dict[str, str]:
         """What the environment of the supervisor itself has to say."""
-        return self.place.for_supervisor()
+        return self.context.for_supervisor()
 
     def _kept(self, name: str, keys: str) -> str:
         files.write(self.root / name, keys)
         return str(self.root / name)
 
     def close(self, *, began: bool = True) -> bool:
-        """Let go, and remove what is not needed any more. Evidence that nobody has got yet stays, with all that is
-        needed to publish it; whether there is any. Where nothing has begun, our own words are none."""
+        """Release the folder, and remove what is not needed any more. Evidence that is not published yet stays, with
+        all that is needed to publish it; whether there is any. Where no unit has begun, the supervisor's own journal is
+        not counted."""
         try:
-            left = len(journal.left(self.place.journals)) > (0 if began else 1)
+            left = len(journal.left(self.context.journals)) > (0 if began else 1)
             if not left:
                 shutil.rmtree(self.root, ignore_errors=True)
             else:
@@ -164,7 +165,7 @@ def unpublished(broker: str) -> Iterator[Path]:
 
 
 def _held(folder: Path, *, make: bool = True) -> int | None:
-    """A file descriptor that holds `folder` until it is closed. None: somebody else holds it, or has just removed it.
+    """A file descriptor that holds `folder` until it is closed. None: another process holds it, or has just removed it.
     Raises OSError if it cannot be made, or is not private: what lies there is run."""
     try:
         if make:

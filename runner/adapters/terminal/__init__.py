@@ -1,4 +1,4 @@
-"""What people see: the live picture, plain lines where there is no terminal, and printing.
+"""What people see: the live view, plain lines where there is no terminal, and printing.
 
     snapshot       what the live view shows, as one value
     rows           snapshot -> lines        (table, pages: parts of it)

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Action(Enum):
-    """The screen itself does what concerns the picture; QUIT is for the session."""
+    """The screen itself does what concerns the view; QUIT is for the session."""
 
     PAUSE = "pause"
     FINDINGS = "findings"

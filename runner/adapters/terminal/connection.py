@@ -12,8 +12,8 @@ _SILENT_S: Final = 3.0
 """A broker that is asked every second and says nothing for so long does not answer."""
 
 
-def connection(board: Snapshot) -> str:
+def connection(snapshot: Snapshot) -> str:
     """What is wrong between us and the broker, in two words; nothing if nothing is."""
-    if not board.connected:
+    if not snapshot.connected:
         return "no connection"
-    return "no answer" if board.silent_s >= _SILENT_S else ""
+    return "no answer" if snapshot.silent_s >= _SILENT_S else ""

@@ -1,7 +1,7 @@
-"""The live picture on a terminal: only lines that changed are written, at the end of what is already there.
+"""The live view on a terminal: only lines that changed are written, at the end of what is already there.
 
-Belongs here: which characters bring one picture to the next, and what the keys do to the picture. The picture itself is
-made by `rows`, the terminal is borrowed by `terminal`. No alternate screen: what units print stays above the picture
+Belongs here: which characters bring one frame to the next, and what the keys do to the view. The view itself is
+made by `rows`, the terminal is borrowed by `terminal`. No alternate screen: what units print stays above the view
 and can be scrolled back to.
 """
 
@@ -25,7 +25,7 @@ _KEYS: Final = {"p": Action.PAUSE, "f": Action.FINDINGS, "?": Action.HELP, "h": 
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.)")
 _HELD_LINES: Final = 10_000
 # Terminals that know mode 2026 show the frame at once. Without automatic wrap, a character that is wider than we think
-# cannot break the picture.
+# cannot break the view.
 _BEGIN: Final = "\x1b[?2026h\x1b[?7l"
 _END: Final = "\x1b[?7h\x1b[?2026l"
 
@@ -38,13 +38,13 @@ class Drawn(NamedTuple):
 
 
 class LiveScreen:
-    """A picture that moves, with keys: p, f, ?, q."""
+    """A view that moves, with keys: p, f, ?, q."""
 
-    def __init__(self, paper: OutputStream, keyboard: int | None) -> None:
-        self._paper = paper
-        self._terminal = Terminal(paper.stream.fileno(), keyboard)
+    def __init__(self, output: OutputStream, keyboard: int | None) -> None:
+        self._output = output
+        self._terminal = Terminal(output.stream.fileno(), keyboard)
         self._keyboard = keyboard
-        self._page = Page.BOARD
+        self._page = Page.SNAPSHOT
         self._latest: Snapshot | None = None
         self._paused: Snapshot | None = None
         self._drawn: list[Drawn] = []
@@ -55,7 +55,7 @@ class LiveScreen:
         self._finished = False
 
     def __enter__(self) -> Self:
-        self._paper.stream.flush()
+        self._output.stream.flush()
         self._terminal.open()
         return self
 
@@ -81,15 +81,15 @@ class LiveScreen:
             self._draw()
         return actions
 
-    def show(self, board: Snapshot) -> None:
-        self._latest = board
+    def show(self, snapshot: Snapshot) -> None:
+        self._latest = snapshot
         self._draw()
 
     def unit_output(self, unit: str, line: str) -> None:
         self._hold(output_line(unit, line))
 
     def finish(self) -> None:
-        """No more boards: the picture goes away, the terminal is as it was. May be called again."""
+        """No more snapshots: the view goes away, the terminal is as it was. May be called again."""
         if self._finished:
             return
         self._finished = True
@@ -97,31 +97,31 @@ class LiveScreen:
         if self._terminal.hold():
             self._write([])
         self._terminal.close()
-        self._paper.write(self._above)  # only in the background is there still something
+        self._output.write(self._above)  # only in the background is there still something
         self._above.clear()
 
     def _turn(self, page: Page) -> None:
-        self._page = Page.BOARD if self._page is page else page
+        self._page = Page.SNAPSHOT if self._page is page else page
 
     def _hold(self, line: Line) -> None:
-        """Keeps a line until the next frame, or until the picture is no longer paused; the oldest give way."""
+        """Keeps a line until the next frame, or until the view is no longer paused; the oldest give way."""
         self._dropped += len(self._above) == _HELD_LINES
         self._above.append(line)
 
     def _draw(self) -> None:
-        board = self._paused or self._latest
-        if board is None or self._latest is None or self._finished or not self._terminal.hold():
+        snapshot = self._paused or self._latest
+        if snapshot is None or self._latest is None or self._finished or not self._terminal.hold():
             return
         columns, height = self._terminal.size()
         behind = None if self._paused is None else self._latest.elapsed_s - self._paused.elapsed_s
-        picture = rows(
-            board, columns - 1, height - 1, page=self._page, behind_s=behind, keys=self._keyboard is not None
+        lines = rows(
+            snapshot, columns - 1, height - 1, page=self._page, behind_s=behind, keys=self._keyboard is not None
         )
-        self._write(picture)
+        self._write(lines)
 
-    def _write(self, picture: Iterable[Line]) -> None:
+    def _write(self, lines: Iterable[Line]) -> None:
         epoch, size = self._terminal.epoch, self._terminal.size()
-        new = [Drawn(self._paint(line), cell_len(plain(line))) for line in picture]
+        new = [Drawn(self._paint(line), cell_len(plain(line))) for line in lines]
         old = self._drawn if epoch == self._epoch else []
         above = "" if self._paused else self._take_above()
         frame = transition(old, new, above, resized=size[0] if size != self._size else None)
@@ -139,12 +139,12 @@ class LiveScreen:
         return "".join(line + "\r\n" for line in lines)
 
     def _paint(self, line: Line) -> str:
-        return paint(line, colours=self._paper.colours)
+        return paint(line, colours=self._output.colours)
 
 
 def transition(old: Sequence[Drawn], new: Sequence[Drawn], above: str = "", *, resized: int | None = None) -> str:
-    """The characters that turn the picture `old` into `new`, with `above` (whole lines) put before it; "" if nothing
-    changes. The cursor rests on the picture's last line, before and after. `resized`: the columns that the terminal has
+    """The characters that turn the view `old` into `new`, with `above` (whole lines) put before it; "" if nothing
+    changes. The cursor rests on the view's last line, before and after. `resized`: the columns that the terminal has
     now, if its size has changed: it has wrapped lines that are longer.
     """
     if above or resized is not None or not old or not new:
@@ -171,5 +171,5 @@ def _erase(lines: int) -> str:
 
 
 def _up(lines: int) -> str:
-    """To the first cell of a picture of so many lines."""
+    """To the first cell of a frame of so many lines."""
     return "\r" + (f"\x1b[{lines - 1}A" if lines > 1 else "")

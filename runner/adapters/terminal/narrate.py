@@ -1,4 +1,4 @@
-"""The run told in plain lines, for a log or a pipe: what changed since the board before.
+"""The run in plain lines, for a log or a pipe: what changed since the snapshot before.
 
 Belongs here: what is worth a line, and which lines it gets. Must not know streams or the time; its clock is
 `Snapshot.elapsed_s`.
@@ -28,7 +28,7 @@ _LONGEST_OUTPUT: Final = 2_000
 
 
 class Narrator:
-    """Tells a run board by board; says nothing twice."""
+    """Narrates a run snapshot by snapshot; says nothing twice."""
 
     def __init__(self) -> None:
         self._phase = ""
@@ -41,56 +41,60 @@ class Narrator:
         self._away_since_s = 0.0
         self._next_progress_s = PROGRESS_S
 
-    def tell(self, board: Snapshot) -> list[Line]:
-        """The lines for what is new on this board; most boards have none."""
-        names = [board.scenario, *(unit.name for unit in board.units), *(circuit.name for circuit in board.circuits)]
+    def tell(self, snapshot: Snapshot) -> list[Line]:
+        """The lines for what is new on this snapshot; most snapshots have none."""
+        names = [
+            snapshot.scenario,
+            *(unit.name for unit in snapshot.units),
+            *(circuit.name for circuit in snapshot.circuits),
+        ]
         width = min(max(cell_len(clean(name)) for name in names), 24)
         lines: list[Line] = []
 
         def say(name: str, text: str, tone: str = "") -> None:
-            clock = f"{elapsed(board.elapsed_s):>7}  "
+            clock = f"{elapsed(snapshot.elapsed_s):>7}  "
             lines.append((Span(clock, DIM), Span(fit(clean(name), width) + "  "), Span(clean(text), tone)))
 
-        several = len({unit.host for unit in board.units}) > 1
-        for unit in board.units:
+        several = len({unit.host for unit in snapshot.units}) > 1
+        for unit in snapshot.units:
             if self._states.get(unit.name, State.CREATED) is not unit.state:
                 where = f", on {unit.host}" if several and unit.name not in self._states else ""
                 tone = ALERT if unit.state is State.FAILED else ""
                 self._states[unit.name] = unit.state
                 if unit.state is not State.RUNNING or where:  # the phase says it, once for all of them
                     say(unit.name, _became(unit, where), tone)
-        if board.phase != self._phase:
-            self._phase = board.phase
-            say(board.scenario, f"{board.phase}, {plural(len(board.units), 'unit')}")
-        if text := self._link(board):
-            say(board.scenario, text, ALERT if self._trouble else "")
-        for circuit in board.circuits:
-            for text in self._milestones(circuit, board.expected.get(circuit.name)):
+        if snapshot.phase != self._phase:
+            self._phase = snapshot.phase
+            say(snapshot.scenario, f"{snapshot.phase}, {plural(len(snapshot.units), 'unit')}")
+        if text := self._link(snapshot):
+            say(snapshot.scenario, text, ALERT if self._trouble else "")
+        for circuit in snapshot.circuits:
+            for text in self._milestones(circuit, snapshot.expected.get(circuit.name)):
                 say(circuit.name, text)
-        for finding in board.findings:
-            if text := self._told(finding):
-                say(finding.circuit or finding.unit or board.scenario, text, ALERT)
-        for what, number in board.incidents:
+        for finding in snapshot.findings:
+            if text := self._text(finding):
+                say(finding.circuit or finding.unit or snapshot.scenario, text, ALERT)
+        for what, number in snapshot.incidents:
             if text := self._incident(what, number):
-                say(board.scenario, text, ALERT)
-        if board.elapsed_s >= self._next_progress_s:
-            self._next_progress_s = board.elapsed_s + PROGRESS_S
-            for circuit in sorted(board.circuits, key=_busy)[:_MOST_CIRCUITS]:
-                say(circuit.name, _progress(circuit, board.expected.get(circuit.name)))
-            lost = losses(board.lost, more=board.more_lost)
-            events = f"{plural(board.events, 'event')}, {count(round(board.events_per_s))} ev/s, {lost}"
-            say(board.scenario, events, ALERT if board.lost or board.more_lost else "")
+                say(snapshot.scenario, text, ALERT)
+        if snapshot.elapsed_s >= self._next_progress_s:
+            self._next_progress_s = snapshot.elapsed_s + PROGRESS_S
+            for circuit in sorted(snapshot.circuits, key=_busy)[:_MOST_CIRCUITS]:
+                say(circuit.name, _progress(circuit, snapshot.expected.get(circuit.name)))
+            lost = losses(snapshot.lost, more=snapshot.more_lost)
+            events = f"{plural(snapshot.events, 'event')}, {count(round(snapshot.events_per_s))} ev/s, {lost}"
+            say(snapshot.scenario, events, ALERT if snapshot.lost or snapshot.more_lost else "")
         return lines
 
-    def _link(self, board: Snapshot) -> str:
+    def _link(self, snapshot: Snapshot) -> str:
         """That the broker is away, and that it is back."""
-        trouble, before = connection(board), self._trouble
+        trouble, before = connection(snapshot), self._trouble
         self._trouble = trouble
         if trouble and not before:
-            self._away_since_s = board.elapsed_s - (board.silent_s if board.connected else 0.0)
+            self._away_since_s = snapshot.elapsed_s - (snapshot.silent_s if snapshot.connected else 0.0)
         if trouble:
             return f"the broker is away: {trouble}" if trouble != before else ""
-        return f"the broker is back after {duration((board.elapsed_s - self._away_since_s) * 1e9)}" if before else ""
+        return f"the broker is back after {duration((snapshot.elapsed_s - self._away_since_s) * 1e9)}" if before else ""
 
     def _milestones(self, circuit: CircuitResult, asked: int | None) -> list[str]:
         complete, before = circuit.instances.complete, self._complete.get(circuit.name, 0)
@@ -104,14 +108,14 @@ class Narrator:
             texts.append(f"{complete:,} of {asked:,} complete")
         return texts
 
-    def _told(self, finding: Finding) -> str:
-        # A loss grows while it is told; the summary tells the whole of it.
+    def _text(self, finding: Finding) -> str:
+        # A loss grows while it is shown; the summary has the whole of it.
         news = (finding.cls, finding.unit) if finding.cls is FindingClass.LOST_EVIDENCE else finding
         if news in self._findings or self._told_all_findings:
             return ""
         if len(self._findings) == _MOST_FINDINGS:
             self._told_all_findings = True
-            return "more findings than are told here; the summary counts them"
+            return "more findings than are shown here; the summary counts them"
         self._findings.add(news)
         return f"{glyph(finding)} {finding.cls.value}: {beside_its_class(finding)}"
 
@@ -120,7 +124,7 @@ class Narrator:
             return ""
         self._incidents.add(what)
         if len(self._incidents) > _MOST_INCIDENTS:
-            return "! incidents: more than is told here; the summary counts them"
+            return "! incidents: more than is shown here; the summary counts them"
         return f"! incident: {what}{f' ×{compact(number)}' if number > 1 else ''}"
 
 

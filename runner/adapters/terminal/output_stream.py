@@ -1,7 +1,7 @@
 """Where lines that stay are written: a stream, in its width, with the tones it can show.
 
-Belongs here: what a stream can show, decided from the environment, and writing to it. Must not know boards or results.
-"""
+Belongs here: what a stream can show, decided from the environment, and writing to it. Must not know snapshots or
+results."""
 
 import errno
 import os

@@ -35,10 +35,10 @@ def print_summary(
     here = Path.cwd()
     kept = str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
     show = f"circuit-run show {_name(folder, here, kept)}"
-    paper = _paper(stream, environ)
+    output = _output(stream, environ)
     name = str(Path(".circuit", "latest")) if show.endswith(" latest") else kept
     shorter = ((str(folder), name), (f"{here}{os.sep}", ""))
-    paper.write(summary(result, Summary(scenario, kept, show, everything, shorter), paper.width))
+    output.write(summary(result, Summary(scenario, kept, show, everything, shorter), output.width))
 
 
 def print_events(
@@ -50,16 +50,16 @@ def print_events(
 ) -> None:
     """Recorded events, one line each, with the time since the one before. Their stamps are on one timeline, as exactly
     as `clocks` says."""
-    paper = _paper(stream, environ)
-    paper.write(story(events, clocks))
+    output = _output(stream, environ)
+    output.write(story(events, clocks))
 
 
 def print_checkups(
     machines: Sequence[Examined], *, stream: TextIO | None = None, environ: Mapping[str, str] | None = None
 ) -> None:
     """What was found on machines that were looked at."""
-    paper = _paper(stream, environ)
-    paper.write(checkups(machines, paper.width))
+    output = _output(stream, environ)
+    output.write(checkups(machines, output.width))
 
 
 def _name(folder: Path, here: Path, kept: str) -> str:
@@ -71,5 +71,5 @@ def _name(folder: Path, here: Path, kept: str) -> str:
     return "latest" if latest.exists() and latest.samefile(folder) else folder.name
 
 
-def _paper(stream: TextIO | None, environ: Mapping[str, str] | None) -> OutputStream:
+def _output(stream: TextIO | None, environ: Mapping[str, str] | None) -> OutputStream:
     return OutputStream(stream or sys.stdout, os.environ if environ is None else environ)

@@ -17,20 +17,20 @@ class Repainter:
 
     def __init__(self, stream: TextIO | None = None, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
-        self._paper = OutputStream(stream or sys.stdout, environ)
-        self._moves = self._paper.stream.isatty() and shows_attributes(environ)
+        self._output = OutputStream(stream or sys.stdout, environ)
+        self._moves = self._output.stream.isatty() and shows_attributes(environ)
         self._shown: Sequence[Line] = ()
 
     @property
     def width(self) -> int:
         """Cells that a line may have."""
-        return self._paper.width
+        return self._output.width
 
     def show(self, lines: Sequence[Line]) -> None:
         """These lines, in the place of those before if that is possible; nothing if they are the same."""
         if lines == self._shown:
             return
         if self._moves and self._shown:
-            self._paper.stream.write(f"\x1b[{len(self._shown)}A\x1b[J")
-        self._paper.write(lines)
+            self._output.stream.write(f"\x1b[{len(self._shown)}A\x1b[J")
+        self._output.write(lines)
         self._shown = lines

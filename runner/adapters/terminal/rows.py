@@ -1,7 +1,7 @@
-"""A board becomes lines of styled text. Pure: the same board at the same size gives the same lines.
+"""A snapshot becomes lines of styled text. Pure: the same snapshot at the same size gives the same lines.
 
 Belongs here: what is shown where, what is left out when there is no room, and in which tone. Must not know terminals,
-keys or time. Columns stand at fixed places, so that a changing number moves nothing; at 80 columns the picture is the
+keys or time. Columns stand at fixed places, so that a changing number moves nothing; at 80 columns the view is the
 one of the manual, wider ones only add to its right. Ten times a second beside the whole run: laid out by hand, because
 a table of rich costs many times as much.
 """
@@ -40,50 +40,50 @@ _NOTHING: Final[Line] = ()
 
 
 class Page(Enum):
-    """What the picture shows."""
+    """What the view shows."""
 
-    BOARD = "board"
+    SNAPSHOT = "board"
     FINDINGS = "findings"
     HELP = "help"
 
 
 def rows(
-    board: Snapshot,
+    snapshot: Snapshot,
     width: int,
     height: int,
     *,
-    page: Page = Page.BOARD,
+    page: Page = Page.SNAPSHOT,
     behind_s: float | None = None,
     keys: bool = True,
 ) -> list[Line]:
-    """The picture in at most `height` lines of at most `width` cells.
+    """The view in at most `height` lines of at most `width` cells.
 
-    `behind_s`: the picture is paused and that much older than the run; None: it is not. `keys`: whether keys are read,
+    `behind_s`: the view is paused and that much older than the run; None: it is not. `keys`: whether keys are read,
     so that the last line may name them.
     """
     frame = min(width, WIDE)
     rule = Span("─" * frame, DIM)
-    body = _PAGES[page](board, width, max(height - 4, 0))
-    footer = _footer(board, frame, page, paused=behind_s is not None, keys=keys)
-    return [_header(board, frame, behind_s), (rule,), *body, (rule,), footer][:height]
+    body = _PAGES[page](snapshot, width, max(height - 4, 0))
+    footer = _footer(snapshot, frame, page, paused=behind_s is not None, keys=keys)
+    return [_header(snapshot, frame, behind_s), (rule,), *body, (rule,), footer][:height]
 
 
-def _header(board: Snapshot, width: int, behind_s: float | None) -> Line:
-    clock = f"{elapsed(board.elapsed_s):>7}"
+def _header(snapshot: Snapshot, width: int, behind_s: float | None) -> Line:
+    clock = f"{elapsed(snapshot.elapsed_s):>7}"
     paused = [] if behind_s is None else [Span(f"paused, {ago(int(behind_s * 1e9))} behind", ALERT), Span("   ")]
-    trouble = connection(board)
-    state = Span(trouble, ALERT) if trouble else Span(fit(clean(board.phase), 8, right=True))
+    trouble = connection(snapshot)
+    state = Span(trouble, ALERT) if trouble else Span(fit(clean(snapshot.phase), 8, right=True))
     right = [*paused, state, Span(f"  {clock}", STRONG)]
     room = width - sum(cell_len(span.text) for span in right) - 1
     if room < 8:
-        return (Span(fit(clean(board.scenario), width), STRONG),)
-    return columns([Span(fit(clean(board.scenario), room).rstrip(), STRONG)], right, width)
+        return (Span(fit(clean(snapshot.scenario), width), STRONG),)
+    return columns([Span(fit(clean(snapshot.scenario), room).rstrip(), STRONG)], right, width)
 
 
-def _footer(board: Snapshot, width: int, page: Page, *, paused: bool, keys: bool) -> Line:
-    rate = f"{count(round(board.events_per_s)):>7} ev/s"
-    lost = losses(board.lost, more=board.more_lost), ALERT if board.lost or board.more_lost else PLAIN
-    left = [Span(f"{rate}   {plural(board.events, 'event')}, "), Span(*lost)]
+def _footer(snapshot: Snapshot, width: int, page: Page, *, paused: bool, keys: bool) -> Line:
+    rate = f"{count(round(snapshot.events_per_s)):>7} ev/s"
+    lost = losses(snapshot.lost, more=snapshot.more_lost), ALERT if snapshot.lost or snapshot.more_lost else PLAIN
+    left = [Span(f"{rate}   {plural(snapshot.events, 'event')}, "), Span(*lost)]
     room = width - sum(cell_len(span.text) for span in left) - 2
     if room < 0:
         return (Span(fit("".join(span.text for span in left).strip(), width), lost[1]),)
@@ -95,16 +95,16 @@ def _footer(board: Snapshot, width: int, page: Page, *, paused: bool, keys: bool
     return tuple(left)
 
 
-# --- the board ------------------------------------------------------------------------------------------------------
+# --- the view -------------------------------------------------------------------------------------------------------
 
 
-def _board(board: Snapshot, width: int, room: int) -> list[Line]:
+def _snapshot(snapshot: Snapshot, width: int, room: int) -> list[Line]:
     """Units, circuits, the first findings and incidents; each gets its room, the most telling part of it first."""
-    circuits = len(board.circuits) + sum(len(circuit.hops) for circuit in board.circuits)
+    circuits = len(snapshot.circuits) + sum(len(circuit.hops) for circuit in snapshot.circuits)
     circuits += 2 if circuits else 0
-    units = len(board.units) + 1 + len(board.away)
-    findings = min(len(board.findings), 3) + (board.finding_count > 3) + 1 if board.findings else 0
-    incidents = min(len(board.incidents), 4) + 1 if board.incidents else 0
+    units = len(snapshot.units) + 1 + len(snapshot.away)
+    findings = min(len(snapshot.findings), 3) + (snapshot.finding_count > 3) + 1 if snapshot.findings else 0
+    incidents = min(len(snapshot.incidents), 4) + 1 if snapshot.incidents else 0
     if units + circuits + findings + incidents > room:
         incidents = min(incidents, 2)
     room -= incidents
@@ -113,10 +113,10 @@ def _board(board: Snapshot, width: int, room: int) -> list[Line]:
         units = min(units, max(room - circuits - findings, room // 3))
         circuits = room - units - findings
     return [
-        *_units(board, width, units),
-        *_spaced(_circuits(board, width, circuits - 1)),
-        *_spaced(findings_lines(board, width, findings - 1)),
-        *_spaced(incident_lines(board, width, incidents - 1)),
+        *_units(snapshot, width, units),
+        *_spaced(_circuits(snapshot, width, circuits - 1)),
+        *_spaced(findings_lines(snapshot, width, findings - 1)),
+        *_spaced(incident_lines(snapshot, width, incidents - 1)),
     ]
 
 
@@ -137,15 +137,15 @@ _GLYPHS: Final = {
 }
 
 
-def _units(board: Snapshot, width: int, room: int) -> list[Line]:
+def _units(snapshot: Snapshot, width: int, room: int) -> list[Line]:
     away = [
-        (Span(fit(f"✗ host {clean(text)}", width, middle=False), ALERT),) for text in board.away[: max(room - 2, 0)]
+        (Span(fit(f"✗ host {clean(text)}", width, middle=False), ALERT),) for text in snapshot.away[: max(room - 2, 0)]
     ]
-    shown, hidden = most_telling(board.units, room - 1 - len(away), _concern)
+    shown, hidden = most_telling(snapshot.units, room - 1 - len(away), _concern)
     if not shown:
         return []
-    table = _unit_table(board, width)
-    lines = [titles(table), *(_unit(board, table, unit) for unit in shown)]
+    table = _unit_table(snapshot, width)
+    lines = [titles(table), *(_unit(snapshot, table, unit) for unit in shown)]
     if hidden:
         states = Counter(unit.state for unit in hidden)
         counts = ", ".join(f"{number:,} {state}" for state, number in states.most_common())
@@ -153,7 +153,7 @@ def _units(board: Snapshot, width: int, room: int) -> list[Line]:
     return [*lines, *away]
 
 
-def _unit_table(board: Snapshot, width: int) -> tuple[Column, ...]:
+def _unit_table(snapshot: Snapshot, width: int) -> tuple[Column, ...]:
     """Names and probes get more room where they need it and there is some: never because of what happens in a run,
     only because of what its scenario says."""
     base = choose(
@@ -169,16 +169,16 @@ def _unit_table(board: Snapshot, width: int) -> tuple[Column, ...]:
     spare = width - breadth(base)
     wide: list[Column] = []
     if width >= WIDE:
-        hosts = max((len(unit.host) for unit in board.units), default=0)
+        hosts = max((len(unit.host) for unit in snapshot.units), default=0)
         wide = [Column("HOST", max(min(hosts, 20), 8), rank=6)]
-        if board.clock_errors:
+        if snapshot.clock_errors:
             wide.append(Column("CLOCK", 8, rank=7, right=True))
         spare -= breadth(wide)
     grown = []
     wanted = {
-        "UNIT": max((cell_len(unit.name) for unit in board.units), default=0) + 3,
+        "UNIT": max((cell_len(unit.name) for unit in snapshot.units), default=0) + 3,
         "LAST PROBE": max(
-            (cell_len(name) for circuit in board.circuits for name in hop_names(circuit.hops)), default=0
+            (cell_len(name) for circuit in snapshot.circuits for name in hop_names(circuit.hops)), default=0
         ),
     }
     for column in base:
@@ -200,11 +200,11 @@ def _concern(unit: UnitStatus) -> int:
     return 3 if unit.state is State.CREATED else 2
 
 
-def _unit(board: Snapshot, table: Sequence[Column], unit: UnitStatus) -> Line:
+def _unit(snapshot: Snapshot, table: Sequence[Column], unit: UnitStatus) -> Line:
     failed, blocked = unit.state is State.FAILED, bool(unit.blocked_on) and not unit.state.ended
     tone = ALERT if failed else DIM if unit.state.ended or unit.state is State.CREATED else PLAIN
     glyph = "◐" if blocked else _GLYPHS[unit.state]
-    age = None if unit.last_stamp_ns is None else board.now_ns - unit.last_stamp_ns
+    age = None if unit.last_stamp_ns is None else snapshot.now_ns - unit.last_stamp_ns
     seen = DIM if age is None or age >= _OLD_NS else tone
     cells = {
         "UNIT": Cell(f"{glyph} {clean(unit.name)}", tone),
@@ -213,7 +213,7 @@ def _unit(board: Snapshot, table: Sequence[Column], unit: UnitStatus) -> Line:
         "LAST PROBE": Cell(clean(unit.last_step), seen),
         "AGO": Cell("" if age is None else ago(age), seen),
         "HOST": Cell(clean(unit.host), DIM),
-        "CLOCK": Cell(_clock(board.clock_errors.get(unit.host, 0)), DIM),
+        "CLOCK": Cell(_clock(snapshot.clock_errors.get(unit.host, 0)), DIM),
         "": Cell(_note(unit), ALERT if failed else DIM),
     }
     return row(table, cells)
@@ -241,18 +241,18 @@ def _state(unit: UnitStatus) -> str:
 # --- circuits -------------------------------------------------------------------------------------------------------
 
 
-def _circuits(board: Snapshot, width: int, room: int) -> list[Line]:
-    shown, hidden = most_telling(board.circuits, room - 1, _trouble)
+def _circuits(snapshot: Snapshot, width: int, room: int) -> list[Line]:
+    shown, hidden = most_telling(snapshot.circuits, room - 1, _trouble)
     if hidden and shown:
         # The hops of the first one tell more than a few circuits that are well.
-        shown, hidden = most_telling(board.circuits, max(room - 1 - len(shown[0].hops), 4), _trouble)
+        shown, hidden = most_telling(snapshot.circuits, max(room - 1 - len(shown[0].hops), 4), _trouble)
     if not shown or room < 2:
         return []
-    table = _circuit_table(board, width)
+    table = _circuit_table(snapshot, width)
     lines = [titles(table)]
     spare = room - 1 - len(shown) - bool(hidden)
     for circuit in shown:
-        lines.append(_circuit(board, table, circuit))
+        lines.append(_circuit(snapshot, table, circuit))
         if len(circuit.hops) <= spare:
             spare -= len(circuit.hops)
             lines += _hops(table, circuit)
@@ -268,8 +268,8 @@ def _trouble(circuit: CircuitResult) -> int:
     return 0 if circuit.instances.failed else 1 if circuit.instances.open else 2
 
 
-def _circuit_table(board: Snapshot, width: int) -> tuple[Column, ...]:
-    asked = max((len(compact(number)) for number in board.expected.values()), default=-1)
+def _circuit_table(snapshot: Snapshot, width: int) -> tuple[Column, ...]:
+    asked = max((len(compact(number)) for number in snapshot.expected.values()), default=-1)
     done = 5 + asked
     name = 21 - done
     table = choose(
@@ -285,12 +285,12 @@ def _circuit_table(board: Snapshot, width: int) -> tuple[Column, ...]:
         ),
         width,
     )
-    if width >= WIDE and board.clock_errors:
+    if width >= WIDE and snapshot.clock_errors:
         table = tuple(column for time in table for column in (time, *_error_column(time)))
     spare = width - breadth(table)
     tail = min(spare, 30) if table[-1].title == "" else 0
-    need = max((cell_len(circuit.name) for circuit in board.circuits), default=0)
-    hops = max((cell_len(name) + 4 for circuit in board.circuits for name in hop_names(circuit.hops)), default=0)
+    need = max((cell_len(circuit.name) for circuit in snapshot.circuits), default=0)
+    hops = max((cell_len(name) + 4 for circuit in snapshot.circuits for name in hop_names(circuit.hops)), default=0)
     need = max(need, hops - sum(c.gap + c.width for c in table[1:] if c.title in ("DONE", "OPEN", "FAIL")))
     more = max(min(need - table[0].width, spare - tail), 0)
     table = (table[0]._replace(width=table[0].width + more), *table[1:])
@@ -302,11 +302,11 @@ def _error_column(column: Column) -> tuple[Column, ...]:
     return (Column(_ERRORS[column.title], 5, rank=8, gap=1),) if column.title in _ERRORS else ()
 
 
-def _circuit(board: Snapshot, table: Sequence[Column], circuit: CircuitResult) -> Line:
-    instances, asked = circuit.instances, board.expected.get(circuit.name)
+def _circuit(snapshot: Snapshot, table: Sequence[Column], circuit: CircuitResult) -> Line:
+    instances, asked = circuit.instances, snapshot.expected.get(circuit.name)
     done = compact(instances.complete) + ("" if asked is None else f"/{compact(asked)}")
-    over = circuit.name in board.over_budget
-    budget = clean(board.budgets.get(circuit.name, ""))
+    over = circuit.name in snapshot.over_budget
+    budget = clean(snapshot.budgets.get(circuit.name, ""))
     notes = [budget, f"{compact(instances.inconclusive)} unsure" if instances.inconclusive else ""]
     cells = {
         "CIRCUIT": Cell(clean(circuit.name), STRONG),
@@ -370,4 +370,4 @@ def histogram(bars: Sequence[int], width: int) -> str:
     return "".join(_BLOCKS[-(-bar * 8 // highest) - 1] if bar > 0 else " " for bar in bars).ljust(width)
 
 
-_PAGES: Final = {Page.BOARD: _board, Page.FINDINGS: findings_page, Page.HELP: help_page}
+_PAGES: Final = {Page.SNAPSHOT: _snapshot, Page.FINDINGS: findings_page, Page.HELP: help_page}

@@ -31,7 +31,7 @@ class Screen(Protocol):
     def keys(self) -> list[Action]:
         """What was asked for since the last call; never blocks."""
 
-    def show(self, board: Snapshot) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """The run as it stands now, about ten times a second."""
 
     def unit_output(self, unit: str, line: str) -> None:
@@ -51,14 +51,14 @@ def choose(
     if quiet:
         return QuietScreen()
     stream, keyboard, environ = stream or sys.stdout, keyboard or sys.stdin, os.environ if environ is None else environ
-    paper = OutputStream(stream, environ)
+    output = OutputStream(stream, environ)
     if plain or not animates(stream.isatty(), environ, stream.encoding):
-        return PlainScreen(paper)
-    return LiveScreen(paper, keyboard.fileno() if keyboard is not None and keyboard.isatty() else None)
+        return PlainScreen(output)
+    return LiveScreen(output, keyboard.fileno() if keyboard is not None and keyboard.isatty() else None)
 
 
 def animates(terminal: bool, environ: Mapping[str, str], encoding: str | None) -> bool:
-    """Whether a picture that moves is wanted: only on a terminal that can do it, and never on a build machine.
+    """Whether a view that moves is wanted: only on a terminal that can do it, and never on a build machine.
     FORCE_COLOR alone does not make it so."""
     ci = environ.get("CI", "").lower() not in ("", "0", "false")
     unicode = (encoding or "").lower().replace("-", "") == "utf8"

@@ -1,6 +1,6 @@
 """What the live view shows, as one value.
 
-Belongs here: the picture's content, without any layout. `session` fills it ten times a second, `rows` turns it into
+Belongs here: the view's content, without any layout. `session` fills it ten times a second, `rows` turns it into
 lines, `screen` puts them on the terminal.
 """
 
@@ -33,11 +33,11 @@ class Snapshot:
     lost: int
     """How many events are known to be lost."""
     more_lost: bool = False
-    """Others may be lost, and nobody knows how many."""
+    """Others may be lost; how many is not known."""
     over_budget: frozenset[str] = frozenset()
     """Circuits whose budget is broken as things stand."""
     incidents: tuple[tuple[str, int], ...] = ()
-    """What the broker has not let somebody do, "who: what", and how often; the most frequent first."""
+    """What the broker has refused, "who: what", and how often; the most frequent first."""
     away: tuple[str, ...] = ()
     """Hosts that are not there at the moment, each with the reason and whom it had: "lab-1 has not been heard ..."."""
     connected: bool = True

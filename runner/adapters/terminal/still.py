@@ -38,33 +38,33 @@ class _Still:
 class PlainScreen(_Still):
     """Plain lines, for a pipe, a log or a build machine: the same information, nothing that moves."""
 
-    def __init__(self, paper: OutputStream) -> None:
-        self._paper = paper
+    def __init__(self, output: OutputStream) -> None:
+        self._output = output
         self._narrator = Narrator()
         self._said = False
 
-    def show(self, board: Snapshot) -> None:
-        if lines := self._narrator.tell(board):
+    def show(self, snapshot: Snapshot) -> None:
+        if lines := self._narrator.tell(snapshot):
             self._say(lines)
 
     def unit_output(self, unit: str, line: str) -> None:
         self._say([output_line(unit, line)])
 
     def _say(self, lines: Iterable[Line]) -> None:
-        self._paper.write(lines)
+        self._output.write(lines)
         self._said = True
 
     def finish(self) -> None:
         """An empty line, so that the summary stands by itself."""
         if self._said:
-            self._paper.write([()])
+            self._output.write([()])
             self._said = False
 
 
 class QuietScreen(_Still):
     """Nothing at all: for --quiet, or when standard output carries result.json."""
 
-    def show(self, board: Snapshot) -> None:
+    def show(self, snapshot: Snapshot) -> None:
         """Not shown."""
 
     def unit_output(self, unit: str, line: str) -> None:

@@ -28,7 +28,7 @@ class Terminal:
         self._held = False
         self._handlers: dict[int, Any] = {}
         self.epoch = 0
-        """Grows whenever somebody else may have written on the terminal."""
+        """Grows whenever another process may have written on the terminal."""
 
     def open(self) -> None:
         """Borrows the terminal, if this program is in its foreground."""
@@ -91,7 +91,7 @@ class Terminal:
         return columns or 80, lines or 24
 
     def _foreground(self) -> bool:
-        # Whoever changes modes or reads keys from the background is stopped by the kernel.
+        # The kernel stops a process that changes modes or reads keys from the background.
         try:
             return os.tcgetpgrp(self._out) == os.getpgrp()
         except OSError:  # not the terminal that controls us, so it does not stop us either

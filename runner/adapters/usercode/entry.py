@@ -1,4 +1,4 @@
-"""From the text `module:function` to calling the user's function, with nothing of ours in sight.
+"""From the text `module:function` to calling the user's function, without any frame of ours.
 
 Used by `bootstrap` and `callback`. Belongs here: the import path, finding, calling, and tracebacks that begin with the
 user's first frame. Must stay light, because every unit pays for it, and must not know the bus.
@@ -62,7 +62,7 @@ def find(entrypoint: str) -> Callable[..., Any]:
 
 
 def _hides(name: str, module: ModuleType) -> str:
-    """What is to be said of a module that was imported before anybody asked for the user's own of that name."""
+    """What is to be said of a module that was imported before the user's own of that name was asked for."""
     file = os.path.join(os.getcwd(), *name.split("."))
     for own in (f"{file}.py", os.path.join(file, "__init__.py")):
         if os.path.isfile(own) and not os.path.samefile(own, getattr(module, "__file__", None) or os.devnull):

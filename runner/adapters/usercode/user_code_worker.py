@@ -80,7 +80,7 @@ def run(request: dict[str, Any]) -> Reply:
 
 
 def failure(error: BaseException) -> Reply:
-    """What an exception in user code is told as."""
+    """The text for an exception in user code."""
     return {"error": f"{type(error).__name__}: {error}", "traceback": entry.traceback_of(error).splitlines()}
 
 

@@ -149,7 +149,7 @@ class MachineAnswers:
     took_ns: int
     """From the start of ssh to the first answer."""
     exchanges: tuple[Exchange, ...] = ()
-    door: CallbackAttempt | None = None
+    callback: CallbackAttempt | None = None
     back: WayBack | None = None
     joined: Joined | None = None
 

@@ -71,8 +71,8 @@ def judge(
         checks.append(_clock(target, answers.exchanges, same=bool(boot_id) and facts.boot_id == boot_id))
     checks.append(_files(facts))
     checks += _disks(facts.work, facts.tmp)
-    if answers.door is not None:
-        checks.append(_way_back(answers.door, answers.back))
+    if answers.callback is not None:
+        checks.append(_way_back(answers.callback, answers.back))
     if join is not None and answers.joined is not None:
         checks += _joining(join, answers.joined)
     return Examined(target.name, tuple(checks))
@@ -247,21 +247,21 @@ def size(number: int) -> str:
 # --- the way back, and in ---
 
 
-def _way_back(door: CallbackAttempt, back: WayBack | None) -> Checkup:
+def _way_back(callback: CallbackAttempt, back: WayBack | None) -> Checkup:
     """Whether the host gets to a port of this machine, as it has to where the broker is here."""
     listen = "name an address of this machine that it can reach, and a port that firewalls let through:"
     again = "--listen tcp://HOST:PORT"
     if back is None:
-        why = f"; {door.why}, which is no address of this machine" if door.why else ""
+        why = f"; {callback.why}, which is no address of this machine" if callback.why else ""
         return Checkup("ports", Level.PROBLEM, f"not known where it could reach this machine{why}", listen, again)
-    if back.reached and door.came:
+    if back.reached and callback.came:
         return Checkup("ports", Level.OK, f"it reaches this machine at {back.reached}")
     if back.reached:
-        found = f"somebody else answers it at {back.reached}, port {door.port}"
+        found = f"somebody else answers it at {back.reached}, port {callback.port}"
         return Checkup("ports", Level.PROBLEM, found, f"that is not this machine for it; {listen}", again)
     tried = "; ".join(
-        f"{address}, port {door.port}: {failure.text}"
-        for address, failure in zip(door.addresses, back.failures, strict=False)
+        f"{address}, port {callback.port}: {failure.text}"
+        for address, failure in zip(callback.addresses, back.failures, strict=False)
     )
     remedy = f"does a firewall stand between them? Let the port of the broker through, or {listen}"
     return Checkup("ports", Level.PROBLEM, f"it does not reach this machine ({tried})", remedy, again)

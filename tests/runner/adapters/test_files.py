@@ -62,7 +62,7 @@ def open_to_others(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022])
-def test_nobody_else_can_get_at_anything_of_a_run_while_it_lives_and_afterwards(place: Place, umask: int) -> None:
+def test_no_other_user_can_read_anything_of_a_run_while_it_lives_and_afterwards(place: Place, umask: int) -> None:
     place.write(SCENARIO, CODE)
     run = place.run("--plain", "--listen", "tcp://127.0.0.1:0", expect=0, umask=umask)
     printed = run.printed("api")

@@ -49,25 +49,23 @@ def test_an_address_of_ipv6_stands_in_brackets(ssh: Says) -> None:
 
 
 @pytest.mark.parametrize("way", ["proxyjump bastion", "proxycommand nc %h %p"])
-def test_behind_a_jump_host_it_cannot_be_told(ssh: Says, way: str) -> None:
+def test_behind_a_jump_host_it_is_not_known(ssh: Says, way: str) -> None:
     ssh(way)
     assert address_towards("lab") == ""
 
 
 @pytest.mark.parametrize("hostname", ["", "a..b", "x" * 70, "no such name", "\u2028"])
 def test_a_name_that_means_no_host_has_no_address(ssh: Says, monkeypatch: pytest.MonkeyPatch, hostname: str) -> None:
-    def nobody(name: str, *_: object, **__: object) -> list[object]:
+    def no_address(name: str, *_: object, **__: object) -> list[object]:
         name.encode("idna")  # as the system's own does
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    monkeypatch.setattr(socket, "getaddrinfo", no_address)
     ssh(hostname=hostname)
     assert address_towards("lab") == ""
 
 
-def test_without_ssh_or_its_answer_it_cannot_be_told(
-    ssh: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_ssh_or_its_answer_it_is_not_known(ssh: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ssh()
     assert address_towards("other") == "", "it has failed and said nothing"
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))

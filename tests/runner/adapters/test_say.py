@@ -2,7 +2,7 @@
 
 A terminal obeys what it is sent: it can be made to show another verdict than there was, to rename its window, to fill
 the clipboard. So names of files, scenarios, units, steps, keys and hosts, and the words of brokers and of other
-programs are made harmless in one place, and nobody prints around it.
+programs are made harmless in one place, and no code prints around it.
 """
 
 import ast
@@ -95,8 +95,8 @@ PRINTERS = {
 }
 
 
-def test_nobody_prints_around_it() -> None:
-    """Whoever writes to a standard stream is in the list above, and has a reason."""
+def test_no_code_prints_around_it() -> None:
+    """Each file that writes to a standard stream is in the list above, and has a reason."""
     found = set()
     for package in (probe_package, broker_package, runner_package):
         root = Path(package.__path__[0])
@@ -150,7 +150,7 @@ SCENARIOS = {
 
 
 @pytest.mark.parametrize("what", SCENARIOS)
-def test_what_is_wrong_with_a_scenario_is_told_harmlessly(
+def test_what_is_wrong_with_a_scenario_is_reported_harmlessly(
     here: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
     folder = here / f"of {SHELL_EVIL}"
@@ -196,7 +196,7 @@ def test_what_is_wrong_with_a_scenario_is_told_harmlessly(
         ("init", f"{SHELL_EVIL}/x"),
     ],
 )
-def test_what_is_wrong_with_a_command_line_is_told_harmlessly(
+def test_what_is_wrong_with_a_command_line_is_reported_harmlessly(
     here: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     (here / "circuit.toml").write_text('[units.a]\ncommand = ["true"]\n')
@@ -243,7 +243,7 @@ def hostile(request: pytest.FixtureRequest) -> Iterator[HostileBroker]:
 
 
 @pytest.mark.parametrize("words", [("watch", "--run", "r", "--plain"), ("run", "--plain", "--broker")])
-def test_what_a_hostile_broker_says_is_told_harmlessly(
+def test_what_a_hostile_broker_says_is_reported_harmlessly(
     here: Path, hostile: HostileBroker, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     (here / "circuit.toml").write_text('[units.a]\ncommand = ["true"]\n')
@@ -261,8 +261,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def test_a_probe_and_an_agent_tell_harmlessly_that_they_are_refused(place: Place) -> None:
     broker = HostileBroker(place.temporary, m.Refused(f"no {EVIL}"))
     try:
-        told = {"CIRCUIT_BROKER": broker.ipc, "CIRCUIT_RUN": "r", "CIRCUIT_UNIT": "u"}
-        emitted = place.run("emit", "step", "--timeout", "5", env=told | {"CIRCUIT_JOURNAL": str(place.folder / "j")})
+        variables = {"CIRCUIT_BROKER": broker.ipc, "CIRCUIT_RUN": "r", "CIRCUIT_UNIT": "u"}
+        emitted = place.run(
+            "emit", "step", "--timeout", "5", env=variables | {"CIRCUIT_JOURNAL": str(place.folder / "j")}
+        )
         assert "refuses unit 'u': no �[2J" in emitted.err
         assert obeyed(emitted.text) == []
         with place.start("agent", "--join", broker.tcp, "--name", "lab-1") as agent:
@@ -275,7 +277,7 @@ def test_a_probe_and_an_agent_tell_harmlessly_that_they_are_refused(place: Place
 
 
 @pytest.mark.timeout(180)  # five commands, on a busy machine
-def test_what_units_and_programs_say_in_a_run_is_told_harmlessly(place: Place) -> None:
+def test_what_units_and_programs_say_in_a_run_is_reported_harmlessly(place: Place) -> None:
     """Their output live, the words of a command that cannot be started, exceptions, steps, keys and data."""
     code = f"""\
         import probe, sys
@@ -299,7 +301,7 @@ def test_what_units_and_programs_say_in_a_run_is_told_harmlessly(place: Place) -
     assert obeyed(place.run("show", "latest", "--key", f"key{EVIL}").text) == []
 
 
-def test_what_ssh_says_is_told_harmlessly(place: Place) -> None:
+def test_what_ssh_says_is_reported_harmlessly(place: Place) -> None:
     (place.temporary / "bin").mkdir()
     ssh = place.temporary / "bin" / "ssh"
     ssh.write_text("#!/bin/sh\nprintf '%b' 'no \\033[2J\\033]0;PWNED\\007 way\\n' >&2\nexit 255\n")

@@ -34,8 +34,8 @@ def test_a_python_unit_is_started_by_the_bootstrap_and_a_command_as_it_stands(tm
         f"{tmp_path}/run/units/a.out",
         f"{tmp_path}/run/units/a.err",
     )
-    told = {name: value for name, value in start.env.items() if name.startswith(("CIRCUIT", "MINE"))}
-    assert told == {
+    variables = {name: value for name, value in start.env.items() if name.startswith(("CIRCUIT", "MINE"))}
+    assert variables == {
         "MINE": "1",
         "CIRCUIT_BROKER": "ipc:///bus",
         "CIRCUIT_RUN": "r1",
@@ -92,7 +92,7 @@ def test_the_private_endpoint_is_for_one_user_and_goes_away(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
-def test_the_folder_of_a_private_endpoint_is_there_before_anybody_is_told_its_name(umask: int) -> None:
+def test_the_folder_of_a_private_endpoint_is_there_before_its_name_is_known(umask: int) -> None:
     before = os.umask(umask)
     try:
         with private_endpoint() as endpoint:
@@ -103,7 +103,7 @@ def test_the_folder_of_a_private_endpoint_is_there_before_anybody_is_told_its_na
         os.umask(before)
 
 
-def test_a_folder_that_somebody_else_made_first_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_another_process_made_first_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(private, "base", lambda longest: tmp_path)  # noqa: ARG005
     monkeypatch.setattr(private, "name", lambda prefix: f"{prefix}guessed")
     (tmp_path / "circuit-bus-guessed").symlink_to(tmp_path)

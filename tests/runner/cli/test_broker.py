@@ -19,7 +19,7 @@ def test_a_time_may_have_days(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "7", "d", "7 d", "0d", "0s", "-1d", "7days", "1d2d", "²d", "d7"])
-def test_what_is_no_time_is_told_how_to_write_one(text: str) -> None:
+def test_what_is_no_time_is_refused_with_the_right_form(text: str) -> None:
     with pytest.raises(UsageError, match='not a time; write it as "7d"'):
         _seconds(text)
 
@@ -32,7 +32,7 @@ def test_a_size_has_its_unit(text: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10", "10GB", "GiB", "-1GiB", "1e3KiB", "10 gib"])
-def test_what_is_no_size_is_told_how_to_write_one(text: str) -> None:
+def test_what_is_no_size_is_refused_with_the_right_form(text: str) -> None:
     with pytest.raises(UsageError, match='not a size; write it as "500MiB"'):
         _bytes(text)
 
@@ -53,7 +53,7 @@ def test_old_runs_go_when_the_command_says_so(tmp_path: Path) -> None:
     assert broker.returncode == 0
 
 
-def test_a_quota_that_is_none_is_told_how_to_write_one(tmp_path: Path) -> None:
+def test_a_quota_that_is_none_is_refused_with_the_right_form(tmp_path: Path) -> None:
     words = ["--listen", "tcp://127.0.0.1:0", "--insecure", "--folder", str(tmp_path / "runs"), "--quota", "evnets=5"]
     done = subprocess.run(
         [sys.executable, "-m", "runner", "broker", *words], capture_output=True, text=True, timeout=30

@@ -51,7 +51,7 @@ def report(stamp_ns: int) -> list[Any]:
     return [stamp_ns, "clock", 7, None, bounds]
 
 
-def test_the_clock_of_another_host_is_told_whatever_rubbish_stands_beside_it(
+def test_the_clock_of_another_host_is_reported_whatever_rubbish_stands_beside_it(
     broker: BrokerProcess, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")

@@ -88,7 +88,7 @@ def test_this_machine_is_examined_when_no_host_is_named(place: Place) -> None:
     assert run.err == ""
 
 
-def test_a_host_is_asked_over_ssh_which_may_ask_nobody_for_a_password(doctor: Doctor) -> None:
+def test_a_host_is_asked_over_ssh_which_may_not_ask_for_a_password(doctor: Doctor) -> None:
     run = doctor("user@lab-2", expect=0)
     assert run.out.splitlines()[0] == "user@lab-2   fit"
     assert [line.split()[1] for line in run.out.splitlines()[1:]] == [
@@ -99,7 +99,7 @@ def test_a_host_is_asked_over_ssh_which_may_ask_nobody_for_a_password(doctor: Do
     assert run.err == ""
 
 
-def test_several_hosts_are_told_in_their_order_and_one_problem_is_exit_code_1(doctor: Doctor) -> None:
+def test_several_hosts_are_reported_in_their_order_and_one_problem_is_exit_code_1(doctor: Doctor) -> None:
     run = doctor("lab-2", "refused", "chatty", "lab-2", expect=1)
     titles = [line for line in run.out.splitlines() if line[:1].strip()]
     assert [title.split(maxsplit=1) for title in titles] == [
@@ -120,7 +120,7 @@ def test_a_host_that_answers_nonsense_is_a_problem_and_no_traceback(doctor: Doct
     assert (check["level"], check["found"]) == ("problem", "it answered, and then nothing more came")
 
 
-def test_a_python_that_is_not_there_is_told_with_the_words_of_the_shell(doctor: Doctor) -> None:
+def test_a_python_that_is_not_there_is_reported_with_the_words_of_the_shell(doctor: Doctor) -> None:
     run = doctor("lab-2", expect=1, python="no-such-python")
     assert "there is no no-such-python there" in run.out
     assert "not found" in run.out
@@ -197,7 +197,7 @@ def guarded(tmp_path: Path, ring: Path) -> Iterator[BrokerProcess]:
 
 
 @pytest.mark.parametrize("host", [(), ("lab-2",)])
-def test_a_machine_gets_into_a_broker_with_its_key_and_nobody_is_counted_as_a_stranger(
+def test_a_machine_gets_into_a_broker_with_its_key_and_is_not_counted_as_a_stranger(
     doctor: Doctor, guarded: BrokerProcess, ring: Path, host: tuple[str, ...]
 ) -> None:
     file = ring / "lab-2.keys"
@@ -215,8 +215,8 @@ def test_this_machine_uses_the_keys_of_its_environment_and_never_shows_them(
     doctor: Doctor, guarded: BrokerProcess, ring: Path
 ) -> None:
     file = ring / "lab-2.keys"
-    for told in (str(file), file.read_text()):
-        run = doctor("--join", guarded.endpoint, expect=0, CIRCUIT_KEYS=told)
+    for given in (str(file), file.read_text()):
+        run = doctor("--join", guarded.endpoint, expect=0, CIRCUIT_KEYS=given)
         assert "the key 'lab-2'" in run.out
         assert keys.load(file).secret not in run.text
 
@@ -234,7 +234,7 @@ def test_a_broker_that_wants_keys_says_so_to_who_has_none(doctor: Doctor, guarde
     assert "--keys" in broker["remedy"]
 
 
-def test_a_broker_without_keys_lets_in_whoever_comes_without(doctor: Doctor, broker: BrokerProcess) -> None:
+def test_a_broker_without_keys_lets_in_a_machine_without_one(doctor: Doctor, broker: BrokerProcess) -> None:
     found = doctor.checks("--join", broker.endpoint, expect=0)["broker"]["found"]
     assert found == f"{broker.endpoint} lets it in, as it does everybody"
 
@@ -268,7 +268,7 @@ def test_what_was_found_is_also_written_for_programs(place: Place) -> None:
     assert run.out.startswith("this machine")
 
 
-def test_the_hosts_of_a_scenario_are_examined_as_it_says_and_who_has_an_agent_is_told_what_to_type_there(
+def test_the_hosts_of_a_scenario_are_examined_as_it_says_and_who_has_an_agent_sees_what_to_type_there(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     by_ssh = SimpleNamespace(name="lab-2", ssh="user@lab-2", agent=False, python=sys.executable)
@@ -307,7 +307,7 @@ def test_a_host_of_a_scenario_is_none_while_there_are_none(place: Place) -> None
         (("--scenario", "nowhere"), "nowhere"),
     ],
 )
-def test_what_makes_no_sense_is_told_in_a_line(place: Place, words: tuple[str, ...], said: str) -> None:
+def test_what_makes_no_sense_is_reported_in_a_line(place: Place, words: tuple[str, ...], said: str) -> None:
     run = place.run("doctor", *words, expect=4)
     assert said in run.err
     assert (run.out, "Traceback" in run.err) == ("", False)

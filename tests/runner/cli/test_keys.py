@@ -53,7 +53,7 @@ def test_a_new_key_says_which_command_takes_it(
     assert command in capsys.readouterr().out
 
 
-def test_a_key_is_for_the_unit_of_its_name_unless_told_otherwise() -> None:
+def test_a_key_is_for_the_unit_of_its_name_unless_another_is_named() -> None:
     assert execute(["keys", "new", "api"]) == 0
     assert execute(["keys", "new", "me", "--role", "watcher", "--run", "night-*"]) == 0
     assert [grant for _, grant in keyring.listed(FOLDER)] == [
@@ -102,15 +102,15 @@ def test_a_folder_with_blanks_can_be_copied_out_of_what_is_said(capsys: pytest.C
         (("new",), "NAME"),
     ],
 )
-def test_what_makes_no_sense_is_told_in_a_line(
+def test_what_makes_no_sense_is_reported_in_a_line(
     words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     execute(["keys", "new", "api"])
     capsys.readouterr()
     assert execute(["keys", *words]) == 4
-    told = capsys.readouterr()
-    assert (told.out, len(told.err.splitlines())) == ("", 1)
-    assert said in told.err
+    printed = capsys.readouterr()
+    assert (printed.out, len(printed.err.splitlines())) == ("", 1)
+    assert said in printed.err
 
 
 def test_keys_alone_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`circuit-run recover`: what units wrote down and nobody published comes into the log after all."""
+"""`circuit-run recover`: what units wrote down and was not published comes into the log after all."""
 
 import fcntl
 import json
@@ -58,7 +58,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield place
 
 
-def lose_everybody(place: Place, *last_words: str) -> None:
+def lose_all_processes(place: Place, *last_words: str) -> None:
     """A run whose broker stalls, whose units emit then, and whose runner, supervisor and broker are killed."""
     place.write(SCENARIO, UNITS)
     with place.start(".", "--plain") as living:
@@ -80,7 +80,7 @@ def _steps(log: Path) -> list[str]:
 
 
 def die(place: Place, unit: str, count: int, **settings: str) -> None:
-    """A unit that nobody supervises emits, and is gone."""
+    """A unit without a supervisor emits, and is gone."""
     env = place.environment() | settings | {"CIRCUIT_UNIT": unit}
     subprocess.run([sys.executable, "-c", DYING.format(count=count)], env=env, timeout=PATIENCE_S)
 
@@ -92,8 +92,8 @@ def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
     process.stop()
 
 
-def test_a_run_that_lost_everybody_gets_its_evidence_and_can_be_judged(place: Place) -> None:
-    lose_everybody(place, "worker")
+def test_a_run_that_lost_all_its_processes_gets_its_evidence_and_can_be_judged(place: Place) -> None:
+    lose_all_processes(place, "worker")
     run = place.run("recover", expect=0)
     assert "): 100 events recovered\n" in run.out
     assert run.out.endswith(f"judge the run: circuit-run verify {run.folder.run}\n")
@@ -110,7 +110,7 @@ def test_a_run_that_lost_everybody_gets_its_evidence_and_can_be_judged(place: Pl
 def test_a_run_folder_that_was_moved_or_copied_gets_its_evidence_and_can_be_judged(
     place: Place, move: Callable[[Path, Path], object]
 ) -> None:
-    lose_everybody(place, "worker")
+    lose_all_processes(place, "worker")
     kept = place.newest()
     there = place.folder / "archive" / "a run of mine"
     there.parent.mkdir()
@@ -126,7 +126,7 @@ def test_a_run_folder_that_was_moved_or_copied_gets_its_evidence_and_can_be_judg
 
 def test_what_still_lives_of_a_run_whose_folder_was_moved_is_named(place: Place) -> None:
     (place.folder / "leaves-a-daemon").touch()
-    lose_everybody(place, "worker", "daemon")
+    lose_all_processes(place, "worker", "daemon")
     pid = (place.folder / "daemon").read_text()
     there = place.folder / "moved"
     place.newest().path.rename(there)
@@ -146,8 +146,8 @@ def test_the_newest_run_that_is_not_there_any_more_is_named(place: Place) -> Non
     assert f"the newest run, runs/{kept.run}, is not in " in run.err
 
 
-def test_a_journal_whose_bits_have_flipped_makes_the_verdict_inconclusive_and_accuses_nobody(place: Place) -> None:
-    lose_everybody(place, "worker")
+def test_a_journal_whose_bits_have_flipped_makes_the_verdict_inconclusive_and_accuses_no_unit(place: Place) -> None:
+    lose_all_processes(place, "worker")
     (segment,) = place.newest().journals.glob("worker-*/*.segment")
     assert poll(lambda: _summed_up(segment)), "the sender looks while the broker says nothing"
     content = bytearray(segment.read_bytes())
@@ -167,20 +167,20 @@ def _summed_up(segment: Path) -> bool:
     return words[6] & 0xFFFFFFFF == words[0]
 
 
-def test_who_comes_while_somebody_else_recovers_the_run_is_told_to_wait(place: Place) -> None:
-    lose_everybody(place, "worker")
+def test_a_second_command_that_recovers_the_run_is_refused_and_says_why(place: Place) -> None:
+    lose_all_processes(place, "worker")
     kept = place.newest()
     kept.endpoint.unlink()
     with kept.log.open("rb") as log:
         fcntl.flock(log, fcntl.LOCK_EX)  # as the broker does that was opened for the recovery
         run = place.run("recover", expect=4)
-    assert f"somebody recovers run {kept.run} already" in run.text
+    assert f"another process recovers run {kept.run}" in run.text
     assert "): 100 events recovered\n" in place.run("recover", expect=0).out
 
 
 def test_what_still_lives_of_a_run_is_named_and_ended_only_when_asked(place: Place) -> None:
     (place.folder / "leaves-a-daemon").touch()
-    lose_everybody(place, "worker", "daemon")
+    lose_all_processes(place, "worker", "daemon")
     pid = (place.folder / "daemon").read_text()
     run = place.run("recover", expect=0)
     assert run.out.count("): 100 events recovered\n") == 1
@@ -208,18 +208,23 @@ def test_the_broker_of_a_run_that_still_answers_takes_the_journals(place: Place)
         broker.stop()
 
 
-def test_journals_of_units_that_nobody_supervised_go_where_they_are_told(place: Place, broker: BrokerProcess) -> None:
+def test_journals_of_units_without_a_supervisor_go_to_the_broker_that_is_named(
+    place: Place, broker: BrokerProcess
+) -> None:
     journals = str(place.folder / "journals")
     away = {"CIRCUIT_BROKER": "ipc:///nowhere", "CIRCUIT_RUN": "long", "CIRCUIT_JOURNAL": journals}
     for unit, count in (("one", 1), ("two", 2)):
         die(place, unit, count, **away)
     run = place.run("recover", "--journals", journals, "--broker", broker.endpoint, "--unit", "two", expect=0)
     assert [line.split()[0] for line in run.out.splitlines()] == ["two"]
-    told = {"CIRCUIT_BROKER": broker.endpoint, "CIRCUIT_JOURNAL": journals}
-    run = place.run("recover", "--broker", broker.endpoint, env=told, expect=0)
+    variables = {"CIRCUIT_BROKER": broker.endpoint, "CIRCUIT_JOURNAL": journals}
+    run = place.run("recover", "--broker", broker.endpoint, env=variables, expect=0)
     assert [line.split()[0] for line in run.out.splitlines()] == ["one"]
     assert "): 1 event recovered\n" in run.out
-    assert place.run("recover", "--journals", journals, env=told, expect=0).out == f"nothing to recover in {journals}\n"
+    assert (
+        place.run("recover", "--journals", journals, env=variables, expect=0).out
+        == f"nothing to recover in {journals}\n"
+    )
     assert _steps(broker.folder / "long" / "events.log") == ["step"] * 3
 
 
@@ -236,8 +241,8 @@ def test_journals_of_another_run_are_not_mixed_into_this_one(place: Place, broke
 
 
 def test_an_emit_that_was_not_confirmed_and_could_keep_no_journal_does_not_say_that_it_is_kept(place: Place) -> None:
-    told = {"CIRCUIT_BROKER": "ipc:///nowhere", "CIRCUIT_RUN": "long", "CIRCUIT_JOURNAL": "/dev/null/journals"}
-    run = place.run("emit", "backed-up", "--unit", "cron", "--timeout", "0.05", env=told, expect=4)
+    variables = {"CIRCUIT_BROKER": "ipc:///nowhere", "CIRCUIT_RUN": "long", "CIRCUIT_JOURNAL": "/dev/null/journals"}
+    run = place.run("emit", "backed-up", "--unit", "cron", "--timeout", "0.05", env=variables, expect=4)
     assert "its events are in memory only" in run.err
     assert "it is in no journal: if the broker does not have it, it is lost" in run.err
     assert "kept in" not in run.err
@@ -254,8 +259,12 @@ def test_a_journal_that_cannot_be_published_stays_and_says_why(place: Place) -> 
 
 def test_an_emit_that_was_not_confirmed_names_the_command_that_publishes_it(place: Place, tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/bus"
-    told = {"CIRCUIT_BROKER": endpoint, "CIRCUIT_RUN": "long", "CIRCUIT_JOURNAL": str(place.folder / "my journals")}
-    run = place.run("emit", "backed-up", "--unit", "the cron job", "--timeout", "0.05", env=told, expect=4)
+    variables = {
+        "CIRCUIT_BROKER": endpoint,
+        "CIRCUIT_RUN": "long",
+        "CIRCUIT_JOURNAL": str(place.folder / "my journals"),
+    }
+    run = place.run("emit", "backed-up", "--unit", "the cron job", "--timeout", "0.05", env=variables, expect=4)
     command = run.err.splitlines()[-1].strip()
     assert command.startswith("circuit-run recover ")
     broker = BrokerProcess(tmp_path / "broker", listen=endpoint, run=None)
@@ -280,7 +289,7 @@ def test_an_emit_that_was_not_confirmed_names_the_command_that_publishes_it(plac
         (("--journals", "nowhere", "--broker", "ipc:///nowhere"), "nowhere is no folder"),
     ],
 )
-def test_what_makes_no_sense_is_told_why(place: Place, words: tuple[str, ...], said: str) -> None:
+def test_what_makes_no_sense_is_reported_why(place: Place, words: tuple[str, ...], said: str) -> None:
     run = place.run("recover", *words, expect=4)
     assert said in run.err
     assert "Traceback" not in run.err

@@ -1,4 +1,4 @@
-"""Command lines and scenarios that make no sense: told why, with the place, and nothing is started."""
+"""Command lines and scenarios that make no sense: refused with a reason, with the place, and nothing is started."""
 
 import signal
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def test_the_command_alone_in_a_folder_without_a_scenario_says_what_to_do_and_is
         (("broker", "--listen", "nonsense"), 4, "nonsense"),
     ],
 )
-def test_a_command_line_that_makes_no_sense_is_told_why_in_a_line_or_two(
+def test_a_command_line_that_makes_no_sense_is_reported_why_in_a_line_or_two(
     place: Place, words: tuple[str, ...], code: int, said: str
 ) -> None:
     place.write('[scenario]\nname = "scenario"\n' + GOOD)
@@ -101,9 +101,9 @@ def test_check_names_every_mistake_with_its_line_and_what_may_have_been_meant(pl
 
 def test_check_names_units_that_wait_for_each_other(place: Place) -> None:
     place.write('[units.a]\ncommand = ["true"]\nafter = ["b"]\n[units.b]\ncommand = ["true"]\nafter = ["a"]\n')
-    told = place.run("check", expect=4).err
-    assert "units." in told
-    assert "a -> b" in told or "b -> a" in told
+    printed = place.run("check", expect=4).err
+    assert "units." in printed
+    assert "a -> b" in printed or "b -> a" in printed
 
 
 def test_a_broker_that_is_not_there_is_all_that_is_said_of_a_run_that_never_began(place: Place) -> None:

@@ -96,7 +96,7 @@ def test_links_inside_the_folder_arrive_as_links(folder: Path, here: WorkDir) ->
 
 
 @pytest.mark.parametrize("target", ["/etc/hosts", "..", "../other", "parts/../../other"])
-def test_a_link_that_leads_out_of_the_folder_is_told_before_anything_is_sent(folder: Path, target: str) -> None:
+def test_a_link_that_leads_out_of_the_folder_is_reported_before_anything_is_sent(folder: Path, target: str) -> None:
     (folder / "data").symlink_to(target)
     with pytest.raises(UsageError) as caught:
         bundle.packed(folder)
@@ -113,7 +113,7 @@ def test_what_is_no_file_means_nothing_elsewhere(folder: Path, here: WorkDir) ->
         assert arrived(here, folder) == {"circuit.toml"}
 
 
-def test_a_folder_that_is_too_large_is_told_with_the_remedy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_too_large_is_reported_with_the_remedy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "MOST_BYTES", 1 << 20)
     write(folder, "z-small")
     (folder / "film.bin").write_bytes(os.urandom(1 << 21))

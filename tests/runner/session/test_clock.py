@@ -1,4 +1,4 @@
-"""The time of a run: nobody is late whom the runner could not hear."""
+"""The time of a run: no unit is late that the runner could not hear."""
 
 from runner.session.clock import RESUME_NS, Clock
 

@@ -15,7 +15,7 @@ LAB, FIELD = Host("lab", ssh="lab"), Host("field", agent=True)
 AWAY, BACK, GONE = Away("lab", "is silent"), Back("lab"), Gone("lab", "is silent")
 
 
-def standing(*changes: tuple[Any, float]) -> HostResults:
+def host_results(*changes: tuple[Any, float]) -> HostResults:
     found = HostResults((LAB, FIELD))
     for change, at_s in changes:
         found.changed(change, int(at_s * SECOND))
@@ -33,7 +33,7 @@ def test_a_run_on_one_host_says_nothing_of_hosts() -> None:
 
 
 def test_the_runners_own_host_comes_first() -> None:
-    hosts = standing()
+    hosts = host_results()
     hosts.heard("lab")
     results = hosts.results(Timeline("desk"), 0)
     assert [(result.name, result.state, result.away_s) for result in results] == [
@@ -54,27 +54,27 @@ def test_the_runners_own_host_comes_first() -> None:
     ],
 )
 def test_how_long_a_host_was_away_is_added_up(changes: list[tuple[Any, float]], stands: tuple[str, float]) -> None:
-    assert lab(standing(*changes)) == stands
+    assert lab(host_results(*changes)) == stands
 
 
 def test_a_host_that_came_back_is_worth_a_note_and_one_that_is_gone_is_a_finding_already() -> None:
-    assert standing((AWAY, 10), (BACK, 13)).notes() == (
+    assert host_results((AWAY, 10), (BACK, 13)).notes() == (
         "host lab was away for 3 s, and came back; what its units emitted meanwhile has arrived and counts",
     )
-    assert standing((AWAY, 10), (BACK, 13), (AWAY, 20)).notes() == (
+    assert host_results((AWAY, 10), (BACK, 13), (AWAY, 20)).notes() == (
         "host lab was away for 3 s, came back, and went away again",
     )
-    assert standing((AWAY, 10), (BACK, 13), (AWAY, 20), (GONE, 40)).notes() == ()
-    assert standing((GONE, 30)).notes() == ()
+    assert host_results((AWAY, 10), (BACK, 13), (AWAY, 20), (GONE, 40)).notes() == ()
+    assert host_results((GONE, 30)).notes() == ()
 
 
-def test_what_is_known_of_a_hosts_clock_is_told() -> None:
+def test_what_is_known_of_a_hosts_clock_is_reported() -> None:
     timeline = Timeline("desk")
     timeline.join("@lab", 1, "its-boot")
     for stamp in range(STEP_NS, 8 * STEP_NS, STEP_NS):
         bounds = {"low": [[stamp, 5 * SECOND - 100]], "high": [[stamp, 5 * SECOND + 100]], "rtt_ns": 300}
         timeline.report("@lab", 1, stamp + 1, bounds)
-    own, other, third = standing().results(timeline, 0)
+    own, other, third = host_results().results(timeline, 0)
     assert (other.offset_ns, other.rtt_ns) == (-5 * SECOND, 300)
     assert 100 <= other.clock_error_ns < 200_000
     assert (own.clock_error_ns, third.clock_error_ns) == (0, 0)

@@ -1,4 +1,4 @@
-"""What comes from other machines may be anything: it is taken for what it can be, and nobody is harmed by it."""
+"""What comes from other machines may be anything: it is taken for what it can be, and harms no other."""
 
 import random
 from pathlib import Path
@@ -65,20 +65,20 @@ def hello(unit: str, boot: str) -> Entry:
     return Entry(unit, 1, m.Hello(m.VERSION, "unit", "run", unit, 1, boot), b"", 0)
 
 
-def told(order: m.Order, at_ns: int = 1) -> Entry:
+def ordered(order: m.Order, at_ns: int = 1) -> Entry:
     return Entry("@runner", 0, m.Command((), at_ns), wire.encode_order(order), 0)
 
 
 def begun() -> Replay:
     """A run over two hosts of which all serve."""
-    hindsight = Replay(SCENARIO, 0)
-    hindsight.take(told(m.Begin("desk")))
+    replay = Replay(SCENARIO, 0)
+    replay.take(ordered(m.Begin("desk")))
     boots = {"@lab-1": "one", "api": "one", "@lab-2": "two", "db": "two", "@local": "desk", "web": "desk"}
     for unit in PEERS:
-        hindsight.take(hello(unit, boots.get(unit, "elsewhere")))
+        replay.take(hello(unit, boots.get(unit, "elsewhere")))
     for unit in ("@local", "@lab-1", "@lab-2"):
-        hindsight.take(said(unit, [1, 1, "serving", Kind.STATE, None, None]))
-    return hindsight
+        replay.take(said(unit, [1, 1, "serving", Kind.STATE, None, None]))
+    return replay
 
 
 def nonsense(chance: random.Random, number: int) -> list[Any]:
@@ -94,22 +94,22 @@ def nonsense(chance: random.Random, number: int) -> list[Any]:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_whatever_comes_is_taken_without_a_crash_or_a_hang(seed: int) -> None:
-    chance, hindsight = random.Random(seed), begun()
+    chance, replay = random.Random(seed), begun()
     for number in range(2, 80):
         watermark_ns = chance.choice([number * SECOND, 0, LARGEST])
         recovered = chance.random() < 0.2
         entry = said(chance.choice(PEERS), nonsense(chance, number), watermark_ns=watermark_ns, recovered=recovered)
-        hindsight.take(entry)
-        hindsight.dispatcher.barriers.tick(number * SECOND)
-        hindsight.dispatcher.waits.tick(number * SECOND)
-    hindsight.dispatcher.close()
-    hindsight.dispatcher.lifecycle.units.findings()
+        replay.take(entry)
+        replay.dispatcher.barriers.tick(number * SECOND)
+        replay.dispatcher.waits.tick(number * SECOND)
+    replay.dispatcher.close()
+    replay.dispatcher.lifecycle.units.findings()
 
 
 def test_a_stamp_beyond_all_time_does_not_keep_the_end_waiting() -> None:
-    hindsight = begun()
-    hindsight.take(said("api", [1, LARGEST, "up", Kind.READY, None, None], watermark_ns=LARGEST))
-    hindsight.dispatcher.close()
+    replay = begun()
+    replay.take(said("api", [1, LARGEST, "up", Kind.READY, None, None], watermark_ns=LARGEST))
+    replay.dispatcher.close()
 
 
 @pytest.mark.parametrize("timeout", [float("nan"), float("inf"), 1e300, "soon", True])
@@ -120,7 +120,7 @@ def test_a_time_that_cannot_be_is_none(timeout: object) -> None:
     assert barriers.next_deadline_ns is None
 
 
-def test_nobody_opens_a_barrier_under_the_name_of_another() -> None:
+def test_no_unit_opens_a_barrier_under_the_name_of_another() -> None:
     barriers = Barriers([], ["api", "db"])
     data = {"ask": "barrier/go/1", "round": 1, "parties": ["api"]}
     barriers.arrive(Event("api", 1, 1, 1, "mine", Kind.ARRIVE, None, data), 1)
@@ -128,10 +128,10 @@ def test_nobody_opens_a_barrier_under_the_name_of_another() -> None:
     assert barriers.arrive(Event("db", 1, 1, 1, "go", Kind.ARRIVE, None, data), 1) == []
 
 
-def test_what_is_no_event_is_told_to_nobody_who_waits() -> None:
-    hindsight = begun()
-    hindsight.take(said("db", [1, 1, "wait", Kind.WAIT, None, {"ask": "wait/1.1", "unit": "api", "step": "go"}]))
-    waits = hindsight.dispatcher.waits
+def test_what_is_no_event_answers_no_wait() -> None:
+    replay = begun()
+    replay.take(said("db", [1, 1, "wait", Kind.WAIT, None, {"ask": "wait/1.1", "unit": "api", "step": "go"}]))
+    waits = replay.dispatcher.waits
     for record in ([1, "soon", "go", 0, None, None], [1, 1, "go", [], None, None], [1, 1, "go", 0, {}, None]):
         assert waits.saw("api", [record]) == []
     (answer,) = waits.saw("api", [[1, 1, "go", 0, None, None]])
@@ -150,42 +150,42 @@ def test_a_supervisor_changes_nothing_for_units_of_another_host() -> None:
     assert lifecycle.units.statuses()[1:] == before[1:]
 
 
-def judged(hindsight: Replay) -> list[str]:
+def judged(replay: Replay) -> list[str]:
     """The words of what may be lost, when all units have ended."""
     for supervisor, unit in (("@lab-1", "api"), ("@lab-2", "db"), ("@local", "web")):
-        hindsight.take(Entry(unit, 1, m.Final(0), b"", 0))
-        hindsight.take(said(supervisor, [2, 2, "exited", Kind.STATE, unit, {"code": 0, "pid": 1}]))
-    hindsight.dispatcher.close()
-    statuses = hindsight.dispatcher.lifecycle.units.statuses()
-    findings = hindsight.dispatcher.verifier.result(run="r", duration_s=1.0, statuses=statuses).findings
+        replay.take(Entry(unit, 1, m.Final(0), b"", 0))
+        replay.take(said(supervisor, [2, 2, "exited", Kind.STATE, unit, {"code": 0, "pid": 1}]))
+    replay.dispatcher.close()
+    statuses = replay.dispatcher.lifecycle.units.statuses()
+    findings = replay.dispatcher.verifier.result(run="r", duration_s=1.0, statuses=statuses).findings
     return [finding.message for finding in findings if finding.cls is FindingClass.LOST_EVIDENCE]
 
 
 def test_who_is_no_supervisor_of_this_run_says_nothing_in_it() -> None:
     """The key of any host of the lab lets it come in."""
-    hindsight = begun()
-    before = hindsight.dispatcher.timeline.units_of("one")
+    replay = begun()
+    before = replay.dispatcher.timeline.units_of("one")
     listing = {"lives": [["web", 7], ["api", 8]], "at_ns": 1}
-    hindsight.take(hello("@lab-9", "one"))
-    hindsight.take(said("@lab-9", [1, 1, "serving", Kind.STATE, None, listing]))
-    assert hindsight.dispatcher.timeline.units_of("one") == before
-    assert [words for words in judged(hindsight) if not words.startswith("stranger")] == []
-    assert [note.partition(" took part")[0] for note in hindsight.dispatcher.notes()] == ["@lab-9", "@nobody"]
+    replay.take(hello("@lab-9", "one"))
+    replay.take(said("@lab-9", [1, 1, "serving", Kind.STATE, None, listing]))
+    assert replay.dispatcher.timeline.units_of("one") == before
+    assert [words for words in judged(replay) if not words.startswith("stranger")] == []
+    assert [note.partition(" took part")[0] for note in replay.dispatcher.notes()] == ["@lab-9", "@nobody"]
 
 
 @pytest.mark.parametrize(("supervisor", "lost"), [("@lab-1", 1), ("@lab-2", 0)])
 def test_a_supervisor_holds_back_no_unit_of_another_host(supervisor: str, lost: int) -> None:
-    hindsight = begun()
-    hindsight.take(said(supervisor, [1, 1, "journals", Kind.STATE, None, {"lives": [["api", 8]], "at_ns": 1}]))
-    assert len([words for words in judged(hindsight) if words.startswith("api (incarnation 8)")]) == lost
+    replay = begun()
+    replay.take(said(supervisor, [1, 1, "journals", Kind.STATE, None, {"lives": [["api", 8]], "at_ns": 1}]))
+    assert len([words for words in judged(replay) if words.startswith("api (incarnation 8)")]) == lost
 
 
 def test_a_supervisor_writes_the_files_of_its_own_units_alone(tmp_path: Path) -> None:
-    fetched = RemoteOutput(tmp_path, {"api": "@lab-1", "db": "@lab-2"})
+    remote_output = RemoteOutput(tmp_path, {"api": "@lab-1", "db": "@lab-2"})
     piece = {"stream": "out", "at": 0, "bytes": b"words"}
     for unit in ("api", "db", "web", "../api", "stranger"):
-        fetched.take(Event("@lab-1", 1, 1, 1, "output", Kind.STATE, unit, piece))
-    fetched.take(Event("@lab-1", 1, 1, 1, "output", Kind.STATE, "api", {**piece, "at": 1 << 35}))
+        remote_output.take(Event("@lab-1", 1, 1, 1, "output", Kind.STATE, unit, piece))
+    remote_output.take(Event("@lab-1", 1, 1, 1, "output", Kind.STATE, "api", {**piece, "at": 1 << 35}))
     assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {"api.out": 5}
 
 

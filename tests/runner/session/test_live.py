@@ -160,8 +160,8 @@ def test_verbose_shows_the_last_words_of_a_unit_though_no_line_ends_them(place: 
 
 
 def test_a_scenario_that_init_wrote_passes(place: Place) -> None:
-    told = place.run("init", "mine", expect=0)
-    assert "circuit-run mine" in told.out
+    printed = place.run("init", "mine", expect=0)
+    assert "circuit-run mine" in printed.out
     assert place.run("check", "mine", expect=0).out.count("nothing wrong") == 1
     assert place.run("mine", expect=0).result["verdict"] == "passed"
     refused = place.run("init", "mine", expect=4)
@@ -194,8 +194,8 @@ def test_a_shell_script_emits_every_kind_with_keys_and_data(place: Place) -> Non
 def test_emit_without_a_broker_does_nothing_and_with_one_needs_a_unit(place: Place) -> None:
     quiet = place.run("emit", "step", "--key", "k", expect=0)
     assert quiet.text == ""
-    nobody = place.run("emit", "step", expect=4, env={"CIRCUIT_BROKER": "ipc:///nowhere", "CIRCUIT_RUN": "r"})
-    assert "--unit NAME" in nobody.err
+    refused = place.run("emit", "step", expect=4, env={"CIRCUIT_BROKER": "ipc:///nowhere", "CIRCUIT_RUN": "r"})
+    assert "--unit NAME" in refused.err
     wrong = place.run(
         "emit", "step", "--unit", "u", "-d", "rubbish", expect=4, env={"CIRCUIT_BROKER": "ipc:///x", "CIRCUIT_RUN": "r"}
     )
@@ -287,7 +287,7 @@ def meeting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Place, R
         yield place, place.run(".")
 
 
-def told(place: Place, run: Run, step: str) -> str:
+def printed(place: Place, run: Run, step: str) -> str:
     return place.run("show", run.folder.path, "--step", step, expect=0).out
 
 
@@ -297,16 +297,16 @@ def test_units_find_probes_that_fired_long_ago_or_fire_later_and_pass_a_barrier_
     place, run = meeting
     assert run.code == 0, run.text
     assert {unit["state"] for unit in run.result["units"]} == {"finished"}
-    assert told(place, run, "behind").count("behind") == 3
+    assert printed(place, run, "behind").count("behind") == 3
 
 
 def test_a_wait_that_ran_out_of_time_says_what_it_waited_for(meeting: tuple[Place, Run]) -> None:
-    assert "'early: noise' with key 'k-none' did not fire within 0.05 s" in told(*meeting, "gave-up")
+    assert "'early: noise' with key 'k-none' did not fire within 0.05 s" in printed(*meeting, "gave-up")
 
 
 def test_a_wait_for_a_unit_that_has_ended_and_a_barrier_without_it_break_by_name(meeting: tuple[Place, Run]) -> None:
-    assert "'short: never' will not fire: short" in told(*meeting, "broken")
-    assert "barrier 'pair' is broken: short" in told(*meeting, "barrier-broken")
+    assert "'short: never' will not fire: short" in printed(*meeting, "broken")
+    assert "barrier 'pair' is broken: short" in printed(*meeting, "barrier-broken")
 
 
 # --- what it is busy with ---------------------------------------------------------------------------------------------

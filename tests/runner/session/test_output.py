@@ -1,4 +1,4 @@
-"""What units print, as whole lines, whoever writes them and however they are cut."""
+"""What units print, as whole lines, whichever process writes them and however they are cut."""
 
 from pathlib import Path
 

@@ -27,7 +27,7 @@ UNITS = (
 
 class Play:
     """RemoteHosts with stand-ins for what it stands on: `orders` is what was commanded, `changes` what the dispatcher
-    was told, `troubles` what the ssh processes say in the next turn."""
+    was ordered, `troubles` what the ssh processes say in the next turn."""
 
     def __init__(self, folder: Path, *units: Unit) -> None:
         scenario_folder = folder / "shop"
@@ -44,13 +44,13 @@ class Play:
         self.timeline = Timeline("desk")
         self.closed: set[str] = set()
         self.unconfirmed: list[Directed] = []
-        self.listener = SimpleNamespace(host="desk", behind=False, now_ns=lambda: BEGIN, command=self._command)
+        self.reader = SimpleNamespace(host="desk", behind=False, now_ns=lambda: BEGIN, command=self._command)
         hosts = SimpleNamespace(look=self._look, heard=self.heard.append)
         scenario = Scenario("s", str(scenario_folder), "circuit.toml", units or UNITS, hosts=(LAB, FIELD))
-        self.abroad = RemoteHosts(
+        self.remote_hosts = RemoteHosts(
             scenario,
             SimpleNamespace(hosts=hosts),  # type: ignore[arg-type]
-            self.listener,  # type: ignore[arg-type]
+            self.reader,  # type: ignore[arg-type]
             SimpleNamespace(  # type: ignore[arg-type]
                 timeline=self.timeline,
                 closed=self.closed,
@@ -71,23 +71,23 @@ class Play:
     def hears(self, host: str, at_s: float = 0, step: str = "clock", **data: Any) -> None:
         incarnation = data.pop("incarnation", 1)
         event = Event(f"@{host}", incarnation, 1, 0, step, Kind.STATE, data.pop("key", None), data)
-        self.abroad.heard(host, event, BEGIN + int(at_s * SECOND))
+        self.remote_hosts.heard(host, event, BEGIN + int(at_s * SECOND))
 
     def tick(self, at_s: float) -> list[tuple[Any, tuple[str, ...]]]:
         """What was commanded until then, by a runner that looks twice in a second."""
         before = len(self.orders)
         while self.now_s + 0.5 < at_s:
             self.now_s += 0.5
-            self.abroad.tick(BEGIN + int(self.now_s * SECOND))
+            self.remote_hosts.tick(BEGIN + int(self.now_s * SECOND))
         self.now_s = at_s
-        self.abroad.tick(BEGIN + int(at_s * SECOND))
+        self.remote_hosts.tick(BEGIN + int(at_s * SECOND))
         return self.orders[before:]
 
 
 @pytest.fixture
 def play(tmp_path: Path) -> Play:
     play = Play(tmp_path)
-    play.abroad.begin(BEGIN)
+    play.remote_hosts.begin(BEGIN)
     return play
 
 
@@ -99,15 +99,15 @@ def test_a_run_begins_with_the_clock_it_is_on_and_ships_the_folder_to_the_others
     assert play.looked == [()], "now the others are called"
 
 
-def test_a_run_on_one_host_calls_nobody_and_ships_nothing(tmp_path: Path) -> None:
+def test_a_run_on_one_host_calls_no_host_and_ships_nothing(tmp_path: Path) -> None:
     play = Play(tmp_path, Unit("api", command=("x",)))
-    play.abroad.begin(BEGIN)
+    play.remote_hosts.begin(BEGIN)
     assert play.orders == [(Begin("desk"), ("@local",))]
     assert play.tick(1000) == []
-    assert (play.looked, play.abroad.expected, play.abroad.next_deadline_ns) == ([], (), None)
+    assert (play.looked, play.remote_hosts.expected, play.remote_hosts.next_deadline_ns) == ([], (), None)
 
 
-def test_what_is_decided_is_told_to_the_intake_and_goes_into_the_log_by_way_of_its_supervisor(play: Play) -> None:
+def test_what_is_decided_goes_to_the_dispatcher_and_into_the_log_by_way_of_its_supervisor(play: Play) -> None:
     play.hears("lab")
     play.hears("field")
     assert play.heard == ["lab", "field"]
@@ -119,32 +119,32 @@ def test_what_is_decided_is_told_to_the_intake_and_goes_into_the_log_by_way_of_i
     assert play.changes == [away, Back("lab")]
 
 
-def test_nobody_is_blamed_while_the_log_has_more_than_was_read(play: Play) -> None:
+def test_no_host_is_blamed_while_the_log_has_more_than_was_read(play: Play) -> None:
     play.hears("lab")
-    play.listener.behind = True
+    play.reader.behind = True
     assert play.tick(COME_NS / SECOND + 1) == []
-    play.listener.behind = False
+    play.reader.behind = False
     assert [type(order) for order, _ in play.tick(COME_NS / SECOND + 1)] == [Away, Gone]
 
 
 def test_a_host_that_ssh_does_not_reach_is_given_up_at_once_with_its_words(play: Play) -> None:
     play.troubles = [("lab", "cannot be reached", True)]
     assert play.tick(0.1) == [(Gone("lab", "cannot be reached"), ("@lab",))]
-    assert play.abroad.expected == ("field",)
+    assert play.remote_hosts.expected == ("field",)
 
 
 def test_the_last_word_of_a_supervisor_is_no_silence(play: Play) -> None:
     play.hears("lab")
     play.closed.add("@lab")
     assert play.tick(10) == []
-    assert play.abroad.expected == ("field",)
+    assert play.remote_hosts.expected == ("field",)
 
 
 def test_when_the_run_ends_who_has_not_come_is_not_waited_for(play: Play) -> None:
     play.hears("lab")
-    play.abroad.finish(BEGIN)
-    assert play.abroad.expected == ("lab",)
-    assert play.abroad.next_deadline_ns == BEGIN + SILENT_NS + 1
+    play.remote_hosts.finish(BEGIN)
+    assert play.remote_hosts.expected == ("lab",)
+    assert play.remote_hosts.next_deadline_ns == BEGIN + SILENT_NS + 1
 
 
 def test_the_supervisor_says_how_long_its_lease_is(play: Play) -> None:
@@ -177,24 +177,24 @@ def test_what_units_wrote_is_fetched_from_the_supervisor_of_their_host(play: Pla
     assert {path.name: path.read_bytes() for path in play.units.iterdir()} == {"worker.out": b"mine"}
 
 
-def test_a_moment_is_told_to_each_clock_as_it_is_there(play: Play) -> None:
+def test_a_moment_is_given_to_each_clock_as_it_is_there(play: Play) -> None:
     for unit, boot in (("api", "desk"), ("@lab", "its-boot"), ("worker", "its-boot"), ("cam", "no-boot")):
         play.timeline.join(unit, 1, boot)
     for stamp in range(STEP_NS, 8 * STEP_NS, STEP_NS):
         bounds = {"low": [[stamp, 5 * SECOND]], "high": [[stamp, 5 * SECOND]], "rtt_ns": 0}
         play.timeline.report("@lab", 1, stamp + 1, bounds)
     order = Directed(Release("barrier/go/1", at_ns=BEGIN), ("api", "worker", "cam"))
-    told = {to: release.at_ns for release, to in play.abroad.in_their_time(order)}  # type: ignore[union-attr]
-    assert told == {("api",): BEGIN, ("worker",): BEGIN + 5 * SECOND, ("cam",): BEGIN}
+    moments = {to: release.at_ns for release, to in play.remote_hosts.in_their_time(order)}  # type: ignore[union-attr]
+    assert moments == {("api",): BEGIN, ("worker",): BEGIN + 5 * SECOND, ("cam",): BEGIN}
 
 
 @pytest.mark.parametrize("order", [Release("barrier/go/1"), Break("barrier/go/1", (), "why")])
-def test_an_order_without_a_moment_is_the_same_for_everybody(play: Play, order: Any) -> None:
+def test_an_order_without_a_moment_is_the_same_for_all_units(play: Play, order: Any) -> None:
     play.timeline.join("worker", 1, "its-boot")
-    assert list(play.abroad.in_their_time(Directed(order, ("api", "worker")))) == [(order, ("api", "worker"))]
+    assert list(play.remote_hosts.in_their_time(Directed(order, ("api", "worker")))) == [(order, ("api", "worker"))]
 
 
-def test_a_supervisor_that_takes_the_place_of_a_killed_one_is_told_all_that_was_told_before(play: Play) -> None:
+def test_a_supervisor_that_takes_the_place_of_a_killed_one_gets_all_orders_again(play: Play) -> None:
     start = Start("worker", ("x",), "", {}, "", "")
     play.unconfirmed = [Directed(start, ("@lab",)), Directed(Start("cam", ("x",), "", {}, "", ""), ("@field",))]
     play.hears("lab", step="serving")

@@ -1,4 +1,4 @@
-"""Output of units elsewhere in the run folder: as it was told, and nothing that cannot be meant."""
+"""Output of units on other hosts in the run folder: as it was forwarded, and nothing that cannot be meant."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def units(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fetched(units: Path) -> RemoteOutput:
+def remote_output(units: Path) -> RemoteOutput:
     return RemoteOutput(units, {"api": "@lab", "worker": "@field"})
 
 
@@ -34,23 +34,23 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_pieces_are_put_where_they_belong_whatever_comes_twice(fetched: RemoteOutput, units: Path) -> None:
+def test_pieces_are_put_where_they_belong_whatever_comes_twice(remote_output: RemoteOutput, units: Path) -> None:
     for event in (output(0, b"one "), output(4, b"two "), output(0, b"one "), output(4, b"two "), output(8, b"three")):
-        fetched.take(event)
-    fetched.take(output(0, b"oh", "err"))
-    fetched.take(output(0, b"its", key="worker", supervisor="@field"))
+        remote_output.take(event)
+    remote_output.take(output(0, b"oh", "err"))
+    remote_output.take(output(0, b"its", key="worker", supervisor="@field"))
     assert files(units) == {"api.out": b"one two three", "api.err": b"oh", "worker.out": b"its"}
 
 
-def test_there_are_files_of_a_unit_that_was_started_and_wrote_nothing(fetched: RemoteOutput, units: Path) -> None:
+def test_there_are_files_of_a_unit_that_was_started_and_wrote_nothing(remote_output: RemoteOutput, units: Path) -> None:
     assert files(units) == {}
-    fetched.take(said("spawned", pid=7))
+    remote_output.take(said("spawned", pid=7))
     assert files(units) == {"api.out": b"", "api.err": b""}
 
 
-def test_a_unit_that_is_started_again_keeps_what_it_wrote(fetched: RemoteOutput, units: Path) -> None:
-    fetched.take(output(0, b"before"))
-    fetched.take(said("spawned", pid=8))
+def test_a_unit_that_is_started_again_keeps_what_it_wrote(remote_output: RemoteOutput, units: Path) -> None:
+    remote_output.take(output(0, b"before"))
+    remote_output.take(said("spawned", pid=8))
     assert files(units)["api.out"] == b"before"
 
 
@@ -91,12 +91,12 @@ def test_a_runner_that_reads_its_log_from_the_beginning_writes_the_same(units: P
     ],
     ids=repr,
 )
-def test_what_cannot_be_meant_is_ignored(fetched: RemoteOutput, units: Path, event: Event) -> None:
-    fetched.take(event)
+def test_what_cannot_be_meant_is_ignored(remote_output: RemoteOutput, units: Path, event: Event) -> None:
+    remote_output.take(event)
     assert files(units) == {}
     assert [path.name for path in units.parent.iterdir()] == ["units"]
 
 
-def test_the_word_about_the_cut_stands_just_behind_the_limit(fetched: RemoteOutput, units: Path) -> None:
-    fetched.take(output(MOST_BYTES, b"cut here"))
+def test_the_word_about_the_cut_stands_just_behind_the_limit(remote_output: RemoteOutput, units: Path) -> None:
+    remote_output.take(output(MOST_BYTES, b"cut here"))
     assert (units / "api.out").stat().st_size == MOST_BYTES + 8

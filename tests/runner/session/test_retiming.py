@@ -18,31 +18,31 @@ UNITS = (("api", DESK), ("worker", LAB), ("helper", LAB), ("cam", FIELD))
 
 
 class Judge:
-    """What a `Verifier` would be told, in order."""
+    """What a `Verifier` would get, in order."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     def join(self, unit: str, incarnation: int, supervisors: Iterable[str] = (), *, journal: bool = True) -> None:
         assert journal
-        self.told.append(("join", unit, incarnation, *supervisors))
+        self.calls.append(("join", unit, incarnation, *supervisors))
 
     def batch(
         self, unit: str, incarnation: int, records: list[Any], watermark_ns: int, first: int | None = None
     ) -> None:
         assert (incarnation, first) == (1, None)
-        self.told.append(("batch", unit, [record[1] for record in records], watermark_ns))
+        self.calls.append(("batch", unit, [record[1] for record in records], watermark_ns))
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
         assert incarnation == 1
-        self.told.append(("lose", unit, first, last, why))
+        self.calls.append(("lose", unit, first, last, why))
 
     def final(self, unit: str, incarnation: int, last: int) -> None:
         assert incarnation == 1
-        self.told.append(("final", unit, last))
+        self.calls.append(("final", unit, last))
 
     def end_unit(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
-        self.told.append(("end", unit) if stopped_ns is None else ("end", unit, stopped_ns, cut_off))
+        self.calls.append(("end", unit) if stopped_ns is None else ("end", unit, stopped_ns, cut_off))
 
 
 class Play:
@@ -55,7 +55,7 @@ class Play:
         self.translation = Retiming(self.judge, self.timeline, self.skews)  # type: ignore[arg-type]
         for unit, boot in (("@lab", LAB), ("@field", FIELD), *UNITS):
             self.translation.join(unit, 1, boot)
-        self.judge.told.clear()
+        self.judge.calls.clear()
 
     def says(self, unit: str, boot: str, *moments: int, watermark_ns: int = 0) -> None:
         ahead = AHEAD.get(boot, 0)
@@ -70,8 +70,8 @@ class Play:
         self.translation.clock(Event(f"@{boot}", 1, 1, at, "clock", Kind.STATE, None, bounds))
 
     @property
-    def told(self) -> list[tuple[Any, ...]]:
-        return self.judge.told
+    def calls(self) -> list[tuple[Any, ...]]:
+        return self.judge.calls
 
 
 def test_what_the_timelines_own_clock_has_stamped_never_waits() -> None:
@@ -80,7 +80,7 @@ def test_what_the_timelines_own_clock_has_stamped_never_waits() -> None:
     play.says("api", DESK, BEGIN, watermark_ns=BEGIN + 1)
     play.translation.final("api", 1, 1)
     play.translation.end_unit("api")
-    assert play.told == [("batch", "api", [BEGIN], BEGIN + 1), ("final", "api", 1), ("end", "api")]
+    assert play.calls == [("batch", "api", [BEGIN], BEGIN + 1), ("final", "api", 1), ("end", "api")]
     assert play.translation.waiting
 
 
@@ -89,9 +89,9 @@ def test_what_a_foreign_clock_has_stamped_waits_until_it_is_known_and_goes_on_in
     play.says("worker", LAB, BEGIN, BEGIN + 5)
     play.says("helper", LAB, BEGIN + 1, watermark_ns=BEGIN + 2)
     play.translation.final("worker", 1, 2)
-    assert play.told == []
+    assert play.calls == []
     play.known(LAB, BEGIN + SECOND)
-    assert play.told == [
+    assert play.calls == [
         ("batch", "worker", [BEGIN, BEGIN + 5], 0 - AHEAD[LAB]),
         ("batch", "helper", [BEGIN + 1], BEGIN + 2),
         ("final", "worker", 2),
@@ -103,12 +103,12 @@ def test_a_clock_that_is_known_keeps_only_those_waiting_whom_it_does_not_reach_y
     play = Play()
     play.known(LAB, BEGIN + SECOND)
     play.says("worker", LAB, BEGIN + SECOND // 2)
-    assert [told[:2] for told in play.told] == [("batch", "worker")]
+    assert [call[:2] for call in play.calls] == [("batch", "worker")]
     play.says("worker", LAB, BEGIN + 5 * SECOND)
     play.says("helper", LAB, BEGIN + SECOND // 2)  # its stamps are known, and yet it is not its turn
-    assert len(play.told) == 1
+    assert len(play.calls) == 1
     play.known(LAB, BEGIN + 6 * SECOND)
-    assert [told[1] for told in play.told] == ["worker", "worker", "helper"]
+    assert [call[1] for call in play.calls] == ["worker", "worker", "helper"]
 
 
 def test_one_clock_does_not_wait_for_the_other() -> None:
@@ -116,16 +116,16 @@ def test_one_clock_does_not_wait_for_the_other() -> None:
     play.says("worker", LAB, BEGIN)
     play.says("cam", FIELD, BEGIN)
     play.known(FIELD, BEGIN + SECOND)
-    assert [told[:3] for told in play.told] == [("batch", "cam", [BEGIN])]
+    assert [call[:3] for call in play.calls] == [("batch", "cam", [BEGIN])]
 
 
 def test_a_watermark_alone_waits_for_its_moment() -> None:
     play = Play()
     play.known(LAB, BEGIN)
     play.says("worker", LAB, watermark_ns=BEGIN + SECOND)
-    assert play.told == []
+    assert play.calls == []
     play.known(LAB, BEGIN + 2 * SECOND)
-    assert play.told == [("batch", "worker", [], BEGIN + SECOND)]
+    assert play.calls == [("batch", "worker", [], BEGIN + SECOND)]
 
 
 def test_the_end_of_a_unit_comes_after_all_that_it_said() -> None:
@@ -133,9 +133,9 @@ def test_the_end_of_a_unit_comes_after_all_that_it_said() -> None:
     play.says("worker", LAB, BEGIN)
     play.translation.final("worker", 1, 1)
     play.translation.end_unit("worker")
-    assert play.told == []
+    assert play.calls == []
     play.known(LAB, BEGIN + SECOND)
-    assert [told[0] for told in play.told] == ["batch", "final", "end"]
+    assert [call[0] for call in play.calls] == ["batch", "final", "end"]
 
 
 def test_units_of_one_host_that_end_together_do_not_wait_for_each_other_for_ever() -> None:
@@ -144,7 +144,7 @@ def test_units_of_one_host_that_end_together_do_not_wait_for_each_other_for_ever
         play.says(unit, LAB, BEGIN)
         play.translation.end_unit(unit)
     play.known(LAB, BEGIN + SECOND)
-    assert [told for told in play.told if told[0] == "end"] == [("end", "worker"), ("end", "helper")]
+    assert [call for call in play.calls if call[0] == "end"] == [("end", "worker"), ("end", "helper")]
 
 
 def test_the_end_of_a_unit_does_not_wait_for_what_others_say_after_it() -> None:
@@ -153,7 +153,7 @@ def test_the_end_of_a_unit_does_not_wait_for_what_others_say_after_it() -> None:
     play.translation.end_unit("worker")
     play.says("helper", LAB, BEGIN + 10 * SECOND)
     play.known(LAB, BEGIN + SECOND)
-    assert play.told[-1] == ("end", "worker")
+    assert play.calls[-1] == ("end", "worker")
     assert play.translation.waiting
 
 
@@ -165,26 +165,26 @@ def test_the_end_of_a_unit_that_lived_on_two_hosts_comes_after_what_waits_on_bot
         play.says("cam", FIELD, BEGIN)
         play.translation.end_unit("cam")
         play.known(first, BEGIN + SECOND)
-        assert ("end", "cam") not in play.told
+        assert ("end", "cam") not in play.calls
         play.known(second, BEGIN + SECOND)
         play.translation.release()
-        assert play.told[-1] == ("end", "cam")
+        assert play.calls[-1] == ("end", "cam")
 
 
 def test_a_unit_that_never_said_anything_ends_at_once() -> None:
     play = Play()
     play.translation.end_unit("worker")
     play.translation.end_unit("unheard-of")
-    assert play.told == [("end", "worker"), ("end", "unheard-of")]
+    assert play.calls == [("end", "worker"), ("end", "unheard-of")]
 
 
-def test_when_nobody_reports_about_a_clock_any_more_what_is_known_has_to_do() -> None:
+def test_when_no_reports_about_a_clock_come_any_more_what_is_known_has_to_do() -> None:
     play = Play()
     play.known(LAB, BEGIN)
     play.says("worker", LAB, BEGIN + 60 * SECOND)
-    assert play.told == []
+    assert play.calls == []
     play.translation.final("@lab", 1, 9)
-    assert play.told == [("batch", "worker", [BEGIN + 60 * SECOND], -AHEAD[LAB])]
+    assert play.calls == [("batch", "worker", [BEGIN + 60 * SECOND], -AHEAD[LAB])]
 
 
 def test_at_the_end_everything_goes_on_whether_its_clock_is_known_or_not() -> None:
@@ -196,27 +196,27 @@ def test_at_the_end_everything_goes_on_whether_its_clock_is_known_or_not() -> No
         play.translation.end_unit(unit)
     play.translation.close()
     assert not play.translation.waiting
-    assert sorted(told[:2] for told in play.told) == sorted(
+    assert sorted(call[:2] for call in play.calls) == sorted(
         (what, unit) for unit in ("worker", "cam") for what in ("batch", "final", "end")
     )
-    assert ("batch", "worker", [BEGIN + AHEAD[LAB]], 0) in play.told, "as it is: nothing is known about that clock"
+    assert ("batch", "worker", [BEGIN + AHEAD[LAB]], 0) in play.calls, "as it is: nothing is known about that clock"
 
 
-def test_a_loss_is_told_at_once() -> None:
+def test_a_loss_is_reported_at_once() -> None:
     play = Play()
     play.says("worker", LAB, BEGIN)
     play.translation.lose("worker", 1, 3, 4, "full")
-    assert play.told == [("lose", "worker", 3, 4, "full")]
+    assert play.calls == [("lose", "worker", 3, 4, "full")]
 
 
 def test_supervisors_are_no_units_for_the_verifier() -> None:
     play = Play()
     play.translation.join("@new", 1, LAB)
     play.translation.final("@lab", 1, 5)
-    assert play.told == []
+    assert play.calls == []
 
 
-def test_records_of_which_nothing_can_be_made_survive_and_keep_nobody_waiting() -> None:
+def test_records_of_which_nothing_can_be_made_survive_and_hold_up_no_other() -> None:
     play = Play()
     rubbish: list[Any] = [
         [1, "soon", "step", 0, None, None],
@@ -226,16 +226,16 @@ def test_records_of_which_nothing_can_be_made_survive_and_keep_nobody_waiting() 
         [5, 1.5, "step", 2, "k", None],
     ]
     play.translation.batch("worker", 1, rubbish, 0)
-    assert play.told == []
+    assert play.calls == []
     play.known(LAB, BEGIN + SECOND)
-    assert play.told == [("batch", "worker", ["soon", None, True, BEGIN, 1.5], -AHEAD[LAB])]
+    assert play.calls == [("batch", "worker", ["soon", None, True, BEGIN, 1.5], -AHEAD[LAB])]
 
 
 def passed(unit: str, went_ns: object, ask: object = "barrier/go/1") -> Event:
     return Event(unit, 1, 1, 0, "passed", Kind.STATE, "go", {"ask": ask, "went_ns": went_ns})
 
 
-def test_who_passed_a_barrier_when_is_told_on_the_timeline_once_its_clock_is_known() -> None:
+def test_who_passed_a_barrier_when_is_reported_on_the_timeline_once_its_clock_is_known() -> None:
     play = Play()
     play.translation.passed(passed("api", BEGIN))
     play.translation.passed(passed("worker", BEGIN + 3 * MS + AHEAD[LAB]))
@@ -255,7 +255,7 @@ def test_who_passed_a_barrier_and_does_not_say_when_is_ignored() -> None:
     assert play.skews.results(lambda *_: 0) == ()
 
 
-def test_whoever_cannot_wait_gets_the_stamp_as_well_as_it_is_known_now() -> None:
+def test_a_part_that_cannot_wait_gets_the_stamp_as_well_as_it_is_known_now() -> None:
     play = Play()
     ours = Event("api", 1, 1, BEGIN, "step", Kind.DEFAULT, None, {})
     theirs = Event("worker", 1, 1, BEGIN + AHEAD[LAB], "step", Kind.DEFAULT, None, {})

@@ -75,7 +75,7 @@ def test_a_keyring_is_refused_by_name_wherever_it_is(folder: Path) -> None:
     with pytest.raises(UsageError) as caught:
         select(folder)
     assert str(caught.value) == (
-        f"{ring} is a keyring: whoever has it lets anybody into its broker, and {folder} is sent to other hosts. "
+        f"{ring} is a keyring: who has it can let any peer into its broker, and {folder} is sent to other hosts. "
         f"Move it out of there, or name it in {folder}/.circuitignore: deep/ring/"
     )
     (folder / ".circuitignore").write_text("deep/ring/\n")
@@ -115,12 +115,12 @@ def test_each_folder_comes_before_what_it_holds(folder: Path) -> None:
     assert len(set(paths)) == len(paths)
 
 
-def test_a_name_that_means_nothing_is_told(folder: Path) -> None:
+def test_a_name_that_means_nothing_is_reported(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"`ship` of a host names '\.evn', and there is nothing of that name in "):
         select(folder, (".evn",))
 
 
-def test_what_cannot_be_patterns_is_told(folder: Path) -> None:
+def test_what_cannot_be_patterns_is_reported(folder: Path) -> None:
     (folder / ".circuitignore").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match=r"\.circuitignore is no text in UTF-8"):
         select(folder)

@@ -1,4 +1,4 @@
-"""A runner that stood still blames nobody for what it could not hear."""
+"""A runner that stood still blames no unit for what it could not hear."""
 
 from broker.log import Entry
 from probe import message as m
@@ -29,7 +29,7 @@ def test_time_stands_still_for_a_runner_that_did() -> None:
     assert clock.now_ns == 21 * SECOND + RESUME_NS
 
 
-def test_a_host_is_not_away_because_nobody_listened() -> None:
+def test_a_host_is_not_away_because_the_runner_did_not_listen() -> None:
     roster = Roster([LAB], 0)
     roster.heard("lab", 1)
     assert roster.tick(2, current=True) == []
@@ -55,46 +55,46 @@ def said(unit: str, end: int, *records: tuple[str, str | None]) -> Entry:
 
 def judged(*, outlived: bool, stops: str) -> Replay:
     """A run whose other host says that it ends the unit `stops`; `outlived`: the runner ordered something later."""
-    hindsight = Replay(SCENARIO, 0, lambda _entry: outlived)
-    hindsight.take(Entry("@runner", 0, m.Command((SUPERVISOR,), 1), wire.encode_order(m.Begin("desk")), 1))
-    hindsight.take(said(SUPERVISOR, 2, ("serving", None)))
-    hindsight.take(said("@lab", 3, ("serving", None), ("spawned", "camera")))
-    hindsight.take(said("@lab", 4, ("stopping", stops)))
-    return hindsight
+    replay = Replay(SCENARIO, 0, lambda _entry: outlived)
+    replay.take(Entry("@runner", 0, m.Command((SUPERVISOR,), 1), wire.encode_order(m.Begin("desk")), 1))
+    replay.take(said(SUPERVISOR, 2, ("serving", None)))
+    replay.take(said("@lab", 3, ("serving", None), ("spawned", "camera")))
+    replay.take(said("@lab", 4, ("stopping", stops)))
+    return replay
 
 
 def test_a_lease_that_ended_under_a_living_runner_is_a_failure_when_it_is_judged_again() -> None:
-    hindsight = judged(outlived=True, stops="camera")
-    (status,) = hindsight.dispatcher.lifecycle.units.statuses()
-    assert (hindsight.deserted, status.state) == (False, State.FAILED)
-    assert hindsight.dispatcher.lifecycle.units.findings()[0].stamp_ns == 4
+    replay = judged(outlived=True, stops="camera")
+    (status,) = replay.dispatcher.lifecycle.units.statuses()
+    assert (replay.runner_gone, status.state) == (False, State.FAILED)
+    assert replay.dispatcher.lifecycle.units.findings()[0].stamp_ns == 4
 
 
-def test_a_lease_that_ended_because_the_runner_was_gone_accuses_nobody() -> None:
-    hindsight = judged(outlived=False, stops="camera")
-    assert hindsight.deserted
-    assert hindsight.dispatcher.lifecycle.units.findings() == ()
+def test_a_lease_that_ended_because_the_runner_was_gone_accuses_no_unit() -> None:
+    replay = judged(outlived=False, stops="camera")
+    assert replay.runner_gone
+    assert replay.dispatcher.lifecycle.units.findings() == ()
 
 
 def test_a_supervisor_that_ends_what_it_does_not_have_ends_nothing() -> None:
-    assert not judged(outlived=False, stops="stranger").deserted
+    assert not judged(outlived=False, stops="stranger").runner_gone
 
 
-def test_units_of_a_supervisor_whose_last_word_somebody_else_has_said_were_killed_with_it() -> None:
-    hindsight = Replay(SCENARIO, 0)
-    hindsight.take(Entry("@runner", 0, m.Command((SUPERVISOR,), 1), wire.encode_order(m.Begin("desk")), 1))
-    hindsight.take(said(SUPERVISOR, 2, ("serving", None)))
-    hindsight.take(said("@lab", 3, ("serving", None)))
-    hindsight.take(said("@lab", 4, ("spawned", "camera")))
-    hindsight.take(Entry("@lab", 1, m.Final(2), b"", 5))
-    (status,) = hindsight.dispatcher.lifecycle.units.statuses()
+def test_units_of_a_supervisor_whose_last_word_was_published_for_it_were_killed_with_it() -> None:
+    replay = Replay(SCENARIO, 0)
+    replay.take(Entry("@runner", 0, m.Command((SUPERVISOR,), 1), wire.encode_order(m.Begin("desk")), 1))
+    replay.take(said(SUPERVISOR, 2, ("serving", None)))
+    replay.take(said("@lab", 3, ("serving", None)))
+    replay.take(said("@lab", 4, ("spawned", "camera")))
+    replay.take(Entry("@lab", 1, m.Final(2), b"", 5))
+    (status,) = replay.dispatcher.lifecycle.units.statuses()
     assert (status.state, status.exit_code) == (State.FAILED, -9)
-    assert "@lab" in hindsight.dispatcher.closed
-    hindsight.take(Entry("@lab", 2, m.Hello(m.VERSION, "agent", "run", "@lab", 2, "boot", 1), b"", 6))
-    assert "@lab" not in hindsight.dispatcher.closed, "there is another one now, which has yet to say its last word"
+    assert "@lab" in replay.dispatcher.closed
+    replay.take(Entry("@lab", 2, m.Hello(m.VERSION, "agent", "run", "@lab", 2, "boot", 1), b"", 6))
+    assert "@lab" not in replay.dispatcher.closed, "there is another one now, which has yet to say its last word"
 
 
-def test_clocks_are_told_as_they_were_known_last_whenever_that_is_asked() -> None:
+def test_clocks_are_reported_as_they_were_known_last_whenever_that_is_asked() -> None:
     timeline = Timeline("desk")
     timeline.join("@lab", 1, "there")
     for at in range(1, 9):
@@ -107,7 +107,7 @@ def test_clocks_are_told_as_they_were_known_last_whenever_that_is_asked() -> Non
     assert abs(-results[0][1].offset_ns - 8000) <= 5
 
 
-def test_a_host_that_is_away_is_given_up_when_somebody_wants_the_end_at_once() -> None:
+def test_a_host_that_is_away_is_given_up_when_a_person_wants_the_end_at_once() -> None:
     roster = Roster([LAB], 0)
     roster.heard("lab", 1)
     assert [type(change) for change in roster.tick(3 * SECOND, current=True)] == [Away]

@@ -1,4 +1,5 @@
-"""A clock that is wrong as told: put this folder on PYTHONPATH and every Python process counts another monotonic time.
+"""A clock that is wrong as ordered: put this folder on PYTHONPATH and every Python process counts another monotonic
+time.
 
 Belongs here: the replacement of `monotonic_ns`, which is what stamps are taken with, in the module `time` and in every
 copy of it (`probe.clock` makes one). Must not touch `monotonic`, which timeouts are kept with, nor import anything that

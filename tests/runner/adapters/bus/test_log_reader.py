@@ -1,4 +1,4 @@
-"""The listener against a real broker: everything, in order, whatever happens in between."""
+"""The log reader against a real broker: everything, in order, whatever happens in between."""
 
 import contextlib
 import os
@@ -28,9 +28,9 @@ M = TypeVar("M")
 
 
 @pytest.fixture
-def listener(broker: BrokerProcess) -> Iterator[LogReader]:
-    with contextlib.closing(LogReader(broker.endpoint, RUN)) as listener:
-        yield listener
+def reader(broker: BrokerProcess) -> Iterator[LogReader]:
+    with contextlib.closing(LogReader(broker.endpoint, RUN)) as reader:
+        yield reader
 
 
 @pytest.fixture
@@ -88,23 +88,23 @@ class FakeBroker:
         self._context.destroy(0)
 
 
-def received(listener: LogReader, count: int) -> list[Entry]:
+def received(reader: LogReader, count: int) -> list[Entry]:
     """The next `count` entries."""
     entries: list[Entry] = []
     while len(entries) < count:
-        assert listener.wait(timeout_ms=10_000), f"only {len(entries)} entries came"
-        entries += listener.receive()
+        assert reader.wait(timeout_ms=10_000), f"only {len(entries)} entries came"
+        entries += reader.receive()
     return entries
 
 
 def test_entries_come_in_order_from_the_beginning_of_the_log(
-    broker: BrokerProcess, unit: Peer, listener: LogReader
+    broker: BrokerProcess, unit: Peer, reader: LogReader
 ) -> None:
     emit(unit, 1, "a", "b")
     emit(unit, 3, "c")
-    assert received(listener, 3) == list(log.scan(broker.log))
-    assert listener.offset == listener.log_end == broker.log.stat().st_size
-    assert listener.receive() == []
+    assert received(reader, 3) == list(log.scan(broker.log))
+    assert reader.offset == reader.log_end == broker.log.stat().st_size
+    assert reader.receive() == []
     with contextlib.closing(LogReader(broker.endpoint, RUN, "watcher")) as late:
         assert received(late, 3) == list(log.scan(broker.log))
 
@@ -115,167 +115,167 @@ def test_a_log_of_many_windows_is_read_to_its_end(
     monkeypatch.setattr(log_reader, "CREDIT_BYTES", 20_000)
     for turn in range(50):
         emit(unit, turn * 20 + 1, *["s" * 150] * 20)
-    with contextlib.closing(LogReader(broker.endpoint, RUN)) as listener:
-        assert received(listener, 51) == list(log.scan(broker.log))
+    with contextlib.closing(LogReader(broker.endpoint, RUN)) as reader:
+        assert received(reader, 51) == list(log.scan(broker.log))
 
 
 def test_receive_takes_about_as_many_as_it_is_asked_for_and_the_rest_stays_visible(
-    unit: Peer, listener: LogReader
+    unit: Peer, reader: LogReader
 ) -> None:
-    received(listener, 1)
+    received(reader, 1)
     for seq in range(1, 41):
         emit(unit, seq, "a")
     got = 0
     while got < 40:
-        assert listener.socket.poll(10_000)
-        got += len(listener.receive(1))
+        assert reader.socket.poll(10_000)
+        got += len(reader.receive(1))
     assert got == 40
 
 
-def test_commands_reach_units_and_come_back_as_entries(unit: Peer, listener: LogReader) -> None:
-    listener.command(m.Release("start"), ["api"])
+def test_commands_reach_units_and_come_back_as_entries(unit: Peer, reader: LogReader) -> None:
+    reader.command(m.Release("start"), ["api"])
     message, body = unit.hear_with_body(m.Command)
     assert (message.to, wire.decode_order(body)) == ((), m.Release("start"))
-    entry = received(listener, 2)[-1]
+    entry = received(reader, 2)[-1]
     assert (entry.message, wire.decode_order(entry.body)) == (m.Command(("api",)), m.Release("start"))
 
 
-def test_ping_gives_the_counters_and_keeps_the_entries_that_came_meanwhile(unit: Peer, listener: LogReader) -> None:
+def test_ping_gives_the_counters_and_keeps_the_entries_that_came_meanwhile(unit: Peer, reader: LogReader) -> None:
     emit(unit, 1, "a", "b")
-    counters = listener.ping()
+    counters = reader.ping()
     assert (counters["events"], counters["entries"], counters["incarnations"]) == (2, 2, 1)
-    assert len(received(listener, 2)) == 2
+    assert len(received(reader, 2)) == 2
 
 
-def test_a_question_does_not_wait_and_its_answer_is_there_when_it_has_come(unit: Peer, listener: LogReader) -> None:
+def test_a_question_does_not_wait_and_its_answer_is_there_when_it_has_come(unit: Peer, reader: LogReader) -> None:
     emit(unit, 1, "a", "b")
-    assert listener.pong is None
-    listener.ask()
-    assert len(received(listener, 2)) == 2
-    while listener.pong is None:
-        assert listener.wait(timeout_ms=10_000)
-        listener.receive()
-    assert listener.pong.counters["events"] == 2
-    assert listener.heard_ns > listener.pong.sent_ns
+    assert reader.pong is None
+    reader.ask()
+    assert len(received(reader, 2)) == 2
+    while reader.pong is None:
+        assert reader.wait(timeout_ms=10_000)
+        reader.receive()
+    assert reader.pong.counters["events"] == 2
+    assert reader.heard_ns > reader.pong.sent_ns
 
 
 def test_a_question_is_put_once_a_second_and_not_again_before_it_is_answered() -> None:
-    with FakeBroker() as fake, contextlib.closing(LogReader(fake.endpoint, RUN)) as listener:
+    with FakeBroker() as fake, contextlib.closing(LogReader(fake.endpoint, RUN)) as reader:
         fake.hears(m.Fetch)
-        listener.ask()
+        reader.ask()
         stamp = fake.hears(m.Ping).sent_ns
-        listener.ask()
+        reader.ask()
         fake.says(m.Pong(stamp, 0, 0, {}, {"lab-3: unknown key": 2}))
-        assert listener.wait(timeout_ms=10_000)
-        listener.receive()
-        listener.ask()  # too early
-        listener.command(m.Sync())
+        assert reader.wait(timeout_ms=10_000)
+        reader.receive()
+        reader.ask()  # too early
+        reader.command(m.Sync())
         assert fake.hears(m.Command).to == ()
 
 
-def test_incidents_that_a_broker_told_before_it_was_restarted_are_not_forgotten() -> None:
-    with FakeBroker() as fake, contextlib.closing(LogReader(fake.endpoint, RUN)) as listener:
+def test_incidents_that_a_broker_reported_before_it_was_restarted_are_not_forgotten() -> None:
+    with FakeBroker() as fake, contextlib.closing(LogReader(fake.endpoint, RUN)) as reader:
         for counted in ({"a: x": 2}, {"a: x": 3, "b: y": 1}, {"a: x": 1}, {}):
             fake.says(m.Pong(0, 0, 0, {}, counted))
-        while listener.pong is None or listener.pong.incidents:
-            assert listener.wait(timeout_ms=10_000)
-            listener.receive()
-    assert listener.incidents == {"a: x": 4, "b: y": 1}
+        while reader.pong is None or reader.pong.incidents:
+            assert reader.wait(timeout_ms=10_000)
+            reader.receive()
+    assert reader.incidents == {"a: x": 4, "b: y": 1}
 
 
 def test_incidents_from_before_our_time_can_be_left_out_though_the_broker_is_restarted() -> None:
-    with FakeBroker() as fake, contextlib.closing(LogReader(fake.endpoint, RUN)) as listener:
+    with FakeBroker() as fake, contextlib.closing(LogReader(fake.endpoint, RUN)) as reader:
         fake.hears(m.Fetch)
         fake.says(m.Pong(0, 0, 0, {}, {"a: x": 7}))
-        asked = threading.Thread(target=listener.disregard_incidents)
+        asked = threading.Thread(target=reader.disregard_incidents)
         asked.start()
         fake.says(m.Pong(fake.hears(m.Ping).sent_ns, 0, 0, {}, {"a: x": 7, "b: y": 1}))
         asked.join()
-        assert listener.incidents == {}
+        assert reader.incidents == {}
         for counted in ({"a: x": 9, "b: y": 1}, {"b: y": 1}, {}):
             fake.says(m.Pong(0, 0, 0, {}, counted))
-        while listener.pong is None or listener.pong.incidents:
-            assert listener.wait(timeout_ms=10_000)
-            listener.receive()
-    assert listener.incidents == {"a: x": 2, "b: y": 1}
+        while reader.pong is None or reader.pong.incidents:
+            assert reader.wait(timeout_ms=10_000)
+            reader.receive()
+    assert reader.incidents == {"a: x": 2, "b: y": 1}
 
 
-def test_a_question_that_met_no_broker_is_put_to_the_next_one(broker: BrokerProcess, listener: LogReader) -> None:
+def test_a_question_that_met_no_broker_is_put_to_the_next_one(broker: BrokerProcess, reader: LogReader) -> None:
     broker.kill()
-    while listener.connected:
-        listener.wait(timeout_ms=10_000)
-        listener.receive()
-    listener.ask()
+    while reader.connected:
+        reader.wait(timeout_ms=10_000)
+        reader.receive()
+    reader.ask()
     broker.restart()
-    assert listener.ping()["peers"] == 1
+    assert reader.ping()["peers"] == 1
 
 
-def test_wait_wakes_for_other_descriptors_and_gives_up_in_time(listener: LogReader) -> None:
+def test_wait_wakes_for_other_descriptors_and_gives_up_in_time(reader: LogReader) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        while listener.wait([ours.fileno()], 1):
-            listener.receive()
+        while reader.wait([ours.fileno()], 1):
+            reader.receive()
         theirs.send(b".")
-        assert listener.wait([ours.fileno()], 10_000)
+        assert reader.wait([ours.fileno()], 10_000)
 
 
 def test_it_goes_on_where_it_was_when_the_broker_was_killed_and_comes_back(
-    broker: BrokerProcess, listener: LogReader
+    broker: BrokerProcess, reader: LogReader
 ) -> None:
     with Peer.unit(broker.endpoint) as unit:
         emit(unit, 1, "a")
-    before = received(listener, 2)
+    before = received(reader, 2)
     broker.kill()
-    while listener.connected:
-        listener.wait(timeout_ms=10_000)
-        listener.receive()
-    listener.command(m.Sync(), ["api"])
+    while reader.connected:
+        reader.wait(timeout_ms=10_000)
+        reader.receive()
+    reader.command(m.Sync(), ["api"])
     broker.restart()
     with Peer.unit(broker.endpoint) as unit:
         emit(unit, 2, "b")
-        after = received(listener, 2)
+        after = received(reader, 2)
     assert [*before, *after] == list(log.scan(broker.log))
     assert {type(entry.message) for entry in after} == {m.Events, m.Command}, "the order was held meanwhile"
 
 
 def test_orders_that_a_killed_broker_had_not_read_are_sent_to_the_next_one_in_order(
-    broker: BrokerProcess, listener: LogReader
+    broker: BrokerProcess, reader: LogReader
 ) -> None:
     orders = [m.Release(f"wait/1.{number}") for number in range(20)]
     for order in orders[:5]:
-        listener.command(order, ["api"])
-    assert listener.ping()["commands"] == 5
-    before = received(listener, 5)
-    broker.process.send_signal(signal.SIGSTOP)  # what is sent now is read by nobody
+        reader.command(order, ["api"])
+    assert reader.ping()["commands"] == 5
+    before = received(reader, 5)
+    broker.process.send_signal(signal.SIGSTOP)  # what is sent now is not read
     for order in orders[5:15]:
-        listener.command(order, ["api"])
+        reader.command(order, ["api"])
     broker.kill()
-    while listener.connected:
-        listener.wait(timeout_ms=10_000)
-        listener.receive()
-    assert not listener.current
+    while reader.connected:
+        reader.wait(timeout_ms=10_000)
+        reader.receive()
+    assert not reader.current
     for order in orders[15:]:
-        listener.command(order, ["api"])
+        reader.command(order, ["api"])
     broker.restart()
-    entries = [*before, *received(listener, 15)]
-    assert listener.current
+    entries = [*before, *received(reader, 15)]
+    assert reader.current
     assert entries == list(log.scan(broker.log))
     assert [wire.decode_order(entry.body) for entry in entries] == orders
-    assert "refused" not in listener.ping(), "nothing was said before HELLO"
+    assert "refused" not in reader.ping(), "nothing was said before HELLO"
 
 
 def test_what_a_broker_counted_before_it_died_is_added_to_what_the_next_one_counts() -> None:
-    with FakeBroker() as fake, contextlib.closing(LogReader(fake.endpoint, RUN)) as listener:
-        for told in (2, 3):
-            fake.says(m.Pong(0, 0, 0, {"duplicates": told}, {"a: x": 1}))
-            while listener.pong is None:
-                assert listener.wait(timeout_ms=10_000)
-                listener.receive()
-            listener.broker_died()
-        assert (listener.duplicates, listener.incidents) == (5, {"a: x": 2})
+    with FakeBroker() as fake, contextlib.closing(LogReader(fake.endpoint, RUN)) as reader:
+        for count in (2, 3):
+            fake.says(m.Pong(0, 0, 0, {"duplicates": count}, {"a: x": 1}))
+            while reader.pong is None:
+                assert reader.wait(timeout_ms=10_000)
+                reader.receive()
+            reader.broker_died()
+        assert (reader.duplicates, reader.incidents) == (5, {"a: x": 2})
 
 
-def test_a_watcher_goes_on_though_nobody_else_has_come_back_to_the_broker_yet(tmp_path: Path) -> None:
+def test_a_watcher_goes_on_though_no_other_peer_has_come_back_to_the_broker_yet(tmp_path: Path) -> None:
     broker = BrokerProcess(tmp_path, run=None)
     try:
         with Peer.unit(broker.endpoint) as unit:
@@ -290,18 +290,18 @@ def test_a_watcher_goes_on_though_nobody_else_has_come_back_to_the_broker_yet(tm
         broker.stop()
 
 
-def test_a_broker_that_comes_back_with_another_log_is_noticed(broker: BrokerProcess, listener: LogReader) -> None:
+def test_a_broker_that_comes_back_with_another_log_is_noticed(broker: BrokerProcess, reader: LogReader) -> None:
     with Peer.unit(broker.endpoint) as unit:
         emit(unit, 1, "a")
-    received(listener, 2)
+    received(reader, 2)
     broker.kill()
     os.truncate(broker.log, log.START)
     broker.restart()
     with pytest.raises(BrokerFailed, match=r"ends at byte 16, but \d+ bytes of it have been read"):
-        received(listener, 1)
+        received(reader, 1)
 
 
-def test_nobody_there_is_said_after_the_timeout() -> None:
+def test_a_broker_that_is_not_there_is_reported_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         endpoint = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
         with pytest.raises(BrokerFailed, match=rf"no broker answers at {endpoint} within 0.05 s; is it running\?"):
@@ -325,40 +325,40 @@ def test_an_order_from_a_watcher_is_refused(broker: BrokerProcess) -> None:
             watcher.ping()
 
 
-def test_a_stopped_broker_is_an_error_for_who_asks_and_for_nobody_else(
-    broker: BrokerProcess, listener: LogReader, monkeypatch: pytest.MonkeyPatch
+def test_a_stopped_broker_is_an_error_only_for_a_caller_that_asks(
+    broker: BrokerProcess, reader: LogReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker.process.send_signal(19)  # SIGSTOP
     try:
         with pytest.raises(BrokerFailed, match="no broker answers"):
-            listener.ping(timeout_s=0.05)
-        assert not listener.silent, "it may only be busy"
-        assert listener.receive() == []
+            reader.ping(timeout_s=0.05)
+        assert not reader.silent, "it may only be busy"
+        assert reader.receive() == []
         monkeypatch.setattr(liveness, "SILENT_NS", 0)
-        assert listener.silent
+        assert reader.silent
     finally:
         broker.process.send_signal(18)  # SIGCONT
-    assert listener.ping()["peers"] == 1
-    assert not listener.silent
+    assert reader.ping()["peers"] == 1
+    assert not reader.silent
 
 
 def test_ten_thousand_orders_to_a_broker_that_stands_still_reach_the_log_in_order_when_it_goes_on(
-    broker: BrokerProcess, listener: LogReader
+    broker: BrokerProcess, reader: LogReader
 ) -> None:
     orders = [m.Release(f"wait/1.{number}", data={"x": "y" * 1000}) for number in range(10_000)]
     broker.process.send_signal(signal.SIGSTOP)
     try:
         for order in orders:
-            listener.command(order, ["api"])
-        assert listener.receive() == []
+            reader.command(order, ["api"])
+        assert reader.receive() == []
     finally:
         broker.process.send_signal(signal.SIGCONT)
-    entries = received(listener, 10_000)
+    entries = received(reader, 10_000)
     assert [wire.decode_order(entry.body) for entry in entries] == orders
-    assert listener.ping()["commands"] == 10_000
+    assert reader.ping()["commands"] == 10_000
 
 
-def test_about_a_mebibyte_is_handed_out_at_a_time(unit: Peer, listener: LogReader) -> None:
+def test_about_a_mebibyte_is_handed_out_at_a_time(unit: Peer, reader: LogReader) -> None:
     pack = wire.record_packer()
     for seq in range(1, 41):
         unit.say(m.Events(seq, 1, 0), pack([seq, seq, "a", 0, None, {"x": "y" * 100_000}]))
@@ -366,48 +366,48 @@ def test_about_a_mebibyte_is_handed_out_at_a_time(unit: Peer, listener: LogReade
         pass
     sizes = [0]
     while sum(sizes) < 4_000_000:
-        assert listener.wait(timeout_ms=10_000)
-        sizes.append(sum(len(entry.body) for entry in listener.receive()))
+        assert reader.wait(timeout_ms=10_000)
+        sizes.append(sum(len(entry.body) for entry in reader.receive()))
     assert max(sizes) < 1_500_000
 
 
 def test_a_runner_that_stood_still_itself_does_not_call_its_broker_silent(
-    broker: BrokerProcess, listener: LogReader, monkeypatch: pytest.MonkeyPatch
+    broker: BrokerProcess, reader: LogReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker.process.send_signal(signal.SIGSTOP)
     now_ns = monotonic_ns()
     try:
-        listener.ask()
-        listener.receive()
+        reader.ask()
+        reader.receive()
         monkeypatch.setattr(log_reader, "monotonic_ns", lambda: now_ns + 60_000_000_000)
-        assert listener.receive() == []
-        assert not listener.silent, "nobody looked in between"
+        assert reader.receive() == []
+        assert not reader.silent, "the test did not look in between"
         for look in range(10):
             monkeypatch.setattr(
                 log_reader, "monotonic_ns", lambda look=look: now_ns + 60_000_000_000 + look * 200_000_000
             )
-            listener.receive()
-        assert listener.silent
+            reader.receive()
+        assert reader.silent
     finally:
         broker.process.send_signal(signal.SIGCONT)
 
 
-def test_records_of_a_batch_are_for_whoever_wants_them(unit: Peer, listener: LogReader) -> None:
+def test_records_of_a_batch_are_decoded_on_demand(unit: Peer, reader: LogReader) -> None:
     emit(unit, 1, "a", "b")
-    entry = received(listener, 2)[-1]
+    entry = received(reader, 2)[-1]
     assert entry.body == records(1, "a", "b")
 
 
 def test_a_copy_is_the_brokers_log_byte_for_byte(broker: BrokerProcess, unit: Peer, tmp_path: Path) -> None:
     emit(unit, 1, "a", "b")
     copy = LogCopy(tmp_path / "copy.log")
-    with contextlib.closing(copy), contextlib.closing(LogReader(broker.endpoint, RUN, copy=copy.append)) as listener:
-        received(listener, 2)
+    with contextlib.closing(copy), contextlib.closing(LogReader(broker.endpoint, RUN, copy=copy.append)) as reader:
+        received(reader, 2)
         assert (tmp_path / "copy.log").read_bytes() == broker.log.read_bytes()
-        listener.command(m.Release("start"), ["api"])
+        reader.command(m.Release("start"), ["api"])
         unit.hear(m.Command)
         emit(unit, 3, "c")
-        received(listener, 2)
+        received(reader, 2)
         assert (tmp_path / "copy.log").read_bytes() == broker.log.read_bytes()
 
 
@@ -416,20 +416,20 @@ def test_a_copy_goes_on_where_it_was_when_the_broker_was_killed_and_comes_back(
 ) -> None:
     monkeypatch.setattr(log_reader, "CREDIT_BYTES", 20_000)
     copy = LogCopy(tmp_path / "copy.log")
-    with contextlib.closing(copy), contextlib.closing(LogReader(broker.endpoint, RUN, copy=copy.append)) as listener:
+    with contextlib.closing(copy), contextlib.closing(LogReader(broker.endpoint, RUN, copy=copy.append)) as reader:
         with Peer.unit(broker.endpoint) as unit:
             for turn in range(10):
                 emit(unit, turn * 20 + 1, *["s" * 150] * 20)
-            received(listener, 4)  # some of it is still on its way
+            received(reader, 4)  # some of it is still on its way
         broker.kill()
-        while listener.connected:
-            listener.wait(timeout_ms=10_000)
-            listener.receive()
+        while reader.connected:
+            reader.wait(timeout_ms=10_000)
+            reader.receive()
         broker.restart()
         with Peer.unit(broker.endpoint) as unit:
             emit(unit, 201, "a")
-            while listener.offset < broker.log.stat().st_size:
-                assert listener.wait(timeout_ms=10_000)
-                listener.receive()
+            while reader.offset < broker.log.stat().st_size:
+                assert reader.wait(timeout_ms=10_000)
+                reader.receive()
         assert (tmp_path / "copy.log").read_bytes() == broker.log.read_bytes()
         assert list(log.scan(tmp_path / "copy.log")) == list(log.scan(broker.log))

@@ -69,7 +69,7 @@ def test_a_place_in_which_others_can_exchange_files_is_not_used(tmp_path: Path, 
     assert run_folder.create(tmp_path, "x", NOON).path.is_dir()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_a_place_of_a_stranger_is_not_used_and_one_of_the_owner_of_the_project_is(tmp_path: Path) -> None:
     project = tmp_path / "project"
     (project / ".circuit").mkdir(parents=True)

@@ -25,14 +25,14 @@ OF_THE_RUN = f"HOME=/\0{RUN}=r1\0{JOURNAL}=/runs/r1/journals\0".encode()
         ([Process(RUNNER, 1, SHELL, OF_THE_RUN)], []),  # a run inside of a run
         ([Process(7, RUNNER, 7), Process(8, 7, 7), Process(9, 8, 9)], [7, 8, 9]),  # with all that is below it
         ([Process(7, 1, 7, OF_THE_RUN)], [7]),  # it has another parent now
-        ([Process(7, 1, 7, f"{RUN}=r1\0".encode())], []),  # somebody else's run of the same name
+        ([Process(7, 1, 7, f"{RUN}=r1\0".encode())], []),  # another user's run of the same name
         ([Process(7, 1, 7, OF_THE_RUN.replace(b"=r1\0", b"=r11\0"))], []),
         ([Process(7, 1, 7, b"X=" + OF_THE_RUN.replace(b"\0", b" "))], []),  # it only speaks of it
         ([Process(5, RUNNER, 5), Process(6, 5, 6)], []),  # children that the runner had before
         ([Process(7, RUNNER, SHELL)], []),  # of the shell that became the runner
     ],
 )
-def test_a_process_is_of_the_run_by_what_it_was_told_or_by_its_parents(
+def test_a_process_is_of_the_run_by_its_environment_or_by_its_parents(
     processes: list[Process], found: list[int]
 ) -> None:
     assert belonging(processes, "r1", Path("/runs/r1/journals"), RUNNER, SHELL, frozenset({5})) == found
@@ -44,9 +44,9 @@ def test_processes_are_seen_with_parent_session_and_environment() -> None:
         assert poll(lambda: Path(f"/proc/{child.pid}/environ").read_bytes() != b"", 5), "its program has begun"
         (seen,) = (process for process in process_tree.processes() if process.pid == child.pid)
         assert (seen.parent, seen.session) == (os.getpid(), child.pid)
-        assert seen.was_told("A", "b")
-        assert not seen.was_told("A", "")
-        assert (seen.told("A"), seen.told("B")) == ("b", "")
+        assert seen.was_given("A", "b")
+        assert not seen.was_given("A", "")
+        assert (seen.variable("A"), seen.variable("B")) == ("b", "")
     finally:
         child.kill()
         child.wait()
@@ -86,15 +86,15 @@ def test_recover_is_not_advised_for_what_it_cannot_publish(tmp_path: Path) -> No
     assert "circuit-run recover" not in left.sentence
 
 
-def test_a_group_that_is_tied_ends_with_its_tie_and_with_who_holds_it() -> None:
+def test_a_group_that_is_bound_ends_with_its_pipe_and_with_the_process_that_holds_it() -> None:
     script = "trap '' TERM HUP; sleep 1012 & sleep 1013"
-    tie = KillOnExit()
-    child = subprocess.Popen(["sh", "-c", script], pass_fds=tie.inherited, start_new_session=True)
-    tie.bind(child.pid)
+    kill_on_exit = KillOnExit()
+    child = subprocess.Popen(["sh", "-c", script], pass_fds=kill_on_exit.inherited, start_new_session=True)
+    kill_on_exit.bind(child.pid)
     assert poll(lambda: len(process_tree.children(child.pid)) == 2)
     assert child.poll() is None
-    tie.close()
-    tie.close()
+    kill_on_exit.close()
+    kill_on_exit.close()
     assert child.wait() == -9
     assert poll(lambda: all_dead(child.pid))
 
@@ -102,9 +102,9 @@ def test_a_group_that_is_tied_ends_with_its_tie_and_with_who_holds_it() -> None:
         [
             sys.executable,
             "-c",
-            "import subprocess, sys, signal; from runner.adapters.process_tree import KillOnExit; tie = KillOnExit();"
-            "child = subprocess.Popen(sys.argv[1:], pass_fds=tie.inherited, start_new_session=True);"
-            "tie.bind(child.pid); print(child.pid, flush=True); signal.pause()",
+            "import subprocess, sys, signal; from runner.adapters.process_tree import KillOnExit; bond = KillOnExit();"
+            "child = subprocess.Popen(sys.argv[1:], pass_fds=bond.inherited, start_new_session=True);"
+            "bond.bind(child.pid); print(child.pid, flush=True); signal.pause()",
             "sh",
             "-c",
             script,

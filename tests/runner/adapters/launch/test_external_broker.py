@@ -1,4 +1,4 @@
-"""A broker of somebody else's: where it is, and that nobody here ends or begins it."""
+"""An external broker: where it is, and that the runner neither starts nor ends it."""
 
 from pathlib import Path
 
@@ -13,21 +13,21 @@ ENDPOINT = "tcp://192.0.2.1:7000"
 
 
 def test_it_has_one_address_and_does_not_end_as_far_as_we_are_concerned() -> None:
-    lent = ExternalBroker(ENDPOINT, None)
-    assert [lent.endpoint(), lent.endpoint(3)] == [ENDPOINT, ENDPOINT]
-    assert (lent.code, lent.keys) == (None, None)
-    lent.check()
-    assert lent.again() is lent
-    lent.close()
-    assert lent.endpoint() == ENDPOINT
+    external_broker = ExternalBroker(ENDPOINT, None)
+    assert [external_broker.endpoint(), external_broker.endpoint(3)] == [ENDPOINT, ENDPOINT]
+    assert (external_broker.code, external_broker.keys) == (None, None)
+    external_broker.check()
+    assert external_broker.again() is external_broker
+    external_broker.close()
+    assert external_broker.endpoint() == ENDPOINT
 
 
 def test_its_keys_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert execute(["keys", "new", "me", "--role", "runner"]) == 0
-    lent = ExternalBroker(ENDPOINT, Path(".circuit/keys/me.keys"))
-    assert lent.keys is not None
-    assert Keyring(Path(".circuit/keys")).grant(lent.keys.public) is not None
+    external_broker = ExternalBroker(ENDPOINT, Path(".circuit/keys/me.keys"))
+    assert external_broker.keys is not None
+    assert Keyring(Path(".circuit/keys")).grant(external_broker.keys.public) is not None
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ EVER = "exec sleep 1000"
 
 @pytest.fixture
 def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes every ssh do this, after it has noted what it was called with and told."""
+    """Makes every ssh do this, after it has noted what it was called with and was given."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -38,13 +38,13 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None
     return does
 
 
-def charter(host: Host) -> SupervisorConfig:
+def config(host: Host) -> SupervisorConfig:
     return SupervisorConfig("tcp://192.0.2.1:7000", "run-1", host.name, "secret\n" * 100, 15.0)
 
 
 @contextlib.contextmanager
 def begun(folder: Path, *hosts: Host) -> Iterator[Hosts]:
-    found = Hosts(hosts or (LAB,), charter, folder)
+    found = Hosts(hosts or (LAB,), config, folder)
     with contextlib.closing(found):
         yield found
 
@@ -62,7 +62,7 @@ def starts(folder: Path) -> int:
     return argv.read_text().splitlines().count("me@lab-2") if argv.exists() else 0
 
 
-def test_it_is_called_without_questions_and_its_supervisor_gets_the_charter(tmp_path: Path, ssh: Callable) -> None:
+def test_it_is_called_without_questions_and_its_supervisor_gets_its_config(tmp_path: Path, ssh: Callable) -> None:
     ssh("exit 1")
     with begun(tmp_path, Host("lab", ssh="me@lab-2", python="/opt/py/bin/python")) as hosts:
         verdict(hosts)
@@ -70,11 +70,11 @@ def test_it_is_called_without_questions_and_its_supervisor_gets_the_charter(tmp_
     assert "BatchMode=yes" in options
     assert destination == "me@lab-2"
     assert command == "exec /opt/py/bin/python -P -m runner.launch.supervisor --charter"
-    assert SupervisorConfig.parse((tmp_path / "stdin").read_text()) == charter(LAB)
+    assert SupervisorConfig.parse((tmp_path / "stdin").read_text()) == config(LAB)
     assert "secret" not in (tmp_path / "argv").read_text()
 
 
-def test_a_host_that_cannot_be_reached_is_told_in_the_words_of_ssh_and_is_hopeless(
+def test_a_host_that_cannot_be_reached_is_reported_in_the_words_of_ssh_and_is_hopeless(
     tmp_path: Path, ssh: Callable
 ) -> None:
     ssh("exec >&2; echo 'debug: one'; echo; echo 'ssh: connect to host lab-2:'; echo '  No route to host'; exit 255")
@@ -85,7 +85,7 @@ def test_a_host_that_cannot_be_reached_is_told_in_the_words_of_ssh_and_is_hopele
             "circuit-run doctor me@lab-2",
             True,
         )
-        assert hosts.look(("lab",)) == [], "it is told once"
+        assert hosts.look(("lab",)) == [], "it is reported once"
         assert (tmp_path / "hosts" / "lab.err").read_text().startswith("debug: one\n")
     assert starts(tmp_path) == 1
 
@@ -142,7 +142,7 @@ def test_the_end_of_a_connection_is_no_end_of_its_supervisor_and_another_ssh_goe
     assert said == []
 
 
-def test_a_supervisor_that_was_killed_is_started_again_and_what_became_of_it_is_told(
+def test_a_supervisor_that_was_killed_is_started_again_and_what_became_of_it_is_reported(
     tmp_path: Path, ssh: Callable
 ) -> None:
     ssh("kill -9 $$")
@@ -203,6 +203,6 @@ def test_where_there_is_no_ssh_that_is_said_and_nothing_is_left(
     with pytest.raises(
         UsageError, match=r"host lab is reached over ssh, which cannot be started here: .*; install the OpenSSH client"
     ):
-        Hosts((LAB,), charter, tmp_path)
+        Hosts((LAB,), config, tmp_path)
     assert shutil.which("ssh") is None
     del ssh

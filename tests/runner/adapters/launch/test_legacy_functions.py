@@ -59,7 +59,7 @@ def never() -> bool:
     return False
 
 
-def older(folder: Path, names: list[str], results: str | None = "tests_results") -> Scenario:
+def legacy_folder(folder: Path, names: list[str], results: str | None = "tests_results") -> Scenario:
     tests = [LegacyTest(f"app:{name}") for name in names]
     tests += [LegacyTest("app:test_left", 2, True), LegacyTest("app:test_right", 2, True)]
     legacy = Legacy(
@@ -71,7 +71,7 @@ def older(folder: Path, names: list[str], results: str | None = "tests_results")
 def test_functions_run_in_order_and_speak_for_units(tmp_path: Path) -> None:
     names = ["test_first", "test_fails", "test_disliked", "test_async"]
     with stage(tmp_path, Unit("api", launcher="external"), code=CODE, legacy=Legacy()) as s:
-        with Functions(older(tmp_path, names), s.place) as functions:
+        with Functions(legacy_folder(tmp_path, names), s.place) as functions:
             tested = functions.tests(never)
             assert {one.name: one.passed for one in tested} == {
                 "test_first": True,
@@ -92,13 +92,15 @@ def test_functions_run_in_order_and_speak_for_units(tmp_path: Path) -> None:
 
 def test_callbacks_that_return_nothing_do_not_agree(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(CODE)
-    with Functions(older(tmp_path, [], "forgets"), RunContext("", "r", tmp_path)) as functions:
+    with Functions(legacy_folder(tmp_path, [], "forgets"), RunContext("", "r", tmp_path)) as functions:
         assert functions.results({}, never) == Answer(False, "returned None")
 
 
 def test_a_test_that_ends_the_process_fails_them_all(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(CODE)
-    with Functions(older(tmp_path, ["test_async", "test_kills"], None), RunContext("", "r", tmp_path)) as functions:
+    with Functions(
+        legacy_folder(tmp_path, ["test_async", "test_kills"], None), RunContext("", "r", tmp_path)
+    ) as functions:
         tested = functions.tests(never)
         assert [one.passed for one in tested] == [False] * 4
         assert {one.answer.why for one in tested} == {"ended its process with code 3"}

@@ -1,6 +1,6 @@
 """Keys of a run: what a host was given is good for what runs there, in that run, and nothing else has left the desk.
 
-The other host is played by a script in the place of ssh, which runs here what it is told to run there.
+The other host is played by a script in the place of ssh, which runs here what it has to run there.
 """
 
 import os
@@ -41,7 +41,7 @@ def test_a_host_speaks_for_what_runs_there_and_what_it_says_besides() -> None:
     assert spoken_on(SCENARIO, LAB_2) == ("store",)
 
 
-def test_each_name_belongs_to_the_supervisor_that_starts_it_and_an_external_one_to_nobody_yet() -> None:
+def test_each_name_belongs_to_the_supervisor_that_starts_it_and_an_external_one_has_no_owner_yet() -> None:
     (names,) = names_of(SCENARIO)
     assert names.owners == {
         "@local": "@local",
@@ -69,7 +69,7 @@ def test_the_keys_of_a_run_are_made_from_nothing_but_the_brokers_public_key(tmp_
     assert (local_units.name, local_units.role, local_units.units) == ("@local/units", "unit", ("*",))
     assert (lab_1.name, lab_1.role, lab_1.units) == ("@lab-1", "agent", ("@lab-1", "camera[[]1]", "lens-*"))
     units, supervisor = (keys.load(Path(file)) for file in made.files)
-    there = keys.parse(made.of("lab-1"), "the charter")
+    there = keys.parse(made.of("lab-1"), "its config")
     publics = [local.public, local_units.public, lab_1.public]
     assert [supervisor.public, units.public, there.public] == publics
     assert len({*publics, broker.public}) == 4
@@ -138,7 +138,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def ssh(tmp_path: Path) -> dict[str, str]:
-    """The environment in which ssh runs here, with a home of its own, what it is told to run there."""
+    """The environment in which ssh runs here, with a home of its own, what it has to run there."""
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "ssh"
     script.write_text(
@@ -185,7 +185,7 @@ def test_the_units_of_the_desk_have_keys_of_the_run_and_not_the_runners(place: P
             def desk():
                 print("GIVEN", keys.read(os.environ["CIRCUIT_KEYS"], "tcp:").name)
                 probe.emit("asked")
-                probe.unit("somebody else").emit("helped")
+                probe.unit("another").emit("helped")
         """
         place.write('[scenario]\nname = "near"\ntimeout = "30s"\n[units.desk]\nentrypoint = "units:desk"\n', code)
         run = place.run("--plain", "--broker", broker.endpoint, "--keys", anna, expect=0)

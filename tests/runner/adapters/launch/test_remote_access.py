@@ -62,7 +62,7 @@ def emit(place: Place, env: dict[str, str], unit: str = "") -> "subprocess.Compl
     return subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=30)
 
 
-def test_a_unit_from_elsewhere_joins_with_what_the_run_says_and_nobody_else_does(place: Place) -> None:
+def test_only_a_unit_that_has_what_the_run_says_joins_from_another_host(place: Place) -> None:
     place.write(FAR, CODE)
     with place.start("run", ".", "--plain", "--listen", "tcp://127.0.0.1:0") as run:
         env = dict(word.split("=", 1) for word in said(run, "far away joins with: "))
@@ -95,7 +95,7 @@ def test_keys_of_a_run_whose_runner_was_killed_are_gone_with_its_broker(place: P
 
 
 @pytest.mark.parametrize("listen", ["nonsense", "ipc:///tmp/x/bus", "tcp://nowhere"])
-def test_an_address_that_nobody_can_reach_is_told_before_anything_starts(listen: str) -> None:
+def test_an_address_that_cannot_be_reached_is_reported_before_anything_starts(listen: str) -> None:
     with pytest.raises(UsageError, match=f"--listen {listen}"):
         remote_access.check(listen)
 

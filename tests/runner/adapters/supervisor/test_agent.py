@@ -1,4 +1,4 @@
-"""Agents: hosts on which somebody has started one, and the brokers on which they wait."""
+"""Agents: the hosts on which they run, and the brokers on which they wait."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ def agent(place: LabPlace, name: str, broker: str, *words: str) -> Iterator[Livi
 
 
 @contextmanager
-def lent_broker(place: LabPlace, host: Host) -> Iterator[Living]:
+def external_broker(place: LabPlace, host: Host) -> Iterator[Living]:
     """A broker that goes on whatever runs come and go, on a host."""
     shutil.copytree(place.folder / "ring", host.path("/root/ring"))
     argv: list[str | Path] = [
@@ -88,7 +88,7 @@ def test_several_runs_share_the_broker_of_a_lab(place: LabPlace, lab: Lab) -> No
     other.write(scenario(orders=50, pause_s=0.03, worker="lab-2", hosts="[hosts.lab-2]\nagent = true\n"), CODE)
     broker = ("--broker", "tcp://lab-2:5000", "--keys", place.folder / "ring" / "boss.keys")
     with (
-        lent_broker(place, lab.host("lab-2")),
+        external_broker(place, lab.host("lab-2")),
         agent(place, "lab-1", "tcp://lab-2:5000"),
         agent(place, "lab-2", "tcp://lab-2:5000"),
         place.start(".", "--plain", *broker) as first,
@@ -108,7 +108,7 @@ def test_several_runs_share_the_broker_of_a_lab(place: LabPlace, lab: Lab) -> No
 @lab_test
 def test_a_host_that_is_reached_over_ssh_may_stand_on_the_broker_of_a_lab(place: LabPlace, lab: Lab) -> None:
     place.write(scenario(), CODE)
-    with lent_broker(place, lab.host("lab-2")):
+    with external_broker(place, lab.host("lab-2")):
         run = place.run(".", "--broker", "tcp://lab-2:5000", "--keys", "ring/boss.keys", expect=0)
     assert run.result["circuits"][0]["instances"]["complete"] == 20
     errors = {host["name"]: host["clock_error_ns"] for host in run.result["hosts"]}
@@ -158,7 +158,7 @@ def test_everything_on_a_host_is_killed_and_the_next_agent_brings_the_evidence(p
 
 
 @lab_test
-def test_the_next_agent_may_come_before_anybody_has_missed_the_host(place: LabPlace, lab: Lab) -> None:
+def test_the_next_agent_may_come_before_the_host_is_missed(place: LabPlace, lab: Lab) -> None:
     place.write(scenario(orders=1000, pause_s=0.02, hosts=AGENT), CODE)
     listen = ("--listen", "tcp://0.0.0.0:5000", "--keys", "ring")
     with place.start(".", "--plain", "--timeout", "30s", *listen) as run:
@@ -176,23 +176,23 @@ def test_the_next_agent_may_come_before_anybody_has_missed_the_host(place: LabPl
 
 @lab_test
 def test_two_agents_of_one_name_are_one_too_many(place: LabPlace) -> None:
-    with lent_broker(place, place.lab.host("lab-2")), agent(place, "lab-1", "tcp://lab-2:5000") as first:
+    with external_broker(place, place.lab.host("lab-2")), agent(place, "lab-1", "tcp://lab-2:5000") as first:
         first.until("waits for runs")
         with agent(place, "lab-1", "tcp://lab-2:5000") as second:
             second.until("is here already")
 
 
-def test_keys_that_are_none_are_told_at_once(tmp_path: Path) -> None:
+def test_keys_that_are_none_are_reported_at_once(tmp_path: Path) -> None:
     place = tmp_path / "none.keys"
     done = _run("agent", "--join", "tcp://127.0.0.1:1", "--keys", str(place))
     assert done[0] == 4
     assert "none.keys" in done[1]
 
 
-def test_a_charter_is_one_line_and_reads_back() -> None:
-    charter = SupervisorConfig("tcp://10.0.0.1:5000", "run-1", "lab-1", "circuit-keys 1\nname x\n", 15.0)
-    assert charter.text().count("\n") == 1
-    assert SupervisorConfig.parse(charter.text()) == charter
+def test_a_config_is_one_line_and_reads_back() -> None:
+    config = SupervisorConfig("tcp://10.0.0.1:5000", "run-1", "lab-1", "circuit-keys 1\nname x\n", 15.0)
+    assert config.text().count("\n") == 1
+    assert SupervisorConfig.parse(config.text()) == config
 
 
 def _run(*words: str) -> tuple[int, str]:

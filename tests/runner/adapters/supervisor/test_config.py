@@ -1,4 +1,4 @@
-"""The one line that a supervisor elsewhere is told: whatever was written is read, and nothing else."""
+"""The one line that a supervisor on another host gets: whatever was written is read, and nothing else."""
 
 import json
 from dataclasses import asdict, replace
@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 from runner.adapters.supervisor.config import SupervisorConfig
 from runner.model.errors import UsageError
 
-CHARTER = SupervisorConfig("tcp://192.0.2.1:7000", "run-1", "lab", "", 15.0)
+CONFIG = SupervisorConfig("tcp://192.0.2.1:7000", "run-1", "lab", "", 15.0)
 IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,50}", fullmatch=True)
 
 
 @given(
     st.builds(SupervisorConfig, st.text(), IDS, st.text(), st.text(), st.floats(allow_nan=False, allow_infinity=False)),
 )
-def test_what_was_written_is_read(charter: SupervisorConfig) -> None:
-    line = charter.text()
+def test_what_was_written_is_read(config: SupervisorConfig) -> None:
+    line = config.text()
     assert line.endswith("\n")
     assert line.count("\n") == 1
     assert line.isascii()
-    assert SupervisorConfig.parse(line) == charter
+    assert SupervisorConfig.parse(line) == config
 
 
 def test_a_field_that_is_not_known_is_ignored() -> None:
-    assert SupervisorConfig.parse(json.dumps({**asdict(CHARTER), "new": 1})) == CHARTER
+    assert SupervisorConfig.parse(json.dumps({**asdict(CONFIG), "new": 1})) == CONFIG
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_rubbish_is_a_mistake_of_its_sender_and_no_crash(line: str) -> None:
 )
 def test_a_field_of_the_wrong_type_is_named(field: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"and {field} is not as it should be"):
-        SupervisorConfig.parse(json.dumps({**asdict(CHARTER), field: value}))
+        SupervisorConfig.parse(json.dumps({**asdict(CONFIG), field: value}))
 
 
 @pytest.mark.parametrize("run", ["../../x", "a/b", "", ".", ".hidden", "x" * 300, "a\0b"])
 def test_a_run_whose_id_could_be_a_path_is_refused(run: str) -> None:
     with pytest.raises(UsageError, match="and run is not as it should be"):
-        SupervisorConfig.parse(replace(CHARTER, run=run).text())
+        SupervisorConfig.parse(replace(CONFIG, run=run).text())

@@ -1,4 +1,5 @@
-"""What a supervisor sees in the folder of a run: everybody who has emitted anything, and who of them is gone."""
+"""What a supervisor sees in the folder of a run: each process that has emitted anything, and which of them have
+ended."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -50,7 +51,9 @@ def test_each_journal_is_named_once_by_those_that_were_there_at_the_moment_of_th
     assert seen.look().lives == ()
 
 
-def test_a_moment_is_named_only_when_everybody_is(tmp_path: Path, keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_moment_is_named_only_when_every_process_is(
+    tmp_path: Path, keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(journals, "MOST", 2)
     for incarnation in range(1, 6):
         keep("pool", incarnation)
@@ -63,7 +66,9 @@ def test_a_moment_is_named_only_when_everybody_is(tmp_path: Path, keep: Keep, mo
     assert sorted(named) == [("pool", incarnation) for incarnation in range(1, 6)]
 
 
-def test_a_journal_whose_process_is_gone_is_abandoned_and_stays_whoever_asks(tmp_path: Path, keep: Keep) -> None:
+def test_a_journal_whose_process_is_gone_is_abandoned_and_stays_when_it_is_asked_for(
+    tmp_path: Path, keep: Keep
+) -> None:
     seen = Journals(tmp_path)
     living, dead = keep("api", 1, pid=os.getpid()), keep("api", 2)
     seen.look()

@@ -1,4 +1,4 @@
-"""What units elsewhere write is told in order, once, and not without end."""
+"""What units on other hosts write is forwarded in order, once, and not without end."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ from runner.adapters.supervisor import output_forwarder
 from runner.adapters.supervisor.output_forwarder import OutputForwarder
 
 
-class Voice:
-    """Puts together what it is told, as `session.fetched` does."""
+class Reporter:
+    """Puts the pieces together, as `session.remote_output` does."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, str, int, bytes]] = []
@@ -35,107 +35,107 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(output_forwarder, name, value)
 
 
-def following(folder: Path, *units: str) -> tuple[Voice, OutputForwarder]:
-    voice = Voice()
-    found = OutputForwarder(voice)
+def following(folder: Path, *units: str) -> tuple[Reporter, OutputForwarder]:
+    reporter = Reporter()
+    found = OutputForwarder(reporter)
     for unit in units or ("api",):
         found.follow(unit, str(folder / f"{unit}.out"), str(folder / f"{unit}.err"))
-    return voice, found
+    return reporter, found
 
 
-def test_what_was_written_since_the_last_time_is_told(tmp_path: Path) -> None:
-    voice, outlet = following(tmp_path)
+def test_what_was_written_since_the_last_time_is_forwarded(tmp_path: Path) -> None:
+    reporter, forwarder = following(tmp_path)
     with (tmp_path / "api.out").open("wb", buffering=0) as file:
         for line in (b"one\n", b"two\n", b"", b"three\n"):
             file.write(line)
-            outlet.tell()
-    outlet.tell()
-    assert voice.said == [("api", "out", 0, b"one\n"), ("api", "out", 4, b"two\n"), ("api", "out", 8, b"three\n")]
+            forwarder.forward()
+    forwarder.forward()
+    assert reporter.said == [("api", "out", 0, b"one\n"), ("api", "out", 4, b"two\n"), ("api", "out", 8, b"three\n")]
 
 
 def test_both_streams_of_every_unit_are_apart(tmp_path: Path) -> None:
-    voice, outlet = following(tmp_path, "api", "worker")
+    reporter, forwarder = following(tmp_path, "api", "worker")
     for name in ("api.out", "api.err", "worker.err"):
         (tmp_path / name).write_text(name)
-    outlet.tell()
-    assert [(unit, stream, piece) for unit, stream, _, piece in voice.said] == [
+    forwarder.forward()
+    assert [(unit, stream, piece) for unit, stream, _, piece in reporter.said] == [
         ("api", "out", b"api.out"),
         ("api", "err", b"api.err"),
         ("worker", "err", b"worker.err"),
     ]
 
 
-def test_a_file_that_does_not_exist_yet_is_told_when_it_does(tmp_path: Path) -> None:
-    voice, outlet = following(tmp_path)
-    outlet.tell()
-    assert voice.said == []
+def test_a_file_that_does_not_exist_yet_is_forwarded_when_it_does(tmp_path: Path) -> None:
+    reporter, forwarder = following(tmp_path)
+    forwarder.forward()
+    assert reporter.said == []
     (tmp_path / "api.out").write_bytes(b"late")
-    outlet.tell()
-    assert voice.text() == b"late"
+    forwarder.forward()
+    assert reporter.text() == b"late"
 
 
 def test_a_unit_that_is_started_again_goes_on_where_it_was(tmp_path: Path) -> None:
-    voice, outlet = following(tmp_path)
+    reporter, forwarder = following(tmp_path)
     (tmp_path / "api.out").write_bytes(b"first ")
-    outlet.tell()
-    outlet.follow("api", str(tmp_path / "api.out"), str(tmp_path / "api.err"))
+    forwarder.forward()
+    forwarder.follow("api", str(tmp_path / "api.out"), str(tmp_path / "api.err"))
     with (tmp_path / "api.out").open("ab") as file:
         file.write(b"second")
-    outlet.tell()
-    assert voice.text() == b"first second"
+    forwarder.forward()
+    assert reporter.text() == b"first second"
 
 
 @pytest.mark.usefixtures("small")
-def test_much_is_told_a_few_pieces_at_a_time_and_all_of_it_when_the_unit_has_ended(tmp_path: Path) -> None:
-    voice, outlet = following(tmp_path, "api", "worker")
+def test_much_is_forwarded_a_few_pieces_at_a_time_and_all_of_it_when_the_unit_has_ended(tmp_path: Path) -> None:
+    reporter, forwarder = following(tmp_path, "api", "worker")
     for unit in ("api", "worker"):
         (tmp_path / f"{unit}.out").write_bytes(b"0123456789")
-    outlet.tell()
-    assert voice.text("api") == voice.text("worker") == b"01234567"
-    outlet.tell("api")
-    assert (voice.text("api"), voice.text("worker")) == (b"0123456789", b"01234567")
-    assert max(len(piece) for *_, piece in voice.said) == 4
+    forwarder.forward()
+    assert reporter.text("api") == reporter.text("worker") == b"01234567"
+    forwarder.forward("api")
+    assert (reporter.text("api"), reporter.text("worker")) == (b"0123456789", b"01234567")
+    assert max(len(piece) for *_, piece in reporter.said) == 4
 
 
 @pytest.mark.usefixtures("small")
 def test_a_file_that_is_too_large_is_cut_with_a_word_about_it_once(tmp_path: Path) -> None:
-    voice, outlet = following(tmp_path)
+    reporter, forwarder = following(tmp_path)
     (tmp_path / "api.out").write_bytes(b"0123456789a")
     for _ in range(5):
-        outlet.tell()
-    outlet.tell("api")
-    assert voice.text() == b"0123456789[cut]"
+        forwarder.forward()
+    forwarder.forward("api")
+    assert reporter.text() == b"0123456789[cut]"
 
 
 @pytest.mark.usefixtures("small")
 def test_a_file_that_is_just_as_large_as_may_be_is_not_said_to_be_cut(tmp_path: Path) -> None:
-    voice, outlet = following(tmp_path)
+    reporter, forwarder = following(tmp_path)
     (tmp_path / "api.out").write_bytes(b"0123456789")
-    outlet.tell("api")
-    assert voice.text() == b"0123456789"
+    forwarder.forward("api")
+    assert reporter.text() == b"0123456789"
     with (tmp_path / "api.out").open("ab") as file:
         file.write(b"more")
-    outlet.follow("api", str(tmp_path / "api.out"), str(tmp_path / "api.err"))  # started again
-    outlet.tell("api")
-    assert voice.text() == b"0123456789[cut]"
+    forwarder.follow("api", str(tmp_path / "api.out"), str(tmp_path / "api.err"))  # started again
+    forwarder.forward("api")
+    assert reporter.text() == b"0123456789[cut]"
 
 
-def test_nothing_is_told_of_a_unit_that_has_ended_until_it_is_started_again(tmp_path: Path) -> None:
-    voice, outlet = following(tmp_path)
+def test_nothing_is_forwarded_of_a_unit_that_has_ended_until_it_is_started_again(tmp_path: Path) -> None:
+    reporter, forwarder = following(tmp_path)
     (tmp_path / "api.out").write_bytes(b"its")
-    outlet.tell("api")
+    forwarder.forward("api")
     (tmp_path / "api.out").write_bytes(b"its, and of a process that it left behind")
-    outlet.tell()
-    assert voice.text() == b"its"
+    forwarder.forward()
+    assert reporter.text() == b"its"
 
 
-def test_a_file_that_its_unit_has_emptied_is_told_no_further(tmp_path: Path) -> None:
-    voice, outlet = following(tmp_path)
+def test_a_file_that_its_unit_has_emptied_is_forwarded_no_further(tmp_path: Path) -> None:
+    reporter, forwarder = following(tmp_path)
     (tmp_path / "api.out").write_bytes(b"0123456789")
-    outlet.tell()
+    forwarder.forward()
     (tmp_path / "api.out").write_bytes(b"abc")
-    outlet.tell()
-    assert voice.text() == b"0123456789"
+    forwarder.forward()
+    assert reporter.text() == b"0123456789"
 
 
 def test_a_piece_fits_into_the_data_of_an_event_and_the_word_about_the_cut_names_the_limit() -> None:

@@ -1,4 +1,4 @@
-"""A supervisor of which nothing can come any more ends at once and says why: nobody waits for what it will not tell."""
+"""A supervisor that can report nothing any more ends at once and says why: the runner does not wait for it."""
 
 import subprocess
 import sys
@@ -6,18 +6,19 @@ import textwrap
 
 import pytest
 
-from runner.adapters.supervisor import loop as watching
+from runner.adapters.supervisor import journal_publisher
+from runner.adapters.supervisor.journal_publisher import JournalPublisher
 from runner.adapters.supervisor.loop import Speechless, SupervisorLoop
 
 
-class Voice:
-    """Says nothing, and that it cannot if told so."""
+class Reporter:
+    """Reports nothing, and says why it cannot."""
 
     def __init__(self, speechless: str = "") -> None:
         self.speechless = speechless
 
     def state(self, step: str, /, key: object = None, **data: object) -> None:
-        """To nobody."""
+        """Is not sent."""
 
 
 class GaveUp(BaseException):
@@ -31,17 +32,17 @@ def test_a_supervisor_that_cannot_speak_to_its_broker_gives_up() -> None:
         given.append(error)
         raise GaveUp
 
-    watch = SupervisorLoop(
-        Voice("cannot speak to its broker (its sender has ended)"), lambda _s: [], None, give_up=give_up
+    loop = SupervisorLoop(
+        Reporter("cannot speak to its broker (its sender has ended)"), lambda _s: [], None, give_up=give_up
     )
     with pytest.raises(GaveUp):
-        watch.serve()
-    watch.close()
+        loop.serve()
+    loop.close()
     assert isinstance(given[0], Speechless)
     assert str(given[0]) == "cannot speak to its broker (its sender has ended)"
 
 
-def test_who_publishes_journals_gives_up_when_there_is_no_memory_and_does_not_leave_units_without_an_end() -> None:
+def test_the_publisher_of_journals_gives_up_without_memory_and_leaves_no_unit_without_an_end() -> None:
     given: list[Exception] = []
 
     def give_up(error: Exception) -> None:
@@ -51,11 +52,10 @@ def test_who_publishes_journals_gives_up_when_there_is_no_memory_and_does_not_le
     def recover(_answer_s: object) -> list[object]:
         raise MemoryError
 
-    watch = SupervisorLoop(Voice(), recover, None, give_up=give_up)  # type: ignore[arg-type]
-    watch._to_publish.put(lambda: watch._publish("unit"))
+    publisher = JournalPublisher(recover, lambda: None, give_up)  # type: ignore[arg-type]
+    publisher.publish_unit("unit")
     with pytest.raises(GaveUp):
-        watch._publish_in_turn()
-    watch.close()
+        publisher._run()
     assert isinstance(given[0], MemoryError)
 
 
@@ -78,7 +78,7 @@ GIVING_UP = """
             "the supervisor cannot speak to its broker",
         ),
         (
-            "supervisor.main_here = lambda fd: [0] * 10**12; supervisor.main([])",
+            "supervisor.main_local = lambda fd: [0] * 10**12; supervisor.main([])",
             "the supervisor has no memory left",
         ),
     ],
@@ -105,10 +105,10 @@ def test_a_thread_that_never_begins_is_not_waited_for(monkeypatch: pytest.Monkey
         given.append(error)
         raise GaveUp
 
-    monkeypatch.setattr(watching, "start_new_thread", lambda _do, _arguments: None)
-    monkeypatch.setattr(watching, "BEGIN_S", 0.01)
-    watch = SupervisorLoop(Voice(), lambda _s: [], None, give_up=give_up)
+    monkeypatch.setattr(journal_publisher, "start_new_thread", lambda _do, _arguments: None)
+    monkeypatch.setattr(journal_publisher, "BEGIN_S", 0.01)
+    loop = SupervisorLoop(Reporter(), lambda _s: [], None, give_up=give_up)
     with pytest.raises(GaveUp):
-        watch.serve()
-    watch.close()
+        loop.serve()
+    loop.close()
     assert "start new thread" in str(given[0])

@@ -200,7 +200,7 @@ def test_who_is_dead_and_not_reaped_yet_is_not_left_behind() -> None:
     one.has_ended(0, now_s=0.0)
     assert any(one.is_gone([pid], doubtful=False, now_s=1.0) for _ in range(10))
     assert one.leftover == ()
-    one.tie.close()
+    one.kill_on_exit.close()
     os.waitpid(pid, 0)
 
 
@@ -240,8 +240,8 @@ def test_the_last_words_are_those_on_stdout_where_nothing_else_was_written(tmp_p
     script = "echo first; echo; [ -e second ] && { echo 1 failed in 0.1s; exit 3; }; touch second; exit 1"
     with stage(tmp_path, shell("tests", script, restart="on-failure")) as s:
         s.play()
-        told = [(e.data["tail"], e.data["stream"]) for e in s.events if e.step == "exited"]
-        assert told[:2] == [(["first", ""], "out"), (["first", "", "1 failed in 0.1s"], "out")]
+        reported = [(e.data["tail"], e.data["stream"]) for e in s.events if e.step == "exited"]
+        assert reported[:2] == [(["first", ""], "out"), (["first", "", "1 failed in 0.1s"], "out")]
         (finding,) = s.lifecycle.units.findings()
         assert finding.details[-2:] == ("1 failed in 0.1s", f"whole output: {tmp_path}/run/units/tests.out")
 
@@ -299,14 +299,14 @@ def test_when_the_lease_ends_everything_ends_and_what_was_said_is_in_the_log(tmp
         assert s.lifecycle.units.over
 
 
-def test_sigterm_to_the_supervisor_ends_everything_and_is_told(tmp_path: Path) -> None:
+def test_sigterm_to_the_supervisor_ends_everything_and_is_reported(tmp_path: Path) -> None:
     with stage(tmp_path, python("polite", ready="up"), code=TWO) as s:
         s.until(lambda: s.lifecycle.units.all_up)
         os.kill(s.supervisor.pid, signal.SIGTERM)
         s.until(lambda: SUPERVISOR in s.closed, lead=False)
         assert exited(s, "polite")["code"] == 0
         assert s.supervisor.wait(PATIENCE_S)
-        with pytest.raises(SupervisorFailed, match="somebody sent it SIGTERM"):
+        with pytest.raises(SupervisorFailed, match="it got SIGTERM"):
             s.supervisor.check()
 
 
@@ -323,5 +323,5 @@ def test_when_the_supervisor_is_killed_the_runner_ends_what_it_started(tmp_path:
 def test_state_events_name_the_unit_as_their_key(tmp_path: Path) -> None:
     with stage(tmp_path, shell("a", "exit 0")) as s:
         s.play()
-        told = [(e.step, e.key, e.kind) for e in s.events if e.unit == SUPERVISOR]
-        assert told == [("serving", None, Kind.STATE), ("spawned", "a", Kind.STATE), ("exited", "a", Kind.STATE)]
+        reported = [(e.step, e.key, e.kind) for e in s.events if e.unit == SUPERVISOR]
+        assert reported == [("serving", None, Kind.STATE), ("spawned", "a", Kind.STATE), ("exited", "a", Kind.STATE)]

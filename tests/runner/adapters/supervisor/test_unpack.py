@@ -1,4 +1,4 @@
-"""Archives as they may come from anybody: what is in them lands in its folder or nowhere, and never without bounds."""
+"""Archives as they may come from any peer: what is in them lands in its folder or nowhere, and never without bounds."""
 
 import contextlib
 import gzip

@@ -37,11 +37,11 @@ def make(run: str = "run-1", keys: str = "") -> WorkDir:
 
 
 @pytest.fixture
-def here() -> Iterator[WorkDir]:
-    here = make()
-    yield here
-    if here.root.exists():
-        here.close()
+def work_dir() -> Iterator[WorkDir]:
+    work_dir = make()
+    yield work_dir
+    if work_dir.root.exists():
+        work_dir.close()
 
 
 def packed(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
@@ -68,39 +68,39 @@ def pieces(whole: bytes, size: int) -> list[Ship]:
     return [Ship(at, len(whole), whole[at : at + size]) for at in range(0, len(whole), size)]
 
 
-def ship(here: WorkDir, whole: bytes, size: int = 7) -> str:
+def ship(work_dir: WorkDir, whole: bytes, size: int = 7) -> str:
     """In pieces; what is wrong with the last."""
     *before, last = pieces(whole, size)
-    assert [here.ship(piece) for piece in before] == [""] * len(before)
-    return here.ship(last)
+    assert [work_dir.ship(piece) for piece in before] == [""] * len(before)
+    return work_dir.ship(last)
 
 
 APP = packed(file("app.py", b"print()\n"), file("parts/one.txt", b"1"))
 
 
-def test_the_folder_is_there_when_its_last_piece_has_come(here: WorkDir) -> None:
+def test_the_folder_is_there_when_its_last_piece_has_come(work_dir: WorkDir) -> None:
     *before, last = pieces(APP, 20)
     for piece in before:
-        assert here.ship(piece) == ""
-        assert not here.folder.exists()
-    assert here.ship(last) == ""
-    assert (here.folder / "app.py").read_text() == "print()\n"
-    assert (here.folder / "parts" / "one.txt").read_text() == "1"
+        assert work_dir.ship(piece) == ""
+        assert not work_dir.folder.exists()
+    assert work_dir.ship(last) == ""
+    assert (work_dir.folder / "app.py").read_text() == "print()\n"
+    assert (work_dir.folder / "parts" / "one.txt").read_text() == "1"
 
 
-def test_pieces_that_are_repeated_are_ignored(here: WorkDir) -> None:
+def test_pieces_that_are_repeated_are_ignored(work_dir: WorkDir) -> None:
     for piece in pieces(APP, 20):
         for _ in range(2):
-            assert here.ship(piece) == ""
-        assert here.ship(Ship(0, len(APP), APP[:20])) == ""
-    (here.folder / "app.py").write_text("changed by a unit")
-    assert ship(here, APP) == ""
-    assert (here.folder / "app.py").read_text() == "changed by a unit"
+            assert work_dir.ship(piece) == ""
+        assert work_dir.ship(Ship(0, len(APP), APP[:20])) == ""
+    (work_dir.folder / "app.py").write_text("changed by a unit")
+    assert ship(work_dir, APP) == ""
+    assert (work_dir.folder / "app.py").read_text() == "changed by a unit"
 
 
-def test_a_supervisor_that_comes_after_one_that_was_killed_has_the_folder_already(here: WorkDir) -> None:
-    ship(here, APP)
-    os.close(here._lock)  # as its death does
+def test_a_supervisor_that_comes_after_one_that_was_killed_has_the_folder_already(work_dir: WorkDir) -> None:
+    ship(work_dir, APP)
+    os.close(work_dir._lock)  # as its death does
     again = make()
     try:
         assert ship(again, packed(file("app.py", b"other"))) == ""
@@ -127,55 +127,55 @@ def test_a_supervisor_that_comes_after_one_that_was_killed_has_the_folder_alread
     ids=["rubbish", "cut", "empty", "up", "absolute", "to-file", "to-up", "hard", "through", "device", "below-file"],
 )
 def test_an_archive_that_is_damaged_or_hostile_is_refused_with_a_sentence(
-    here: WorkDir, tmp_path: Path, archive: bytes, says: str
+    work_dir: WorkDir, tmp_path: Path, archive: bytes, says: str
 ) -> None:
-    before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(here.root)}
-    said = ship(here, archive) if archive else here.ship(Ship(0, 0, b""))
-    assert said.startswith(f"the scenario's folder could not be unpacked into {here.root}: ")
+    before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(work_dir.root)}
+    said = ship(work_dir, archive) if archive else work_dir.ship(Ship(0, 0, b""))
+    assert said.startswith(f"the scenario's folder could not be unpacked into {work_dir.root}: ")
     assert says in said
-    assert not here.folder.exists()
-    assert {path for path in tmp_path.rglob("*") if not path.is_relative_to(here.root)} == before
+    assert not work_dir.folder.exists()
+    assert {path for path in tmp_path.rglob("*") if not path.is_relative_to(work_dir.root)} == before
     with pytest.raises(NotStarted, match="could not be unpacked"):
-        here.complete(Start("api", ("true",), "", {}, "o", "e"), {})
+        work_dir.complete(Start("api", ("true",), "", {}, "o", "e"), {})
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(APP) - 1), st.integers(1, 255))
-def test_one_wrong_byte_is_told_or_harmless_and_never_more(at: int, change: int) -> None:
-    here = make()
+def test_one_wrong_byte_is_reported_or_harmless_and_never_more(at: int, change: int) -> None:
+    work_dir = make()
     try:
         damaged = bytearray(APP)
         damaged[at] ^= change
-        said = ship(here, bytes(damaged), 1000)
-        assert bool(said) != here.folder.exists()
+        said = ship(work_dir, bytes(damaged), 1000)
+        assert bool(said) != work_dir.folder.exists()
     finally:
-        here.close()
+        work_dir.close()
 
 
-def test_content_that_does_not_unpack_is_told_too(here: WorkDir) -> None:
+def test_content_that_does_not_unpack_is_reported_too(work_dir: WorkDir) -> None:
     whole = bytearray(packed(file("noise", os.urandom(100_000))))
     whole[50_000:50_100] = bytes(100)
-    assert "could not be unpacked" in ship(here, bytes(whole), 40_000)
+    assert "could not be unpacked" in ship(work_dir, bytes(whole), 40_000)
 
 
-def test_links_inside_the_folder_and_modes_survive(here: WorkDir) -> None:
+def test_links_inside_the_folder_and_modes_survive(work_dir: WorkDir) -> None:
     tool = file("bin/tool", b"#!/bin/sh\n", mode=0o755)
-    assert ship(here, packed(tool, link("tool", "bin/tool"))) == ""
-    assert (here.folder / "tool").readlink() == Path("bin/tool")
-    assert os.access(here.folder / "tool", os.X_OK)
+    assert ship(work_dir, packed(tool, link("tool", "bin/tool"))) == ""
+    assert (work_dir.folder / "tool").readlink() == Path("bin/tool")
+    assert os.access(work_dir.folder / "tool", os.X_OK)
 
 
 # --- completing an order ---
 
 
-def test_a_python_unit_gets_this_hosts_python_its_folder_and_its_place_in_the_run(here: WorkDir) -> None:
-    ship(here, APP)
+def test_a_python_unit_gets_this_hosts_python_its_folder_and_its_place_in_the_run(work_dir: WorkDir) -> None:
+    ship(work_dir, APP)
     order = Start("api", (), "", {"MODE": "fast"}, "/desk/units/api.out", "/desk/units/api.err", 2, "app:api")
-    done = here.complete(order, {"PATH": "/usr/bin"})
-    assert done.argv == (*circuit_run.PROCESS, "runner.adapters.usercode.bootstrap", "app:api", str(here.folder))
+    done = work_dir.complete(order, {"PATH": "/usr/bin"})
+    assert done.argv == (*circuit_run.PROCESS, "runner.adapters.usercode.bootstrap", "app:api", str(work_dir.folder))
     assert (done.unit, done.life) == ("api", 2)
-    assert done.cwd == f"{here.folder}/"
-    assert (done.out, done.err) == (f"{here.root}/units/api.out", f"{here.root}/units/api.err")
+    assert done.cwd == f"{work_dir.folder}/"
+    assert (done.out, done.err) == (f"{work_dir.root}/units/api.out", f"{work_dir.root}/units/api.err")
     assert done.env["MODE"] == "fast"
     assert done.env["PATH"] == f"{os.path.dirname(sys.executable)}:/usr/bin"
     assert "PYTHONPATH" not in done.env
@@ -183,23 +183,23 @@ def test_a_python_unit_gets_this_hosts_python_its_folder_and_its_place_in_the_ru
         "CIRCUIT_BROKER": "tcp://192.0.2.1:7000",
         "CIRCUIT_RUN": "run-1",
         "CIRCUIT_UNIT": "api",
-        "CIRCUIT_JOURNAL": f"{here.root}/journals",
+        "CIRCUIT_JOURNAL": f"{work_dir.root}/journals",
     }
 
 
-def test_a_command_is_what_it_was_and_finds_the_folder_on_the_import_path(here: WorkDir) -> None:
-    ship(here, APP)
-    done = here.complete(Start("api", ("python3", "x.py"), "", {}, "o", "e"), {"PYTHONPATH": "/base"})
+def test_a_command_is_what_it_was_and_finds_the_folder_on_the_import_path(work_dir: WorkDir) -> None:
+    ship(work_dir, APP)
+    done = work_dir.complete(Start("api", ("python3", "x.py"), "", {}, "o", "e"), {"PYTHONPATH": "/base"})
     assert done.argv == ("python3", "x.py")
-    assert done.env["PYTHONPATH"] == f"{here.folder}:/base"
+    assert done.env["PYTHONPATH"] == f"{work_dir.folder}:/base"
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "/", "a/..", "a\0b", "x" * 300, "é" * 200])
-def test_a_file_for_output_whose_name_is_none_is_refused(here: WorkDir, name: str) -> None:
-    ship(here, APP)
+def test_a_file_for_output_whose_name_is_none_is_refused(work_dir: WorkDir, name: str) -> None:
+    ship(work_dir, APP)
     for out, err in ((name, "e"), ("o", name)):
         with pytest.raises(NotStarted, match="cannot be the name of a file for its output"):
-            here.complete(Start("api", ("true",), "", {}, out, err), {})
+            work_dir.complete(Start("api", ("true",), "", {}, out, err), {})
 
 
 @pytest.mark.parametrize(
@@ -216,33 +216,37 @@ def test_a_file_for_output_whose_name_is_none_is_refused(here: WorkDir, name: st
         Start("api", ("\ud800",), "", {}, "o", "e"),
     ],
 )
-def test_an_order_that_no_system_can_follow_is_refused_and_the_supervisor_goes_on(here: WorkDir, order: Start) -> None:
-    ship(here, APP)
+def test_an_order_that_no_system_can_follow_is_refused_and_the_supervisor_goes_on(
+    work_dir: WorkDir, order: Start
+) -> None:
+    ship(work_dir, APP)
     with pytest.raises(NotStarted):
-        unit_process.start(here.complete(order, os.environ))
+        unit_process.start(work_dir.complete(order, os.environ))
 
 
 @pytest.mark.parametrize(
-    ("told", "meant"),
+    ("ordered", "meant"),
     [("", "{folder}/"), ("parts", "{folder}/parts"), ("/srv/shop", "/srv/shop"), ("~/shop", "/home/me/shop")],
 )
 def test_a_working_directory_is_below_the_folder_unless_it_is_absolute_there(
-    here: WorkDir, monkeypatch: pytest.MonkeyPatch, told: str, meant: str
+    work_dir: WorkDir, monkeypatch: pytest.MonkeyPatch, ordered: str, meant: str
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    ship(here, APP)
-    assert here.complete(Start("api", ("x",), told, {}, "o", "e"), {}).cwd == meant.format(folder=here.folder)
+    ship(work_dir, APP)
+    assert work_dir.complete(Start("api", ("x",), ordered, {}, "o", "e"), {}).cwd == meant.format(
+        folder=work_dir.folder
+    )
 
 
-def test_output_goes_into_the_work_folder_whatever_path_it_has_at_the_runner(here: WorkDir) -> None:
-    ship(here, APP)
-    done = here.complete(Start("api", ("x",), "", {}, "../../etc/passwd", "/a/b/../x.err"), {})
-    assert (done.out, done.err) == (f"{here.root}/units/passwd", f"{here.root}/units/x.err")
+def test_output_goes_into_the_work_folder_whatever_path_it_has_at_the_runner(work_dir: WorkDir) -> None:
+    ship(work_dir, APP)
+    done = work_dir.complete(Start("api", ("x",), "", {}, "../../etc/passwd", "/a/b/../x.err"), {})
+    assert (done.out, done.err) == (f"{work_dir.root}/units/passwd", f"{work_dir.root}/units/x.err")
 
 
-def test_nothing_is_started_before_the_folder_has_come(here: WorkDir) -> None:
+def test_nothing_is_started_before_the_folder_has_come(work_dir: WorkDir) -> None:
     with pytest.raises(NotStarted, match="the scenario's folder has not come to this host"):
-        here.complete(Start("api", ("x",), "", {}, "o", "e"), {})
+        work_dir.complete(Start("api", ("x",), "", {}, "o", "e"), {})
 
 
 # --- the folder ---
@@ -255,35 +259,35 @@ def mode(path: Path) -> int:
 def test_the_work_folder_is_for_its_user_alone_and_so_are_the_keys(state: Path) -> None:
     before = os.umask(0)
     try:
-        here = make(keys=KEYS.text())
+        work_dir = make(keys=KEYS.text())
     finally:
         os.umask(before)
-    assert here.root == state / "run-1@lab"
-    assert (mode(here.root), mode(here.root / "keys"), mode(here.place.journals)) == (0o700, 0o600, 0o700)
-    assert (here.root / "keys").read_text() == KEYS.text()
-    assert here.variables()["CIRCUIT_KEYS"] == str(here.root / "keys")
-    units = load(here.root / "units.keys")
-    assert (units.name, units.broker, units.public) == ("@lab/units", KEYS.broker, here.units_key)
-    assert here.place.environment("api")["CIRCUIT_KEYS"] == str(here.root / "units.keys")
-    here.close()
+    assert work_dir.root == state / "run-1@lab"
+    assert (mode(work_dir.root), mode(work_dir.root / "keys"), mode(work_dir.context.journals)) == (0o700, 0o600, 0o700)
+    assert (work_dir.root / "keys").read_text() == KEYS.text()
+    assert work_dir.variables()["CIRCUIT_KEYS"] == str(work_dir.root / "keys")
+    units = load(work_dir.root / "units.keys")
+    assert (units.name, units.broker, units.public) == ("@lab/units", KEYS.broker, work_dir.units_key)
+    assert work_dir.context.environment("api")["CIRCUIT_KEYS"] == str(work_dir.root / "units.keys")
+    work_dir.close()
 
 
-def test_a_broker_that_wants_no_keys_gets_none(here: WorkDir) -> None:
-    assert not (here.root / "keys").exists()
-    assert "CIRCUIT_KEYS" not in here.variables()
+def test_a_broker_that_wants_no_keys_gets_none(work_dir: WorkDir) -> None:
+    assert not (work_dir.root / "keys").exists()
+    assert "CIRCUIT_KEYS" not in work_dir.variables()
 
 
-@pytest.mark.parametrize("told", ["", "relative/path"])
+@pytest.mark.parametrize("home", ["", "relative/path"])
 def test_work_folders_are_in_the_home_of_the_user_unless_a_state_folder_is_named(
-    monkeypatch: pytest.MonkeyPatch, told: str
+    monkeypatch: pytest.MonkeyPatch, home: str
 ) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", told)
+    monkeypatch.setenv("XDG_STATE_HOME", home)
     monkeypatch.setenv("HOME", "/home/me")
     assert module.home() == Path("/home/me/.local/state/circuit-run")
 
 
 @pytest.mark.parametrize("prepare", ["a link", "open to others"])
-def test_a_work_folder_that_somebody_else_has_a_hand_in_is_not_used(state: Path, prepare: str) -> None:
+def test_a_work_folder_that_another_user_can_change_is_not_used(state: Path, prepare: str) -> None:
     root = state / "run-1@lab"
     root.mkdir(parents=True, mode=0o755)
     if prepare == "a link":
@@ -302,49 +306,55 @@ def test_work_folders_are_not_made_where_others_can_exchange_them(state: Path) -
         make()
 
 
-def test_one_supervisor_of_a_run_lives_on_a_host(here: WorkDir) -> None:
+def test_one_supervisor_of_a_run_lives_on_a_host(work_dir: WorkDir) -> None:
     with pytest.raises(Occupied, match="a supervisor of run run-1 lives on lab already"):
         make()
-    assert here.root.exists()
+    assert work_dir.root.exists()
     make("run-2").close()
 
 
-def test_nothing_is_left_when_nothing_is_owed(here: WorkDir, state: Path) -> None:
+def test_nothing_is_left_when_nothing_is_owed(work_dir: WorkDir, state: Path) -> None:
     other = make("run-2")
-    ship(here, APP)
-    assert here.close() is False
+    ship(work_dir, APP)
+    assert work_dir.close() is False
     assert [path.name for path in state.iterdir()] == ["run-2@lab"]
     assert other.close() is False
     assert not state.exists()
 
 
-def test_evidence_that_nobody_has_got_stays_with_the_keys_to_publish_it(state: Path) -> None:
-    here = make(keys=KEYS.text())
-    ship(here, APP)
-    (here.place.journals / "api").mkdir()
-    assert list(unpublished(BROKER)) == [], "somebody uses it"
-    assert here.close() is True
-    assert sorted(path.name for path in here.root.iterdir()) == ["broker", "journals", "keys", "units", "units.keys"]
-    assert list(unpublished(BROKER)) == [here.root]
+def test_evidence_that_is_not_published_stays_with_the_keys_to_publish_it(state: Path) -> None:
+    work_dir = make(keys=KEYS.text())
+    ship(work_dir, APP)
+    (work_dir.context.journals / "api").mkdir()
+    assert list(unpublished(BROKER)) == [], "it is in use"
+    assert work_dir.close() is True
+    assert sorted(path.name for path in work_dir.root.iterdir()) == [
+        "broker",
+        "journals",
+        "keys",
+        "units",
+        "units.keys",
+    ]
+    assert list(unpublished(BROKER)) == [work_dir.root]
     assert list(unpublished("tcp://192.0.2.2:7000")) == [], "that broker has nothing to do with it"
-    discard(here.root)
+    discard(work_dir.root)
     assert list(unpublished(BROKER)) == []
     assert not state.exists()
 
 
-def test_the_work_folder_of_a_supervisor_that_was_killed_is_found(here: WorkDir, state: Path) -> None:
-    os.close(here._lock)
+def test_the_work_folder_of_a_supervisor_that_was_killed_is_found(work_dir: WorkDir, state: Path) -> None:
+    os.close(work_dir._lock)
     (state / "not a work folder").mkdir()
     (state / "file@lab").write_text("")
-    assert list(unpublished(BROKER)) == [here.root]
-    discard(here.root)
+    assert list(unpublished(BROKER)) == [work_dir.root]
+    discard(work_dir.root)
     assert sorted(path.name for path in state.iterdir()) == ["file@lab", "not a work folder"]
 
 
 def test_no_supervisor_begins_in_a_folder_whose_evidence_is_just_published() -> None:
-    here = make()
-    (here.place.journals / "api").mkdir()
-    here.close()
+    work_dir = make()
+    (work_dir.context.journals / "api").mkdir()
+    work_dir.close()
     for folder in unpublished(BROKER):
         with pytest.raises(Occupied, match="run-1"):
             make()

@@ -70,7 +70,7 @@ def test_a_run_without_other_clocks_says_that_its_times_have_no_error() -> None:
 
 
 @pytest.mark.parametrize(("age_ns", "stale"), [(0, False), (2 * SECOND, False), (2 * SECOND + 1, True), (None, True)])
-def test_a_clock_that_nobody_measures_any_more_stands_out(age_ns: int | None, stale: bool) -> None:
+def test_a_clock_that_is_not_measured_any_more_stands_out(age_ns: int | None, stale: bool) -> None:
     *_, line = clock_lines([replace(LAB, age_ns=age_ns)], "", 110)
     tones = {span.text.strip(): span.tone for span in line}
     assert (tones["+5.000 123 s"] == ALERT) is stale

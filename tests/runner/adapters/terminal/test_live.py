@@ -1,4 +1,4 @@
-"""The live picture on a real terminal: only what changed is written, and the terminal is always given back."""
+"""The live view on a real terminal: only what changed is written, and the terminal is always given back."""
 
 import fcntl
 import os
@@ -24,7 +24,7 @@ DEADLINE_S = 20.0
 
 
 class Emulator:
-    """As much of a terminal as the picture needs: characters, line ends, cursor up, erasing. Tall enough for all."""
+    """As much of a terminal as the view needs: characters, line ends, cursor up, erasing. Tall enough for all."""
 
     def __init__(self, width: int = 200) -> None:
         self.width = width
@@ -55,7 +55,7 @@ class Emulator:
         return "\n".join(line.rstrip() for line in self.lines).rstrip()
 
 
-def picture(*lines: str) -> list[Drawn]:
+def drawn(*lines: str) -> list[Drawn]:
     return [Drawn(line, len(line)) for line in lines]
 
 
@@ -63,36 +63,36 @@ lines = st.lists(st.text("ab ", max_size=4).map(str.rstrip), min_size=1, max_siz
 
 
 @given(st.lists(st.tuples(lines, st.lists(st.text("xy", min_size=1, max_size=3), max_size=2)), max_size=8))
-def test_whatever_was_shown_before_the_screen_shows_the_last_picture_below_all_that_was_said(
+def test_whatever_was_shown_before_the_screen_shows_the_last_frame_below_all_that_was_said(
     frames: list[tuple[list[str], list[str]]],
 ) -> None:
-    terminal, old, said = Emulator(), picture(), ["$ circuit-run"]
+    terminal, old, said = Emulator(), drawn(), ["$ circuit-run"]
     terminal.feed("$ circuit-run\r\n")
     for new, above in frames:
         said += above
-        terminal.feed(transition(old, picture(*new), "".join(line + "\r\n" for line in above)))
-        old = picture(*new)
+        terminal.feed(transition(old, drawn(*new), "".join(line + "\r\n" for line in above)))
+        old = drawn(*new)
         assert terminal.shown() == "\n".join(said + new).rstrip()
-    terminal.feed(transition(old, picture()))
+    terminal.feed(transition(old, drawn()))
     assert terminal.shown() == "\n".join(said)
     assert terminal.row == len(said)
 
 
 def test_nothing_is_written_when_nothing_changed() -> None:
-    same = picture("a", "b")
+    same = drawn("a", "b")
     assert transition(same, same) == ""
     assert transition([], []) == ""
 
 
 def test_only_lines_that_changed_are_written() -> None:
-    frame = transition(picture("first", "second", "third"), picture("first", "SECOND", "third"))
+    frame = transition(drawn("first", "second", "third"), drawn("first", "SECOND", "third"))
     assert "SECOND" in frame
     assert "first" not in frame
     assert "third" not in frame
 
 
 def test_lines_that_a_narrower_terminal_has_wrapped_are_taken_away_too() -> None:
-    assert transition(picture("x" * 79, "y"), picture("z"), resized=40).startswith("\r\x1b[2A\x1b[K\r\n\x1b[J")
+    assert transition(drawn("x" * 79, "y"), drawn("z"), resized=40).startswith("\r\x1b[2A\x1b[K\r\n\x1b[J")
 
 
 # --- a real terminal ------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_the_keys_pause_turn_pages_and_quit(start: Callable[..., Session]) -> No
     assert session.output.decode().rstrip().endswith("after True")
 
 
-def test_a_resize_redraws_the_picture_in_the_new_width(start: Callable[..., Session]) -> None:
+def test_a_resize_redraws_the_view_in_the_new_width(start: Callable[..., Session]) -> None:
     session = start()
     end = session.until("p pause")
     session.resize(130)
@@ -239,7 +239,7 @@ def test_the_terminal_is_given_back_after_an_exception(start: Callable[..., Sess
     assert left in session.output.decode()
 
 
-def test_the_terminal_is_given_back_when_nobody_closes_the_screen(start: Callable[..., Session]) -> None:
+def test_the_terminal_is_given_back_when_the_screen_is_not_closed(start: Callable[..., Session]) -> None:
     session = start("sys.exit(0) if tick > 5 else None", screen="screen = choose().__enter__()\nif True:")
     assert session.ended() == 0
     assert session.given_back()

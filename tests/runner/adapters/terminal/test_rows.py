@@ -1,4 +1,4 @@
-"""The live picture: what stands where, at any width."""
+"""The live view: what stands where, at any width."""
 
 from dataclasses import replace
 
@@ -39,17 +39,17 @@ from tests.support.runner_view_samples import (
     within,
 )
 
-BOARDS = {"starting": STARTING, "running": RUNNING, "hosts": HOSTS, "crowded": CROWDED, "incidents": INCIDENTS}
+SNAPSHOTS = {"starting": STARTING, "running": RUNNING, "hosts": HOSTS, "crowded": CROWDED, "incidents": INCIDENTS}
 
 
-def texts(board: Snapshot, width: int = 79, height: int = 40, **more: object) -> list[str]:
-    return [plain(line) for line in rows(board, width, height, **more)]  # type: ignore[arg-type]
+def texts(snapshot: Snapshot, width: int = 79, height: int = 40, **more: object) -> list[str]:
+    return [plain(line) for line in rows(snapshot, width, height, **more)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-@pytest.mark.parametrize("name", BOARDS)
-def test_the_picture_looks_as_it_was_kept(name: str, width: int) -> None:
-    assert_same_screen(f"board-{name}-{width}", rows(BOARDS[name], width - 1, 23 if width < 200 else 49))
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_the_view_looks_as_it_was_kept(name: str, width: int) -> None:
+    assert_same_screen(f"board-{name}-{width}", rows(SNAPSHOTS[name], width - 1, 23 if width < 200 else 49))
 
 
 @pytest.mark.parametrize("page", [Page.FINDINGS, Page.HELP])
@@ -73,13 +73,13 @@ def test_a_changing_number_moves_nothing() -> None:
         assert after[:20] == before[:20] or "ev/s" in after
 
 
-def test_a_paused_picture_says_so_and_how_far_it_is_behind() -> None:
+def test_a_paused_view_says_so_and_how_far_it_is_behind() -> None:
     first, *_, last = texts(RUNNING, behind_s=3.24)
     assert "paused, 3.2 s behind" in first
     assert "p go on" in last
 
 
-def test_a_board_that_does_not_fit_shows_the_failing_first_and_counts_the_rest() -> None:
+def test_a_snapshot_that_does_not_fit_shows_the_failing_first_and_counts_the_rest() -> None:
     lines = texts(CROWDED, height=23)
     assert len(lines) == 23
     assert lines[3].startswith("✗ unit-177")
@@ -123,8 +123,8 @@ def test_errors_have_their_place_before_there_are_any() -> None:
 
 
 def test_what_is_old_is_dim() -> None:
-    board = replace(RUNNING, units=(unit("api", State.RUNNING, 1, "order-sent", 60_000),))
-    assert [span.tone for span in rows(board, 79, 40)[3]][3:5] == ["dim", "dim"]
+    snapshot = replace(RUNNING, units=(unit("api", State.RUNNING, 1, "order-sent", 60_000),))
+    assert [span.tone for span in rows(snapshot, 79, 40)[3]][3:5] == ["dim", "dim"]
 
 
 def test_lost_events_are_said_where_none_lost_stood() -> None:
@@ -138,7 +138,7 @@ def test_only_the_hop_with_the_longest_median_is_marked() -> None:
     assert "row-written" in marked[0]
 
 
-def test_hops_to_the_same_step_of_several_units_are_told_apart() -> None:
+def test_hops_to_the_same_step_of_several_units_are_distinguished() -> None:
     hops = (Hop("a: sent", "b: got", HOPS[0].latency), Hop("b: got", "c: got", HOPS[1].latency))
     lines = texts(replace(RUNNING, circuits=(order(hops=hops),)))
     assert any(line.startswith("  → b: got") for line in lines)
@@ -146,10 +146,10 @@ def test_hops_to_the_same_step_of_several_units_are_told_apart() -> None:
 
 
 def test_a_unit_killed_by_a_signal_says_which() -> None:
-    board = replace(
+    snapshot = replace(
         RUNNING, units=(unit("api", State.FAILED, exit_code=-9), unit("worker", State.FAILED, exit_code=-31))
     )
-    lines = texts(board)
+    lines = texts(snapshot)
     assert "SIGKILL" in lines[3]
     assert "SIGSYS" in lines[4]
 
@@ -171,11 +171,11 @@ def test_a_broker_that_is_away_or_silent_stands_where_the_phase_stood() -> None:
     assert "running   12.4 s" in texts(replace(RUNNING, silent_s=1.1))[0]
 
 
-def test_many_incidents_take_three_lines_of_the_board_and_more_of_the_page() -> None:
+def test_many_incidents_take_three_lines_of_the_view_and_more_of_the_page() -> None:
     many = replace(RUNNING, incidents=tuple((f"10.0.0.{n}: refused, unknown key", 100 - n) for n in range(60)))
-    board = [line for line in texts(many) if "incident" in line or "times" in line]
-    assert board[0] == "! incident    10.0.0.0: refused, unknown key ×100"
-    assert board[3:] == ["… and 57 more, 3,933 times"]
+    snapshot = [line for line in texts(many) if "incident" in line or "times" in line]
+    assert snapshot[0] == "! incident    10.0.0.0: refused, unknown key ×100"
+    assert snapshot[3:] == ["… and 57 more, 3,933 times"]
     (line,) = (line for line in texts(many, height=20) if "incident" in line)
     assert line == "! incident    4,230 times; f shows whose"
     page = texts(many, page=Page.FINDINGS)
@@ -199,7 +199,8 @@ def test_a_histogram_fills_its_width_and_never_hides_a_bucket() -> None:
     assert histogram((), 3) == histogram((0, 0), 3) == "   "
 
 
-# --- any board at any size --------------------------------------------------------------------------------------------
+# --- any snapshot at any size
+# ------------------------------------------------------------------------------------------
 
 words = st.text(st.characters(), max_size=12) | st.sampled_from(
     ["注文サービス", "\U0001f469\u200d\U0001f467", "a" * 200, "[red]", "\x1b[2J", "e\u0301", "❤\ufe0f"]
@@ -249,7 +250,7 @@ findings = st.builds(
 
 
 @st.composite
-def boards(draw: st.DrawFn) -> Snapshot:
+def snapshots(draw: st.DrawFn) -> Snapshot:
     shown = tuple(draw(st.lists(findings, max_size=4)))
     listed = tuple(draw(st.lists(circuits, max_size=3)))
     return Snapshot(
@@ -278,11 +279,11 @@ def too_wide(lines: list[Line], width: int) -> list[str]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(boards(), st.integers(20, 220), st.integers(1, 60), st.sampled_from(Page), st.none() | st.floats(0, 1e5))
-def test_any_board_fits_any_terminal(
-    board: Snapshot, width: int, height: int, page: Page, behind_s: float | None
+@given(snapshots(), st.integers(20, 220), st.integers(1, 60), st.sampled_from(Page), st.none() | st.floats(0, 1e5))
+def test_any_snapshot_fits_any_terminal(
+    snapshot: Snapshot, width: int, height: int, page: Page, behind_s: float | None
 ) -> None:
-    lines = rows(board, width, height, page=page, behind_s=behind_s)
+    lines = rows(snapshot, width, height, page=page, behind_s=behind_s)
     assert len(lines) <= height
     assert too_wide(lines, width) == []
 

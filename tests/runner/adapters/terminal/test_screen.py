@@ -37,7 +37,7 @@ XTERM = {"TERM": "xterm-256color"}
         (False, XTERM | {"FORCE_COLOR": "1"}, False),
     ],
 )
-def test_the_picture_moves_only_where_somebody_looks(terminal: bool, environ: dict[str, str], moves: bool) -> None:
+def test_the_view_moves_only_on_a_terminal(terminal: bool, environ: dict[str, str], moves: bool) -> None:
     assert animates(terminal, environ, "utf-8") is moves
 
 
@@ -83,45 +83,45 @@ def test_the_choice_obeys_the_users_wishes() -> None:
     assert chosen(io.StringIO()) is PlainScreen
 
 
-def told(*boards: Any) -> list[str]:
+def narrated(*snapshots: Any) -> list[str]:
     narrator = Narrator()
-    return [plain(line) for board in boards for line in narrator.tell(board)]
+    return [plain(line) for snapshot in snapshots for line in narrator.tell(snapshot)]
 
 
 def test_plain_lines_tell_what_changed_and_nothing_twice() -> None:
-    assert told(STARTING, STARTING) == [
+    assert narrated(STARTING, STARTING) == [
         "  0.3 s  worker-1    starting",
         "  0.3 s  worker-2    ready",
         "  0.3 s  order-flow  starting, 3 units",
     ]
-    later = told(STARTING, RUNNING, RUNNING)[3:]
+    later = narrated(STARTING, RUNNING, RUNNING)[3:]
     assert later[0] == " 12.4 s  auditor     failed: exited with code 1"
     assert " 12.4 s  order       first instance complete, in 3.10 ms" in later
     assert sum("✗ missing: order-17 stopped after" in line for line in later) == 1
 
 
 def test_plain_lines_say_on_which_host_a_unit_is_where_there_are_several() -> None:
-    lines = told(HOSTS, HOSTS)
+    lines = narrated(HOSTS, HOSTS)
     assert " 12.4 s  worker-1    running, on lab-1" in lines
     assert " 12.4 s  auditor     failed, on lab-2: exited with code 1" in lines
     assert sum("on lab-2" in line for line in lines) == 1
-    assert not any(", on local" in line for line in told(RUNNING))
+    assert not any(", on local" in line for line in narrated(RUNNING))
 
 
 def test_plain_lines_say_times_with_their_error() -> None:
-    assert " 12.4 s  order       first instance complete, in 3.10 ms ±0.09" in told(HOSTS)
-    assert any("p50 3.10 ms ±0.09  p99 9.80 ms ±0.09  max 41.2 ms ±0.1" in line for line in told(HOSTS))
+    assert " 12.4 s  order       first instance complete, in 3.10 ms ±0.09" in narrated(HOSTS)
+    assert any("p50 3.10 ms ±0.09  p99 9.80 ms ±0.09  max 41.2 ms ±0.1" in line for line in narrated(HOSTS))
 
 
 def test_plain_lines_say_when_all_that_was_asked_for_is_complete() -> None:
     done = replace(RUNNING, circuits=(order(1000, 0, 0),))
-    assert sum("1,000 of 1,000 complete" in line for line in told(RUNNING, done, done)) == 1
+    assert sum("1,000 of 1,000 complete" in line for line in narrated(RUNNING, done, done)) == 1
 
 
-def test_each_incident_is_told_once_and_not_again_when_it_is_counted() -> None:
+def test_each_incident_is_reported_once_and_not_again_when_it_is_counted() -> None:
     (what, _), *rest = INCIDENTS.incidents
     later = replace(INCIDENTS, incidents=((what, 1300), *rest, ("pid 4712: left before it said HELLO", 1)))
-    assert [line[9:] for line in told(INCIDENTS, INCIDENTS, later) if "incident" in line] == [
+    assert [line[9:] for line in narrated(INCIDENTS, INCIDENTS, later) if "incident" in line] == [
         "order-flow  ! incident: worker-1 (lab-3 at 10.0.0.7): refused, that unit belongs to another key ×1.2k",
         "order-flow  ! incident: 10.0.0.9: refused, unknown key ×12",
         "order-flow  ! incident: pid 4711: sent what is no message: �[31m",
@@ -130,29 +130,29 @@ def test_each_incident_is_told_once_and_not_again_when_it_is_counted() -> None:
 
 
 def test_incidents_without_end_do_not_fill_the_log() -> None:
-    boards = [replace(RUNNING, incidents=((f"10.0.0.{n}: refused, unknown key", 1),)) for n in range(200)]
-    lines = [line for line in told(*boards) if "incident" in line]
+    snapshots = [replace(RUNNING, incidents=((f"10.0.0.{n}: refused, unknown key", 1),)) for n in range(200)]
+    lines = [line for line in narrated(*snapshots) if "incident" in line]
     assert len(lines) == 51
-    assert lines[-1].endswith("! incidents: more than is told here; the summary counts them")
+    assert lines[-1].endswith("! incidents: more than is shown here; the summary counts them")
 
 
 def test_plain_lines_tell_that_the_broker_is_away_and_when_it_is_back() -> None:
-    boards = [replace(RUNNING, elapsed_s=n / 10, connected=not 20 <= n < 35) for n in range(40)]
-    assert [line for line in told(*boards) if "broker" in line] == [
+    snapshots = [replace(RUNNING, elapsed_s=n / 10, connected=not 20 <= n < 35) for n in range(40)]
+    assert [line for line in narrated(*snapshots) if "broker" in line] == [
         "  2.0 s  order-flow  the broker is away: no connection",
         "  3.5 s  order-flow  the broker is back after 1.50 s",
     ]
 
 
 def test_a_broker_that_stands_still_was_away_since_it_was_last_heard() -> None:
-    boards = [replace(RUNNING, elapsed_s=n / 10, silent_s=(n - 10) / 10 if n < 60 else 0.1) for n in range(10, 64)]
-    assert [line for line in told(*boards) if "broker" in line] == [
+    snapshots = [replace(RUNNING, elapsed_s=n / 10, silent_s=(n - 10) / 10 if n < 60 else 0.1) for n in range(10, 64)]
+    assert [line for line in narrated(*snapshots) if "broker" in line] == [
         "  4.0 s  order-flow  the broker is away: no answer",
         "  6.0 s  order-flow  the broker is back after 5.00 s",
     ]
 
 
-def test_a_loss_that_grows_is_told_once_for_each_unit() -> None:
+def test_a_loss_that_grows_is_reported_once_for_each_unit() -> None:
     def losing(*losses: tuple[str, int]) -> Any:
         lost = tuple(
             Finding(FindingClass.LOST_EVIDENCE, f"{unit} lost events 7 to {last}", unit=unit, inconclusive=True)
@@ -160,24 +160,26 @@ def test_a_loss_that_grows_is_told_once_for_each_unit() -> None:
         )
         return replace(RUNNING, findings=lost, finding_count=len(lost))
 
-    lines = [line[9:] for line in told(losing(("api", 9)), losing(("api", 12)), losing(("api", 12), ("auditor", 9)))]
+    lines = [
+        line[9:] for line in narrated(losing(("api", 9)), losing(("api", 12)), losing(("api", 12), ("auditor", 9)))
+    ]
     assert [line for line in lines if "lost-evidence" in line] == [
         "api         ? lost-evidence: api lost events 7 to 9",
         "auditor     ? lost-evidence: auditor lost events 7 to 9",
     ]
 
 
-def test_progress_is_told_every_few_seconds_only() -> None:
-    boards = [replace(RUNNING, elapsed_s=tenths / 10) for tenths in range(160)]
-    lines = told(*boards)
+def test_progress_is_reported_every_few_seconds_only() -> None:
+    snapshots = [replace(RUNNING, elapsed_s=tenths / 10) for tenths in range(160)]
+    lines = narrated(*snapshots)
     assert [line[:7] for line in lines if "ev/s" in line] == ["  5.0 s", " 10.0 s", " 15.0 s"]
     assert "988 of 1k complete, 11 open, 1 failed   p50 3.10 ms  p99 9.80 ms  max 41.2 ms" in "\n".join(lines)
-    assert "12 lost" in "\n".join(told(HOSTS))
+    assert "12 lost" in "\n".join(narrated(HOSTS))
 
 
 def test_a_flood_of_findings_is_cut() -> None:
     flood = tuple(Finding(FindingClass.LATE, f"number {n}") for n in range(80))
-    lines = told(replace(RUNNING, findings=flood, elapsed_s=0.1), replace(RUNNING, findings=flood, elapsed_s=0.2))
+    lines = narrated(replace(RUNNING, findings=flood, elapsed_s=0.1), replace(RUNNING, findings=flood, elapsed_s=0.2))
     assert sum("number" in line for line in lines) == 50
     assert sum("the summary counts them" in line for line in lines) == 1
 
@@ -210,10 +212,10 @@ def test_a_reader_that_has_gone_away_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
-        paper = OutputStream(stream, {})
-        paper.write([])
+        output = OutputStream(stream, {})
+        output.write([])
         for _ in range(3):
-            paper.write(Narrator().tell(RUNNING))
+            output.write(Narrator().tell(RUNNING))
 
 
 def test_piped_lines_are_a_hundred_wide_unless_columns_says_otherwise() -> None:
@@ -289,4 +291,4 @@ def test_no_events_is_said() -> None:
 
 
 def test_a_finding_without_a_message_of_its_own_is_still_told() -> None:
-    assert any("order-17" in line for line in told(replace(RUNNING, findings=(replace(MISSING, message=""),))))
+    assert any("order-17" in line for line in narrated(replace(RUNNING, findings=(replace(MISSING, message=""),))))

@@ -112,7 +112,7 @@ def test_what_is_wrong_with_an_event_is_said_before_it_is_set() -> None:
     assert [(event.step, event.key, event.data) for event in captured] == [("x", None, {"key": "k", "step_number": 1})]
 
 
-def test_without_a_broker_nothing_is_read_and_nobody_waits() -> None:
+def test_without_a_broker_nothing_is_read_and_no_call_waits() -> None:
     events = Events_Manager(Unit="a")
     events.Set_Event("x")
     assert (events.list_events(), events.wait_for_event("x", timeout=30)) == ([], False)

@@ -44,7 +44,7 @@ FIT = Facts(
     tmp=ROOMY,
     seen_at="10.0.0.1",
 )
-DOOR = CallbackAttempt(("10.0.0.1",), 5000, came=True)
+CALLBACK = CallbackAttempt(("10.0.0.1",), 5000, came=True)
 BACK = WayBack("10.0.0.1", ())
 JOIN = Join("10.0.0.1", 5000, "lab-2.keys")
 MS = 1_000_000
@@ -62,7 +62,7 @@ def exchanges(offset_ns: int = 0, rate: float = 1.0, round_trip_ns: int = 2 * MS
 
 def fit(**changes: Any) -> MachineAnswers:
     """The answers of a machine with which all is well, but for what is different in its facts."""
-    return MachineAnswers(msgspec.structs.replace(FIT, **changes), 84 * MS, exchanges(), DOOR, BACK)
+    return MachineAnswers(msgspec.structs.replace(FIT, **changes), 84 * MS, exchanges(), CALLBACK, BACK)
 
 
 def the(machine: Examined, name: str) -> Checkup:
@@ -197,15 +197,15 @@ def test_two_names_of_one_machine_are_seen_by_its_boot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("door", "back", "found", "remedy"),
+    ("callback", "back", "found", "remedy"),
     [
         (
-            replace(DOOR, came=False),
+            replace(CALLBACK, came=False),
             WayBack("", (Failure("ETIMEDOUT", "nothing came back within 5 s"),)),
             "it does not reach this machine (10.0.0.1, port 5000: nothing came back within 5 s)",
             "firewall",
         ),
-        (replace(DOOR, came=False), BACK, "somebody else answers it at 10.0.0.1, port 5000", "not this machine"),
+        (replace(CALLBACK, came=False), BACK, "somebody else answers it at 10.0.0.1, port 5000", "not this machine"),
         (
             CallbackAttempt(why="the host sees it as 192.0.2.9"),
             None,
@@ -215,9 +215,9 @@ def test_two_names_of_one_machine_are_seen_by_its_boot() -> None:
     ],
 )
 def test_a_host_that_does_not_reach_this_machine_is_a_problem(
-    door: CallbackAttempt, back: WayBack | None, found: str, remedy: str
+    callback: CallbackAttempt, back: WayBack | None, found: str, remedy: str
 ) -> None:
-    machine = judge(LAB, replace(fit(), door=door, back=back), WANTED)
+    machine = judge(LAB, replace(fit(), callback=callback, back=back), WANTED)
     assert wrong(machine) == [("ports", Level.PROBLEM)]
     check = the(machine, "ports")
     assert found in check.found

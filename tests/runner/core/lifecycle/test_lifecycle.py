@@ -509,7 +509,7 @@ LAB = Host("lab", ssh="lab")
 SILENT = "has not been heard for 2.5 s"
 
 
-def abroad(*units: Unit, serves: bool = True, **options: Any) -> Play:
+def remote_hosts(*units: Unit, serves: bool = True, **options: Any) -> Play:
     """With a host "lab", whose supervisor serves."""
     play = Play(*units, hosts=(LAB,), **options)
     if serves:
@@ -519,7 +519,7 @@ def abroad(*units: Unit, serves: bool = True, **options: Any) -> Play:
 
 def running(*units: Unit, **options: Any) -> Play:
     """Commands, on whatever host, that run."""
-    play = abroad(*units, **options)
+    play = remote_hosts(*units, **options)
     play.tick()
     for unit in units:
         play.supervisor("spawned", unit.name, host=unit.host, pid=100)
@@ -528,7 +528,7 @@ def running(*units: Unit, **options: Any) -> Play:
 
 
 def test_orders_go_to_the_supervisor_of_the_units_host() -> None:
-    play = abroad(command("a"), command("b", host="lab"))
+    play = remote_hosts(command("a"), command("b", host="lab"))
     assert [(order.order.unit, order.to) for order in play.tick() if isinstance(order.order, Start)] == [
         ("a", ("@local",)),
         ("b", ("@lab",)),
@@ -539,7 +539,7 @@ def test_orders_go_to_the_supervisor_of_the_units_host() -> None:
 
 
 def test_nothing_is_started_on_a_host_before_its_supervisor_serves() -> None:
-    play = abroad(command("a"), command("b", host="lab"), python("c", host="lab"), serves=False)
+    play = remote_hosts(command("a"), command("b", host="lab"), python("c", host="lab"), serves=False)
     assert play.orders() == ["start a"]
     play.supervisor("clock", None, host="lab")
     assert play.orders() == []
@@ -548,7 +548,7 @@ def test_nothing_is_started_on_a_host_before_its_supervisor_serves() -> None:
 
 
 def test_nothing_is_started_elsewhere_before_the_runners_own_supervisor_serves() -> None:
-    play = abroad(command("b", host="lab"), served=False)
+    play = remote_hosts(command("b", host="lab"), served=False)
     assert play.orders() == []
     play.supervisor("serving", None)
     assert play.orders() == ["start b"]
@@ -598,7 +598,7 @@ def test_a_host_that_is_gone_has_failed_its_units_and_what_they_said_last_is_not
 
 
 def test_a_host_that_never_came_ends_the_run() -> None:
-    play = abroad(command("a"), command("b", host="lab"), serves=False)
+    play = remote_hosts(command("a"), command("b", host="lab"), serves=False)
     assert play.orders() == ["start a"]
     play.lifecycle.host(Gone("lab", "did not come within 30 s"))
     assert play.accused == [(FindingClass.UNIT_FAILED, "b did not start: host lab did not come within 30 s")]
@@ -607,7 +607,7 @@ def test_a_host_that_never_came_ends_the_run() -> None:
 
 
 def test_a_unit_that_was_not_ready_when_its_host_vanished_ends_the_run() -> None:
-    play = abroad(python("b", ready="up", host="lab"))
+    play = remote_hosts(python("b", ready="up", host="lab"))
     play.tick()
     play.supervisor("spawned", "b", host="lab", pid=1)
     play.lifecycle.host(Away("lab", SILENT))
@@ -641,7 +641,7 @@ def test_a_unit_on_a_host_that_is_away_may_have_more_to_say() -> None:
 
 
 def test_a_command_that_was_to_start_on_a_host_that_is_away_waits_until_it_is_back() -> None:
-    play = abroad(command("a", ready="up"), command("b", after=("a",), host="lab"))
+    play = remote_hosts(command("a", ready="up"), command("b", after=("a",), host="lab"))
     play.tick()
     play.supervisor("spawned", "a", pid=1)
     play.lifecycle.host(Away("lab", SILENT))
@@ -827,7 +827,7 @@ def test_an_older_unit_without_entrypoint_is_not_waited_for() -> None:
 
 
 def test_a_unit_that_was_getting_ready_when_its_host_was_away_has_the_time_that_it_lost() -> None:
-    play = abroad(command("a", ready="up", ready_timeout_ns=10 * SECOND, host="lab"))
+    play = remote_hosts(command("a", ready="up", ready_timeout_ns=10 * SECOND, host="lab"))
     play.tick()
     play.supervisor("spawned", "a", host="lab", pid=1)
     play.tick(8)
