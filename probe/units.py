@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from probe import ancestry, clock, environment, forks, handlers
+from probe import ancestry, clock, environment, forks, gate, handlers
 from probe import journal as journals
 from probe.backlog import NOTHING
 from probe.barrier import Question, pass_barrier, pass_barrier_async, wait_for, wait_for_async
@@ -141,6 +141,9 @@ class Unit(Recorder):
     async def wait_async(self, what: str, /, *, key: str | None = None, timeout: float | None = None) -> Event | None:
         """`wait` for asyncio: the loop goes on meanwhile."""
         return await wait_for_async(self, what, key, timeout)
+
+    checkpoint = staticmethod(gate.checkpoint)
+    checkpoint_async = staticmethod(gate.checkpoint_async)
 
     def close(self, timeout_s: float = EXIT_TIMEOUT_S) -> bool:
         """End this incarnation: what it emitted is sent and acknowledged, and its journal deleted. True if that was

@@ -3,6 +3,7 @@
     runner.load(path)                 -> Scenario
     runner.run(path_or_scenario)      -> Result
     runner.verify(run, scenario=None) -> Result
+    runner.Conductor(starters, order)    a prescribed order of checkpoints
 
 are for tests, notebooks and tools (`api`); the rest of this package is its own business:
 
@@ -22,15 +23,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runner.api import CircuitRunError as CircuitRunError
+    from runner.api import Conductor as Conductor
     from runner.api import Finding as Finding
+    from runner.api import OrderError as OrderError
+    from runner.api import ProcessStarter as ProcessStarter
     from runner.api import Result as Result
     from runner.api import Scenario as Scenario
+    from runner.api import TaskStarter as TaskStarter
+    from runner.api import ThreadStarter as ThreadStarter
     from runner.api import Verdict as Verdict
     from runner.api import load as load
     from runner.api import run as run
     from runner.api import verify as verify
 
-__all__ = ["CircuitRunError", "Finding", "Result", "Scenario", "Verdict", "load", "run", "verify"]
+__all__ = [
+    "CircuitRunError",
+    "Conductor",
+    "Finding",
+    "OrderError",
+    "ProcessStarter",
+    "Result",
+    "Scenario",
+    "TaskStarter",
+    "ThreadStarter",
+    "Verdict",
+    "load",
+    "run",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -104,3 +104,7 @@ class RecordingError(CircuitRunError):
     """A run folder that cannot be read back."""
 
     exit_code = ExitCode.USAGE
+
+
+class OrderError(CircuitRunError):
+    """A prescribed order of checkpoints that cannot happen; the message says who waits for what."""

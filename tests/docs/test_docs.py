@@ -113,6 +113,12 @@ def test_the_test_that_the_readme_shows_passes_and_fails_as_the_system_does(exam
     assert "clara stopped after writer: letter-sent" in done.stdout
 
 
+def test_the_test_that_the_page_on_orders_shows_passes(tmp_path: Path) -> None:
+    _files((ROOT / "docs" / "lockstep.md").read_text(encoding="utf-8"), tmp_path)
+    done = _run("python -m pytest -q -p no:cacheprovider test_account.py", tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
 def test_what_the_readme_shows_of_the_mistake_it_proposes_is_what_is_printed(example: Path) -> None:
     (new, old), *_ = re.findall(r"write `([^`]+)` in place of `([^`]+)`", README)
     post = example / "mail" / "post.py"

@@ -47,7 +47,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 
 def test_its_public_names_are_these() -> None:
-    public = {"CircuitRunError", "Finding", "Result", "Scenario", "Verdict", "load", "run", "verify"}
+    verdicts = {"CircuitRunError", "Finding", "Result", "Scenario", "Verdict", "load", "run", "verify"}
+    public = verdicts | {"Conductor", "OrderError", "ProcessStarter", "TaskStarter", "ThreadStarter"}
     assert set(runner.__all__) == public
     assert all(hasattr(runner, name) for name in public)
     with pytest.raises(AttributeError, match="has no attribute 'loda'"):
