@@ -1,4 +1,4 @@
-"""The process in the middle: takes what units say, keeps it, hands it to whoever reads.
+"""The process in the middle: takes what units say, keeps it, hands it to readers.
 
     errors      what can go wrong, as one tree
     files       how many connections there is room for
@@ -12,13 +12,13 @@
     run         one run: its log, its ledger, its counters
     runs        all runs: which are open, which rest, which is the newest
     retention   old runs are removed
-    connections who knocks, with which key, who leaves
+    connections which there are, with which key, which are cut
     peer        who has said HELLO, and what a reader may be sent
     peers       who is there, counted by run and by name
     readers     who is sent the log of its run, and how far
     admission   a HELLO becomes a peer, or a reason why not
     idle_agents agents that take part in no run and wait to be invited
-    memory_guard who has to hang up when memory is short
+    memory_guard which connections to cut when memory is short
     relay       what is sent to whom: one turn of the loop
     service     the process: ports, signals, lease, the loop itself
 

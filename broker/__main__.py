@@ -1,4 +1,4 @@
-"""One broker, until it is told to stop:
+"""One broker, until it is stopped:
 
     python -m broker --listen ENDPOINT [--listen ENDPOINT ...] --folder DIR [--lease-fd N]
                      [--keys DIR [--keys DIR ...] | --insecure] [--durable]
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         expect_peers = int(given.get("--expect-peers", ["0"])[-1])
         if {"--keys", "--insecure"} <= {*given, *switches}:
             raise ValueError
-        if "--run" in given and {"--keep-for-s", "--keep-bytes"} & {*given}:  # its folder is somebody else's
+        if "--run" in given and {"--keep-for-s", "--keep-bytes"} & {*given}:  # its folder is another's
             raise ValueError
     except (ValueError, KeyError):
         complain(USAGE)
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
             announce=announce,
         )
     except BrokerError as error:
-        with suppress(OSError):  # whoever started it may be gone
+        with suppress(OSError):  # the process that started it may be gone
             complain(f"broker: {error}")
         if isinstance(error, LogDiskFull):
             return FULL

@@ -1,11 +1,11 @@
 """Who may come in, and who may say what. Values in, a reason or None out.
 
-An `ipc://` endpoint lives in a folder that only the user can enter: the file system keeps others out, and who is in is
-believed. Who comes over TCP has proved to own a key (`connections`); its grant says which roles, units and runs are its
-own. With `--insecure` there are no keys, and everybody is believed.
+An `ipc://` endpoint lives in a folder that only the user can enter: the file system keeps others out, and a peer that
+is in is believed. One that comes over TCP has proved to own a key (`connections`); its grant says which roles, units
+and runs are its own. With `--insecure` there are no keys, and every peer is believed.
 
 A name of a run has an owner: the supervisor that starts the unit ("@lab-2"), as the run's runner says, or the key that
-spoke first as a unit that nobody owned. What a key may speak as is what its grant says, less what others own.
+spoke first as a unit that had no owner. What a key may speak as is what its grant says, less what others own.
 """
 
 import re
@@ -50,8 +50,8 @@ SPEAKERS: Final[dict[type[m.Message], tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the owner of one key may do. Whoever comes over `ipc://` has no key and no grant: the file system let them
-    in, and they are believed."""
+    """What the owner of one key may do. A peer that comes over `ipc://` has no key and no grant: the file system let it
+    in, and it is believed."""
 
     name: str
     """Whose key it is, for people: `lab-2`, `api`."""
@@ -107,8 +107,8 @@ def _why_not_that_run(hello: m.Hello, only_run: str | None) -> str | None:
 
 
 def why_not_granted(hello: m.Hello, grant: Grant | None) -> str | None:
-    """Why whoever proved to own a key is refused all the same; None: it may come in. `grant` is what the key is for,
-    None if it is not on the list any more. For which runs an idle agent has it is asked when it joins one."""
+    """Why a peer that proved to own a key is refused all the same; None: it may come in. `grant` is what the key is
+    for, None if it is not on the list any more. For which runs an idle agent has it is asked when it joins one."""
     if grant is None:
         return "your key is not on this broker's list any more; ask for a new one: circuit-run keys new NAME"
     if grant.revoked:
@@ -136,8 +136,9 @@ def is_for_run(grant: Grant, run: str) -> bool:
 
 
 def why_not_owner(hello: m.Hello, grant: Grant, owner: str | None) -> str | None:
-    """Why the name of the unit is not for this key; None: it is. `owner` is whose it is in this run (None: nobody's
-    yet). A runner may speak for all of its run, and an agent publishes what a unit without a supervisor left behind."""
+    """Why the name of the unit is not for this key; None: it is. `owner` is whose it is in this run (None: it has no
+    owner yet). A runner may speak for all of its run, and an agent publishes what a unit without a supervisor left
+    behind."""
     if owner in (None, grant.name) or "runner" in grant.roles:
         return None
     if not is_supervisor(owner):
@@ -159,8 +160,8 @@ def is_supervisor(name: str | None) -> TypeGuard[str]:
 
 
 def owner_of(grant: Grant | None, *, local: bool) -> str | None:
-    """Whose a name is from now on, if it is nobody's, when somebody with this grant has come in as that unit: an agent
-    only publishes what others have said. `local`: they came over `ipc://`."""
+    """Whose a name without an owner is from now on, when a peer with this grant has come in as that unit: an agent
+    only publishes what others have said. `local`: the peer came over `ipc://`."""
     if grant is None:
         return LOCAL if local else None
     return grant.name if "agent" not in grant.roles else None
@@ -184,8 +185,8 @@ def issued_to_units(hello: m.Hello, grant: Grant) -> Grant:
 
 
 def why_not_issued(new: Grant, own: Grant) -> str | None:
-    """Why who has come in with `own` may not give the key `new`; None: it may. Nobody can give what they do not
-    have."""
+    """Why a peer that has come in with `own` may not give the key `new`; None: it may. It can give only what it
+    has."""
     if not is_supervisor(new.name):
         return f"{new.name[:80]!r} is no name for a key of a run; it is called like a supervisor: @lab-2, @lab-2/units"
     if "runner" in new.roles or not set(new.roles) <= {*own.roles, "unit"}:
@@ -196,7 +197,7 @@ def why_not_issued(new: Grant, own: Grant) -> str | None:
 
 
 def _covers(patterns: Collection[str], pattern: str) -> bool:
-    """Whether whoever may speak as what `patterns` mean may do so as all that `pattern` means."""
+    """Whether `patterns` mean all that `pattern` means."""
     if pattern in patterns or ("@*" if is_supervisor(pattern) else "*") in patterns:
         return True
     name = unescaped(pattern)
@@ -260,6 +261,6 @@ def why_not_listening(transport: str, *, guarded: bool) -> str | None:
     if transport == "ipc" or guarded:
         return None
     return (
-        "over TCP anybody who reaches the port could join; make keys with `circuit-run keys new NAME` and say "
-        "--keys DIR, or say --insecure to let everybody in"
+        "over TCP any process that reaches the port could join; make keys with `circuit-run keys new NAME` and say "
+        "--keys DIR, or say --insecure to let every process in"
     )

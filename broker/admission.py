@@ -1,6 +1,6 @@
 """Admission: a HELLO becomes a peer, or a reason why not.
 
-Belongs here: in which order what is asked of whoever comes (the rules themselves are in `access`), and the words under
+Belongs here: in which order what is asked of a peer (the rules themselves are in `access`), and the words under
 which it is counted. Must not know who else is there.
 """
 
@@ -104,7 +104,7 @@ def admit(
 
 
 def let_in(issue: m.Issue, peer: Peer, connections: Connections) -> None:
-    """From now on the key that the runner `peer` has made is good. Where there are no keys, nobody needs one. Raises
+    """From now on the key that the runner `peer` has made is good. Where there are no keys, none is needed. Raises
     BrokerError."""
     own = connections.grant(peer.key) if peer.key else None
     if own is None:

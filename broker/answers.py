@@ -1,7 +1,7 @@
-"""Answers: who is told where the log stands, and who waits for that because its key is over its quota.
+"""Answers: which peers hear where the log stands, and which wait for that because their key is over its quota.
 
 ACK and WELCOME are due as soon as what was said is written. To wait for them is how a sender is slowed down: without
-them it has no credit. What is left lying of a key in debt is not lost: its sender is told by WELCOME to go back, later.
+them it has no credit. What is left lying of a key in debt is not lost: WELCOME has its sender go back, later.
 
 Belongs here: when a sender is answered. Must not know sockets: what is sent goes through a function.
 """
@@ -29,17 +29,17 @@ class Answers:
         self._peers = peers
         self._send = send
         self._due: dict[bytes, Receipt] = {}
-        """Who is told where the log stands as soon as the group is written, and how."""
+        """Which peers hear where the log stands as soon as the group is written, and how."""
         self._left_lying: set[bytes] = set()
         """Of them, those who are to send again what was not taken."""
 
     def owe(self, identity: bytes, reply: Receipt) -> None:
-        """It is to be told so."""
+        """It is to hear so."""
         if reply is Receipt.WELCOME or (reply is Receipt.ACK and identity not in self._due):
             self._due[identity] = reply
 
     def leave(self, identity: bytes) -> None:
-        """Harmless for whoever is due nothing."""
+        """Harmless for a peer that is due nothing."""
         self._due.pop(identity, None)
         self._left_lying.discard(identity)
 
@@ -96,8 +96,8 @@ class Answers:
         return lies and not share.has_turn(now_s, CREDIT_BYTES)
 
     def _tell(self, peer: Peer) -> None:
-        """Say once on a connection that its key is over its quota, and count it whenever it comes to be so. Whoever
-        publishes the journal of a process that has ended takes ERROR for the end, and has nobody to tell."""
+        """Say once on a connection that its key is over its quota, and count it whenever it comes to be so. A peer
+        that publishes the journal of a process that has ended takes ERROR for the end, and is not warned."""
         assert peer.share is not None
         if peer.share.is_news():
             peer.run.incidents.count(peer.name, TOO_FAST)

@@ -105,7 +105,7 @@ class Connections:
         self._present: dict[int, Connection] = {}
         self._left: list[Connection] = []
         self._dismissed: list[tuple[Connection, float]] = []
-        """Those that were told why, and when they are cut."""
+        """Those that are dismissed, and when they are cut."""
         self._let_in: Counter[str] = Counter()
         """Place -> how many came from there with a key that we know, and have not said HELLO yet."""
         self._failure: str | None = None

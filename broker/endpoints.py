@@ -1,6 +1,6 @@
 """Addresses the broker listens on: understanding them, and preparing and clearing what they need on disk.
 
-tcp://HOST:PORT         PORT may be 0 or *: any free one; only with keys, or where everybody is to be let in
+tcp://HOST:PORT         PORT may be 0 or *: any free one; only with keys, or where every peer is to be let in
 ipc:///folder/name      the folder is made, and removed at the end, if it is not there; it is for its owner alone
 """
 
@@ -65,7 +65,7 @@ def check(endpoint: Endpoint, *, guarded: bool) -> None:
 def prepared(endpoint: Endpoint) -> Iterator[None]:
     """While it lasts the endpoint may be bound; afterwards nothing of it is left on disk.
 
-    Raises EndpointError if it may not be opened or somebody listens there.
+    Raises EndpointError if it may not be opened or a process listens there.
     """
     if endpoint.transport != "ipc":
         yield
@@ -82,7 +82,7 @@ def prepared(endpoint: Endpoint) -> Iterator[None]:
 
 def clear(folder: Path) -> None:
     """Remove the private folder of an ipc endpoint if its broker was killed. One that a broker holds stays, and so does
-    one with anything but sockets in it, or of somebody else. `folder` is where only its owner can exchange it."""
+    one with anything but sockets in it, or of another user. `folder` is where only its owner can exchange it."""
     with suppress(OSError):
         if private.why_not(folder):
             return
@@ -96,10 +96,10 @@ def clear(folder: Path) -> None:
 
 @contextmanager
 def held(folder: Path, *, new: bool = False) -> Iterator[None]:
-    """`folder`, made and removed again if it is not there; locked meanwhile, so that nobody clears it away. With `new`
-    it may not be there. Raises EndpointError."""
+    """`folder`, made and removed again if it is not there; locked meanwhile, so that no process clears it away. With
+    `new` it may not be there. Raises EndpointError."""
     made = _make_folder(folder, new=new)
-    while (lock := _lock(folder)) is None:  # somebody has just cleared it away, as it seemed to be nobody's
+    while (lock := _lock(folder)) is None:  # another process has just cleared it away, as it was not locked
         made = _make_folder(folder, new=new)
     try:
         yield
@@ -111,7 +111,8 @@ def held(folder: Path, *, new: bool = False) -> Iterator[None]:
 
 
 def leave(endpoint: Endpoint) -> None:
-    """Remove the private folder of an endpoint, once nobody listens there: whoever made it may have been killed."""
+    """Remove the private folder of an endpoint, once no process listens there: the one that made it may have been
+    killed."""
     if endpoint.transport == "ipc":
         with suppress(OSError):
             Path(endpoint.address).parent.rmdir()
@@ -143,7 +144,7 @@ def _lock(folder: Path) -> int | None:
 
 
 def _check_folder(endpoint: Endpoint, folder: Path) -> None:
-    """Raises EndpointError if anybody else can enter the folder, or put another one in its place."""
+    """Raises EndpointError if another user can enter the folder, or put another one in its place."""
     if why := private.why_not(folder) or private.why_not_safe(folder.parent.resolve()):
         raise EndpointError(f"{endpoint}: {why}; name a folder that does not exist yet, in one that is yours alone")
 
@@ -153,7 +154,7 @@ def _make_folder(folder: Path, *, new: bool) -> bool:
         private.make(folder)
     except FileExistsError:
         if new:
-            raise EndpointError(f"{folder} was made by somebody else just now, and is not used; try again") from None
+            raise EndpointError(f"{folder} was made by another process just now, and is not used; try again") from None
         return False
     except OSError as error:
         raise EndpointError(
@@ -163,7 +164,7 @@ def _make_folder(folder: Path, *, new: bool) -> bool:
 
 
 def _check_free(path: Path) -> None:
-    """Binding takes over the path from whoever listens there, so somebody has to ask first."""
+    """Binding takes over the path from a process that listens there, so ask first."""
     if not path.exists():
         return
     import socket  # seldom needed, and slow to import for a process that others wait for
@@ -173,4 +174,4 @@ def _check_free(path: Path) -> None:
             probe.connect(str(path))
         except OSError:
             return
-    raise EndpointError(f"ipc://{path}: somebody listens there already; end that broker or choose another path")
+    raise EndpointError(f"ipc://{path}: another process listens there already; end that broker or choose another path")

@@ -1,7 +1,8 @@
 """Open files: each connection is one, and the system bounds how many a process may have.
 
 When the bound is reached nevertheless, ZeroMQ goes on asking the system for the next connection, in vain, without a
-pause, and says so each time; so it must not be reached: the door shuts before (see `connections`).
+pause, and says so each time; so it must not be reached: connections beyond the limit are cut before (see
+`connections`).
 
 Belongs here: how many connections there is room for, and the words about it. Must not know sockets.
 """

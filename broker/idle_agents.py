@@ -1,6 +1,6 @@
 """Idle agents: those whose HELLO named no run. They take part in none, and are there to be invited.
 
-Belongs here: who they are, what they may say, and who is invited to what. Must not know sockets. Whoever follows an
+Belongs here: who they are, what they may say, and who is invited to what. Must not know sockets. A peer that follows an
 invitation opens a connection of its own, and is a peer like any other.
 """
 

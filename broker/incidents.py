@@ -1,6 +1,6 @@
 """What peers did that they may not: "who: what" -> how often. Pure: words in, a table of bounded size out.
 
-Belongs here: how somebody is named, and the bound. Must not know sockets, nor decide what is allowed.
+Belongs here: how a peer is named, and the bound. Must not know sockets, nor decide what is allowed.
 """
 
 from collections import Counter
@@ -10,15 +10,15 @@ MAX_ROWS: Final = 64
 """Rows with a name; what others did after that is counted without."""
 OTHERS: Final = "others"
 MAX_NAME: Final = 60
-"""Longest name that is shown in full, in characters: whoever does wrong chooses it."""
+"""Longest name that is shown in full, in characters: the peer itself chooses it."""
 
 
 def place(address: str) -> str:
-    """Where somebody is, from what ZeroMQ says of a connection: "pid 4711" of this host, or the address."""
+    """Where a peer is, from what ZeroMQ says of a connection: "pid 4711" of this host, or the address."""
     host, _, identifiers = address.partition(":")
     if host == "localhost" and identifiers.count(":") == 2:
         return f"pid {identifiers.rpartition(':')[2] or '?'}"
-    return address or "somebody"
+    return address or "unknown peer"
 
 
 def who(name: str, where: str, key: str | None = None) -> str:

@@ -1,9 +1,9 @@
 """The keyring: a folder with the broker's own keys and the list of whom it lets in.
 
 Belongs here: the folder's format, making it, changing it, and reading it again when it has changed. What a grant allows
-is `access`'s business, who asks at the door the door's.
+is `access`'s business, which peers ask for it that of `connections`.
 
-    FOLDER/              nobody else may enter
+    FOLDER/              no other user may enter
         broker           the broker's own keys; stays here
         access           one line for each key that was ever made
         NAME.keys        the key NAME, until it is carried to where it is used
@@ -37,7 +37,7 @@ from probe.keys import Keys
 BROKER: Final = "broker"
 ACCESS: Final = "access"
 WATCHER: Final = "@watcher"
-"""The key of a run's own keyring for whoever wants to look on; no unit has such a name."""
+"""The key of a run's own keyring for watchers; no unit has such a name."""
 MAX_NAME: Final = 100
 """Longest name of a key, in characters."""
 
@@ -63,7 +63,7 @@ class Keyring:
     """A keyring as a broker holds it. What is changed in the folder holds from the next question on."""
 
     def __init__(self, folder: Path, report: Callable[[str], None] | None = None) -> None:
-        """Read it; raises KeyringError. `report` is told in a sentence when the list becomes unreadable later (default:
+        """Read it; raises KeyringError. `report` gets a sentence when the list becomes unreadable later (default:
         standard error): the list as it was then still holds, because a peer that is refused throws its events away."""
         _check_keyring(folder)
         self._path = folder / ACCESS
@@ -187,7 +187,7 @@ def listed(folder: Path) -> list[KeyEntry]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """While it lasts nobody else changes the folder."""
+    """While it lasts no other process changes the folder."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -370,7 +370,7 @@ def _check_private(path: Path) -> None:
         raise _unusable(path, error) from None
     if stat.S_IMODE(mode) & 0o077:
         raise KeyringError(
-            f"{path} is open to others, and who reads or changes it can let anybody in: chmod go= {path}"
+            f"{path} is open to others, and who reads or changes it can let any peer in: chmod go= {path}"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 MAX_SEQ: Final = 2**63 - 1
 """Largest sequence number that is believed."""
-NOBODY: Final = ("", 0)
+NO_PROCESS: Final = ("", 0)
 """The process of a peer that does not say which it is."""
 
 
@@ -23,8 +23,8 @@ class Acceptance(Enum):
     KNOWN = "known"
     """All of it is in the log already."""
     REWIND = "rewind"
-    """Numbers before it are missing and nobody said that they are lost: drop it, the sender has to go back."""
-    NONSENSE = "nonsense"
+    """Numbers before it are missing and they were not said to be lost: drop it, the sender has to go back."""
+    VIOLATION = "violation"
     """No sender that counts from 1 can mean this."""
 
 
@@ -36,8 +36,9 @@ class Account:
     final: int | None = None
     """Last number according to FINAL; None: it may say more."""
     rewinding: bool = False
-    """It was told to go back and has not done so yet; what it had on the way meanwhile is refused in silence."""
-    process: tuple[str, int] = NOBODY
+    """WELCOME has asked it to go back, and it has not done so yet; what it had on the way meanwhile is refused in
+    silence."""
+    process: tuple[str, int] = NO_PROCESS
     """Boot id of the host and pid of the process that said HELLO first: the only one that can mean these numbers."""
     contested: bool = False
     """Another process has said HELLO under this incarnation, and that stands in the log."""
@@ -52,7 +53,7 @@ class Account:
         """Decide about the numbers from `first` up to but not including `end`. None at all (`first` == `end`) is a
         watermark: right as soon as everything before it is known, however often it comes."""
         if not 1 <= first <= end <= MAX_SEQ:
-            return Acceptance.NONSENSE
+            return Acceptance.VIOLATION
         if first > self.next_seq:
             return Acceptance.REWIND
         if first < end <= self.next_seq:
@@ -63,7 +64,7 @@ class Account:
         """Decide about FINAL. A sender that knows fewer numbers than the log (its journal was cut short by a crash) is
         still right that there will be no more."""
         if last >= MAX_SEQ:
-            return Acceptance.NONSENSE
+            return Acceptance.VIOLATION
         if last >= self.next_seq:
             return Acceptance.REWIND
         return Acceptance.KNOWN if self.final == self.next_seq - 1 else Acceptance.APPEND

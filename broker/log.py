@@ -96,7 +96,7 @@ def first(path: Path) -> Entry | None:
 
 def chunks(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
     """(whole entries in one piece, byte of the log where they begin), from byte `offset` on. Nothing but lengths has
-    been looked at. Raises LogError."""
+    been read. Raises LogError."""
     try:
         with path.open("rb") as file:
             _check_header(file.read(START))
@@ -278,7 +278,8 @@ class Log:
         self.close()
 
     def resume(self) -> bool:
-        """Take the file again after `rest`. False: somebody has it or has changed it, so it has to be opened anew."""
+        """Take the file again after `rest`. False: another process has it or has changed it, so it has to be opened
+        anew."""
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

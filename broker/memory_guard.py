@@ -1,12 +1,12 @@
-"""Memory: how much the process has, and who has to hang up when it is too much.
+"""Memory: how much the process has, and which connections to cut when it is too much.
 
 ZeroMQ bounds a peer's queue in whole messages: one that never ends, or a reader that says it has read and has not,
-grows without bound inside the library, where nobody can see whose it is. So now and then the size of the process is
-looked at. Beyond the limit connections are cut, the likeliest first. Nothing is lost by that: an honest peer comes
+grows without bound inside the library, where it cannot be seen whose it is. So now and then the size of the process is
+checked. Beyond the limit connections are cut, the likeliest first. Nothing is lost by that: an honest peer comes
 back and goes on where the log ends.
 
-What remains: between two looks a fast peer can bring some hundred MiB, and while several do so in turn, honest peers
-are cut with them. Where there is no /proc nobody looks.
+What remains: between two checks a fast peer can bring some hundred MiB, and while several do so in turn, honest peers
+are cut with them. Where there is no /proc nothing is checked.
 
 Belongs here: the size and the choice. Must not know messages, nor how a connection is cut.
 """
@@ -28,22 +28,22 @@ MAX_GROWTH_BYTES: Final = 512 * 1024 * 1024
 CONNECTION_BYTES: Final = 64 * 1024
 """What a connection with nothing under way costs at most."""
 STEPS: Final = ("stuck", "strangers", "silent", "all")
-"""Whom one look after another cuts, until it is enough: those in the middle of something; those who have not said
-HELLO; those from whom nothing whole has come since the last look; everybody."""
+"""What one check after another cuts, until it is enough: connections in the middle of something; those that have not
+said HELLO; those over which nothing whole has come since the last check; all."""
 SAMPLES: Final = 20
 SAMPLE_S: Final = 0.0005
-"""How often, and in what distance, is looked for bytes on their way: ZeroMQ reads as fast as most peers write."""
+"""How often, and in what distance, is checked for bytes on their way: ZeroMQ reads as fast as most peers write."""
 
 
 class MemoryGuard:
-    """Whom to cut, look by look."""
+    """Which connections to cut, check by check."""
 
     def __init__(self) -> None:
         self._start_bytes = resident_bytes()
         self._step = 0
 
-    def whom(self, connections: Sequence[Connection]) -> list[Connection]:
-        """Those who have to hang up now; nobody, as a rule."""
+    def to_cut(self, connections: Sequence[Connection]) -> list[Connection]:
+        """Those to cut now; none, as a rule."""
         limit = self._start_bytes + MAX_GROWTH_BYTES + CONNECTION_BYTES * len(connections)
         chosen: list[Connection] = []
         if self._above(limit):

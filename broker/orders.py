@@ -1,6 +1,6 @@
 """Orders: COMMANDs on their way to whom they are for, in the order in which they stand in the log.
 
-What somebody cannot take yet is not kept in memory: it is in the log, and its place there is noted. Belongs here: who
+What a peer cannot take yet is not kept in memory: it is in the log, and its place there is noted. Belongs here: who
 waits for which places. Must not look into bodies, nor know who may give orders.
 """
 
@@ -17,7 +17,7 @@ from probe import wire
 MAX_BEHIND: Final = 65_536
 """So many may wait for one connection."""
 
-_COMMAND, _NOBODY = (bytes(frame) for frame in wire.encode(m.Command()))
+_COMMAND, _NO_NAMES = (bytes(frame) for frame in wire.encode(m.Command()))
 """The frames in front of the body that is passed on: a thousand receivers need not read a thousand names each."""
 
 
@@ -31,7 +31,7 @@ class Orders:
         """COMMANDs that are not passed on yet: for whom, the frames behind the header, and where in the log they will
         be."""
         self._behind: dict[bytes, Peer] = {}
-        """Who could not take all that was passed on."""
+        """Peers that could not take all that was passed on."""
 
     def take(self, run: Run, to: tuple[str, ...], frames: Sequence[bytes]) -> None:
         """A COMMAND has come; it is kept with the group, but for what in it is private."""
@@ -41,7 +41,7 @@ class Orders:
             run.private[place] = frames[PUBLIC_FRAMES]
 
     def pass_on(self, runs: Iterable[Run]) -> bool:
-        """Send what is written. What somebody cannot take now waits, and whatever comes after that waits behind it.
+        """Send what is written. What a peer cannot take now waits, and all that comes after that waits behind it.
         Whether a queue is full."""
         for run in runs:
             for name in list(run.pending):
@@ -88,7 +88,7 @@ class Orders:
     def _order(self, peer: Peer, rest: tuple[bytes, ...], place: int) -> bool:
         """Pass it on, or have it wait. Whether the peer is there."""
         if not peer.orders:
-            sent = self._send(peer.identity, (_COMMAND, _NOBODY, *rest))
+            sent = self._send(peer.identity, (_COMMAND, _NO_NAMES, *rest))
             if sent is not Sent.FULL:
                 return sent is Sent.YES
         peer.orders.append(place)
@@ -100,7 +100,7 @@ class Orders:
         while peer.orders:
             place = peer.orders[0]
             private = [peer.run.private[place]] if place in peer.run.private else []
-            frames = _COMMAND, _NOBODY, peer.run.order_at(place), *private
+            frames = _COMMAND, _NO_NAMES, peer.run.order_at(place), *private
             if self._send(peer.identity, frames) is not Sent.YES:
                 return
             peer.orders.popleft()

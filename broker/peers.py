@@ -38,7 +38,7 @@ class PeerRegistry:
         return len(self._peers)
 
     def __iter__(self) -> Iterator[Peer]:
-        """Everybody who is not forgotten; they may be forgotten meanwhile."""
+        """All that are not forgotten; they may be forgotten meanwhile."""
         return iter(list(self._peers.values()))
 
     def find(self, identity: bytes) -> Peer | None:

@@ -2,7 +2,7 @@
 
 A quota never costs evidence. What comes faster than it may is taken later: its acknowledgement waits, and so does its
 sender, with everything in its journal. What would be too much at a time is refused, with a sentence that says which
-quota, what was found and what to do. Whoever has no key (a private `ipc://` endpoint, `--insecure`) has no quota.
+quota, what was found and what to do. A peer without a key (a private `ipc://` endpoint, `--insecure`) has no quota.
 
 Pure: numbers and moments in, decisions out. Must not know sockets, runs or messages.
 """
@@ -17,7 +17,7 @@ BURST_S: Final = 4.0
 DEBT_S: Final = 1.0
 """So much more is taken before messages are left lying, which are sent again."""
 LEAST_DEBT_S: Final = 2.0
-"""A debt that is larger is forgiven: one message that lies about its size would shut a key out for ever."""
+"""A larger debt is cut to this: one message that lies about its size would shut a key out for ever."""
 _SIZE: Final = re.compile(r"(\d{1,18})(KiB|MiB|GiB|TiB)?", re.ASCII)
 _SCALES: Final = {None: 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
@@ -32,13 +32,13 @@ class Quotas:
     bytes: int = 64 << 20
     """Bytes in a second, of whatever stands in a log."""
     runs: int = 256
-    """Runs that it has opened, and that somebody takes part in or did so in the last minute."""
+    """Runs that it has opened, and that a peer takes part in or did so in the last minute."""
     readers: int = 16
     """Watchers that fetch; its runners may be as many as its runs."""
     connections: int = 8192
     """Connections that have said HELLO."""
     hello: int = 32 << 10
-    """Bytes of one HELLO, whoever says it."""
+    """Bytes of one HELLO, whatever key it comes with."""
     run_bytes: int = 1 << 40
     """Bytes of the log of one run, of all keys."""
 
@@ -73,7 +73,8 @@ def fitted(quotas: Quotas, room: int, logs: int, expected: int = 0) -> Quotas:
 
 
 class Share:
-    """What one key has at the moment. Its connections, runs and readers are counted by whoever lets them in and out."""
+    """What one key has at the moment. Its connections, runs and readers are counted by those that let them in and
+    out."""
 
     def __init__(self, key: str, quotas: Quotas, now_s: float) -> None:
         self.key = key
@@ -83,7 +84,7 @@ class Share:
         self.is_shut = False
         """Whether what it brings is left lying: since its debt was too large, until that is paid."""
         self.in_debt = False
-        """Whether it has to be looked at (`owes`) before it is answered."""
+        """Whether `owes` has to be asked before it is answered."""
         self._was_over = False
         self._events = self._most_events = BURST_S * quotas.events
         self._bytes = self._most_bytes = BURST_S * quotas.bytes
@@ -151,7 +152,7 @@ class Share:
         return self._why_not("runs", self.runs, "runs open", "end some, and wait a minute")
 
     def why_no_reader(self, *, runner: bool) -> str:
-        """Why nobody may begin to fetch with it; "": one may."""
+        """Why no more readers may fetch with it; "": one may."""
         if runner and self.readers < self.quotas.readers + self.quotas.runs:
             return ""
         return self._why_not("readers", self.readers, "readers that fetch", "close some")

@@ -44,7 +44,7 @@ class Readers:
         return CROWDED if not runner and watchers >= access.MAX_READERS else ""
 
     def leave(self, identity: bytes) -> None:
-        """Harmless for whoever is none."""
+        """Harmless for a peer that is none."""
         peer = self._peers.pop(identity, None)
         if peer is not None and peer.share is not None:
             peer.share.readers -= 1

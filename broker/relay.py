@@ -62,7 +62,8 @@ GROUP_BYTES: Final = 4 * 1024 * 1024
 RETRY_MS: Final = 10
 """A peer whose queue is full is tried again after this time; ZeroMQ does not say when a ROUTER may send again."""
 CHECK_S: Final = 1.0
-"""How often at most a crowded broker looks who has left, and how often whose key was revoked, and at the disk."""
+"""How often at most a crowded broker checks which peers have left, and how often which keys were revoked, and the
+disk."""
 LAST_WORDS_S: Final = 5.0
 """How long what a peer said before it left may lie unread."""
 
@@ -136,7 +137,7 @@ class Relay:
             self._checked_s = now
             self._check_keys()
             self._runs.rest(REST_S)
-        for connection in self._memory_guard.whom(self._connections.present):
+        for connection in self._memory_guard.to_cut(self._connections.present):
             found = self._peers.find(connection.identity)
             (found.run if found else self._connections).incidents.count(
                 found.name if found else connection.place, TOO_MUCH
@@ -175,7 +176,7 @@ class Relay:
                 self._hello(identity, message, frames, last)
             elif peer is None:
                 self._count_incident(None, last, NO_HELLO)
-                self._send(identity, m.Error("nobody has said HELLO on this connection", stranger=True))
+                self._send(identity, m.Error("no HELLO has come on this connection", stranger=True))
             elif why := access.why_not_said(message, peer.hello.role):
                 self._count_incident(peer, last, NOT_ITS_ROLE)
                 self._send(identity, m.Error(why))
@@ -237,7 +238,7 @@ class Relay:
             self._handle(peer, gap, [bytes(frame) for frame in wire.encode(gap)])
 
     def _issue(self, peer: Peer, issue: m.Issue) -> None:
-        """A runner lets in whoever has the key that it has made. Where there are no keys, nobody needs one."""
+        """A runner lets in a peer with the key that it has made. Where there are no keys, none is needed."""
         try:
             let_in(issue, peer, self._connections)
         except BrokerError as error:
@@ -346,7 +347,7 @@ class Relay:
         self._peers.forget(peer)
 
     def _end_run(self, stopped: Stopped) -> None:
-        """Tell everybody in it that a run is stopped, or stopped for their key."""
+        """Dismiss the peers of a run that is stopped, or stopped for their key."""
         run, why, key = stopped
         if key:
             run.incidents.count(key, SHUT_OUT)
@@ -364,7 +365,7 @@ class Relay:
         self._connections.cut(connection)
 
     def _check_keys(self) -> None:
-        """Show out whose key is not valid any more."""
+        """Dismiss peers whose key is not valid any more."""
         self._connections.issued.expire(lambda run: self._peers.of(run).runners > 0)
         for who in (*self._peers, *self._idle):
             if who.key is None or (isinstance(who, Peer) and who.left_s is not None):
@@ -390,7 +391,7 @@ class Relay:
             self._connections.issued.withdraw(peer.run.name, access.units_of(peer.hello.unit))
 
     def _make_room(self) -> None:
-        """Before anybody is turned away, see who has left. Raises BrokerError if they are all there."""
+        """Before a peer is refused, see which ones have left. Raises BrokerError if they are all there."""
         if len(self._peers) + len(self._idle) < access.MAX_PEERS:
             return
         if monotonic() - self._probed_s > CHECK_S:

@@ -1,7 +1,7 @@
 """Old runs are removed: a broker that goes on for months would fill its disk.
 
 A run is what the broker itself has made: a folder whose name can be the id of a run, with `events.log` in it and
-nothing else. Whatever else is there belongs to somebody, and the run stays, and so does one whose log another process
+nothing else. Anything else there is not ours, and the run stays, and so does one whose log another process
 holds. Age and size are those of the log file; its last entry is as old as the file's last change.
 
 A run belongs to the key that has made it, which the first entry of its log says. Every key may keep as much as every
@@ -29,7 +29,7 @@ from probe.message import Names
 from probe.native import Latch, start_new_thread
 
 SWEEP_S: Final = 60.0
-"""How often is looked."""
+"""How often is checked."""
 _DOOMED: Final = ".expired-"
 """How the name of a log begins that is being removed. No run is called so."""
 
@@ -58,10 +58,10 @@ class Retention:
         self._removals: list[Latch] = []
         """Each open when its thread has done its work."""
         self._makers: dict[str, str] = {}
-        """Run -> name of the key that has made it, as far as has been looked."""
+        """Run -> name of the key that has made it, as far as was read."""
 
     def sweep(self, runs: Runs, report: Callable[[str], None] | None = None) -> None:
-        """Remove what is too old or too much, if it is time to look; each removal is told to `report` in a sentence
+        """Remove what is too old or too much, if it is time; `report` gets a sentence for each removal
         (default: standard error). Files are only renamed here; a thread removes them, which takes a while for large
         ones."""
         if (self._keep_for_s is None and self._keep_bytes is None) or monotonic() < self._next_s:
@@ -125,8 +125,8 @@ class Retention:
         self._makers = makers
 
     def _take(self, name: str, runs: Runs) -> tuple[Path, int] | None:
-        """Put the log of a run out of everybody's way; gives where it is now and a file descriptor that holds it. None:
-        somebody else holds it, or it cannot be."""
+        """Put the log of a run out of the way; gives where it is now and a file descriptor that holds it. None:
+        another process holds it, or it cannot be."""
         runs.forget(name)
         path = self._folder / name / log.FILE_NAME
         away = self._folder / f"{_DOOMED}{name}-{os.urandom(4).hex()}"
@@ -138,7 +138,7 @@ class Retention:
             except OSError:
                 os.close(fd)
                 return None
-            with suppress(OSError):  # somebody has put something into it just now
+            with suppress(OSError):  # something was put into it just now
                 path.parent.rmdir()
             return away, fd
         return None

@@ -28,7 +28,7 @@ PUBLIC_FRAMES: typing.Final = 3
 RUNNER: typing.Final = "@runner"
 """Who is named in the log as the sender of commands."""
 MAX_PENDING: typing.Final = 65_536
-"""So many commands are kept for a supervisor that is not there."""
+"""So many commands wait for a supervisor that is not there."""
 MAX_AWAY: typing.Final = 4096
 """For so many of them: more hosts than a run has."""
 
@@ -38,7 +38,7 @@ TOO_MANY_ORDERS: typing.Final = "is not there, and more orders wait for it than 
 
 
 class Receipt(Enum):
-    """What the sender of a message is told as soon as it is written."""
+    """What the sender of a message hears as soon as it is written."""
 
     NOTHING = "nothing"
     ACK = "ack"
@@ -67,7 +67,7 @@ class Run:
         self._group: list[bytes] = []
         self._group_bytes = 0
         self.private: dict[int, bytes] = {}
-        """Place of a COMMAND in the log -> what of it is not there; until everybody has it."""
+        """Place of a COMMAND in the log -> what of it is not there; until all have it."""
         self.pending: dict[str, deque[int]] = {}
         """Supervisor -> where in the log the COMMANDs begin that it is still to get; see `hold_for`."""
         self.maker = ""
@@ -93,7 +93,7 @@ class Run:
 
     def is_contested(self, hello: Hello, frames: Sequence[bytes]) -> bool:
         """Whether another process than the one that says HELLO with `frames` speaks, or has spoken, as this
-        incarnation: they would take each other's numbers. The first such HELLO is kept: it tells whoever judges the
+        incarnation: they would take each other's numbers. The first such HELLO is kept: it says to the judge of the
         log that what this process emits is nowhere."""
         account = self.ledger.find(hello.unit, hello.incarnation)
         if account is None or account.claim((hello.host, hello.pid)):
@@ -104,8 +104,8 @@ class Run:
         return True
 
     def join(self, hello: Hello, frames: Sequence[bytes], owner: str | None = None) -> Account:
-        """The account of the incarnation that says HELLO; a name that is nobody's belongs to `owner` from then on. Its
-        first HELLO is kept, and any that says it still waits for an answer, so that whoever follows the log answers
+        """The account of the incarnation that says HELLO; a name without an owner belongs to `owner` from then on. Its
+        first HELLO is kept, and any that says it still waits for an answer, so that the reader of the log answers
         again. Raises BrokerError: too many incarnations."""
         account = self.ledger.find(hello.unit, hello.incarnation)
         if account is None and len(self.ledger) >= access.MAX_INCARNATIONS:
@@ -126,7 +126,7 @@ class Run:
     def take(self, unit: str, incarnation: int, message: Events | Gap | Final, frames: Sequence[bytes]) -> Receipt:
         """Accept EVENTS, GAP or FINAL, sent as `frames`.
 
-        Raises Nonsense for a message that no correct sender can mean.
+        Raises ProtocolViolation for a message that no correct sender can mean.
         """
         account = self.ledger.open(unit, incarnation)
         match message:
@@ -137,12 +137,12 @@ class Run:
                 outcome = account.judge(first, end)
                 known = account.known(first, end)
         match outcome:
-            case Acceptance.NONSENSE:
+            case Acceptance.VIOLATION:
                 raise ProtocolViolation(f"{message} makes no sense: numbers count from 1 and end before 2^63")
             case Acceptance.REWIND:
                 self.counters["rewound"] += 1
-                told, account.rewinding = account.rewinding, True
-                return Receipt.NOTHING if told else Receipt.WELCOME
+                was_rewinding, account.rewinding = account.rewinding, True
+                return Receipt.NOTHING if was_rewinding else Receipt.WELCOME
             case Acceptance.KNOWN if not isinstance(message, Final):
                 self.counters["duplicates"] += known
             case Acceptance.APPEND:
@@ -171,13 +171,13 @@ class Run:
         return next(log.entries(self.log.read(place, 0), place)).body
 
     def name_owners(self, names: Names) -> str:
-        """Keep whose the names of the run are; that may be said again. Why not, if somebody else owns one already; ""
-        if nobody does."""
+        """Keep whose the names of the run are; that may be said again. Why not, if one has another owner already; ""
+        if none has."""
         for unit, owner in names.owners.items():
             if self.owners.get(unit, owner) != owner:
                 return (
                     f"in run {self.name!r} {unit!r} is to belong to {owner}, and {self.owners[unit]!r} has it already: "
-                    "somebody was there before the runner; start a new run, and see who has that key"
+                    "another peer was there before the runner; start a new run, and see who has that key"
                 )
         new = {unit: owner for unit, owner in names.owners.items() if unit not in self.owners}
         if len(self.owners) + len(new) > access.MAX_OWNED:

@@ -1,8 +1,8 @@
 """The runs of one broker: which are open, which rest, which is the newest.
 
-A run is opened when somebody comes for it. One that nobody has taken part in for a while rests: its file is closed,
-and what is known of it stays in memory as long as there is room, so that whoever comes back need not wait until its log
-was read again. One that was forgotten is begun anew from its log; so nothing is lost either way.
+A run is opened when a peer comes for it. One that no peer has taken part in for a while rests: its file is closed,
+and what is known of it stays in memory as long as there is room, so that a peer that comes back need not wait until its
+log was read again. One that was forgotten is begun anew from its log; so nothing is lost either way.
 
 Belongs here: opening, resting and forgetting. Must not know sockets or peers, nor when a run is too old.
 """
@@ -20,7 +20,7 @@ from probe import disk, private
 from probe.clock import monotonic
 
 REST_S: Final = 60.0
-"""How long a run that nobody takes part in stays open. So long it is not expired either (see `retention`)."""
+"""How long a run without peers stays open. So long it is not expired either (see `retention`)."""
 MAX_RESTING_WEIGHT: Final = access.MAX_INCARNATIONS
 """How much is remembered of runs that rest, see `Run.weight`."""
 MAX_RESTING: Final = access.MAX_RUNS
@@ -50,12 +50,12 @@ class Runs:
         self._too_long: dict[str, str] = {}
         """The same for those whose log is as long as it may be."""
         self._durable = durable
-        self._folder = folder.absolute()  # as it is named to whoever is elsewhere
+        self._folder = folder.absolute()  # as it is named to peers elsewhere
         self._open: dict[str, Run] = {}
         self._resting: dict[str, Run] = {}
         """Longest rested first."""
         self._used_s: dict[str, float] = {}
-        """Open run -> when it was opened, or was last seen to have somebody who takes part in it."""
+        """Open run -> when it was opened, or was last seen to have a peer."""
         self._begun: dict[str, None] = {}
         """Names, in the order in which the runs were begun."""
         if only is None:
@@ -106,7 +106,7 @@ class Runs:
         return run
 
     def newest(self, may_see: Callable[[str], bool] = lambda _name: True) -> Iterator[str]:
-        """Names of runs that are here, the one that was begun last first; those that somebody `may_see`."""
+        """Names of runs that are here, the one that was begun last first; those that are `may_see`."""
         return (name for name in reversed(list(self._begun)) if may_see(name) and self.is_here(name))
 
     def all(self) -> list[Run]:
@@ -155,7 +155,7 @@ class Runs:
                 run.shut_out.clear()
 
     def in_use(self, name: str, within_s: float = REST_S) -> bool:
-        """Whether somebody takes part in the run, or has done so, or has opened it, in the last `within_s`."""
+        """Whether a peer takes part in the run, or has done so, or has opened it, in the last `within_s`."""
         run = self._open.get(name)
         if run is None:
             return False
@@ -165,7 +165,7 @@ class Runs:
         return monotonic() - self._used_s[name] < within_s
 
     def rest(self, after_s: float) -> None:
-        """Close what nobody has taken part in for so long. To be called between two turns, now and then."""
+        """Close runs that no peer has taken part in for so long. To be called between two turns, now and then."""
         for run in self.all():
             if self.in_use(run.name, after_s):
                 continue
@@ -207,7 +207,7 @@ class Runs:
         return Stopped(run, why, full.key)
 
     def _stop(self, run: Run, why: str) -> Stopped:
-        """Nobody gets in any more, and what is known of it has to be read again from its log."""
+        """No peer gets in any more, and what is known of it has to be read again from its log."""
         complain(f"broker: {why}")
         run.log.close()
         self._remove(run)

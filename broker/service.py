@@ -31,13 +31,13 @@ QUEUED_IN: Final = 32
 """Messages of a peer that may wait for us; each may be three frames of 1 MiB."""
 QUEUED_OUT: Final = 256
 """Messages that may wait for a peer."""
-LOOK_S: Final = 0.2
-CHECK_MS: Final = int(LOOK_S * 1000)
-"""How often is looked who has left, and who takes more than there is."""
+CHECK_S: Final = 0.2
+CHECK_MS: Final = int(CHECK_S * 1000)
+"""How often is checked which peers have left, and which take more than there is."""
 IDLE_MS: Final = 1000
-"""The same for a broker of many runs, while nobody is there."""
-DESERTED_MS: Final = 50
-"""How often a broker whose lease is over looks whether anybody is left."""
+"""The same for a broker of many runs, while no peer is there."""
+LAST_CHECK_MS: Final = 50
+"""How often a broker whose lease is over checks whether a unit is left."""
 LINGER_MS: Final = 500
 """How long the last words may take at the end."""
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -63,13 +63,13 @@ def serve(
     """Listen on the endpoints `listen` until SIGTERM, SIGINT or SIGHUP, or until the lease is over.
 
     `announce` gets each real endpoint, in that order, once peers may connect. With `run`, that run alone is served and
-    `folder` is its folder; else every run gets a folder in it. `lease_fd` is the read end of a pipe; when nobody holds
-    the other end any more, the broker ends as soon as every unit and supervisor has left, at the latest after 5 s.
-    `keys` are the keyrings (see `keyring`) that say who may come in over TCP; the first one's broker keys are ours.
-    `insecure` lets everybody in; without either, TCP is refused. With `durable` what is acknowledged survives the
-    machine, not only this process. Without `run`, old ones are removed: those whose last entry is older than
-    `keep_for_s` seconds, and the oldest as long as all logs together have more than `keep_bytes` (None: no limit), of
-    the key that has most. `quotas` are those of each key.
+    `folder` is its folder; else every run gets a folder in it. `lease_fd` is the read end of a pipe; when no
+    process holds the other end any more, the broker ends as soon as every unit and supervisor has left, at the latest
+    after 5 s. `keys` are the keyrings (see `keyring`) that say who may come in over TCP; the first one's broker keys
+    are ours. `insecure` lets every peer in; without either, TCP is refused. With `durable` what is acknowledged
+    survives the machine, not only this process. Without `run`, old ones are removed: those whose last entry is older
+    than `keep_for_s` seconds, and the oldest as long as all logs together have more than `keep_bytes` (None: no limit),
+    of the key that has most. `quotas` are those of each key.
 
     Raises BrokerError if it cannot start, also when its limit of open files is too low for `expect_peers` connections,
     or LogError when the disk refuses.
@@ -102,7 +102,7 @@ def serve(
                 announce(bound[endpoint])
             relay = Relay(socket, runs, connections)
             over = _loop(relay, socket, connections, stop_fd, lease_fd, sweep)
-        if over:  # whoever started us may be dead
+        if over:  # the process that started us may be dead
             issued.discard()
             for keyring in keys:
                 if keyring.parent == folder:
@@ -123,28 +123,28 @@ def _loop(
     sweep: Callable[[], None] | None,
 ) -> bool:
     """Until there is a reason to end; whether that is the end of the lease. `sweep` is called between turns, as often
-    as `Relay.housekeep`, also while nobody is there."""
+    as `Relay.housekeep`, also while no peer is there."""
     poller = zmq.Poller()
     for source in (socket, *connections.sockets, stop_fd, lease_fd):
         if source is not None:
             poller.register(source, zmq.POLLIN)
     deadline: float | None = None
     slept = False
-    look_at = 0.0
+    check_at = 0.0
     while True:
-        # what ends a sleep comes alone, as a rule: it goes on its way before anybody asks in vain for more
+        # what ends a sleep comes alone, as a rule: it goes on its way before we ask in vain for more
         wait_ms = relay.step(1) if slept else relay.step()
         slept = wait_ms != 0
         if deadline is not None:
             if monotonic() > deadline or (slept and relay.no_units_left()):
                 return True
-            wait_ms = DESERTED_MS if wait_ms is None else wait_ms
+            wait_ms = LAST_CHECK_MS if wait_ms is None else wait_ms
         now = monotonic()
-        if now >= look_at:
+        if now >= check_at:
             relay.housekeep()
             if sweep is not None:
                 sweep()
-            look_at = now + LOOK_S
+            check_at = now + CHECK_S
         if wait_ms is None and (len(connections) or sweep is not None):
             wait_ms = CHECK_MS if len(connections) else IDLE_MS
         ready = dict(poller.poll(wait_ms))

@@ -1,6 +1,6 @@
-"""A process that was started without our variables by one that had them: its probes are off, and nobody meant that.
+"""A process that was started without our variables by one that had them: its probes are off, and that was not meant.
 
-Belongs here: looking at the environments of a process and of those that started it, and where it writes to (Linux;
+Belongs here: reading the environments of a process and of those that started it, and where it writes to (Linux;
 elsewhere nothing is known).
 Asked once in a process, when its first probe finds no broker. Must not know what is done about it.
 """
@@ -12,9 +12,9 @@ from probe import environment, handlers
 from probe.environment import Environment
 
 GENERATIONS: Final = 8
-"""How far up is looked."""
+"""How far up the search goes."""
 
-_looked = False
+_asked = False
 
 
 class Ancestor(NamedTuple):
@@ -25,11 +25,12 @@ class Ancestor(NamedTuple):
 
 
 def with_settings() -> Ancestor | None:
-    """Who started us and had what we lack; None: nobody, or that was asked before, here or where we were forked."""
-    global _looked
-    if _looked:
+    """The process that started us and had what we lack; None: there is none, or that was asked before, here or where we
+    were forked."""
+    global _asked
+    if _asked:
         return None
-    _looked = True
+    _asked = True
     pid = os.getpid()
     for _ in range(GENERATIONS):
         with handlers.suppressed(OSError, ValueError):

@@ -213,7 +213,7 @@ class _Inbox:
         loop = self._loop()
         if loop is not None and not self._called:
             self._called = True
-            with suppress(RuntimeError):  # it is closed: nobody waits there any more
+            with suppress(RuntimeError):  # it is closed: nothing waits there any more
                 loop.call_soon_threadsafe(self._open)
 
     def _open(self) -> None:
@@ -237,7 +237,7 @@ def _ahead_s(at_ns: int) -> float:
 
 
 def _sleep_until(at_ns: int) -> int:
-    """Sleep until that moment. The moment at which we woke, which is looked at before anything else."""
+    """Sleep until that moment. The moment at which we woke, which is read before anything else."""
     left_s = _ahead_s(at_ns)
     if left_s > 0:
         time.sleep(left_s)
@@ -245,7 +245,7 @@ def _sleep_until(at_ns: int) -> int:
 
 
 def _tell_passed(unit: Asker, name: str, ask: str, went_ns: int) -> None:
-    """Say when it went on, so that how far everybody was apart is measured and not assumed.
+    """Say when it went on, so that how far all were apart is measured and not assumed.
 
     Not now: on a host with more units than processors, writing and sending it would hold up the others, whose moment
     it is too.

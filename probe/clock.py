@@ -21,7 +21,7 @@ MAX_DRIFT_PPM: Final = 500
 discipline (NTP, PTP) may slew CLOCK_MONOTONIC by."""
 
 _FIRST_TIME_NAMESPACE: Final = "time:[4026531834]"
-"""The kernel's name of the one that every process is in unless somebody made another."""
+"""The kernel's name of the one that every process is in unless another was made."""
 
 _PID_BITS: Final = 22
 """No pid of Linux has more."""

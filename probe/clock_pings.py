@@ -1,7 +1,7 @@
-"""Measuring: when a unit asks the broker for its clock, and when it reports what came of it.
+"""The rhythm of clock measurement: when a unit asks the broker for its clock, and when it reports what came of it.
 
 Belongs here: the rhythm of PINGs and reports. What they say about the clocks is `sampling`'s business, who has to
-measure and how anything is sent is the link's. Must not know sockets.
+measure is `unit_clock`'s, how anything is sent the link's. Must not know sockets.
 
 The rhythm goes by `monotonic`, stamps are `monotonic_ns`: a test may shift the one and not the other.
 """
@@ -91,4 +91,4 @@ class ClockPings:
     def _report(self) -> None:
         self._report_s = monotonic() + REPORT_S
         self._say(self._sampler.report())
-        self._sampler.told(monotonic_ns())
+        self._sampler.reported(monotonic_ns())

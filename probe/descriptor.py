@@ -1,7 +1,7 @@
-"""Descriptors that we keep in somebody else's program.
+"""Descriptors that we keep in a program that is not ours.
 
 It may close every descriptor that it finds, as daemons do, and be given the same numbers again for files of its own:
-what we then wrote or closed there would be its. So whoever keeps one asks first whether it is still what it was.
+what we then wrote or closed there would be its. So before one is used, ask whether it is still what it was.
 Belongs here: that question. Must not know what a descriptor is for.
 """
 

@@ -1,4 +1,4 @@
-"""The whole contract between whoever starts a unit and the unit: names of environment variables.
+"""The whole contract between the launcher of a unit and the unit: names of environment variables.
 
 Belongs here: the names, and reading them into one value. Must not know what is done with them.
 """
@@ -32,7 +32,7 @@ OWN: Final = (BROKER, RUN, UNIT, JOURNAL, KEYS, MARKS)
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the launcher told this process. `broker` is "" when there is none."""
+    """What the launcher has set for this process. `broker` is "" when there is none."""
 
     broker: str
     run: str

@@ -2,7 +2,7 @@
 
     ProbeError
     ├── WireError            bytes that are not a message of this protocol (the peer's fault)
-    ├── FolderError          there is no place for a folder that nobody else can get at
+    ├── FolderError          there is no place for a folder that no other user can get at
     ├── JournalError         a journal file that cannot be opened or is not one
     ├── KeysError            keys that cannot be read, are none, or lie open to others
     ├── BarrierBroken        a party died, was stopped, or never came; `.who` names it
@@ -10,7 +10,7 @@
     ├── WaitBroken           the awaited probe will never fire: its unit has ended
     └── WaitTimeout          the awaited probe did not fire in the time the caller gave
 
-`emit` and its kin raise none of these: a probe never hurts its host program.
+The probes (`emit` and others) raise none of these: a probe never hurts its host program.
 """
 
 import sys
@@ -83,7 +83,7 @@ class WaitTimeout(ProbeError):
 def warn(text: str) -> None:
     """One line on standard error, for what is wrong where nothing may be raised. Raises nothing of its own."""
     try:
-        from probe.plain import harmless  # only who has something to complain about needs it
+        from probe.plain import harmless  # only needed where there is something to complain about
 
         print(f"probe: {harmless(text)}", file=sys.stderr, flush=True)  # noqa: T201
     except Exception as error:

@@ -38,7 +38,7 @@ class Kind(IntEnum):
     STATE = 7
     """The fabric speaks: a supervisor reports what became of a process."""
     WAIT = 8
-    """The unit asks to be told when another unit's probe has fired (`probe.wait`)."""
+    """The unit asks for an answer when another unit's probe has fired (`probe.wait`)."""
 
 
 USER_KINDS: Final = frozenset({Kind.DEFAULT, Kind.SEND, Kind.RECEIVE, Kind.EXCEPTION, Kind.READY})

@@ -1,8 +1,8 @@
-"""Forks: who notices in a forked child that everything open is the parent's, and when.
+"""Forks: how it is noticed in a forked child that everything open is the parent's, and when.
 
 The hooks of a fork run in the order in which they were registered, so those of the program may come before ours and
-emit: in the child that would go into the journal of the parent. So while there is a fork whoever asks a recorder for
-its lock looks which process this is, and the first probe of a child begins anew, or our hook does. No lock is held
+emit: in the child that would go into the journal of the parent. So while there is a fork each request for a recorder's
+lock checks which process this is, and the first probe of a child begins anew, or our hook does. No lock is held
 meanwhile: hooks of the program may wait for threads that emit. Belongs here: the hooks, and what no fork may come into.
 Must not know what is forgotten in the child.
 """
@@ -36,7 +36,7 @@ class Forked(Protocol):
 
 
 class Forks:
-    """All forks of this process. `recorders` gives whoever may be in the middle of a record, and `begin_anew` makes of
+    """All forks of this process. `recorders` gives all that may be in the middle of a record, and `begin_anew` makes of
     them, in a child, those of a new process, with new locks."""
 
     def __init__(self, recorders: Callable[[], Iterable[Forked]], begin_anew: Callable[[], None]) -> None:
@@ -83,11 +83,11 @@ class Forks:
         self._begin_anew()
 
     def _beware(self, recorder: Forked) -> None:
-        """From now on it looks which process this is."""
+        """From now on it checks which process this is."""
         usual = type(recorder)
         if not hasattr(usual, "_usual"):
             if usual not in self._wary:
-                self._wary[usual] = _wary_of(usual, self._look)
+                self._wary[usual] = _wary_of(usual, self._check_process)
             recorder.__class__ = self._wary[usual]
 
     def _calm(self) -> None:
@@ -95,17 +95,17 @@ class Forks:
         for each in self._recorders():
             each.__class__ = getattr(type(each), "_usual", type(each))
 
-    def _look(self) -> None:
+    def _check_process(self) -> None:
         if os.getpid() != self._pid and not self._is_new:
             self._is_new = True
             self._settle()
 
 
-def _wary_of(usual: type, look: Callable[[], None]) -> type:
-    """That class of recorders, but whoever asks one for its lock has a `look` before."""
+def _wary_of(usual: type, check: Callable[[], None]) -> type:
+    """That class of recorders, but a `check` comes before its lock is given."""
 
     def get(recorder: Forked) -> object:
-        look()
+        check()
         return vars(recorder)["lock"]
 
     def put(recorder: Forked, lock: object) -> None:

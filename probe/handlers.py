@@ -1,6 +1,6 @@
 """Exceptions that others raise in the middle of a probe: a signal handler of the program, or one of its threads.
 
-They belong to the program (a time limit, say), while what goes wrong in a probe belongs to nobody. Belongs here:
+They belong to the program (a time limit, say), while what goes wrong in a probe is no business of theirs. Belongs here:
 telling one from the other. Asked only when there is an exception, so it may take its time.
 """
 

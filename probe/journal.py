@@ -1,8 +1,8 @@
 """Journals: the memory-mapped files in which a unit keeps what it emitted until the broker has it.
 
-A journal is a folder of segments, `<folder>/<unit>-<incarnation>/`, and whoever holds the lock (flock) on that folder
-owns it: its unit while that lives, a supervisor afterwards. Belongs here: growing, freeing, finding and locking. Must
-not know what is in a segment (`segment` does), sockets or threads; the unit's lock guards every journal.
+A journal is a folder of segments, `<folder>/<unit>-<incarnation>/`, and the process that holds the lock (flock) on that
+folder owns it: its unit while that lives, a supervisor afterwards. Belongs here: growing, freeing, finding and locking.
+Must not know what is in a segment (`segment` does), sockets or threads; the unit's lock guards every journal.
 """
 
 import fcntl
@@ -40,7 +40,7 @@ class Journal:
     ) -> None:
         """A journal with one empty segment, of at most `bound` bytes altogether. From here on others find its folder,
         and in it whose journal it is. Without a place it is in memory: it outlives the broker, not its process, and
-        `mark` says so to whoever comes after.
+        `mark` says so afterwards.
 
         Raises OSError or JournalError when that segment cannot be made; the place is removed then.
         """
@@ -48,7 +48,7 @@ class Journal:
         self.place = place
         self.mark = mark
         self.supervised = False
-        """Whether somebody looks after it when its process is gone."""
+        """Whether a supervisor recovers it when its process is gone."""
         self.bound = bound
         self.why_full = ""
         """Why there is no room for another segment; "" while there is."""
@@ -131,7 +131,7 @@ class Journal:
 
     @property
     def fate(self) -> str:
-        """Where its events are, while nobody has them; completes "its events are ..."."""
+        """Where its events are, while the broker does not have them; completes "its events are ..."."""
         return "kept in its journal" if self.is_kept else "in memory only, and lost when its process ends"
 
     def check(self) -> None:
@@ -159,7 +159,7 @@ class Journal:
         return gone
 
     def close(self) -> None:
-        """Unmaps everything and gives the folder to whoever wants to recover it. The files stay."""
+        """Unmaps everything and leaves the folder to recovery. The files stay."""
         segments = (*self.segments, *([self._spare] if self._spare else []))
         if self.place is None or self.place.is_ours:
             for segment in segments:
@@ -204,7 +204,7 @@ def begin(settings: Environment, owner: Owner) -> Journal:
 
 
 def mark(settings: Environment, owner: Owner, why: str) -> marks.LeftMark | None:
-    """Have it known that nobody may learn what this incarnation emits, and `why`, should it die; None: that cannot be
+    """Leave a mark that what this incarnation emits is unknown, and `why`, should it die; None: that cannot be
     done either."""
     folder = None
     with handlers.suppressed(OSError, JournalError):
@@ -214,7 +214,7 @@ def mark(settings: Environment, owner: Owner, why: str) -> marks.LeftMark | None
 
 
 class Folder:
-    """A journal's folder, locked: nobody else reads, publishes or deletes it while this object holds it."""
+    """A journal's folder, locked: no other process reads, publishes or deletes it while this object holds it."""
 
     def __init__(self, path: Path) -> None:
         """Locks an existing folder. Raises BlockingIOError while its owner lives, OSError when it cannot be locked."""
@@ -228,7 +228,7 @@ class Folder:
 
     @classmethod
     def create(cls, parent: Path, owner: Owner) -> "Folder":
-        """The folder of a new incarnation. Nobody finds it before `show`: one that nobody has locked is taken for that
+        """The folder of a new incarnation. It is not found before `show`: one that is not locked is taken for that
         of a dead unit, and removed (see `clear`). Raises OSError."""
         safe = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in owner.unit)[:80]
         fresh = parent / f"{safe}-{owner.incarnation}.{owner.pid}"
@@ -334,8 +334,8 @@ def owner_of(path: Path) -> Owner | None:
 def home(configured: str, *, supervised: bool = False) -> Path:
     """The folder that journals go to: the configured one, else a private one of this user. Made when missing.
 
-    A `supervised` process finds the folder that it is in, or it is in another tree (chroot), where nobody would look.
-    Raises OSError when it cannot be made, JournalError when somebody else could read or replace it.
+    A `supervised` process finds the folder that it is in, or it is in another tree (chroot), where it would not be
+    found. Raises OSError when it cannot be made, JournalError when another user could read or replace it.
     """
     if configured:
         path = Path(configured)
@@ -390,7 +390,7 @@ def left(parent: Path) -> list[str]:
 
 
 def clear(parent: Path) -> None:
-    """Removes what is left in `parent` of processes that died before anybody could find their journal."""
+    """Removes what is left in `parent` of processes that died before their journal could be found."""
     for path in parent.glob("*-*.*"):
         incarnation, _, pid = path.name.rpartition("-")[2].partition(".")
         if incarnation.isdecimal() and pid.isdecimal() and not process.lives(int(pid)):

@@ -42,8 +42,8 @@ class Keys:
     secret: str = field(repr=False)
 
     def secure(self, socket: Any) -> None:
-        """Make `socket` (a `zmq.Socket` that has not connected yet) prove itself with these keys, and talk to nobody
-        but their broker."""
+        """Make `socket` (a `zmq.Socket` that has not connected yet) prove itself with these keys, and talk only
+        to their broker."""
         socket.curve_serverkey = self.broker.encode()
         socket.curve_publickey = self.public.encode()
         socket.curve_secretkey = self.secret.encode()
@@ -63,24 +63,24 @@ def made(name: str, broker: str) -> Keys:
     return Keys(name, broker or public, public, secret)
 
 
-def read(told: str, broker: str) -> Keys | None:
-    """The keys that `told` (the value of CIRCUIT_KEYS: a path, or the text of a file) stands for, to be used with the
-    endpoint `broker`; None for "", and where it is not TCP: there the file system says who comes in.
+def read(variable: str, broker: str) -> Keys | None:
+    """The keys that `variable` (the value of CIRCUIT_KEYS: a path, or the text of a file) stands for, to be used with
+    the endpoint `broker`; None for "", and where it is not TCP: there the file system guards the broker.
 
     Raises KeysError.
     """
-    if not told or not broker.startswith("tcp:"):
+    if not variable or not broker.startswith("tcp:"):
         return None
-    return parse(told, "CIRCUIT_KEYS") if _is_text(told) else load(Path(told))
+    return parse(variable, "CIRCUIT_KEYS") if _is_text(variable) else load(Path(variable))
 
 
-def anchored(told: str) -> str:
-    """`told` as `read` takes it, and still the same when the process goes to another folder."""
-    return told if not told or _is_text(told) else os.path.abspath(told)
+def anchored(variable: str) -> str:
+    """`variable` as `read` takes it, and still the same when the process goes to another folder."""
+    return variable if not variable or _is_text(variable) else os.path.abspath(variable)
 
 
-def _is_text(told: str) -> bool:
-    return told.split()[:1] == [MAGIC]
+def _is_text(variable: str) -> bool:
+    return variable.split()[:1] == [MAGIC]
 
 
 def load(path: Path) -> Keys:

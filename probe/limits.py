@@ -20,7 +20,7 @@ _MARKER_BYTES: Final = 1024
 
 
 def fits(step: str, key: str | None, record_bytes: int) -> bool:
-    """Whether nothing in a packed record of this size can be over its limit, told without packing anything again."""
+    """Whether nothing in a packed record of this size can be over its limit, without packing anything again."""
     return (
         record_bytes <= MAX_DATA_BYTES
         and len(step) * 4 <= MAX_STEP_BYTES  # UTF-8 takes at most four bytes a character

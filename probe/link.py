@@ -129,7 +129,7 @@ class Link:
         return ""
 
     def wake(self) -> None:
-        """Have the sender look at this link."""
+        """Have the sender give this link a turn."""
         if self._sender is not None:
             self._sender.call(self)
 

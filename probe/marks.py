@@ -1,5 +1,5 @@
-"""Marks of processes that keep no journal: who they are and why, so that it is known when one of them has died that
-nobody knows what it emitted.
+"""Marks of processes that keep no journal: which they are and why, so that it is known when one of them has died that
+what it emitted is unknown.
 
 All marks of a folder are in one small file, which a supervisor makes before the first unit is started. To leave one
 takes no room on the disk, for every page is there already; and no right to the folder, nor a path to it, where the
@@ -88,11 +88,11 @@ class Marks:
             return None
 
     @classmethod
-    def inherited(cls, told: str) -> "Marks | None":
-        """The file whose descriptor this process has inherited. `told` is descriptor, device and inode: that may have
-        been closed meanwhile, and be something else."""
+    def inherited(cls, variable: str) -> "Marks | None":
+        """The file whose descriptor this process has inherited. `variable` is descriptor, device and inode: that may
+        have been closed meanwhile, and be something else."""
         try:
-            fd, device, inode = map(int, told.split(":"))
+            fd, device, inode = map(int, variable.split(":"))
             found = os.fstat(fd)
             return cls(fd) if (found.st_dev, found.st_ino) == (device, inode) else None
         except (OSError, ValueError):
@@ -112,7 +112,7 @@ class Marks:
         Raises OSError."""
         for slot in range(SLOTS):
             if not self._is_used(slot) and self.take(slot):
-                if self._is_used(slot):  # somebody was quicker, and died
+                if self._is_used(slot):  # another process was quicker, and died
                     self.free(slot)
                     continue
                 self._store(slot * SLOT_BYTES + 8, _pack(mark))
@@ -139,7 +139,7 @@ class Marks:
                         yield slot, mark
 
     def take(self, slot: int) -> bool:
-        """Whether nobody has this slot, and so whoever left a mark in it is gone. If so we have it now."""
+        """Whether no process has this slot, and so the one that left a mark in it is gone. If so we have it now."""
         mine, token = self._taken(), object()
         if mine.setdefault(slot, token) is not token:  # in one step: other threads may be at it
             return False

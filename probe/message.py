@@ -31,7 +31,7 @@ class Hello:
     waiting: tuple[str, ...] = ()
     """Asks (see `Release.ask`) that this incarnation is still blocked on, so that a lost answer is sent again."""
     recovered: bool = False
-    """The process that it is about has ended, and somebody else publishes what it had written down."""
+    """The process that it is about has ended, and another process publishes what it had written down."""
     journal: bool = False
     """What it emits is kept, until it is acknowledged, where it outlives its process and others find it."""
     units_key: str = ""
@@ -52,13 +52,13 @@ class Welcome:
     host: str = ""
     """Boot id of the broker's host: its clock is the timeline of every run that the broker keeps."""
     measure: bool = False
-    """The peer's host has another clock, which nobody in this run measures yet: PING, and say what comes of it."""
+    """The peer's host has another clock, which is not measured in this run yet: PING, and say what comes of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The broker will not talk to this peer; `why` says it in words that name the remedy. Final. `full`: whoever it
-    is, there is no room for its run, on the disk or in its log; what came until then is kept."""
+    """The broker will not talk to this peer; `why` says it in words that name the remedy. Final. `full`: whatever
+    the peer, there is no room for its run, on the disk or in its log; what came until then is kept."""
 
     why: str
     full: bool = False
@@ -105,7 +105,8 @@ class Final:
 
     last: int
     unknown: str = ""
-    """Why nobody knows what else it emitted, from whoever speaks for a process that has ended; "": nothing else."""
+    """Why it is not known what else it emitted, from the peer that speaks for a process that has ended; "": nothing
+    else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +128,10 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The runner (or the user's stop) to the units named in `to` (empty: whoever is connected of the run). The body is
-    one packed command, see below; the broker passes it on unread and keeps it in the log. One that names a supervisor
-    ("@...") that is not there waits for it. `at_ns` is the sender's CLOCK_MONOTONIC when it decided so, which
-    whoever judges the log again needs to know (0: unknown)."""
+    """The runner (or the user's stop) to the units named in `to` (empty: all that are connected of the run). The body
+    is one packed command, see below; the broker passes it on unread and keeps it in the log. One that names a
+    supervisor ("@...") that is not there waits for it. `at_ns` is the sender's CLOCK_MONOTONIC at the decision, which
+    is needed to judge the log again (0: unknown)."""
 
     to: tuple[str, ...] = ()
     at_ns: int = 0
@@ -138,8 +139,8 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Whose the names of a run are: name of a unit -> its owner, a supervisor ("@lab-2"). From then on nobody else's
-    key may speak as it. In the log the owner may also be the key that spoke first as a unit which nobody owned."""
+    """Whose the names of a run are: name of a unit -> its owner, a supervisor ("@lab-2"). From then on no other
+    key may speak as it. In the log the owner may also be the key that spoke first as a unit without an owner."""
 
     owners: dict[str, str]
     key: str = ""
@@ -148,8 +149,8 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """The runner has made a key for its run: whoever proves to own the other half of `public` may come in with `role`
-    ("agent" or "unit") and speak as `units`, names or patterns, until the run has no runner any more."""
+    """The runner has made a key for its run: a peer that proves to own the other half of `public` may come in with
+    `role` ("agent" or "unit") and speak as `units`, names or patterns, until the run has no runner any more."""
 
     name: str
     """"@lab-2" for that host's supervisor, "@lab-2/units" for what it starts."""
@@ -212,8 +213,8 @@ Message: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Lets through whoever is blocked on `ask`: "barrier/<name>/<round>", "wait/<incarnation>.<number>", "start". For a
-    wait, the event that fired is described by the other fields."""
+    """Lets through units that are blocked on `ask`: "barrier/<name>/<round>", "wait/<incarnation>.<number>", "start".
+    For a wait, the event that fired is described by the other fields."""
 
     ask: str
     unit: str = ""
@@ -227,8 +228,8 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """Whoever is blocked on `ask` will never be let through: the units in `who` are to blame, `why` says what became of
-    them. `timeout` tells a time that ran out from a party that died."""
+    """Units that are blocked on `ask` will never be let through: the units in `who` are to blame, `why` says what
+    became of them. `timeout` tells a time that ran out from a party that died."""
 
     ask: str
     who: tuple[str, ...]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def untouched(module: ModuleType) -> Any:
-    """A copy of a module of the interpreter's own that nobody else has. Libraries replace functions of the one in
+    """A copy of a module of the interpreter's own that no other module has. Libraries replace functions of the one in
     `sys.modules`, and every name that leads to them, whether we were imported before or afterwards; and they convert
     what is of its types."""
     spec = module.__spec__
@@ -51,11 +51,11 @@ def may_be_main_thread() -> bool:
 
 
 class Latch:
-    """Closed until somebody opens it, once and for all. Who waits for it blocks its whole thread."""
+    """Closed until it is opened, once and for all. A caller that waits for it blocks its whole thread."""
 
     def __init__(self) -> None:
         self._opened = allocate_lock()
-        """Taken by the first who opens."""
+        """Taken by the first call that opens."""
         self._shut = allocate_lock()
         self._shut.acquire()
 

@@ -46,7 +46,7 @@ class Poller(zmq.Poller):
 
 
 def _give_it_a_clock() -> None:
-    """pyzmq reads a clock from now on that is not found by whoever exchanges clocks."""
+    """pyzmq reads a clock from now on that is not found by libraries that exchange clocks."""
     for name in _READ_A_CLOCK:
         module = sys.modules.get(name)
         if module is not None and hasattr(module, "monotonic"):

@@ -19,7 +19,7 @@ _OTHERS: Final = 0o077
 
 def base(longest: int = 4096) -> Path:
     """Where a private folder may be made: in the user's runtime directory, else in a folder for temporary files; not
-    where somebody else could exchange it, nor where the path has more than `longest` bytes. Raises FolderError if there
+    where another user could exchange it, nor where the path has more than `longest` bytes. Raises FolderError if there
     is no such place."""
     found = []
     for place in _places():
@@ -50,12 +50,12 @@ def ensure(path: Path) -> None:
         try:
             make(path)
         except FileExistsError:
-            if not path.is_dir():  # else somebody was faster
+            if not path.is_dir():  # else another process was faster
                 raise
 
 
 def name(prefix: str) -> str:
-    """A name that nobody can guess before it is told."""
+    """A name that cannot be guessed."""
     return f"{prefix}{os.urandom(_RANDOM_BYTES).hex()}"
 
 
@@ -74,8 +74,8 @@ def why_not(path: Path) -> str:
 
 
 def why_not_safe(path: Path) -> str:
-    """Why somebody else could exchange what is in the folder `path`, which has no links on its way; "": nobody can. In
-    a sticky folder, such as /tmp, what everybody has made is theirs."""
+    """Why another user could exchange what is in the folder `path`, which has no links on its way; "": none can. In
+    a sticky folder, such as /tmp, each user's files are that user's."""
     trusted = {0, os.geteuid(), os.stat("/").st_uid}
     for folder in (path, *path.parents):
         found = folder.stat()
@@ -87,7 +87,7 @@ def why_not_safe(path: Path) -> str:
 
 
 def why_not_kept(path: Path) -> str:
-    """Why what is to be kept in the folder `path` could be exchanged by a stranger; "": by nobody, or only by the owner
+    """Why what is to be kept in the folder `path` could be exchanged by others; "": it cannot, or only by the owner
     of the folder in which `path` lies, whom this user has trusted by going there."""
     found = path.stat()
     if found.st_uid not in {0, os.geteuid(), os.stat("/").st_uid, path.resolve().parent.stat().st_uid}:

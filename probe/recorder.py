@@ -81,7 +81,7 @@ def _probe(kind: Kind, doc: str) -> Any:
         self.record(number, step, key, data)
 
     fire.__name__ = {0: "emit"}.get(number, kind.name.lower())
-    fire.__qualname__ = f"Recorder.{fire.__name__}"  # where who pickles it finds it
+    fire.__qualname__ = f"Recorder.{fire.__name__}"  # where pickle finds it
     fire.__doc__ = doc
     return fire
 
@@ -292,7 +292,7 @@ class Recorder:
             self._enter(newest)
         if not self._leaving and not self._is_dropping and self._end + size <= len(self._map):
             return True
-        self._leaving, self._pack = True, closed  # until there is another one, whoever raises what meanwhile
+        self._leaving, self._pack = True, closed  # until there is another one, whatever is raised meanwhile
         segment = self._journal.roll(self._seq + 1)
         if segment is None:
             return False

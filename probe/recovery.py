@@ -1,4 +1,4 @@
-"""After a unit's death: what is in its journal and not in the log is published by whoever outlived it.
+"""After a unit's death: what is in its journal and not in the log is published by a process that outlived it.
 
 Belongs here: finding the journals whose owners are dead, and speaking for them. The same journal may be recovered by
 several at once, from threads or processes: the lock on its folder lets one of them do it.
@@ -58,7 +58,7 @@ class Recovered:
     problem: str = ""
     unheard: bool = False
     unknown: str = ""
-    """Why nobody knows all that it emitted: it kept no journal, or one that is damaged."""
+    """Why it is not known all that it emitted: it kept no journal, or one that is damaged."""
 
 
 def recover(
@@ -72,12 +72,12 @@ def recover(
     timeout_s: float | Callable[[], float] = TIMEOUT_S,
 ) -> list[Recovered]:
     """Publish and delete every journal in `folder` whose process is dead (of `run`, of `unit`, or all), oldest first,
-    but those of supervisors last: whoever has heard the last word of one need not wait for its units any more. Of
-    processes that kept none, as `marks` says (None: those of `folder`), it is said that nobody knows what they emitted.
+    but those of supervisors last: after the last word of one nothing of its units is still to come. Of
+    processes that kept none, as `marks` says (None: those of `folder`), it is said that what they emitted is unknown.
 
     Journals of living processes are left alone. `timeout_s` is how long the broker may take until it acknowledges more
-    of a journal; a function is asked again and again, as it may become shorter. A broker that is restarted meanwhile is
-    told anew what it does not have. A journal that cannot be read or delivered stays where it is, and is in the answer
+    of a journal; a function is asked again and again, as it may become shorter. A broker that is restarted meanwhile
+    gets again what it does not have. A journal that cannot be read or delivered stays where it is, and is in the answer
     with its `problem`. A broker that said nothing about one of them is not waited for again, and what was in the way
     then is the problem of all that follow.
     """
@@ -124,7 +124,7 @@ def _wanted(marks: Marks | None, wanted: tuple[str | None, str | None]) -> Itera
 
 
 def _speak_for(marks: Marks, slot: int, mark: Unkept, broker: "_Broker") -> Recovered | None:
-    """Say of a process that kept no journal that nobody knows what it emitted. None: it lives, and may say it yet."""
+    """Say of a process that kept no journal that what it emitted is unknown. None: it lives, and may say it yet."""
     if not marks.take(slot):
         return None
     owner = Owner(mark.run, mark.unit, mark.incarnation, mark.pid, mark.boot)
@@ -184,7 +184,7 @@ class _Broker(NamedTuple):
 def _recover_one(path: Path, wanted: tuple[str | None, str | None], broker: _Broker) -> Recovered | None:
     try:
         place = Folder(path)
-    except OSError:  # its process lives, or somebody else is at it or done with it
+    except OSError:  # its process lives, or another process is at it or done with it
         return None
     try:
         return _recover_from(place, wanted, broker)

@@ -1,7 +1,7 @@
 """What of a segment that a dead process has left can be believed: bytes in, a judgement out.
 
-Whoever records checks nothing: it would cost every probe. Its sender sums up what it cannot get rid of, and whoever
-outlives the process and cannot publish its journal sums up all of it (`checked`). What nobody summed up is believed as
+Recording checks nothing: it would cost every probe. Its sender sums up what it cannot get rid of, and a process that
+outlives it and cannot publish its journal sums up all of it (`checked`). What was not summed up is believed as
 far as it is what a unit writes: whole records, of the right types, numbered without a hole, that end where the head is.
 docs/reliability.md says what that amounts to. Must not know files, segments or what records mean.
 """
@@ -33,7 +33,7 @@ _TORN: Final = 1
 class Remains(NamedTuple):
     """The records of a segment that can be believed end at the offset `end`; their numbers are `first` to `last`, and
     `lost` more are known to be lost behind them. `damaged`: something is not as it was written, so there may have been
-    more, nobody knows how many."""
+    more, it is unknown how many."""
 
     first: int
     last: int

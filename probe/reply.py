@@ -61,7 +61,7 @@ class Reply:
         return self.order
 
     def close(self) -> None:
-        """Nobody waits any more."""
+        """Nothing waits any more."""
         with self._guard:
             sockets, self._sockets = self._sockets, ()
             for socket in sockets:
@@ -73,7 +73,7 @@ def _cooperative_pair() -> tuple[Any, ...]:
     socket = sys.modules.get("socket")
     if socket is None:
         return ()
-    from _socket import socket as system_socket  # what `socket.socket` is made of, unless somebody has replaced it
+    from _socket import socket as system_socket  # what `socket.socket` is made of, unless it was replaced
 
     if issubclass(socket.socket, system_socket):
         return ()

@@ -2,8 +2,8 @@
 
 The offset is the clock of this host minus that of the broker. Every exchange gives a lower and an upper bound of it
 (F. Cristian, "Probabilistic clock synchronization", 1989), each a fact of its own, however long the way was. A bound
-ages by the drift, before its moment as well as after it; one that another one makes superfluous need not be told (the
-idea of the convex hull of A. Duda et al., "Estimating global time in distributed systems", 1987).
+ages by the drift, before its moment as well as after it; one that another one makes superfluous need not be reported
+(the idea of the convex hull of A. Duda et al., "Estimating global time in distributed systems", 1987).
 
 Pure: values in, values out. Must not know sockets, threads or clocks.
 """
@@ -23,7 +23,7 @@ class Sampler:
         self._low: list[Bound] = []
         self._high: list[Bound] = []
         self._rtt_ns: int | None = None
-        self._told_ns = 0
+        self._reported_ns = 0
         """Nothing that is said from now on is about a moment up to this one."""
 
     def __len__(self) -> int:
@@ -33,10 +33,10 @@ class Sampler:
     def add(self, sent_ns: int, received_ns: int, answered_ns: int, returned_ns: int) -> None:
         """One exchange: sent and returned by this host's clock, received and answered by the other one's."""
         low = sent_ns - received_ns
-        if sent_ns > self._told_ns:
+        if sent_ns > self._reported_ns:
             self._low.append((sent_ns, low))
         else:  # a report has gone out meanwhile; the bound holds at a later moment too, a little less sharp
-            later_ns = self._told_ns + 1
+            later_ns = self._reported_ns + 1
             self._low.append((later_ns, low - drift_ns(later_ns - sent_ns)))
         self._high.append((returned_ns, returned_ns - answered_ns))
         rtt_ns = max(0, returned_ns - sent_ns - (answered_ns - received_ns))
@@ -53,9 +53,9 @@ class Sampler:
         self._low, self._high, self._rtt_ns = [], [], None
         return report
 
-    def told(self, stamp_ns: int) -> None:
+    def reported(self, stamp_ns: int) -> None:
         """The last report is there, with a stamp that is not later than this."""
-        self._told_ns = max(self._told_ns, stamp_ns)
+        self._reported_ns = max(self._reported_ns, stamp_ns)
 
 
 def undominated(bounds: Iterable[Bound]) -> list[Bound]:

@@ -32,7 +32,7 @@ class Segment:
         self.words = memoryview(mapped)[:WORDS_BYTES].cast("Q")
         self.last: int | None = None
         self.is_damaged = False
-        """Whether something is not as it was written, so that there may have been more; nobody knows how much."""
+        """Whether something is not as it was written, so that there may have been more; it is unknown how much."""
         self._sum, self._sum_end = 0, HEADER_BYTES
         self._version = layout.VERSION
 
@@ -89,7 +89,7 @@ class Segment:
         return segment, owner
 
     def _settle(self, version: int) -> None:
-        """Finds out what there is in a segment that nobody writes to any more. Raises JournalError."""
+        """Finds out what there is in a segment that is not written to any more. Raises JournalError."""
         with memoryview(self.map) as content:
             found = remains.judge(content, version, str(self.path))
         if found.last + found.lost > MAX_SEQ:
@@ -129,7 +129,7 @@ class Segment:
             self.words[LOST] = min(self.lost, first - 1 - self.last)
 
     def check(self) -> None:
-        """Sum up what was recorded since the last time, so that whoever reads it knows whether it is as it was written.
+        """Sum up what was recorded since the last time, so that a reader knows whether it is as it was written.
         Any thread may record meanwhile."""
         head = self.words[HEAD]
         if head > self._sum_end:
@@ -169,7 +169,7 @@ class Segment:
 
     def close(self) -> None:
         self.words.release()
-        with suppress(BufferError):  # in a forked child: the parent's sender looked at it at that very moment
+        with suppress(BufferError):  # in a forked child: the parent's sender read it at that very moment
             self.map.close()
 
     def remove(self) -> None:

@@ -94,7 +94,8 @@ class SenderThread:
     def of_process(cls, task: SenderTask) -> "SenderThread":
         """The sender that runs `task` from now on. Raises ImportError or RuntimeError where there can be none.
 
-        pyzmq is imported here, not by the thread: who replaces locks meanwhile would break those of that import.
+        pyzmq is imported here, not by the thread: a library that replaces locks meanwhile would break those of that
+        import.
         """
         with forks.importing.lock:
             from probe import poll  # noqa: F401  (and pyzmq with it)

@@ -14,9 +14,9 @@ from probe.native import allocate_lock, rest, start_new_thread
 
 DESCRIPTORS: Final = 16
 """What a ZeroMQ context and its first sockets take, and some more."""
-LOOKS: Final = 25
-"""So often is looked whether they have ended."""
-LOOK_MS: Final = 1
+CHECKS: Final = 25
+"""So often is checked whether they have ended."""
+CHECK_MS: Final = 1
 THREADS: Final = 3
 """The two of a ZeroMQ context, and one that uses it."""
 
@@ -55,10 +55,10 @@ def ask_for_a_bus() -> None:
             gate.release()
         for fd in taken:
             os.close(fd)
-    for _ in range(LOOKS):  # until they have given back what others are to have
+    for _ in range(CHECKS):  # until they have given back what others are to have
         if _threads() <= before:
             return
-        rest(LOOK_MS)
+        rest(CHECK_MS)
 
 
 def _threads() -> int:

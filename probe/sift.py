@@ -1,7 +1,7 @@
 """Which of the records in a message are what docs/wire.md says.
 
-Belongs here: the types and numbers of records, in one place for everybody who reads a log. What is not sound is never
-mended: it was meant to say something, and nobody knows what. Must not know what records mean, or who lost them.
+Belongs here: the types and numbers of records, in one place for all that read a log. What is not sound is never
+mended: it was meant to say something, and it is unknown what. Must not know what records mean, or why they are lost.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ class Nothing(NamedTuple):
 
 class Sifted(NamedTuple):
     """What a message has. `places` has as many as it says, each a list of six or Nothing: what is in a list is still
-    to be looked at (`why_not`). `surplus`: more came than it says, and there is no telling which numbers they have."""
+    to be asked about (`why_not`). `surplus`: more came than it says, and there is no telling which numbers they have."""
 
     places: list[Record | Nothing]
     surplus: bool = False

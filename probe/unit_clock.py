@@ -12,7 +12,7 @@ from probe.native import Latch
 
 
 class UnitClock:
-    """Measures as soon as somebody wants to know. All of it is for the sender's thread, but `report_last`."""
+    """Measures as soon as the clock is wanted. All of it is for the sender's thread, but `report_last`."""
 
     def __init__(self, record: Callable[[dict[str, object]], None], *, is_wanted: bool) -> None:
         """`record` records a report as an event, unless the incarnation has ended. `is_wanted`: measure whatever the

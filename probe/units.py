@@ -1,4 +1,4 @@
-"""Units: the objects behind `probe.emit` and its kin, one for each actor in this process.
+"""Units: the objects behind `probe.emit` and the other probes, one for each actor in this process.
 
 Belongs here: when an incarnation begins and ends, and what becomes of units at a fork and at the process's end. How an
 event is recorded is `recorder`'s business, how it is sent the sender's.
@@ -43,11 +43,11 @@ _collector: Collector | None = None
 _minded_pid = 0
 """The process of which `multiprocessing` knows how it is to end."""
 _Link: Any = None
-_told: Environment | None = None
-"""What this process was told when its probes began, or the one that it was forked from: a program may empty its
+_settings_at_start: Environment | None = None
+"""The settings of this process when its probes began, or of the one that it was forked from: a program may empty its
 environment afterwards, and is still a part of the run."""
 _ends = False
-"""Whether this process ends, and no more is sent: what is emitted now is for whoever outlives it."""
+"""Whether this process ends, and no more is sent: what is emitted now is for a process that outlives it."""
 
 
 class Unit(Recorder):
@@ -192,7 +192,7 @@ class Unit(Recorder):
 
     @property
     def cut_off(self) -> str:
-        """Why nobody will answer what this unit asks; "" if somebody may."""
+        """Why nothing that this unit asks will be answered; "" if it may be."""
         if self.refused or self._journal is None:
             return self.refused
         return self._link.cut_off if self._link is not None else "is about to end"
@@ -203,7 +203,7 @@ class Unit(Recorder):
         return self._link.cut_off if self._link is not None else ""
 
     def refuse(self, why: str) -> None:
-        """Nobody will get this unit's events, and `why`. From now on they are only counted."""
+        """This unit's events will not be taken, and `why`. From now on they are only counted."""
         with self.lock:
             self.refused = why
             self._pack = closed
@@ -226,7 +226,7 @@ class Unit(Recorder):
     # --- the beginning of an incarnation ---
 
     def _start(self) -> bool:
-        global _told
+        global _settings_at_start
         with self.lock:
             if self._journal is not None or self._busy:  # busy: a signal handler while this thread is in here already
                 return True
@@ -239,12 +239,12 @@ class Unit(Recorder):
                     self._off = True
                     self._deferred.clear()
                     if self._given_environment is None and not settings.disabled:
-                        self._see_who_forgot_us()
+                        self._report_missing_settings()
                     return False
                 owner = Owner(settings.run, self.name, clock.new_incarnation(), os.getpid(), clock.boot_id())
                 journal = journals.begin(settings, owner)
                 if self._given_environment is None:
-                    _told = settings
+                    _settings_at_start = settings
                 self.incarnation, self.refused = owner.incarnation, ""
                 self.rounds.clear()
                 if _ends:
@@ -275,7 +275,7 @@ class Unit(Recorder):
                 return False
             finally:
                 self._busy = False
-            # What came meanwhile is as old as the journal: whoever has listed journals before has not missed it.
+            # What came meanwhile is as old as the journal: a listing of journals before that has not missed it.
             begun_ns = clock.monotonic_ns()
             self._busy = True  # signal handlers put off what they emit, and leave what is there
             try:
@@ -288,13 +288,13 @@ class Unit(Recorder):
         return True
 
     def _settings(self) -> Environment:
-        """What this process is told, or was told when its probes began."""
+        """The settings of this process: those of now, else those when its probes began."""
         now = self._given_environment or environment.read()
-        return now if now.broker or now.disabled or _told is None else _told
+        return now if now.broker or now.disabled or _settings_at_start is None else _settings_at_start
 
-    def _see_who_forgot_us(self) -> None:
-        """If whoever started this process takes part in a run, and has not passed that on, what is emitted here is lost
-        without a word: say it."""
+    def _report_missing_settings(self) -> None:
+        """If the process that started this one takes part in a run, and has not passed that on, what is emitted here is
+        lost without a word: say it."""
         ancestor = ancestry.with_settings()
         if ancestor is not None:
             pid, settings = ancestor
@@ -332,7 +332,8 @@ def all_units() -> list[Unit]:
 
 
 def divert(collector: Collector | None) -> Collector | None:
-    """From now on `collector` gets what any unit emits, and nobody else; None: as usual. Gives the one before."""
+    """From now on `collector` gets what any unit emits, and it goes nowhere else; None: as usual. Gives the one
+    before."""
     global _collector
     before, _collector = _collector, collector
     for each in all_units():
@@ -359,8 +360,8 @@ def _mind_multiprocessing() -> None:
 
 
 def _close_at_exit() -> None:
-    """The process ends. What still emits (a finalizer, a thread that nobody waits for) begins an incarnation that has a
-    journal and no sender: the interpreter stops that at any moment, and starts no threads any more."""
+    """The process ends. What still emits (a finalizer, a thread that is not waited for) begins an incarnation that has
+    a journal and no sender: the interpreter stops that at any moment, and starts no threads any more."""
     global _ends
     _ends = True
     close_all()
@@ -394,7 +395,7 @@ _forks: Final = Forks(all_units, _begin_anew)
 
 
 default: Final = Unit()
-"""The unit behind `probe.emit` and its kin."""
+"""The unit behind `probe.emit` and the other probes."""
 
 atexit.register(_close_at_exit)  # now, so that what the program registers later has its turn before
 _forks.watch()

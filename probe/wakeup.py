@@ -14,7 +14,7 @@ class Wakeup:
     """Wakes a thread that sleeps in a poll; a descriptor, because that is what ZeroMQ can wait for beside sockets.
 
     On Linux a pipe that is opened for both, so that the thread sleeps on when the program closes all descriptors; and
-    of which it can be told whether it is still the same, as of an eventfd it cannot.
+    of which it can be found out whether it is still the same, as of an eventfd it cannot.
     """
 
     def __init__(self) -> None:

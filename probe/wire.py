@@ -36,7 +36,7 @@ Record = list[Any]
 _KINDS: Final = tuple(Kind)
 _NIL: Final = b"\xc0"
 _SECONDS: Final = 1
-"""How msgpack is told to make a float of its timestamps, the one extension type that it does not ask us about."""
+"""What has msgpack make a float of its timestamps, the one extension type that it does not ask us about."""
 
 
 # --- the shape of a message, read once from its dataclass -------------------------------------------------------------

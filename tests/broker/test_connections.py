@@ -261,7 +261,7 @@ def test_who_was_there_before_the_runner_is_told_to_it(lab: Lab) -> None:
         peer.say(hello("db"))
         peer.hear(m.Welcome)
         anna.say(m.Names({"db": "@local"}))
-        assert "'pool' has it already: somebody was there before the runner" in anna.hear(m.Refused).why
+        assert "'pool' has it already: another peer was there before the runner" in anna.hear(m.Refused).why
 
 
 def test_a_name_that_a_local_unit_has_is_not_for_a_key(lab: Lab) -> None:
@@ -387,4 +387,4 @@ def test_a_local_peer_is_let_in_where_the_system_does_not_say_which_process_it_i
     with ours, theirs:
         assert connections._place(ours.fileno()) == (f"pid {os.getpid()}", os.getpid())
         monkeypatch.delattr("_socket.SO_PEERCRED")  # macOS
-        assert connections._place(ours.fileno()) == ("somebody", 0)
+        assert connections._place(ours.fileno()) == ("unknown peer", 0)

@@ -14,7 +14,7 @@ from broker.incidents import MAX_ROWS, Incidents, place, who
         ("::1", "::1"),
         ("localhost:1000:100:4711", "pid 4711"),
         ("localhost:1000:100:", "pid ?"),
-        ("", "somebody"),
+        ("", "unknown peer"),
     ],
 )
 def test_who_it_is_is_known_from_where_it_comes(address: str, found: str) -> None:

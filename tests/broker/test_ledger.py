@@ -44,10 +44,10 @@ def test_a_watermark_counts_as_soon_as_everything_before_it_is_known() -> None:
 
 def test_numbers_that_no_sender_can_mean_are_nonsense() -> None:
     account = Account()
-    assert account.judge(0, 3) is Acceptance.NONSENSE
-    assert account.judge(5, 4) is Acceptance.NONSENSE
-    assert account.judge(1, MAX_SEQ + 1) is Acceptance.NONSENSE
-    assert account.judge_final(MAX_SEQ) is Acceptance.NONSENSE
+    assert account.judge(0, 3) is Acceptance.VIOLATION
+    assert account.judge(5, 4) is Acceptance.VIOLATION
+    assert account.judge(1, MAX_SEQ + 1) is Acceptance.VIOLATION
+    assert account.judge_final(MAX_SEQ) is Acceptance.VIOLATION
 
 
 def test_final_waits_for_what_comes_before_it_and_counts_once() -> None:

@@ -51,7 +51,7 @@ def test_nobody_hangs_up_while_there_is_memory_and_more_do_look_by_look_when_the
 
     def look() -> list[Connection]:
         busy.heard += 1
-        return judge.whom(everybody)
+        return judge.to_cut(everybody)
 
     assert look() == []
     sizes["now"] = GIB + memory_guard.MAX_GROWTH_BYTES // 2

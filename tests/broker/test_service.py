@@ -62,7 +62,7 @@ def test_an_ipc_endpoint_gets_a_private_folder_that_is_gone_afterwards(short: Pa
 def test_a_socket_left_by_a_killed_broker_is_taken_over_and_a_living_one_is_not(short: Path) -> None:
     listen = f"ipc://{short}/circuit/bus"
     broker = BrokerProcess(short / "run", listen=listen)
-    assert "somebody listens there already" in refused("--listen", listen, "--folder", str(short / "other"))
+    assert "another process listens there already" in refused("--listen", listen, "--folder", str(short / "other"))
     broker.kill()
     broker.restart()
     with Peer.unit(broker.endpoint):
@@ -85,8 +85,11 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         ("tcp://127.0.0.1", "expected a host and a port"),
         ("tcp://127.0.0.1:99999", "expected a host and a port"),
         ("tcp://127.0.0.1:²", "expected a host and a port"),
-        ("tcp://127.0.0.1:0", "anybody who reaches the port could join; make keys with `circuit-run keys new NAME`"),
-        ("tcp://*:0", "and say --keys DIR, or say --insecure to let everybody in"),
+        (
+            "tcp://127.0.0.1:0",
+            "any process that reaches the port could join; make keys with `circuit-run keys new NAME`",
+        ),
+        ("tcp://*:0", "and say --keys DIR, or say --insecure to let every process in"),
         ("ipc://relative/bus", "starts with /"),
         (f"ipc:///tmp/{'x' * 120}", "the system takes 103; choose a shorter folder"),
         ("ipc:///tmp/bus", "/tmp can be entered by others"),

@@ -56,7 +56,7 @@ def test_the_truth_is_inside_whatever_the_delays_and_the_drift(
         if number in reports_after:
             reports.append(sampler.report())
             told = now + 5
-            sampler.told(told)
+            sampler.reported(told)
             now = told + 1
     reports.append(sampler.report())
     for report in reports:
@@ -91,7 +91,7 @@ def test_a_report_is_about_what_came_since_the_last_one() -> None:
 def test_nothing_is_told_about_a_moment_before_a_report_that_is_out() -> None:
     sampler = Sampler()
     sampler.report()
-    sampler.told(5_000_000)
+    sampler.reported(5_000_000)
     sampler.add(1_000_000, 1_500_000, 1_500_000, 6_000_000)  # asked before the report, answered after it
     report = sampler.report()
     assert report["low"] == [[5_000_001, -500_000 - drift_ns(4_000_001)]]

@@ -147,7 +147,7 @@ def _reports(
             samples.append((sent, returned, returned - sent - (written - read)))
         stamp = clock.at(true_ns)
         yield true_ns, stamp, sampler.report()
-        sampler.told(stamp)
+        sampler.reported(stamp)
 
 
 def play(made: World, *, hints: bool) -> Timeline:

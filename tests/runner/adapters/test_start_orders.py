@@ -107,7 +107,7 @@ def test_a_folder_that_another_process_made_first_is_not_used(tmp_path: Path, mo
     monkeypatch.setattr(private, "base", lambda longest: tmp_path)  # noqa: ARG005
     monkeypatch.setattr(private, "name", lambda prefix: f"{prefix}guessed")
     (tmp_path / "circuit-bus-guessed").symlink_to(tmp_path)
-    with pytest.raises(BrokerFailed, match=r"circuit-bus-guessed was made by somebody else"), private_endpoint():
+    with pytest.raises(BrokerFailed, match=r"circuit-bus-guessed was made by another process"), private_endpoint():
         pass
 
 
