@@ -23,8 +23,8 @@ class Nothing(NamedTuple):
 
 
 class Sifted(NamedTuple):
-    """What a message has. `places` has as many as it says, each a list of six or Nothing: what is in a list is still
-    to be asked about (`why_not`). `surplus`: more came than it says, and there is no telling which numbers they have."""
+    """What a message has. `places` has as many as it says, each a list of six or Nothing: `why_not` says
+    whether what is in a list is sound. `surplus`: more came than it says, and their numbers are unknown."""
 
     places: list[Record | Nothing]
     surplus: bool = False

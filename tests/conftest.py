@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.broker_process import BrokerProcess
+from tests.support.broker_process import BrokerProcess, Peer
 from tests.support.lab_hosts import Lab, why_not
 
 GRACE_S = 2.0
@@ -96,11 +96,24 @@ def nothing_is_left_behind() -> Iterator[None]:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
+def real_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
     """A broker of its own for run "run-1", on a free port of loopback."""
     process = BrokerProcess(tmp_path / "run")
     yield process
     process.stop()
+
+
+@pytest.fixture
+def broker(real_broker: BrokerProcess) -> BrokerProcess:
+    """The real one; where a folder of tests has another, its conftest says so."""
+    return real_broker
+
+
+@pytest.fixture
+def unit(broker: BrokerProcess) -> Iterator[Peer]:
+    """Unit "api", incarnation 1, welcomed."""
+    with Peer.unit(broker.endpoint) as peer:
+        yield peer
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ AGENT = Grant("lab-2", ("agent", "unit"), ("*", "@lab-2"))
         (GRANT, None, None),
         (GRANT, "lab-2", None),
         (GRANT, "one", "belongs to the key 'one'; use that key"),
-        (AGENT, "one", None),  # it publishes what nobody supervises
+        (AGENT, "one", None),  # it publishes what has no supervisor
         (GRANT, "@lab-1", "is started on host lab-1, and the key 'lab-2' may not speak as it"),
         (AGENT, "@lab-1", "is started on host lab-1, and the key 'lab-2' may not speak as it"),
         (AGENT, "@lab-2", None),
@@ -66,7 +66,7 @@ def test_a_name_is_for_its_owner_alone(grant: Grant, owner: str | None, why: str
     assert (found is None) if why is None else (found is not None and why in found)
 
 
-def test_a_name_that_is_nobodys_belongs_to_whoever_speaks_as_it_and_not_to_an_agent() -> None:
+def test_a_name_without_an_owner_belongs_to_the_key_that_speaks_as_it_and_not_to_an_agent() -> None:
     assert access.owner_of(GRANT, local=False) == "lab-2"
     assert access.owner_of(AGENT, local=False) is None
     assert access.owner_of(None, local=True) == "@local"
@@ -95,7 +95,7 @@ ANNA = Grant("anna", ("runner", "agent", "unit"), ("*", "@*"), ("night-*",))
         (m.Issue("boss", "", "agent", ("x",)), ANNA, "'boss' is no name for a key of a run"),
     ],
 )
-def test_nobody_can_give_a_key_for_more_than_their_own_opens(issue: m.Issue, own: Grant, why: str | None) -> None:
+def test_no_key_can_give_more_than_it_opens_itself(issue: m.Issue, own: Grant, why: str | None) -> None:
     found = access.why_not_issued(access.issued(issue, "night-1"), own)
     assert (found is None) if why is None else (found is not None and why in found)
 

@@ -29,7 +29,7 @@ PUBLIC = keys_.made("x", "").public
 SAYINGS: dict[str, list[m.Message]] = {
     "say EVENTS, GAP or FINAL": [m.Events(1, 0, 0), m.Gap(1, 1, "test"), m.Final(1)],
     "read the log (FETCH)": [m.Fetch(0, 1)],
-    "give orders (COMMAND)": [m.Command(("nobody",))],
+    "give orders (COMMAND)": [m.Command(("absent",))],
     "say whose names are (NAMES)": [m.Names({"api": "@local"})],
     "give keys for the run (ISSUE)": [m.Issue("@lab-2", PUBLIC, "agent", ("@lab-2",))],
     "ask for liveness and incidents (PING)": [],
@@ -68,7 +68,7 @@ class Stage:
                 return answered(peer, SAYINGS[tried], keys.name)
             as_role, unit = meant(role, tried)
             where = "" if tried.startswith("an agent") else f"{run}-other" if tried.endswith("another run") else run
-            if tried.endswith("another run"):  # which has to be there for whoever looks on
+            if tried.endswith("another run"):  # which has to be there for watchers
                 stack.enter_context(self.lab.welcomed(self.anna, where, role="runner"))
             peer = stack.enter_context(self.lab.peer(keys, where, unit, as_role))
             return found(peer.hear(m.Welcome | m.Refused), keys.name)  # type: ignore[arg-type]

@@ -135,7 +135,7 @@ def test_a_peer_without_keys_and_one_that_speaks_gibberish_get_nowhere(lab: Lab)
         lab.serves()
         noise.send(b"GET / HTTP/1.1\r\n\r\n" * 9)
         assert noise.cut_off()
-        lab.counted_at_least(2)  # under one name or another: whoever sees first that it will not do hangs up
+        lab.counted_at_least(2)  # under one name or another: the side that first sees that it will not do hangs up
         lab.serves()
         assert not bare.socket.poll(0)
 
@@ -160,7 +160,7 @@ def test_recorded_traffic_of_a_peer_with_a_valid_key_opens_nothing(lab: Lab) -> 
     incarnations = lab.unit.pong().counters["incarnations"]
     with RawPeer(lab.endpoint, greeted=False) as replay:
         replay.send(bytes(heard[:64]))
-        lab.serves()  # or it would be gone before anybody has seen where it comes from
+        lab.serves()  # or it would be gone before it is known where it comes from
         replay.send(bytes(heard[64:]))
         assert replay.cut_off()
     lab.counted("127.0.0.1: refused, its keys are for another broker, or its traffic is a copy")
@@ -211,7 +211,7 @@ def test_the_first_key_that_spoke_as_a_unit_keeps_the_name_but_an_agent_publishe
 
 
 class Anna(Peer):
-    """A runner with a key of its own, which has told the broker of its run."""
+    """A runner with a key of its own, which the broker knows with its run."""
 
     def __init__(self, lab: Lab, *said: m.Message) -> None:
         keys = load(keyring.add(lab.ring, "anna", roles=["runner", "agent", "unit"], units=["*", "@*"]))
@@ -231,7 +231,7 @@ class Anna(Peer):
         return made
 
 
-def test_a_name_that_the_runner_gives_to_a_supervisor_is_for_nobody_elses_key_also_after_a_restart(lab: Lab) -> None:
+def test_a_name_that_the_runner_gives_to_a_supervisor_is_for_no_other_key_also_after_a_restart(lab: Lab) -> None:
     pool = lab.key("pool", "unit", "*")
     agent = load(keyring.add(lab.ring, "lab-2", roles=["agent", "unit"], units=["*", "@lab-2"]))
     with Anna(lab, m.Names({"db": "@local", "camera": "@lab-2"})):
@@ -322,7 +322,7 @@ def test_a_key_that_is_revoked_is_cut_off_and_stays_out(lab: Lab) -> None:
         assert peer.hear(m.Refused).why == "the key 'lab-2' was revoked; ask for a new one: circuit-run keys new NAME"
         lab.counted("worker (lab-2 at 127.0.0.1): cut off, its key was revoked")
         peer.emit(1, "too late")
-        lab.counted("lab-2 at 127.0.0.1: refused, revoked key")  # it comes back, and is stopped at the door
+        lab.counted("lab-2 at 127.0.0.1: refused, revoked key")  # it comes back, and is stopped at the handshake
     assert lab.unit.pong().counters.get("events", 0) == 0
     lab.serves()
 

@@ -1,4 +1,4 @@
-"""The limit of open files: told at the start, and not reached by a crowd."""
+"""The limit of open files: said at the start, and not reached by a crowd."""
 
 import contextlib
 import resource
@@ -71,7 +71,7 @@ def test_a_broker_of_many_runs_keeps_some_files_for_their_logs() -> None:
     assert files.room(4096, many_runs=True) == 3024
     assert files.room(1024, many_runs=True) == 720
     assert files.room(16, many_runs=False) == 0
-    assert files.room(1 << 30, many_runs=True) > access.MAX_PEERS  # who is one too many is told so after its HELLO
+    assert files.room(1 << 30, many_runs=True) > access.MAX_PEERS  # one too many hears so after its HELLO
 
 
 def test_a_crowd_that_does_not_fit_is_cut_off_and_counted_and_who_is_there_is_served(

@@ -89,7 +89,7 @@ def test_an_agent_that_comes_back_is_invited_again(lab: BrokerProcess) -> None:
                 assert agent.hear(m.Invite) == m.Invite("one")
 
 
-def test_a_run_whose_runner_has_left_invites_nobody_until_it_is_back(lab: BrokerProcess) -> None:
+def test_a_run_whose_runner_has_left_invites_no_agent_until_it_is_back(lab: BrokerProcess) -> None:
     with runner(lab.endpoint, "one") as one:
         order(one, NAME)
     with Peer.unit(lab.endpoint, run="one") as unit:
@@ -207,7 +207,7 @@ def test_welcome_names_the_host_of_the_broker_and_who_has_to_measure_its_clock(b
         assert not measures("unit", "api", 1, ours)
         assert not measures("agent", "@local", 1, ours)
         assert not measures("unit", "api", 2, "")
-        assert measures("unit", "api", 3, "elsewhere")  # nobody there does it for it
+        assert measures("unit", "api", 3, "elsewhere")  # no supervisor there does it for it
         assert measures("agent", "@lab-2", 1, "elsewhere")
         assert not measures("unit", "api", 4, "elsewhere")
         assert measures("unit", "api", 5, "somewhere else")
@@ -216,7 +216,7 @@ def test_welcome_names_the_host_of_the_broker_and_who_has_to_measure_its_clock(b
 
 
 class Frame:
-    """The last one of a HELLO, as far as anybody asks it who has sent it."""
+    """The last one of a HELLO, as far as it is asked who has sent it."""
 
     def get(self, _name: str) -> str:
         return "127.0.0.1"

@@ -40,7 +40,7 @@ def test_another_key_of_the_same_name_and_run_takes_its_place(tmp_path: Path) ->
     assert [issued.grant(key) is not None for key in (first, second, other)] == [False, True, True]
 
 
-def test_nobody_takes_over_a_key_that_is_known(tmp_path: Path) -> None:
+def test_no_run_takes_over_a_key_that_is_known(tmp_path: Path) -> None:
     issued, key = Issued(tmp_path), public()
     issued.add(key, grant())
     with pytest.raises(BrokerError, match="cannot be the public key of '@lab-2'"):

@@ -1,4 +1,4 @@
-"""The keyring: what was made can be read again, by nobody else, and a change holds at once."""
+"""The keyring: what was made can be read again, by no other user, and a change holds at once."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ def test_a_key_that_was_made_is_known_by_its_public_half_with_what_it_may_do(fol
     assert ring.grant(ring.broker.public) is None
 
 
-def test_nobody_else_can_read_or_enter_what_is_made(folder: Path) -> None:
+def test_no_other_user_can_read_or_enter_what_is_made(folder: Path) -> None:
     before = os.umask(0)
     try:
         keyring.add(folder, "api", roles=["unit"], units=["api"])
@@ -126,13 +126,13 @@ def test_a_damaged_line_is_named_by_its_number(folder: Path, line: str, said: st
 def test_a_list_that_is_damaged_later_leaves_what_held_before_and_is_told_once(folder: Path) -> None:
     keyring.add(folder, "api", roles=["unit"], units=["api"])
     public = public_of(folder, "api")
-    told: list[str] = []
-    ring = Keyring(folder, told.append)
+    reports: list[str] = []
+    ring = Keyring(folder, reports.append)
     whole = (folder / "access").read_text()
     (folder / "access").write_text(whole + "rubbish\n")
     assert [ring.grant(public) is not None for _ in range(3)] == [True] * 3
-    assert len(told) == 1
-    assert "line 4" in told[0]
+    assert len(reports) == 1
+    assert "line 4" in reports[0]
     (folder / "access").write_text(whole.replace(" valid ", " revoked "))
     assert ring.grant(public).revoked  # type: ignore[union-attr]
 

@@ -42,7 +42,7 @@ def test_a_watermark_counts_as_soon_as_everything_before_it_is_known() -> None:
     assert account.judge(6, 6) is Acceptance.REWIND
 
 
-def test_numbers_that_no_sender_can_mean_are_nonsense() -> None:
+def test_numbers_that_no_sender_can_mean_are_violations() -> None:
     account = Account()
     assert account.judge(0, 3) is Acceptance.VIOLATION
     assert account.judge(5, 4) is Acceptance.VIOLATION

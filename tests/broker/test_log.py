@@ -95,7 +95,7 @@ def test_a_wrong_checksum_in_the_last_entry_is_torn_and_before_it_is_damage(path
     with pytest.raises(LogError, match="the checksum of the entry at byte 16 is wrong") as failure:
         log.Log(path)
     assert not failure.value.torn
-    assert path.read_bytes() == whole, "nobody repairs by deleting evidence"
+    assert path.read_bytes() == whole, "evidence is not deleted to repair a log"
 
 
 @pytest.mark.parametrize("behind", range(3))
@@ -183,7 +183,7 @@ def test_a_length_that_is_none_is_damage(path: Path) -> None:
         (b"CIRCUIT\n\x01", "not a log of circuit-run"),
     ],
 )
-def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes, why: str) -> None:
+def test_a_file_of_another_program_is_left_alone(tmp_path: Path, content: bytes, why: str) -> None:
     path = tmp_path / "events.log"
     path.write_bytes(content)
     with pytest.raises(LogError, match=why):

@@ -26,11 +26,11 @@ def test_the_likeliest_hang_up_first() -> None:
             connection(10**6 + 1, greeted=False),
             connection(10**6 + 2, heard=7),
         )
-        everybody = [stuck, silent, stranger, busy]
-        assert choose("stuck", everybody) == [stuck]
-        assert choose("strangers", everybody) == [stranger]
-        assert choose("silent", everybody) == [stuck, silent, stranger]
-        assert choose("all", everybody) == everybody
+        every_one = [stuck, silent, stranger, busy]
+        assert choose("stuck", every_one) == [stuck]
+        assert choose("strangers", every_one) == [stranger]
+        assert choose("silent", every_one) == [stuck, silent, stranger]
+        assert choose("all", every_one) == every_one
 
 
 def test_a_reader_that_does_not_take_what_it_is_sent_is_stuck() -> None:
@@ -41,26 +41,26 @@ def test_a_reader_that_does_not_take_what_it_is_sent_is_stuck() -> None:
         assert choose("stuck", [reader, connection(10**6)]) == [reader]
 
 
-def test_nobody_hangs_up_while_there_is_memory_and_more_do_look_by_look_when_there_is_not(
+def test_no_connection_is_cut_while_there_is_memory_and_more_are_check_by_check_when_there_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes = {"now": GIB}
     monkeypatch.setattr(memory_guard, "resident_bytes", lambda: sizes["now"])
     judge, silent, busy = MemoryGuard(), connection(10**6), connection(10**6 + 1)
-    everybody = [silent, busy]
+    every_one = [silent, busy]
 
-    def look() -> list[Connection]:
+    def check() -> list[Connection]:
         busy.heard += 1
-        return judge.to_cut(everybody)
+        return judge.to_cut(every_one)
 
-    assert look() == []
+    assert check() == []
     sizes["now"] = GIB + memory_guard.MAX_GROWTH_BYTES // 2
-    assert look() == []
+    assert check() == []
     sizes["now"] = 3 * GIB
-    assert look() == [silent]
-    assert look() == everybody
-    assert look() == [silent]  # from the beginning
+    assert check() == [silent]
+    assert check() == every_one
+    assert check() == [silent]  # from the beginning
     sizes["now"] = GIB
-    assert look() == []
+    assert check() == []
     sizes["now"] = 3 * GIB
-    assert look() == [silent]
+    assert check() == [silent]

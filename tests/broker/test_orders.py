@@ -1,4 +1,4 @@
-"""Orders that somebody cannot take yet wait in the log, in order, and what is dropped is counted."""
+"""Orders that a peer cannot take yet wait in the log, in order, and what is dropped is counted."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from probe import wire
 
 
 class Stage:
-    """One run, its orders, and a transport that takes as many frames of each peer as it is told to."""
+    """One run, its orders, and a transport that takes as many frames of each peer as it is set to."""
 
     def __init__(self, folder: Path) -> None:
         self.run = Run("r", folder)
@@ -131,7 +131,7 @@ def test_more_than_is_kept_for_a_supervisor_is_counted_and_named(stage: Stage, m
     ]
 
 
-def test_orders_for_nobody_are_counted(stage: Stage) -> None:
+def test_orders_without_a_peer_are_counted(stage: Stage) -> None:
     gone = stage.enter("gone")
     stage.gone.add(gone.identity)
     stage.order("gone", "never-came")

@@ -1,4 +1,4 @@
-"""One key against a lab: what it may have of a broker, what it is told, and that nobody loses anything by it."""
+"""One key against a lab: what it may have of a broker, what it hears, and that nothing is lost by it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ from probe import keys as keys_
 from probe import message as m
 from probe.environment import Environment
 from probe.units import Unit
-from tests.support.broker_process import RUN, BrokerProcess, KeyedBroker, Peer, records
+from tests.support.broker_process import RUN, BrokerProcess, KeyedBroker, Peer, large_record
 from tests.support.scenarios import poll
 
 Make = Callable[..., KeyedBroker]
@@ -32,11 +32,6 @@ def make(tmp_path: Path) -> Iterator[Make]:
             return lab
 
         yield made
-
-
-def body(seq: int, size: int) -> bytes:
-    """One record with so much in it."""
-    return records(seq, "x" * size)
 
 
 # --- how much that is -------------------------------------------------------------------------------------------------
@@ -77,7 +72,7 @@ def test_those_who_were_left_lying_have_their_turns_one_after_another() -> None:
     assert not share.owes(0.0)
     assert [share.has_turn(moment, 500) for moment in (0.1, 0.2, 0.6, 0.7)] == [True, False, True, False]
     assert not share.owes(3.0)
-    assert [share.has_turn(3.0, 500) for _ in range(3)] == [True] * 3, "nobody else needs what is free"
+    assert [share.has_turn(3.0, 500) for _ in range(3)] == [True] * 3, "no other needs what is free"
 
 
 def test_a_mistyped_quota_is_told() -> None:
@@ -127,23 +122,23 @@ def test_who_does_not_wait_is_left_lying_until_its_quota_allows_more_and_others_
     lab = make("bytes=100KiB")
     with lab.welcomed(lab.key("cam"), unit="cam") as cam, lab.welcomed(lab.key("bob"), unit="bob") as bob:
         for seq in range(1, 101):
-            cam.say(m.Events(seq, 1, 0), body(seq, 60 * KIB))
+            cam.say(m.Events(seq, 1, 0), large_record(seq, 60 * KIB))
         bob.emit(1, "fine")
         assert bob.hear(m.Ack) == m.Ack(2)
-        heard = told(cam)
+        heard = heard_by(cam)
         said = [message.why for message in heard if isinstance(message, m.Error)]
         assert len(said) == 1, "once for each connection"
         assert said[0].startswith("the key 'cam' has brought more than 102,400 bytes a second, its quota, for 4 s;")
         assert said[0].endswith("have the broker started with --quota bytes=N")
         begun_again = next(message for message in heard if isinstance(message, m.Welcome))
         assert begun_again.next_seq <= 12, "four seconds' worth, one of debt, and what has become free meanwhile"
-        cam.say(m.Events(begun_again.next_seq, 1, 0), body(begun_again.next_seq, 10))
+        cam.say(m.Events(begun_again.next_seq, 1, 0), large_record(begun_again.next_seq, 10))
         assert cam.hear(m.Ack).below == begun_again.next_seq + 1
         assert "cam (cam at 127.0.0.1): has to wait, its key is over its quota" in bob.incidents()
 
 
-def told(peer: Peer) -> list[m.Message]:
-    """What a peer is told until it is asked to begin again."""
+def heard_by(peer: Peer) -> list[m.Message]:
+    """What a peer hears until it is asked to begin again."""
     heard: list[m.Message] = []
     while not heard or not isinstance(heard[-1], m.Welcome):
         heard.append(peer.hear(m.Welcome | m.Error | m.Ack))  # type: ignore[arg-type]
@@ -154,7 +149,7 @@ def test_the_last_word_of_a_key_in_debt_is_taken_and_acknowledged_later(make: Ma
     lab = make("bytes=100KiB")
     with lab.welcomed(lab.key("cam")) as cam, lab.welcomed(lab.key("eye", "watcher"), role="watcher") as eye:
         for seq in range(1, 10):
-            cam.say(m.Events(seq, 1, 0), body(seq, 60 * KIB))
+            cam.say(m.Events(seq, 1, 0), large_record(seq, 60 * KIB))
         cam.say(m.Final(9))
         assert poll(lambda: eye.pong().counters.get("unfinished", 0) == 0, 10)
         heard: list[m.Message] = []
@@ -175,13 +170,13 @@ def test_orders_of_a_key_that_is_far_over_its_quota_end_its_connection(make: Mak
         assert watcher.pong().counters["commands"] < 10
 
 
-def test_whoever_has_no_key_has_no_quota(tmp_path: Path) -> None:
+def test_a_peer_without_a_key_has_no_quota(tmp_path: Path) -> None:
     with ExitStack() as stack:
         broker = BrokerProcess(tmp_path / "runs", "--insecure", "--quota", "events=1", "--quota", "bytes=1", run=None)
         stack.callback(broker.stop)
         with Peer.unit(broker.endpoint) as unit:
             for seq in range(1, 101):
-                unit.say(m.Events(seq, 1, 0), body(seq, KIB))
+                unit.say(m.Events(seq, 1, 0), large_record(seq, KIB))
                 assert unit.hear(m.Ack) == m.Ack(seq + 1)
 
 
@@ -209,9 +204,9 @@ def test_a_key_that_has_opened_many_runs_is_refused_one_more_and_others_are_not(
         counted = "cam at 127.0.0.1: refused, its key has what its quota allows"
         assert watched.incidents()[counted] == 1
         with lab.welcomed(bob, "another"), lab.welcomed(cam, "bobs", "cam"):
-            pass  # whoever joins has not opened it
+            pass  # a peer that joins has not opened it
         two.close()
-        assert poll(lambda: opened(lab, cam), 10), "what nobody takes part in is closed before anybody is refused"
+        assert poll(lambda: opened(lab, cam), 10), "a run without peers is closed before a key is refused"
 
 
 def opened(lab: KeyedBroker, keys: Any) -> bool:
@@ -219,7 +214,7 @@ def opened(lab: KeyedBroker, keys: Any) -> bool:
         return isinstance(peer.hear(m.Welcome | m.Refused), m.Welcome)  # type: ignore[arg-type]
 
 
-def test_runs_that_others_have_made_count_for_whoever_opens_them_again(make: Make) -> None:
+def test_runs_that_others_have_made_count_for_the_key_that_opens_them_again(make: Make) -> None:
     lab = make("runs=2")
     bob, cam = lab.key("bob"), lab.key("cam")
     with lab.welcomed(bob, "one"):
@@ -239,7 +234,7 @@ def test_runs_that_others_have_made_count_for_whoever_opens_them_again(make: Mak
 
 
 def rested(lab: KeyedBroker, keys: Any) -> bool:
-    """Whether nobody takes part in any run of this key any more, so that it may open two new ones."""
+    """Whether no run of this key has a peer any more, so that it may open two new ones."""
     with lab.peer(keys, "five") as one, lab.peer(keys, "six") as two:
         return all(isinstance(peer.hear(m.Welcome | m.Refused), m.Welcome) for peer in (one, two))  # type: ignore[arg-type]
 
@@ -292,9 +287,9 @@ def test_a_hello_that_is_too_large_is_refused_and_not_in_the_log(make: Make) -> 
 def test_a_log_that_is_as_long_as_a_run_may_be_stops_the_run_and_not_the_broker(make: Make) -> None:
     lab = make("run-bytes=100KiB")
     with lab.welcomed(lab.key("cam")) as cam, lab.welcomed(lab.key("bob"), "bobs") as bob:
-        cam.say(m.Events(1, 1, 0), body(1, 60 * KIB))
+        cam.say(m.Events(1, 1, 0), large_record(1, 60 * KIB))
         assert cam.hear(m.Ack) == m.Ack(2)
-        cam.say(m.Events(2, 1, 0), body(2, 60 * KIB))
+        cam.say(m.Events(2, 1, 0), large_record(2, 60 * KIB))
         why = cam.hear(m.Refused).why
         assert why.startswith(f"run {RUN!r} is stopped: its log has 61,")
         assert "and the quota of a run is 102,400; begin a new run" in why

@@ -17,13 +17,6 @@ from tests.support.broker_process import RUN, BrokerProcess, Peer, records
 
 
 @pytest.fixture
-def unit(broker: BrokerProcess) -> Iterator[Peer]:
-    """Unit "api", incarnation 1, welcomed."""
-    with Peer.unit(broker.endpoint) as peer:
-        yield peer
-
-
-@pytest.fixture
 def runner(broker: BrokerProcess) -> Iterator[Peer]:
     """A runner, welcomed; its HELLO is not evidence and not in the log."""
     with reader(broker.endpoint, "runner") as peer:
@@ -154,7 +147,7 @@ def test_a_reconnecting_unit_is_told_where_to_go_on_and_its_hello_is_kept_once(
     assert [entry.incarnation for entry in log.scan(broker.log) if isinstance(entry.message, m.Hello)] == [1, 2]
 
 
-def test_a_hello_that_still_waits_for_an_answer_is_kept_so_that_somebody_answers(broker: BrokerProcess) -> None:
+def test_a_hello_that_still_waits_for_an_answer_is_kept_so_that_it_is_answered(broker: BrokerProcess) -> None:
     hello = m.Hello(m.VERSION, "unit", RUN, "api", 1, waiting=("barrier/go/1",))
     with Peer.unit(broker.endpoint), Peer(broker.endpoint) as reconnected:
         for _ in range(3):  # once is enough
@@ -215,7 +208,7 @@ def test_a_peer_that_the_broker_does_not_know_is_asked_for_its_hello(broker: Bro
 def test_a_second_process_is_refused_under_an_incarnation_that_lives_counted_and_kept_once(
     broker: BrokerProcess, runner: Peer
 ) -> None:
-    """Each would be taken for what the other has sent already, and nobody would know what was lost."""
+    """Each would be taken for what the other has sent already, and it would be unknown what was lost."""
     first = m.Hello(m.VERSION, "unit", RUN, "api", 7, "boot", 100)
     second = replace(first, pid=101)
     with Peer(broker.endpoint) as peer:
@@ -335,7 +328,7 @@ def test_a_reader_that_never_reads_costs_its_window_and_the_others_nothing(
 def test_a_command_reaches_those_it_names_and_is_in_the_log(broker: BrokerProcess, runner: Peer) -> None:
     order = wire.encode_order(m.Release("start"))
     with Peer.unit(broker.endpoint, "a") as a, Peer.unit(broker.endpoint, "b") as b:
-        runner.say(m.Command(("a", "nobody")), order)
+        runner.say(m.Command(("a", "absent")), order)
         assert a.hear_with_body(m.Command) == (m.Command(), order)
         b.hears_nothing_before_pong()
         runner.say(m.Command(), order)
@@ -517,7 +510,7 @@ def test_units_may_not_read_or_order_and_readers_may_not_emit(broker: BrokerProc
     ],
     ids=range(13),
 )
-def test_nonsense_is_answered_counted_and_disturbs_nobody(unit: Peer, frames: tuple[bytes, ...]) -> None:
+def test_a_violation_is_answered_counted_and_disturbs_no_other(unit: Peer, frames: tuple[bytes, ...]) -> None:
     unit.say_frames(*frames)
     assert unit.hear(m.Error).why
     assert unit.hears_nothing_before_pong()["malformed"] == 1
@@ -525,7 +518,7 @@ def test_nonsense_is_answered_counted_and_disturbs_nobody(unit: Peer, frames: tu
     assert unit.hear(m.Ack) == m.Ack(2)
 
 
-def test_an_overlap_that_cannot_be_trimmed_is_nonsense_and_changes_nothing(unit: Peer) -> None:
+def test_an_overlap_that_cannot_be_trimmed_is_a_violation_and_changes_nothing(unit: Peer) -> None:
     unit.emit(1, "a", "b")
     unit.hear(m.Ack)
     unit.say(m.Events(1, 5, 0), b"\xc1" * 50)

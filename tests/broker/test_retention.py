@@ -128,7 +128,7 @@ def test_whose_a_run_is_stands_in_its_log_and_counts_also_for_a_broker_that_was_
         lab.broker.stop()
 
 
-def test_whoever_writes_the_first_words_of_a_log_cannot_give_the_run_to_another_key(tmp_path: Path) -> None:
+def test_a_peer_that_writes_the_first_words_of_a_log_cannot_give_the_run_to_another_key(tmp_path: Path) -> None:
     lab = KeyedBroker(tmp_path)
     try:
         with lab.welcomed(lab.key("anna", "runner"), role="runner") as anna:
@@ -181,7 +181,7 @@ def test_what_a_killed_broker_was_removing_is_removed_by_the_next_one(tmp_path: 
     assert (names(tmp_path), said) == (set(), [])
 
 
-def test_a_run_in_use_survives_and_goes_when_nobody_has_used_it_for_a_while(
+def test_a_run_in_use_survives_and_goes_when_no_peer_has_used_it_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "SWEEP_S", 0.0)
@@ -202,7 +202,7 @@ def test_a_run_in_use_survives_and_goes_when_nobody_has_used_it_for_a_while(
     assert poll(lambda: names(tmp_path) == set(), 10)
     assert kept.find("r") is None
     assert list(kept.newest()) == []
-    kept.open("r").ordered([b"COMMAND", b"\x80"])  # whoever comes now begins anew
+    kept.open("r").ordered([b"COMMAND", b"\x80"])  # a peer that comes now begins anew
     kept.close()
     assert names(tmp_path) == {"r"}
     for thread in threading.enumerate():
@@ -210,8 +210,8 @@ def test_a_run_in_use_survives_and_goes_when_nobody_has_used_it_for_a_while(
             thread.join()
 
 
-def test_a_run_that_somebody_takes_part_in_survives_the_start_of_its_broker(tmp_path: Path) -> None:
-    """It is looked at before anybody can come, and a minute later they are there."""
+def test_a_run_that_a_peer_takes_part_in_survives_the_start_of_its_broker(tmp_path: Path) -> None:
+    """It is checked before any peer can come, and a minute later they are there."""
     broker = BrokerProcess(tmp_path, "--insecure", "--keep-bytes", "0", run=None)
     try:
         with Peer.unit(broker.endpoint, run="r") as unit:

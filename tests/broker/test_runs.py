@@ -1,4 +1,4 @@
-"""Several runs on one broker: apart from each other by id and key, closed while nobody is there, and continued."""
+"""Several runs on one broker: apart from each other by id and key, closed while no peer is there, and continued."""
 
 import os
 import queue
@@ -175,7 +175,7 @@ def kept(tmp_path: Path) -> Iterator[Runs]:
     found.close()
 
 
-def test_a_run_that_rests_is_read_again_when_somebody_else_has_written_it(kept: Runs, tmp_path: Path) -> None:
+def test_a_run_that_rests_is_read_again_when_another_broker_has_written_it(kept: Runs, tmp_path: Path) -> None:
     first = kept.open("r")
     kept.rest(0.0)
     assert kept.open("r") is first

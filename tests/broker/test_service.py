@@ -87,7 +87,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         ("tcp://127.0.0.1:²", "expected a host and a port"),
         (
             "tcp://127.0.0.1:0",
-            "any process that reaches the port could join; make keys with `circuit-run keys new NAME`",
+            "any process that reaches the port could join; make keys with `circuit-run keys new",
         ),
         ("tcp://*:0", "and say --keys DIR, or say --insecure to let every process in"),
         ("ipc://relative/bus", "starts with /"),
@@ -142,7 +142,7 @@ def leased(tmp_path: Path) -> Iterator[BrokerProcess]:
     broker.stop()
 
 
-def test_a_broker_whose_lease_ends_with_nobody_there_ends(leased: BrokerProcess) -> None:
+def test_a_broker_whose_lease_ends_with_no_peer_there_ends(leased: BrokerProcess) -> None:
     leased.end_lease()
     assert leased.process.wait(10) == 0
 

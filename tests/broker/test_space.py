@@ -10,10 +10,9 @@ from broker import space
 from broker.space import Space, Writer, who_fills
 from probe import keys as keys_
 from probe import message as m
-from tests.broker.test_quotas import body
-from tests.end_to_end.test_full_disk import NAMESPACE, why_not
-from tests.support.broker_process import KeyedBroker, Peer
+from tests.support.broker_process import KeyedBroker, Peer, large_record
 from tests.support.scenarios import COMMAND, poll
+from tests.support.small_disk import NAMESPACE, why_not
 
 MIB = 1 << 20
 
@@ -91,7 +90,7 @@ def lab(tmp_path: Path) -> Iterator[KeyedBroker]:
 def fill(peer: Peer, first: int = 1) -> str:
     """Write until the run is stopped; why it is."""
     for seq in range(first, 5000):
-        peer.say(m.Events(seq, 1, 0), body(seq, 600_000))
+        peer.say(m.Events(seq, 1, 0), large_record(seq, 600_000))
         answer = peer.hear(m.Ack | m.Refused)  # type: ignore[arg-type]
         if isinstance(answer, m.Refused):
             return answer.why

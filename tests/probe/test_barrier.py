@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,20 +22,6 @@ from probe.errors import BarrierBroken, BarrierTimeout, WaitBroken, WaitTimeout
 from probe.event import Kind
 from probe.units import Unit
 from tests.support.small_broker import PATIENCE_S, SmallBroker
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def unit(broker: SmallBroker) -> Iterator[Unit]:
-    unit = Unit("unit", environment=broker.environment())
-    yield unit
-    unit.close(PATIENCE_S)
 
 
 @pytest.fixture
@@ -212,7 +197,7 @@ def test_that_it_went_on_is_told_though_the_unit_says_nothing_more(broker: Small
     assert broker.until(lambda: passed_at(broker))
 
 
-def test_in_the_calm_behind_the_moment_nothing_rings_but_what_asks(
+def test_in_the_quiet_period_after_the_moment_nothing_wakes_the_sender_but_what_asks(
     broker: SmallBroker, unit: Unit, apart: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quiet_period, "QUIET_S", PATIENCE_S)
@@ -396,7 +381,7 @@ def goes_on(unit: Unit, twin: str) -> int:
 
 
 @pytest.mark.parametrize("twin", ["thread", "asyncio"])
-def test_nobody_goes_on_before_the_moment_that_the_release_names_and_each_says_when_it_did(
+def test_no_unit_goes_on_before_the_moment_that_the_release_names_and_each_says_when_it_did(
     broker: SmallBroker, unit: Unit, apart: Any, twin: str
 ) -> None:
     went = apart(goes_on, unit, twin)

@@ -5,14 +5,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from probe import clock
 from probe.event import Kind
-from tests.support.scenarios import COMMAND, Place, place_in
+from tests.support.scenarios import COMMAND, Place
 from tests.support.small_broker import SmallBroker
 
 
@@ -80,17 +79,10 @@ with freeze("{date}"):
     other.start()
     other.join()
     try:
-        probe.wait("nobody: anything", timeout=0.05)  # its patience is measured, too
+        probe.wait("absent: anything", timeout=0.05)  # its patience is measured, too
     except WaitTimeout as error:
         probe.emit(type(error).__name__)
 """
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
 
 
 def environment(broker: SmallBroker, **more: str) -> dict[str, str]:
@@ -157,9 +149,9 @@ def test_stamps_are_those_of_the_host_where_a_library_fakes_the_clocks_of_the_wh
     begun_ns = time.monotonic_ns()
     code = "import time, probe; probe.emit('fired', shows=time.monotonic_ns())"
     subprocess.run([sys.executable, "-c", code], check=True, env=environment(broker, LD_PRELOAD=shim), timeout=50)
-    told, fired = broker.all_records()
-    assert begun_ns < told[1] < fired[1] < time.monotonic_ns() < fired[5]["shows"]
-    assert (told[2], told[3], told[5]) == ("clock-faked", Kind.STATE, {"by": shim})
+    faked, fired = broker.all_records()
+    assert begun_ns < faked[1] < fired[1] < time.monotonic_ns() < fired[5]["shows"]
+    assert (faked[2], faked[3], faked[5]) == ("clock-faked", Kind.STATE, {"by": shim})
 
 
 def test_a_library_that_leaves_the_clocks_alone_costs_nothing_and_is_not_mentioned(broker: SmallBroker) -> None:
@@ -167,12 +159,6 @@ def test_a_library_that_leaves_the_clocks_alone_costs_nothing_and_is_not_mention
     preloaded = environment(broker, LD_PRELOAD="libpthread.so.0")
     said = subprocess.run([sys.executable, "-c", code], env=preloaded, stdout=subprocess.PIPE, text=True, check=True)
     assert said.stdout.split() == ["builtin_function_or_method", "''"]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with place_in(tmp_path) as place:
-        yield place
 
 
 PING = """

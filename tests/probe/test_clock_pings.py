@@ -2,9 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -13,20 +11,6 @@ from probe import message as m
 from probe.units import Unit
 from probe.wire import Record
 from tests.support.small_broker import PATIENCE_S, SmallBroker, pong
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def unit(broker: SmallBroker) -> Iterator[Unit]:
-    unit = Unit("unit", environment=broker.environment())
-    yield unit
-    unit.close(0)
 
 
 def reports(broker: SmallBroker) -> list[Record]:
@@ -119,7 +103,7 @@ def test_a_unit_that_is_not_told_to_measure_neither_asks_nor_reports(broker: Sma
     assert not any(isinstance(said, m.Ping) for said in broker.said)
 
 
-def test_whoever_wants_the_answers_gets_each_of_them_and_measures_too(broker: SmallBroker) -> None:
+def test_a_unit_that_wants_the_answers_gets_each_of_them_and_measures_too(broker: SmallBroker) -> None:
     taken: list[m.Pong] = []
     given: list[m.Pong] = []
 

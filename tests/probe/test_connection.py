@@ -22,12 +22,6 @@ def context() -> Iterator["zmq.Context[zmq.Socket[bytes]]"]:
         yield context
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    with closing(SmallBroker(tmp_path)) as broker:
-        yield broker
-
-
 def next_change(bus: BrokerConnection) -> Change:
     assert bus.sockets[1].poll(PATIENCE_S * 1000)
     return next(bus.watch())
@@ -75,7 +69,7 @@ def test_a_peer_that_has_nothing_more_to_say_says_no_hello(
 def test_without_a_broker_nothing_is_taken_and_nothing_waits(
     tmp_path: Path, context: "zmq.Context[zmq.Socket[bytes]]"
 ) -> None:
-    with closing(BrokerConnection(f"ipc://{tmp_path}/nobody", lambda: HELLO)) as bus:
+    with closing(BrokerConnection(f"ipc://{tmp_path}/absent", lambda: HELLO)) as bus:
         assert bus.sockets == ()
         bus.open(context, None)
         assert not bus.send(m.Ping(1))

@@ -2,7 +2,7 @@
 
 Each emitter (a thread, a process) counts in a word of its own of a mapped file, raised after each emit has returned; so
 the count survives whatever happens to the process. All units die side by side, once under `circuit-run`, whose
-supervisor publishes what they could not send, and once with nobody who looks after them but `recover`.
+supervisor publishes what they could not send, and once with nothing but `recover`.
 """
 
 import mmap

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,22 +46,15 @@ print(child, [file for file, stat in zip(files, before) if os.fstat(file) != sta
 """
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_program_that_closes_all_descriptors_keeps_its_own_files_and_loses_no_event(
     broker: SmallBroker, tmp_path: Path
 ) -> None:
     journals = tmp_path / "journals"
-    told = {"CIRCUIT_BROKER": broker.endpoint, "CIRCUIT_RUN": "run", "CIRCUIT_UNIT": "unit"}
+    variables = {"CIRCUIT_BROKER": broker.endpoint, "CIRCUIT_RUN": "run", "CIRCUIT_UNIT": "unit"}
     found = subprocess.run(
         [sys.executable, "-c", CLOSES_ALL],
-        env=os.environ | told | {"CIRCUIT_JOURNAL": str(journals)},
+        env=os.environ | variables | {"CIRCUIT_JOURNAL": str(journals)},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -75,33 +67,33 @@ def test_a_program_that_closes_all_descriptors_keeps_its_own_files_and_loses_no_
     assert Counter(record[2] for record in broker.all_records()) == {"begun": 1, "in-parent": 20_000, "in-child": 100}
 
 
-def test_what_has_become_a_file_of_the_program_is_neither_rung_nor_closed(tmp_path: Path) -> None:
-    alarm = Wakeup()
+def test_what_has_become_a_file_of_the_program_is_neither_written_to_nor_closed(tmp_path: Path) -> None:
+    wakeup = Wakeup()
     theirs = os.open(tmp_path / "theirs", os.O_RDWR | os.O_CREAT)
-    os.dup2(theirs, alarm.fd)
-    assert not alarm.is_ours
-    alarm.set()
-    number = alarm.fd
-    alarm.close()
+    os.dup2(theirs, wakeup.fd)
+    assert not wakeup.is_ours
+    wakeup.set()
+    number = wakeup.fd
+    wakeup.close()
     assert os.path.samestat(os.fstat(number), os.fstat(theirs))
     assert os.fstat(theirs).st_size == 0
     os.close(number)
     os.close(theirs)
 
 
-def test_an_alarm_that_rings_is_heard_once() -> None:
-    alarm = Wakeup()
+def test_a_wakeup_that_is_set_is_seen_once() -> None:
+    wakeup = Wakeup()
     for _ in range(3):
-        alarm.set()
-    assert alarm.is_ours
-    assert os.read(alarm.fd, 8)
-    alarm.set()
-    alarm.clear()
+        wakeup.set()
+    assert wakeup.is_ours
+    assert os.read(wakeup.fd, 8)
+    wakeup.set()
+    wakeup.clear()
     with pytest.raises(BlockingIOError):
-        os.read(alarm.fd, 8)
-    alarm.close()
-    alarm.close()
-    assert not alarm.is_ours
+        os.read(wakeup.fd, 8)
+    wakeup.close()
+    wakeup.close()
+    assert not wakeup.is_ours
 
 
 def test_a_descriptor_that_was_closed_already_is_not_closed_again(tmp_path: Path) -> None:

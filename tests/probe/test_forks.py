@@ -1,23 +1,14 @@
-"""Forks: whoever is first in a child, its events are the child's, and so is its clock."""
+"""Forks: whatever runs first in a child, its events are the child's, and so is its clock."""
 
 import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from probe import message as m
 from tests.support.small_broker import SmallBroker
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
 
 
 def run(broker: SmallBroker, code: str) -> list[list[str]]:
@@ -112,7 +103,7 @@ CLONE_NEWTIME = 0x80
 
 
 def may_make_time_namespaces() -> bool:
-    """Asked in a child: whoever asks has one for its children afterwards."""
+    """Asked in a child: a process that asks has one for its children afterwards."""
     if (pid := os.fork()) == 0:
         os._exit(ctypes.CDLL(None).unshare(CLONE_NEWTIME) != 0)
     return os.waitpid(pid, 0)[1] == 0

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,6 @@ LIBRARIES = {
     "eventlet": "import eventlet; eventlet.monkey_patch()",
 }
 SPAWN = {"gevent": "import gevent; spawn = gevent.spawn", "eventlet": "import eventlet; spawn = eventlet.spawn"}
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
 
 
 @pytest.fixture(params=LIBRARIES)
@@ -130,7 +122,7 @@ while len(passed) < 3:
     assert [record[5]["passed"] for record in broker.all_records() if record[2] == "done"] == [[None, "b", "gave up"]]
 
 
-def test_where_pyzmq_cannot_be_loaded_the_journal_has_the_events_and_nobody_is_kept_waiting(
+def test_where_pyzmq_cannot_be_loaded_the_journal_has_the_events_and_no_caller_is_kept_waiting(
     broker: SmallBroker,
 ) -> None:
     complaints = run(

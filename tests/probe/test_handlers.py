@@ -1,4 +1,4 @@
-"""Exceptions that the program raises in the middle of a probe reach it, whoever raises them, whatever goes on."""
+"""Exceptions that the program raises in the middle of a probe reach it, whatever raises them, whatever goes on."""
 
 import ctypes
 import functools
@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,20 +18,6 @@ from tests.support.small_broker import PATIENCE_S, SmallBroker
 
 class Over(Exception):
     """Time is over; a class of the program's own."""
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def unit(broker: SmallBroker) -> Iterator[Unit]:
-    unit = Unit("unit", environment=broker.environment())
-    yield unit
-    unit.close(PATIENCE_S)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Journals: bounded, owned by one, readable by whoever comes after, and private."""
+"""Journals: bounded, owned by one, readable afterwards, and private."""
 
 import errno
 import os

@@ -194,7 +194,7 @@ def test_two_segments_with_the_same_events_are_no_journal(tmp_path: Path) -> Non
         reading(tmp_path).__enter__()
 
 
-def test_a_file_that_shrinks_while_it_is_read_kills_nobody(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_while_it_is_read_kills_no_reader(tmp_path: Path) -> None:
     make(tmp_path, 1, 1, 5)
     code = f"""
 import os, pathlib, sys
@@ -287,4 +287,4 @@ def test_damaged_journals_are_named_and_kept_and_all_others_recovered(tmp_path: 
         False,
         False,
     ]
-    assert (crowded.parent / "notes.txt").exists(), "nobody deletes what is not ours"
+    assert (crowded.parent / "notes.txt").exists(), "what is not ours is not deleted"

@@ -1,4 +1,4 @@
-"""Keys: what is written can be read again, by nobody else, and anything else is a sentence that says what to do."""
+"""Keys: what is written can be read again, by no other user, and anything else is a sentence that says what to do."""
 
 import os
 from contextlib import suppress
@@ -120,7 +120,7 @@ def test_the_numbers_are_those_of_zeromq() -> None:
     assert handshake.MECHANISM_MISMATCH == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 
 
-def test_a_connection_that_breaks_now_and_then_keeps_nobody_out() -> None:
+def test_a_connection_that_breaks_now_and_then_keeps_no_peer_out() -> None:
     of_one = Handshakes(ONE)
     for _ in range(10):
         assert of_one.judge(handshake.FAILED_NO_DETAIL, 32) == ""

@@ -1,4 +1,4 @@
-"""Marks of processes that keep no journal: each is found by whoever comes after, once its process is gone."""
+"""Marks of processes that keep no journal: each is found afterwards, once its process is gone."""
 
 import os
 import resource
@@ -75,8 +75,8 @@ def test_a_process_that_cannot_reach_the_folder_leaves_its_mark_by_the_descripto
     made: Marks,
 ) -> None:
     found = os.fstat(made.fd)
-    told = f"{made.fd}:{found.st_dev}:{found.st_ino}"
-    end(leaver(f"Marks.inherited({told!r})", pass_fds=[made.fd]))
+    variable = f"{made.fd}:{found.st_dev}:{found.st_ino}"
+    end(leaver(f"Marks.inherited({variable!r})", pass_fds=[made.fd]))
     ((_, mark),) = made.left()
     assert mark.unit == "unit"
 
@@ -86,12 +86,12 @@ def test_a_descriptor_that_has_become_something_else_is_not_written_to(tmp_path:
     with (tmp_path / "theirs").open("wb+") as theirs:
         theirs.truncate(SIZE)
         assert Marks.inherited(f"{theirs.fileno()}:{found.st_dev}:{found.st_ino}") is None
-    for told in ("", "x", f"{made.fd}", "-1:0:0", "9999:0:0"):
-        assert Marks.inherited(told) is None
+    for variable in ("", "x", f"{made.fd}", "-1:0:0", "9999:0:0"):
+        assert Marks.inherited(variable) is None
 
 
 def test_a_mark_takes_no_room_and_no_right_to_write_files(made: Marks) -> None:
-    """Of the process that leaves it: the file is whole before anybody needs it."""
+    """Of the process that leaves it: the file is whole before it is needed."""
     assert os.fstat(made.fd).st_blocks * 512 >= SIZE
     if (pid := os.fork()) == 0:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -10,8 +10,8 @@ import pytest
 from probe import private
 from probe.errors import FolderError
 
-NOBODY = 65_534
-root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+ANOTHER_USER = 65_534
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
@@ -57,11 +57,11 @@ def test_what_is_there_already_is_looked_at_and_not_what_it_leads_to(tmp_path: P
 
 
 @root
-def test_a_folder_of_somebody_else_is_not_private_though_its_mode_is(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_not_private_though_its_mode_is(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     private.make(path)
-    os.chown(path, NOBODY, NOBODY)
-    assert private.why_not(path) == f"{path} belongs to another user (uid {NOBODY})"
+    os.chown(path, ANOTHER_USER, ANOTHER_USER)
+    assert private.why_not(path) == f"{path} belongs to another user (uid {ANOTHER_USER})"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_folder_of_somebody_else_is_not_private_though_its_mode_is(tmp_path: P
     [(0o755, 0, True), (0o1777, 0, True), (0o777, 0, False), (0o775, 12, False), (0o1775, 12, True)],
 )
 @root
-def test_nobody_may_exchange_a_private_folder(tmp_path: Path, mode: int, group: int, safe: bool) -> None:
+def test_no_other_user_may_exchange_a_private_folder(tmp_path: Path, mode: int, group: int, safe: bool) -> None:
     above, path = tmp_path / "above", tmp_path / "above" / "base"
     path.mkdir(parents=True)
     for shared in (above, path):
@@ -80,7 +80,7 @@ def test_nobody_may_exchange_a_private_folder(tmp_path: Path, mode: int, group: 
 
 
 @root
-def test_the_base_is_the_runtime_directory_unless_somebody_else_has_a_hand_in_it(
+def test_the_base_is_the_runtime_directory_unless_another_user_has_a_hand_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime, temporary = tmp_path / "runtime", tmp_path / "temporary"
@@ -89,7 +89,7 @@ def test_the_base_is_the_runtime_directory_unless_somebody_else_has_a_hand_in_it
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     assert private.base() == runtime
-    os.chown(runtime, NOBODY, NOBODY)
+    os.chown(runtime, ANOTHER_USER, ANOTHER_USER)
     assert private.base() == temporary
     temporary.chmod(0o777)
     assert private.base() == Path("/tmp")

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +19,6 @@ from probe.units import Unit
 from tests.support.small_broker import PATIENCE_S, SmallBroker
 
 EMIT = "import probe\nfor number in range({count}): probe.emit('step', key=str(number), n=number)\n"
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
 
 
 def run_unit(broker: SmallBroker, code: str, name: str = "unit") -> "subprocess.CompletedProcess[str]":
@@ -210,7 +202,7 @@ def test_the_journal_of_a_process_that_has_closed_all_its_files_is_left_alone_wh
     assert (found.events, found.problem) == (1, "")
 
 
-def test_of_a_process_that_could_keep_no_journal_it_is_said_that_nobody_knows_what_it_emitted(
+def test_of_a_process_that_could_keep_no_journal_it_is_said_that_what_it_emitted_is_unknown(
     broker: SmallBroker,
 ) -> None:
     """When it has ended, and not before."""
@@ -220,11 +212,11 @@ def test_of_a_process_that_could_keep_no_journal_it_is_said_that_nobody_knows_wh
     (journals / "file").touch()
     marks = Marks.make(journals)
     found = os.fstat(marks.fd)
-    told = {"CIRCUIT_BROKER": f"ipc://{broker.home}/nobody", "CIRCUIT_RUN": "run", "CIRCUIT_UNIT": "unit"}
-    told |= {"CIRCUIT_JOURNAL": str(journals), "CIRCUIT_MARKS": f"{marks.fd}:{found.st_dev}:{found.st_ino}"}
+    variables = {"CIRCUIT_BROKER": f"ipc://{broker.home}/absent", "CIRCUIT_RUN": "run", "CIRCUIT_UNIT": "unit"}
+    variables |= {"CIRCUIT_JOURNAL": str(journals), "CIRCUIT_MARKS": f"{marks.fd}:{found.st_dev}:{found.st_ino}"}
     with subprocess.Popen(
         [sys.executable, "-c", code + "sys.stdin.read()"],
-        env=os.environ | told,
+        env=os.environ | variables,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """Bits that flip in what a dead process has left: what is said of it afterwards was emitted, or is marked as uncertain.
 
-What was summed up (by the sender, or by whoever could not publish the journal) is safe whatever flips. What nobody had
-summed up is safe as far as its form tells: a flip inside a stamp, a step, a key or data is not seen.
+What was summed up (by the sender, or by recovery that could not publish the journal) is safe whatever flips. What was
+not summed up is safe as far as its form tells: a flip inside a stamp, a step, a key or data is not seen.
 """
 
 import os
@@ -126,7 +126,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("summed", [0, 4, 7])
-def test_a_journal_that_nobody_touched_is_read_whole_also_one_of_an_older_version(
+def test_a_journal_that_was_not_touched_is_read_whole_also_one_of_an_older_version(
     folder: Path, version: int, summed: int
 ) -> None:
     segment_in(folder, summed, version)
@@ -211,8 +211,8 @@ os.read(0, 1)
 def lonely_unit(folder: Path) -> Path:
     """The segment of a unit that found no broker, once its sender has summed up all of it, and of which only the
     journal is left."""
-    told = {"CIRCUIT_RUN": RUN, "CIRCUIT_UNIT": "u", "CIRCUIT_JOURNAL": str(folder / "journal")}
-    env = os.environ | told | {"CIRCUIT_BROKER": f"ipc://{folder}/nobody"}
+    variables = {"CIRCUIT_RUN": RUN, "CIRCUIT_UNIT": "u", "CIRCUIT_JOURNAL": str(folder / "journal")}
+    env = os.environ | variables | {"CIRCUIT_BROKER": f"ipc://{folder}/absent"}
     with subprocess.Popen([sys.executable, "-c", UNIT], cwd=folder, env=env, stdin=subprocess.PIPE) as unit:
         try:
             assert poll((folder / "emitted").exists)
@@ -228,7 +228,7 @@ def word(path: Path, place: int) -> int:
     return int(struct.unpack_from("=Q", path.read_bytes(), 8 * place)[0])
 
 
-def test_the_courier_sums_up_what_it_cannot_send_and_a_flipped_key_is_lost_evidence(tmp_path: Path) -> None:
+def test_the_sender_sums_up_what_it_cannot_send_and_a_flipped_key_is_lost_evidence(tmp_path: Path) -> None:
     path = lonely_unit(tmp_path)
     place = path.read_bytes().index(b"order-117")
     flip(path, [(place + 8, 0)])  # order-116
@@ -242,9 +242,9 @@ def test_the_courier_sums_up_what_it_cannot_send_and_a_flipped_key_is_lost_evide
     assert not path.exists()
 
 
-def test_whoever_cannot_publish_a_journal_sums_it_up(tmp_path: Path) -> None:
+def test_recovery_that_cannot_publish_a_journal_sums_it_up(tmp_path: Path) -> None:
     path = segment_in(tmp_path / "journal", 0)
-    (found,) = recover(tmp_path / "journal", f"ipc://{tmp_path}/nobody", timeout_s=0.2)
+    (found,) = recover(tmp_path / "journal", f"ipc://{tmp_path}/absent", timeout_s=0.2)
     assert found.problem
     assert word(path, CHECKED) & 0xFFFFFFFF == HEADER_BYTES + len(BODY)
     assert read(tmp_path / "journal") == Said(TRUE, 7, certain=True)

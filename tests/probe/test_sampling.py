@@ -42,7 +42,7 @@ def test_the_truth_is_inside_whatever_the_delays_and_the_drift(
 
     sampler = Sampler()
     reports = []
-    now, told = 0, 0
+    now, reported = 0, 0
     for number, (pause, out, inside, back) in enumerate(exchanges):
         sent = now + pause
         read, written, returned = sent + out, sent + out + inside, sent + out + inside + back
@@ -55,9 +55,9 @@ def test_the_truth_is_inside_whatever_the_delays_and_the_drift(
         now = returned
         if number in reports_after:
             reports.append(sampler.report())
-            told = now + 5
-            sampler.reported(told)
-            now = told + 1
+            reported = now + 5
+            sampler.reported(reported)
+            now = reported + 1
     reports.append(sampler.report())
     for report in reports:
         for moment, low in bounds(report, "low"):

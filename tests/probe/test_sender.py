@@ -1,7 +1,6 @@
 """Between a unit's journal and the broker: sending, acknowledgements, and whatever can happen to a connection."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -17,20 +16,6 @@ from probe.environment import Environment
 from probe.errors import BarrierBroken
 from probe.units import Unit
 from tests.support.small_broker import PATIENCE_S, SmallBroker
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def unit(broker: SmallBroker) -> Iterator[Unit]:
-    unit = Unit("unit", environment=broker.environment())
-    yield unit
-    unit.close(0)
 
 
 def journals(broker: SmallBroker) -> list[Path]:
@@ -102,12 +87,12 @@ def test_what_a_vanished_broker_had_not_acknowledged_is_sent_again(broker: Small
     (records,) = broker.records.values()
     del records[1:]  # it was killed before it had written this
     broker.next_seq[("unit", unit.incarnation)] = 2
-    unit.emit("said to nobody")
+    unit.emit("said to none")
     broker.acks = True
     broker.listen()
     unit.emit("after")
     assert unit.close(PATIENCE_S)
-    assert broker.steps() == ["kept", "heard, not kept", "said to nobody", "after"]
+    assert broker.steps() == ["kept", "heard, not kept", "said to none", "after"]
 
 
 def test_a_final_that_a_vanished_broker_had_not_acknowledged_is_said_again(broker: SmallBroker, unit: Unit) -> None:
@@ -148,7 +133,7 @@ def test_a_few_events_wait_for_each_other_while_some_are_under_way_and_sync_brin
     broker.heard(m.Events)
     for _ in range(10):
         unit.emit("few")
-        broker.order("nobody", m.Sync())
+        broker.order("absent", m.Sync())
     broker.order("unit", m.Sync())
     _, few, watermark = broker.heard(m.Events, 3)
     assert (few.first, few.count) == (2, 10)
@@ -304,6 +289,6 @@ def test_sockets_have_no_heartbeats_of_zeromq_whose_timer_can_abort_the_process(
         assert (socket.heartbeat_ivl, socket.tcp_keepalive) == (0, 1)
 
 
-def test_a_connection_that_nobody_answers_is_given_up_long_before_a_lease_is_over() -> None:
+def test_a_connection_that_is_not_answered_is_given_up_long_before_a_lease_is_over() -> None:
     with zmq.Context() as context, open_socket(context) as socket:
         assert socket.tcp_maxrt + socket.connect_timeout <= 7000

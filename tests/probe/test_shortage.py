@@ -1,4 +1,4 @@
-"""Processes that run out of memory, descriptors or threads: told in a sentence, and no program ends for its probes."""
+"""Processes that run out of memory, descriptors or threads: said in a sentence, and no program ends for its probes."""
 
 import errno
 import os
@@ -6,27 +6,12 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from probe import shortage
-from tests.support.scenarios import COMMAND, PATIENCE_S, Place, place_in, poll
+from tests.support.scenarios import COMMAND, PATIENCE_S, Place, poll
 from tests.support.small_broker import SmallBroker
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with place_in(tmp_path) as place:
-        yield place
 
 
 @pytest.mark.parametrize(
@@ -81,10 +66,14 @@ resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (24 << 
 def test_a_program_at_its_limits_goes_on_and_is_told_what_becomes_of_its_events(
     limit: str, broker: SmallBroker
 ) -> None:
-    told = {"CIRCUIT_BROKER": broker.endpoint, "CIRCUIT_UNIT": "unit", "CIRCUIT_JOURNAL": str(broker.home / "journal")}
+    variables = {
+        "CIRCUIT_BROKER": broker.endpoint,
+        "CIRCUIT_UNIT": "unit",
+        "CIRCUIT_JOURNAL": str(broker.home / "journal"),
+    }
     done = subprocess.run(
         [sys.executable, "-c", LIMITED.format(limit=limit)],
-        env={**os.environ, **told},
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
@@ -142,7 +131,7 @@ def test_a_runner_that_is_squeezed_in_the_middle_of_a_run_ends_with_a_sentence(w
     check = 'check = "units:check"\n'
     place.write(f'[scenario]\nname = "squeezed"\n{check}{units}', SQUEEZED.replace("{limit}", LIMITS[what]))
     run = place.run("circuit.toml")
-    by_libc = "cannot allocate memory for thread-local data: ABORT"  # which ends the process, and asks nobody
+    by_libc = "cannot allocate memory for thread-local data: ABORT"  # which ends the process, and does not ask
     assert run.code in (0, 1, 3, 6) or (run.code == 127 and by_libc in run.text), run.text
     if run.code == 127:  # ended as by SIGKILL: the next run here sweeps its folder
         assert poll(lambda: not place.processes())

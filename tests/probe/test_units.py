@@ -28,20 +28,6 @@ from probe.units import Unit
 from tests.support.small_broker import PATIENCE_S, SmallBroker
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[SmallBroker]:
-    broker = SmallBroker(tmp_path)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
-def unit(broker: SmallBroker) -> Iterator[Unit]:
-    unit = Unit("unit", environment=broker.environment())
-    yield unit
-    unit.close(PATIENCE_S)
-
-
 def said(broker: SmallBroker, unit: Unit) -> list[Any]:
     """[step, kind, key, data] of everything the unit emitted, once all of it has arrived."""
     assert unit.close(PATIENCE_S)
@@ -227,15 +213,15 @@ def test_threads_share_a_unit_and_lose_nothing(broker: SmallBroker, unit: Unit) 
 
 
 @pytest.fixture
-def alarm() -> Iterator[Callable[..., None]]:
-    """`alarm(handler)`: what SIGALRM calls from now on, until the test is over."""
+def on_alarm() -> Iterator[Callable[..., None]]:
+    """`on_alarm(handler)`: what SIGALRM calls from now on, until the test is over."""
     before = signal.getsignal(signal.SIGALRM)
     yield lambda handler: signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 
-def test_a_signal_handler_may_emit_in_the_middle_of_an_emit(broker: SmallBroker, unit: Unit, alarm: Any) -> None:
+def test_a_signal_handler_may_emit_in_the_middle_of_an_emit(broker: SmallBroker, unit: Unit, on_alarm: Any) -> None:
     handled = 0
 
     def handler(*_: object) -> None:
@@ -243,7 +229,7 @@ def test_a_signal_handler_may_emit_in_the_middle_of_an_emit(broker: SmallBroker,
         handled += 1
         unit.emit("handled")
 
-    alarm(handler)
+    on_alarm(handler)
     signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
     outer = 0
     while handled < 200:
@@ -294,7 +280,7 @@ def test_a_signal_handler_that_comes_while_probes_begin_doubles_none(broker: Sma
 
 
 def test_an_interruption_in_the_middle_of_an_emit_tears_nothing(
-    broker: SmallBroker, unit: Unit, alarm: Any, monkeypatch: pytest.MonkeyPatch
+    broker: SmallBroker, unit: Unit, on_alarm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "FIRST_SEGMENT_BYTES", 16 << 20)  # opening a file is no work for such a main thread
 
@@ -305,7 +291,7 @@ def test_an_interruption_in_the_middle_of_an_emit_tears_nothing(
         raise Interrupted
 
     unit.emit("first")
-    alarm(handler)
+    on_alarm(handler)
     completed: list[int] = []
     number = 0
     for after_us in range(100, 300):
@@ -332,9 +318,9 @@ class _Odd:
 
 @pytest.mark.parametrize("kind", [RuntimeError, ValueError, TimeoutError])
 def test_what_a_signal_handler_raises_in_the_middle_of_an_emit_is_its_programs(
-    broker: SmallBroker, unit: Unit, alarm: Any, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+    broker: SmallBroker, unit: Unit, on_alarm: Any, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In every lane: a record that just fits, one that has to be made fit, a bell that rings."""
+    """In every lane: a record that just fits, one that has to be made fit, a sender that is woken."""
     monkeypatch.setattr(journal, "FIRST_SEGMENT_BYTES", 16 << 20)  # opening a file is no work for such a main thread
 
     class Handler:
@@ -342,7 +328,7 @@ def test_what_a_signal_handler_raises_in_the_middle_of_an_emit_is_its_programs(
             raise kind("time is over")
 
     unit.emit("first")
-    alarm(functools.partial(Handler()))
+    on_alarm(functools.partial(Handler()))
     completed: list[int] = []
     number = 0
     for after_us in range(400, 2000, 4):
@@ -363,7 +349,7 @@ def test_what_a_signal_handler_raises_in_the_middle_of_an_emit_is_its_programs(
 
 
 def test_a_first_emit_that_a_signal_handler_ends_leaves_probes_on(
-    broker: SmallBroker, unit: Unit, alarm: Any, monkeypatch: pytest.MonkeyPatch
+    broker: SmallBroker, unit: Unit, on_alarm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def handler(*_: object) -> None:
         raise TimeoutError
@@ -371,7 +357,7 @@ def test_a_first_emit_that_a_signal_handler_ends_leaves_probes_on(
     def begin(*_: object) -> None:
         signal.raise_signal(signal.SIGALRM)
 
-    alarm(handler)
+    on_alarm(handler)
     with monkeypatch.context() as patch:
         patch.setattr(journal, "begin", begin)
         with pytest.raises(TimeoutError):
@@ -432,7 +418,7 @@ def test_an_event_that_is_recorded_while_its_unit_is_closed_belongs_to_the_next_
 
 @pytest.mark.parametrize(("where", "what"), [(Link, "seal"), (Unit, "_shut_journal"), (Unit, "position")])
 def test_what_a_signal_handler_emits_while_its_unit_is_closed_is_kept(
-    broker: SmallBroker, unit: Unit, alarm: Any, monkeypatch: pytest.MonkeyPatch, where: Any, what: str
+    broker: SmallBroker, unit: Unit, on_alarm: Any, monkeypatch: pytest.MonkeyPatch, where: Any, what: str
 ) -> None:
     """At whichever moment: it is the last event of this incarnation, or the first one of the next."""
     usual, ours = getattr(where, what), threading.get_ident()
@@ -447,7 +433,7 @@ def test_what_a_signal_handler_emits_while_its_unit_is_closed_is_kept(
         unit.emit("handled")
 
     unit.emit("first")
-    alarm(handler)
+    on_alarm(handler)
     with monkeypatch.context() as patch:
         patch.setattr(where, what, interrupted)
         assert unit.close(PATIENCE_S)

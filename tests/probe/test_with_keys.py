@@ -27,7 +27,7 @@ PATIENCE_S = 20.0
 
 @pytest.fixture
 def ring(tmp_path: Path) -> Path:
-    """A keyring with a key for the unit `api`, one for whoever watches, and one that was revoked."""
+    """A keyring with a key for the unit `api`, one for a watcher, and one that was revoked."""
     folder = tmp_path / "ring"
     keyring.create(folder)
     keyring.add(folder, "api", roles=["unit"], units=["api"])
@@ -39,27 +39,27 @@ def ring(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def broker(tmp_path: Path, ring: Path) -> Iterator[BrokerProcess]:
+def guarded(tmp_path: Path, ring: Path) -> Iterator[BrokerProcess]:
     process = BrokerProcess(tmp_path / "run", "--keys", str(ring))
     yield process
     process.stop()
 
 
-def unit_of(broker: BrokerProcess, told_keys: str, tmp_path: Path, name: str = "api") -> Unit:
-    settings = Environment(broker.endpoint, RUN, name, str(tmp_path / "journal"), told_keys, disabled=False)
+def unit_of(guarded: BrokerProcess, keys_variable: str, tmp_path: Path, name: str = "api") -> Unit:
+    settings = Environment(guarded.endpoint, RUN, name, str(tmp_path / "journal"), keys_variable, disabled=False)
     return Unit(name, environment=settings)
 
 
-def logged(broker: BrokerProcess) -> list[str]:
+def logged(guarded: BrokerProcess) -> list[str]:
     """The steps of all events in the log; [] while there is none."""
-    if not broker.log.exists():
+    if not guarded.log.exists():
         return []
-    entries = [entry for entry in log.scan(broker.log) if isinstance(entry.message, m.Events)]
+    entries = [entry for entry in log.scan(guarded.log) if isinstance(entry.message, m.Events)]
     return [record[2] for entry in entries for record in wire.unpack_records(entry.body)]
 
 
 def unknown(ring: Path) -> str:
-    """A key that nobody made for this broker, though it knows the broker."""
+    """A key that was not made for this broker, though it knows the broker."""
     public, secret = zmq.curve_keypair()
     path = ring.parent / "mine.keys"
     keys.write(path, Keys("mine", keys.load(ring / "api.keys").broker, public.decode(), secret.decode()))
@@ -98,134 +98,136 @@ def kept_out_again(unit: Unit) -> None:
 
 
 def test_a_unit_with_its_own_key_gets_its_events_into_the_log(
-    broker: BrokerProcess, ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    guarded: BrokerProcess, ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    by_file = unit_of(broker, str(ring / "api.keys"), tmp_path)
+    by_file = unit_of(guarded, str(ring / "api.keys"), tmp_path)
     by_file.emit("by-file")
     assert by_file.close(PATIENCE_S)
-    by_variable = unit_of(broker, (ring / "api.keys").read_text(), tmp_path)
+    by_variable = unit_of(guarded, (ring / "api.keys").read_text(), tmp_path)
     by_variable.emit("by-variable")
     assert by_variable.close(PATIENCE_S)
-    assert logged(broker) == ["by-file", "by-variable"]
+    assert logged(guarded) == ["by-file", "by-variable"]
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
-    ("told", "said"), [*KEPT_OUT, (no_file, "cannot read keys from")], ids=lambda case: getattr(case, "__name__", "")
+    ("keys_of", "said"),
+    [*KEPT_OUT, (no_file, "cannot read keys from")],
+    ids=lambda case: getattr(case, "__name__", ""),
 )
 def test_a_unit_that_is_kept_out_says_so_once_and_loses_nothing(
-    broker: BrokerProcess,
+    guarded: BrokerProcess,
     ring: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    told: Callable[[Path], str],
+    keys_of: Callable[[Path], str],
     said: str,
 ) -> None:
     monkeypatch.setattr(connection, "RETRY_S", 0.01)
-    unit = unit_of(broker, told(ring), tmp_path)
+    unit = unit_of(guarded, keys_of(ring), tmp_path)
     unit.emit("first")
     for _ in range(3):
         kept_out_again(unit)
     unit.emit("last")
     assert not unit.close(PATIENCE_S)
     (line,) = capsys.readouterr().err.splitlines()
-    for words in ("unit 'api' does not get into the broker", broker.endpoint, said, "kept in its journal"):
+    for words in ("unit 'api' does not get into the broker", guarded.endpoint, said, "kept in its journal"):
         assert words in line
-    assert logged(broker) == []
-    answers = recover(tmp_path / "journal", broker.endpoint, keys=keys.load(ring / "api.keys"), timeout_s=PATIENCE_S)
+    assert logged(guarded) == []
+    answers = recover(tmp_path / "journal", guarded.endpoint, keys=keys.load(ring / "api.keys"), timeout_s=PATIENCE_S)
     assert [(answer.events, answer.problem) for answer in answers] == [(2, "")]
-    assert logged(broker) == ["first", "last"]
+    assert logged(guarded) == ["first", "last"]
 
 
 def test_a_unit_gets_in_once_its_key_is_on_the_list(
-    broker: BrokerProcess, ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guarded: BrokerProcess, ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "RETRY_S", 0.01)
-    told = unknown(ring)
-    unit = unit_of(broker, told, tmp_path)
+    mine = unknown(ring)
+    unit = unit_of(guarded, mine, tmp_path)
     unit.emit("before")
     kept_out_again(unit)
     with (ring / "access").open("a") as file:
-        file.write(f"mine valid unit api * {keys.load(Path(told)).public}\n")
-    assert poll(lambda: logged(broker) == ["before"], PATIENCE_S)
+        file.write(f"mine valid unit api * {keys.load(Path(mine)).public}\n")
+    assert poll(lambda: logged(guarded) == ["before"], PATIENCE_S)
     unit.emit("after")
     assert unit.close(PATIENCE_S)
-    assert logged(broker) == ["before", "after"]
+    assert logged(guarded) == ["before", "after"]
 
 
 def test_a_unit_gets_in_once_its_file_is_there(
-    broker: BrokerProcess, ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guarded: BrokerProcess, ring: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "RETRY_S", 0.01)
-    unit = unit_of(broker, str(tmp_path / "late.keys"), tmp_path)
+    unit = unit_of(guarded, str(tmp_path / "late.keys"), tmp_path)
     unit.emit("before")
     kept_out_again(unit)
     (ring / "api.keys").rename(tmp_path / "late.keys")
-    assert poll(lambda: logged(broker) == ["before"], PATIENCE_S)
+    assert poll(lambda: logged(guarded) == ["before"], PATIENCE_S)
     assert unit.close(PATIENCE_S)
 
 
 def test_a_unit_with_keys_tells_nothing_to_a_broker_that_cannot_prove_who_it_is(
     ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broker = BrokerProcess(tmp_path / "run", "--insecure")
+    open_broker = BrokerProcess(tmp_path / "run", "--insecure")
     try:
-        unit = unit_of(broker, str(ring / "api.keys"), tmp_path)
-        unit.emit("for nobody else")
+        unit = unit_of(open_broker, str(ring / "api.keys"), tmp_path)
+        unit.emit("for no other")
         assert not unit.close(PATIENCE_S)
         said = capsys.readouterr().err  # which of the two depends on who hangs up first
         assert "cannot prove to be the broker that ours are for" in said or "not the broker that the key" in said
-        assert logged(broker) == []
+        assert logged(open_broker) == []
     finally:
-        broker.stop()
+        open_broker.stop()
 
 
 def test_a_key_does_not_speak_as_another_unit_and_who_tried_is_counted_by_name(
-    broker: BrokerProcess, ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    guarded: BrokerProcess, ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    api = unit_of(broker, str(ring / "api.keys"), tmp_path)
+    api = unit_of(guarded, str(ring / "api.keys"), tmp_path)
     api.emit("mine")
     assert api.close(PATIENCE_S)
-    forged = unit_of(broker, str(ring / "api.keys"), tmp_path, name="worker")
+    forged = unit_of(guarded, str(ring / "api.keys"), tmp_path, name="worker")
     forged.emit("not mine")
     assert not forged.close(PATIENCE_S)
     assert "the key 'api' may not speak as 'worker', only as api" in capsys.readouterr().err
-    assert logged(broker) == ["mine"]
+    assert logged(guarded) == ["mine"]
     theirs = keys.load(keyring.add(ring, "worker", roles=["unit"], units=["worker"]))
-    (kept,) = recover(tmp_path / "journal", broker.endpoint, keys=theirs, timeout_s=PATIENCE_S)
+    (kept,) = recover(tmp_path / "journal", guarded.endpoint, keys=theirs, timeout_s=PATIENCE_S)
     assert (kept.unit, kept.events, kept.problem) == ("worker", 1, ""), "with its own key it is welcome"
-    with contextlib.closing(LogReader(broker.endpoint, RUN, "watcher", keys=keys.load(ring / "me.keys"))) as watcher:
+    with contextlib.closing(LogReader(guarded.endpoint, RUN, "watcher", keys=keys.load(ring / "me.keys"))) as watcher:
         watcher.ping()
         assert [who for who in watcher.incidents if who.startswith("api ")], watcher.incidents
 
 
 def test_a_key_that_is_revoked_cuts_off_who_is_in_and_it_says_so_once(
-    broker: BrokerProcess, ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    guarded: BrokerProcess, ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unit = unit_of(broker, (ring / "api.keys").read_text(), tmp_path)
+    unit = unit_of(guarded, (ring / "api.keys").read_text(), tmp_path)
     unit.emit("before")
-    assert poll(lambda: logged(broker) == ["before"], PATIENCE_S)
+    assert poll(lambda: logged(guarded) == ["before"], PATIENCE_S)
     keyring.revoke(ring, "api")
     assert poll(lambda: unit.refused, PATIENCE_S)
     unit.emit("after")
     assert not unit.close(PATIENCE_S)
-    assert logged(broker) == ["before"]
+    assert logged(guarded) == ["before"]
     (line,) = capsys.readouterr().err.splitlines()
     assert "the key 'api' was revoked" in line
 
 
-@pytest.mark.parametrize(("told", "said"), KEPT_OUT, ids=lambda case: getattr(case, "__name__", ""))
+@pytest.mark.parametrize(("keys_of", "said"), KEPT_OUT, ids=lambda case: getattr(case, "__name__", ""))
 def test_a_watcher_that_is_kept_out_learns_why_without_waiting(
-    broker: BrokerProcess, ring: Path, told: Callable[[Path], str], said: str
+    guarded: BrokerProcess, ring: Path, keys_of: Callable[[Path], str], said: str
 ) -> None:
-    ours = keys.read(told(ring), broker.endpoint)
+    ours = keys.read(keys_of(ring), guarded.endpoint)
     with pytest.raises(BrokerFailed, match=said):
-        LogReader(broker.endpoint, RUN, "watcher", keys=ours, timeout_s=3600)  # longer than any test may take
+        LogReader(guarded.endpoint, RUN, "watcher", keys=ours, timeout_s=3600)  # longer than any test may take
 
 
-def test_a_stranger_sees_the_greeting_of_any_such_socket_and_then_a_closed_door(broker: BrokerProcess) -> None:
-    host, _, port = broker.endpoint.removeprefix("tcp://").rpartition(":")
+def test_a_stranger_sees_the_greeting_of_any_such_socket_and_then_a_closed_door(guarded: BrokerProcess) -> None:
+    host, _, port = guarded.endpoint.removeprefix("tcp://").rpartition(":")
     ours = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
     # of ZMTP 3.1 (RFC 37): signature, version, mechanism
     theirs = b"\xff" + bytes(7) + b"\x01\x7f\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
@@ -241,10 +243,10 @@ def test_a_stranger_sees_the_greeting_of_any_such_socket_and_then_a_closed_door(
 
 
 def test_a_unit_that_is_kept_out_and_can_keep_no_journal_does_not_say_that_it_has_one(
-    broker: BrokerProcess, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    guarded: BrokerProcess, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = ("BROKER", broker.endpoint), ("RUN", RUN), ("UNIT", "api"), ("JOURNAL", "/dev/null/journals")
-    for name, value in told:
+    variables = ("BROKER", guarded.endpoint), ("RUN", RUN), ("UNIT", "api"), ("JOURNAL", "/dev/null/journals")
+    for name, value in variables:
         monkeypatch.setenv(f"CIRCUIT_{name}", value)
     assert execute(["emit", "step", "--timeout", "3600"]) == 4
     said = capsys.readouterr().err
@@ -254,9 +256,9 @@ def test_a_unit_that_is_kept_out_and_can_keep_no_journal_does_not_say_that_it_ha
 
 
 def test_a_shell_script_that_is_kept_out_does_not_wait_and_its_event_is_kept(
-    broker: BrokerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    guarded: BrokerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("BROKER", broker.endpoint), ("RUN", RUN), ("UNIT", "api"), ("JOURNAL", str(tmp_path / "j"))):
+    for name, value in (("BROKER", guarded.endpoint), ("RUN", RUN), ("UNIT", "api"), ("JOURNAL", str(tmp_path / "j"))):
         monkeypatch.setenv(f"CIRCUIT_{name}", value)
     assert execute(["emit", "step", "--timeout", "3600"]) == 4  # longer than any test may take
     said = capsys.readouterr().err

@@ -216,3 +216,8 @@ def records(first: int, *steps: str) -> bytes:
     """Packed records, numbered from `first`."""
     pack = wire.record_packer()
     return b"".join(pack([seq, seq * 1000, step, 0, f"k{seq}", None]) for seq, step in enumerate(steps, first))
+
+
+def large_record(seq: int, size: int) -> bytes:
+    """One record with so many bytes in it."""
+    return records(seq, "x" * size)

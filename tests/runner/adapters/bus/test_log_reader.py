@@ -33,12 +33,6 @@ def reader(broker: BrokerProcess) -> Iterator[LogReader]:
         yield reader
 
 
-@pytest.fixture
-def unit(broker: BrokerProcess) -> Iterator[Peer]:
-    with Peer.unit(broker.endpoint) as peer:
-        yield peer
-
-
 def emit(unit: Peer, first: int, *steps: str) -> None:
     """EVENTS that are in the log when this returns."""
     unit.emit(first, *steps)
