@@ -196,7 +196,7 @@ class Log:
         self.path = path
         self.end = START
         self.cut = 0
-        self._tail = b""
+        self._last_written = b""
         self._left_at: tuple[int, ...] = ()
         """How the file was when it was let go of."""
         self._durable = durable
@@ -246,9 +246,9 @@ class Log:
         parts: list[bytes] = []
         for payload in group:
             parts += (PREFIX.pack(len(payload), crc32(payload)), payload)
-        self._tail = b"".join(parts)
-        self._write(self._tail, self.end)
-        self.end += len(self._tail)
+        self._last_written = b"".join(parts)
+        self._write(self._last_written, self.end)
+        self.end += len(self._last_written)
 
     def read(self, offset: int, limit: int) -> bytes:
         """Whole entries from `offset` on, at most `limit` bytes of them but at least one entry; b"" at the end.
@@ -257,11 +257,11 @@ class Log:
         """
         if offset >= self.end:
             return b""
-        begin = self.end - len(self._tail)
-        if offset == begin and len(self._tail) <= limit:
-            return self._tail  # a reader that keeps up gets what was just written, without asking the disk
+        begin = self.end - len(self._last_written)
+        if offset == begin and len(self._last_written) <= limit:
+            return self._last_written  # a reader that keeps up gets what was just written, without asking the disk
         if offset >= begin:
-            chunk = self._tail[offset - begin : offset - begin + max(limit, PREFIX.size)]
+            chunk = self._last_written[offset - begin : offset - begin + max(limit, PREFIX.size)]
         else:
             chunk = os.pread(self._file, max(limit, PREFIX.size), offset)
         end, wrong = _whole(chunk, offset)
@@ -273,7 +273,7 @@ class Log:
 
     def rest(self) -> None:
         """Let go of the file until `resume`."""
-        self._tail = b""
+        self._last_written = b""
         self._left_at = _state(self._file)
         self.close()
 

@@ -101,7 +101,7 @@ class Backlog:
         return None
 
     def watermark(self, to: JournalPosition) -> m.Events:
-        """Says nothing but that everything up to now has been said; right when `take` gives None for the same position."""
+        """Says nothing but that everything up to now has been said; right when `take` gives None for that position."""
         self._watermark_ns = to.stamp_ns
         return m.Events(self.next_seq, 0, to.stamp_ns, self._recovered)
 

@@ -120,7 +120,7 @@ def test_keys_of_a_run_are_good_for_that_run_alone_and_never_for_its_runner() ->
     ("identity", "given"),
     [(b"\0abcd", True), (b"\0\0\0\0\0", True), (b"evil", False), (b"evils", False), (b"\0abc", False), (b"", False)],
 )
-def test_routing_ids_that_zeromq_gives_are_told_from_chosen_ones(identity: bytes, given: bool) -> None:
+def test_routing_ids_that_zeromq_gives_are_distinguished_from_chosen_ones(identity: bytes, given: bool) -> None:
     assert access.is_given(identity) is given
 
 

@@ -256,7 +256,7 @@ def test_the_first_key_that_speaks_as_a_unit_keeps_its_name_also_when_the_broker
     assert "belongs to the key 'one'" in refused(lab, two, hello("camera")), "though its owner has not come back yet"
 
 
-def test_who_was_there_before_the_runner_is_told_to_it(lab: Lab) -> None:
+def test_who_was_there_before_the_runner_is_reported_to_it(lab: Lab) -> None:
     with Peer(lab.endpoint, keys=lab.key("pool", "unit", "*")) as peer, Anna(lab) as anna:
         peer.say(hello("db"))
         peer.hear(m.Welcome)

@@ -53,7 +53,7 @@ def test_a_broker_that_cannot_hold_who_is_expected_says_so_and_does_not_start(tm
     assert "20000 peers are expected, and a broker holds at most 16384; spread them over several" in done.stderr
 
 
-def test_a_low_limit_is_told_at_the_start_unless_it_is_known_to_be_enough(
+def test_a_low_limit_is_said_at_the_start_unless_it_is_known_to_be_enough(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with limit(1024):

@@ -267,7 +267,7 @@ def spoken(message: m.Message) -> bytes:
     return frame(bytes(word), MORE) + frame(bytes(header))
 
 
-def test_who_never_reads_what_it_is_told_is_named_and_the_others_are_served(served: Served) -> None:
+def test_who_never_reads_what_it_is_sent_is_named_and_the_others_are_served(served: Served) -> None:
     with RawPeer(served.broker.endpoint) as raw:
         raw.send(spoken(HELLO))
         raw.send(spoken(m.Ping(1)) * 20_000)

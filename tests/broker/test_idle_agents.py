@@ -126,7 +126,7 @@ def test_an_idle_agent_may_say_hello_and_ping_and_nothing_else(lab: BrokerProces
             }
 
 
-def test_a_second_agent_of_the_same_name_is_told_where_the_first_one_is(lab: BrokerProcess) -> None:
+def test_a_second_agent_of_the_same_name_hears_where_the_first_one_is(lab: BrokerProcess) -> None:
     with waiting(lab.endpoint), waiting(lab.endpoint, "@lab-3"):
         why = refused(lab.endpoint, hello(incarnation=2))
         assert why == "an agent called @lab-2 is here already, from 127.0.0.1"
@@ -227,12 +227,12 @@ def test_one_key_cannot_have_all_the_places_of_agents_that_wait(monkeypatch: pyt
     shares = Shares(USUAL)
     whose = ["cam", "cam", "cam", "bob"]
     asked = iter([shares.of(key, 0.0) for key in whose])
-    door = SimpleNamespace(
+    connections = SimpleNamespace(
         grant=lambda _key: Grant("any", ("agent",), ("@*",)),
         share=lambda _frame: next(asked),
         greeted=lambda _frame, _identity: None,
     )
-    agents = idle_agents.IdleAgents(door)  # type: ignore[arg-type]
+    agents = idle_agents.IdleAgents(connections)  # type: ignore[arg-type]
 
     def come(number: int) -> None:
         hello = m.Hello(m.VERSION, "agent", "", f"@lab-{number}", 1)

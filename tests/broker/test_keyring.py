@@ -74,7 +74,7 @@ def test_a_revoked_name_can_be_given_again_and_only_the_new_key_opens(folder: Pa
     assert [ring.grant(public).revoked for public in (old, new)] == [True, False]  # type: ignore[union-attr]
 
 
-def test_what_cannot_be_done_is_told_with_what_to_do(folder: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_said_with_what_to_do(folder: Path, tmp_path: Path) -> None:
     keyring.add(folder, "api", roles=["unit"], units=["api"])
     with pytest.raises(KeyringError, match=r"key 'api' .* already; .*circuit-run keys revoke api"):
         keyring.add(folder, "api", roles=["unit"], units=["api"])
@@ -123,7 +123,7 @@ def test_a_damaged_line_is_named_by_its_number(folder: Path, line: str, said: st
         Keyring(folder)
 
 
-def test_a_list_that_is_damaged_later_leaves_what_held_before_and_is_told_once(folder: Path) -> None:
+def test_a_list_that_is_damaged_later_leaves_what_held_before_and_is_said_once(folder: Path) -> None:
     keyring.add(folder, "api", roles=["unit"], units=["api"])
     public = public_of(folder, "api")
     reports: list[str] = []

@@ -57,7 +57,7 @@ def test_a_tail_cut_anywhere_loses_only_the_entry_it_cuts_and_the_log_goes_on(pa
         assert firsts(path) == [*[1, 3, 4][: len(kept)], 9]
 
 
-def test_a_torn_tail_is_told_from_damage(path: Path) -> None:
+def test_a_torn_tail_is_distinguished_from_damage(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(LogError, match=r"events\.log: the entry at byte \d+ is cut off") as failure:
         list(log.scan(path))

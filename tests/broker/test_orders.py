@@ -21,8 +21,8 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.run = Run("r", folder)
-        self.census = PeerRegistry()
-        self.orders = Orders(self.census, self._send)
+        self.registry = PeerRegistry()
+        self.orders = Orders(self.registry, self._send)
         self.room: dict[bytes, int] = {}
         self.gone: set[bytes] = set()
         self.got: dict[bytes, list[m.Order]] = {}
@@ -32,7 +32,7 @@ class Stage:
         hello = m.Hello(m.VERSION, "unit", "r", unit, incarnation)
         account = self.run.join(hello, wire.encode(hello))  # type: ignore[arg-type]
         peer = Peer(identity, hello, self.run, account, Connection(-1, "here", 0.0), name=unit)
-        self.census.enter(peer)
+        self.registry.enter(peer)
         self.room[identity], self.got[identity] = room, []
         return peer
 
@@ -47,7 +47,7 @@ class Stage:
         return self.orders.pass_on([self.run])
 
     def leave(self, peer: Peer) -> None:
-        self.census.leave(peer, 0.0)
+        self.registry.leave(peer, 0.0)
         self.orders.leave(peer)
 
     def _send(self, identity: bytes, frames: tuple[bytes, ...]) -> Sent:
@@ -92,7 +92,9 @@ def test_each_incarnation_of_a_unit_gets_every_order_though_only_one_of_them_is_
     assert stage.got[slow.identity] == given
 
 
-def test_one_that_is_too_far_behind_is_told_from_the_others(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_too_far_behind_is_kept_apart_from_the_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MAX_BEHIND", 4)
     deaf, _ = stage.enter("deaf", room=0), stage.enter("quick")
     stage.order("deaf", "quick", count=4)

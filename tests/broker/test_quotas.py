@@ -55,7 +55,7 @@ def test_a_key_may_bring_four_seconds_worth_at_once_then_as_fast_as_its_quota_sa
     assert not share.spend(0, 0)
 
 
-def test_a_key_in_debt_is_shut_until_all_of_it_is_paid_and_a_larger_debt_is_forgiven() -> None:
+def test_a_key_in_debt_is_shut_until_all_of_it_is_paid_and_a_larger_debt_is_cut() -> None:
     share = Share("pool", Quotas(events=100, bytes=1_000_000), 0.0)
     share.spend(10**15, 0)
     assert share.owes(0.0)

@@ -68,7 +68,7 @@ def test_an_overlap_is_trimmed_to_what_is_new(broker: BrokerProcess, unit: Peer)
     assert (last.message, last.body) == (m.Events(3, 2, 9), records(3, "c", "d"))
 
 
-def test_a_batch_after_a_hole_is_refused_once_and_the_sender_is_told_where_to_go_on(
+def test_a_batch_after_a_hole_is_refused_once_and_the_sender_hears_where_to_go_on(
     broker: BrokerProcess, unit: Peer
 ) -> None:
     unit.emit(1, "a")
@@ -134,9 +134,7 @@ def test_final_is_kept_once_everything_before_it_is(broker: BrokerProcess, unit:
     assert messages(broker).count(m.Final(2)) == 1
 
 
-def test_a_reconnecting_unit_is_told_where_to_go_on_and_its_hello_is_kept_once(
-    broker: BrokerProcess, unit: Peer
-) -> None:
+def test_a_reconnecting_unit_hears_where_to_go_on_and_its_hello_is_kept_once(broker: BrokerProcess, unit: Peer) -> None:
     unit.emit(1, "a", "b", "c")
     unit.hear(m.Ack)
     with Peer(broker.endpoint) as again:
@@ -468,7 +466,7 @@ def send_until_it_has_left(runner: Peer, order: bytes) -> None:
         (m.Hello(1, "unit", "another", "api", 1), "serves run 'run-1', not 'another'"),
     ],
 )
-def test_who_may_not_in_is_told_why(broker: BrokerProcess, hello: m.Hello, why: str) -> None:
+def test_who_may_not_in_hears_why(broker: BrokerProcess, hello: m.Hello, why: str) -> None:
     with Peer(broker.endpoint) as peer:
         peer.say(hello)
         assert why in peer.hear(m.Refused).why

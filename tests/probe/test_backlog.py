@@ -42,7 +42,7 @@ class Writer:
         self.kept.add(self.seq)
 
     @property
-    def point(self) -> JournalPosition:
+    def position(self) -> JournalPosition:
         return JournalPosition(self.seq, self.end, self.journal.segments[-1].lost, self.seq)
 
 
@@ -53,10 +53,10 @@ def writer(bound: int = 1 << 20) -> Iterator[Writer]:
     made.journal.close()
 
 
-def hear(found: Backlog, point: JournalPosition) -> tuple[list[int], list[tuple[int, int]]]:
+def hear(found: Backlog, position: JournalPosition) -> tuple[list[int], list[tuple[int, int]]]:
     """Takes everything: (sequence numbers of records, ranges of gaps)."""
     seqs, gaps = [], []
-    while (taken := found.take(point)) is not None:
+    while (taken := found.take(position)) is not None:
         message, body = taken
         with body:
             if isinstance(message, m.Gap):
@@ -78,7 +78,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_of_an_empty_journal_there_is_nothing_to_say() -> None:
     with writer() as unit:
-        assert Backlog(unit.journal.segments).take(unit.point) is None
+        assert Backlog(unit.journal.segments).take(unit.position) is None
         assert Backlog(unit.journal.segments).take(NOTHING) is None
 
 
@@ -88,7 +88,7 @@ def test_only_the_last_piece_carries_the_new_watermark() -> None:
             unit.emit(20)
         found = Backlog(unit.journal.segments)
         watermarks = []
-        while (taken := found.take(unit.point)) is not None:
+        while (taken := found.take(unit.position)) is not None:
             assert isinstance(taken[0], m.Events)
             watermarks.append(taken[0].watermark_ns)
             taken[1].release()
@@ -101,9 +101,9 @@ def test_an_acknowledgement_that_brings_nothing_new_means_go_back() -> None:
         for _ in range(10):
             unit.emit(1)
         found = Backlog(unit.journal.segments)
-        assert hear(found, unit.point)[0] == list(range(1, 11))
+        assert hear(found, unit.position)[0] == list(range(1, 11))
         found.ack(1)
-        assert hear(found, unit.point)[0] == list(range(1, 11))
+        assert hear(found, unit.position)[0] == list(range(1, 11))
         found.ack(11)
         assert found.all_acked
         assert found.bytes_under_way == 0
@@ -114,13 +114,13 @@ def test_what_was_freed_already_is_a_gap() -> None:
         for _ in range(500):
             unit.emit(50)
         found = Backlog(unit.journal.segments)
-        hear(found, unit.point)
+        hear(found, unit.position)
         found.ack(unit.seq + 1)
         unit.journal.free(found.acked)
         found.freed()
         first = unit.journal.segments[0].first
         found.rewind(5)  # a broker that has lost its log
-        seqs, gaps = hear(found, unit.point)
+        seqs, gaps = hear(found, unit.position)
         assert gaps == [(5, first - 1)]
         assert seqs == list(range(first, 501))
 
@@ -143,7 +143,7 @@ def test_records_and_gaps_together_are_everything(script: list[tuple[str, float,
 
         def listen() -> None:
             nonlocal wanted
-            seqs, gaps = hear(found, unit.point)
+            seqs, gaps = hear(found, unit.position)
             logged.update({seq: "record" for seq in seqs if seq >= wanted})
             for first, last in gaps:
                 logged.update(dict.fromkeys(range(max(first, wanted), last + 1), "gap"))

@@ -188,7 +188,7 @@ def test_a_moment_that_is_over_is_now(broker: SmallBroker, unit: Unit, apart: An
     passed.result(PATIENCE_S)
 
 
-def test_that_it_went_on_is_told_though_the_unit_says_nothing_more(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+def test_that_it_went_on_is_said_though_the_unit_says_nothing_more(broker: SmallBroker, unit: Unit, apart: Any) -> None:
     passed = apart(unit.barrier, "go")
     asked(broker)
     broker.order("unit", m.Release("barrier/go/1", at_ns=time.monotonic_ns() + AHEAD_NS))
@@ -226,7 +226,7 @@ def test_who_goes_on_late_is_heard_all_the_same(
     assert broker.until(lambda: passed_at(broker))
 
 
-def test_that_it_went_on_is_told_before_the_last_word(broker: SmallBroker, unit: Unit, apart: Any) -> None:
+def test_that_it_went_on_is_said_before_the_last_word(broker: SmallBroker, unit: Unit, apart: Any) -> None:
     passed = apart(unit.barrier, "go")
     asked(broker)
     broker.order("unit", m.Release("barrier/go/1", at_ns=time.monotonic_ns() + AHEAD_NS))
@@ -307,7 +307,7 @@ def test_what_does_not_fit_into_a_hello_is_asked_again_all_the_same(broker: Smal
     assert hello.waiting[0].endswith(".1"), "the oldest first"
 
 
-def test_who_asks_too_much_at_once_is_told_so_at_once(
+def test_who_asks_too_much_at_once_hears_so_at_once(
     broker: SmallBroker, unit: Unit, apart: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(import_module("probe.barrier"), "MOST_ASKS", 1)

@@ -22,7 +22,7 @@ def wait_for_reports(broker: SmallBroker, count: int) -> list[Record]:
     return found
 
 
-def test_a_unit_that_is_told_to_measure_reports_where_the_broker_s_clock_is(broker: SmallBroker, unit: Unit) -> None:
+def test_a_unit_that_is_asked_to_measure_reports_where_the_broker_s_clock_is(broker: SmallBroker, unit: Unit) -> None:
     broker.measure = True
     unit.emit("a")
     first, *_ = wait_for_reports(broker, 3)
@@ -93,7 +93,7 @@ def test_a_broker_that_stands_still_is_not_asked_for_ever(monkeypatch: pytest.Mo
     assert len(asked) == clock_pings.MAX_UNANSWERED + 1
 
 
-def test_a_unit_that_is_not_told_to_measure_neither_asks_nor_reports(broker: SmallBroker, unit: Unit) -> None:
+def test_a_unit_that_is_not_asked_to_measure_neither_asks_nor_reports(broker: SmallBroker, unit: Unit) -> None:
     unit.emit("a")
     broker.heard(m.Events)
     assert unit._link._clock._pings is None

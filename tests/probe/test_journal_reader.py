@@ -76,9 +76,9 @@ def hear(segments: list[Segment]) -> tuple[dict[int, bytes], list[tuple[int, int
     """Everything that recovery would say of them: the piece that each record is in, and what is lost."""
     pieces, gaps, expected = {}, [], 1
     last = segments[-1]
-    point = JournalPosition((last.last or 0) + last.lost, last.head, last.lost, 0)
-    tail = Backlog(segments, recovered=True)
-    while (taken := tail.take(point)) is not None:
+    position = JournalPosition((last.last or 0) + last.lost, last.head, last.lost, 0)
+    left = Backlog(segments, recovered=True)
+    while (taken := left.take(position)) is not None:
         message, body = taken
         with body:
             if isinstance(message, m.Gap):
@@ -89,7 +89,7 @@ def hear(segments: list[Segment]) -> tuple[dict[int, bytes], list[tuple[int, int
                 assert message.first == expected
                 pieces.update(dict.fromkeys(range(expected, expected + message.count), bytes(body)))
                 expected += message.count
-    assert expected == point.seq + 1, "something is neither a record nor lost"
+    assert expected == position.seq + 1, "something is neither a record nor lost"
     return pieces, gaps
 
 

@@ -98,11 +98,11 @@ def read(folder: Path) -> Said:
 
 def say(segments: list[Segment]) -> Said:
     last = segments[-1]
-    point = JournalPosition((last.last or 0) + last.lost, last.head, last.lost, 0)
-    tail = Backlog(segments, recovered=True)
+    position = JournalPosition((last.last or 0) + last.lost, last.head, last.lost, 0)
+    left = Backlog(segments, recovered=True)
     events: dict[int, bytes] = {}
     certain = not any(segment.is_damaged for segment in segments)
-    while (taken := tail.take(point)) is not None:
+    while (taken := left.take(position)) is not None:
         message, body = taken
         with body:
             if isinstance(message, m.Gap):
@@ -112,7 +112,7 @@ def say(segments: list[Segment]) -> Said:
             assert len(ends) == message.count + 1
             for number, (start, end) in enumerate(pairwise(ends), message.first):
                 events[number] = bytes(body[start:end])
-    return Said(events, point.seq, certain)
+    return Said(events, position.seq, certain)
 
 
 def some_bits(most: int, least: int = 1) -> st.SearchStrategy[list[tuple[int, int]]]:

@@ -74,7 +74,7 @@ def test_a_report_has_only_what_no_other_bound_makes_superfluous() -> None:
     assert sampler.report() == {"low": [[1_000, -500]], "high": [[4_000, 100]], "rtt_ns": 1_000}
 
 
-def test_a_bound_is_told_again_when_the_older_one_has_aged_more() -> None:
+def test_a_bound_is_reported_again_when_the_older_one_has_aged_more() -> None:
     later = 1_000 + 2 * SECOND  # a millisecond of drift
     assert undominated([(later, -100_000), (1_000, 0)]) == [(1_000, 0), (later, -100_000)]
     assert undominated([(later, -1_000_000), (1_000, 0)]) == [(1_000, 0)]
@@ -88,7 +88,7 @@ def test_a_report_is_about_what_came_since_the_last_one() -> None:
     assert sampler.report() == {"low": [], "high": []}
 
 
-def test_nothing_is_told_about_a_moment_before_a_report_that_is_out() -> None:
+def test_nothing_is_reported_about_a_moment_before_a_report_that_is_out() -> None:
     sampler = Sampler()
     sampler.report()
     sampler.reported(5_000_000)

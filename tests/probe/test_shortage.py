@@ -27,7 +27,7 @@ from tests.support.small_broker import SmallBroker
         (FileNotFoundError(errno.ENOENT, "x"), ""),
     ],
 )
-def test_what_there_is_too_little_of_is_told_with_its_limit(error: Exception, words: str) -> None:
+def test_what_there_is_too_little_of_is_said_with_its_limit(error: Exception, words: str) -> None:
     assert words in shortage.why(error)
     assert bool(words) == bool(shortage.why(error))
 
@@ -63,9 +63,7 @@ resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (24 << 
     [*(FILES.format(taken=taken, spare=spare) for taken, spare in ((0, 3), (40, 8), (0, 14))), MEMORY],
     ids=["no file at all", "hardly a file", "too few for the bus", "no thread"],
 )
-def test_a_program_at_its_limits_goes_on_and_is_told_what_becomes_of_its_events(
-    limit: str, broker: SmallBroker
-) -> None:
+def test_a_program_at_its_limits_goes_on_and_hears_what_becomes_of_its_events(limit: str, broker: SmallBroker) -> None:
     variables = {
         "CIRCUIT_BROKER": broker.endpoint,
         "CIRCUIT_UNIT": "unit",
