@@ -62,8 +62,7 @@ GROUP_BYTES: Final = 4 * 1024 * 1024
 RETRY_MS: Final = 10
 """A peer whose queue is full is tried again after this time; ZeroMQ does not say when a ROUTER may send again."""
 CHECK_S: Final = 1.0
-"""How often at most a crowded broker checks which peers have left, and how often which keys were revoked, and the
-disk."""
+"""How often at most a crowded broker checks which peers have left, and how often keys and the disk are checked."""
 LAST_WORDS_S: Final = 5.0
 """How long what a peer said before it left may lie unread."""
 
@@ -110,13 +109,11 @@ class Relay:
     def no_units_left(self) -> bool:
         """Whether no unit or supervisor is connected. One that has said FINAL leaves when it has read the ACK, which
         it might never do if we left first."""
-        present = [peer for peer in self._peers if peer.left_s is None]
-        speakers = [peer for peer in present if peer.account is not None]
-        return not [peer for peer in speakers if self._probe_peer(peer) is not Sent.GONE]
+        units = [peer for peer in self._peers if peer.left_s is None and peer.account is not None]
+        return not [peer for peer in units if self._probe_peer(peer) is not Sent.GONE]
 
     def housekeep(self) -> None:
-        """See who has left, who does not read, whose key was revoked, and whether there is memory left. To be called a
-        few times a second."""
+        """Deal with peers that have left, do not read, have no key any more, or take too much. A few times a second."""
         now = monotonic()
         self._connections.tidy()
         for identity in self._connections.hung_up():
