@@ -15,11 +15,13 @@ the old key behind a link belong to nobody.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from functools import partial
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
 
 from probe.event import MAX_KEY_BYTES
 from runner.core.verifier.circuit_tally import CircuitTally
-from runner.core.verifier.judge import EventRef, Filled, Judgement, judge
+from runner.core.verifier.judge import EventRef, Fault, Filled, Judgement, judge
 from runner.core.verifier.pattern import Plan, Slot
 from runner.core.verifier.tally import Tally, tally_of
 from runner.core.verifier.tracker import REVISABLE, InstanceTracker
@@ -54,6 +56,13 @@ class Journey:
         self.judgement: Judgement | None = None
 
 
+class Doubt(NamedTuple):
+    """What a journey is accused of may go away. `waits`: it does not once that stamp is passed at that place; None: not
+    before the units of the place have ended."""
+
+    waits: tuple[int, int] | None
+
+
 class FlexibleTracker(InstanceTracker[Journey]):
     """The instances of one circuit."""
 
@@ -69,6 +78,8 @@ class FlexibleTracker(InstanceTracker[Journey]):
         self._begun_ns = 0
         self._begin_slots: Final = frozenset(plan.places[0].slots)
         self._last_slots: Final = frozenset(plan.last_slots)
+        self._rekey_places: Final = [one.index for one, two in pairwise(plan.places) if one.segment != two.segment]
+        """For each segment but the last its last place."""
 
     # --- taking events ----------------------------------------------------------------------------------------------
 
@@ -199,6 +210,10 @@ class FlexibleTracker(InstanceTracker[Journey]):
         if judgement is None:  # all its events belong to another journey by a link that came later
             self._uncount(instance)
             self._remove(instance)
+        elif (doubt := self._doubt(instance.key, judgement, horizons)) is not None:
+            self._uncount(instance)
+            instance.parked = doubt.waits is None
+            return doubt.waits
         elif judgement.satisfied:
             instance.pending = judgement
         elif judgement.absent:
@@ -209,6 +224,24 @@ class FlexibleTracker(InstanceTracker[Journey]):
             instance.parked = judgement.waits is None
             return judgement.waits
         return None
+
+    def _doubt(self, root: str | None, judgement: Judgement, horizons: Sequence[Horizon]) -> "Doubt | None":
+        """Whether what a decided judgement accuses of hangs on a rekey event that another one may take the place of.
+        Where something else is certain, the rest is withheld, and there is no doubt."""
+        if self.plan.segments == 1 or not judgement.faults or not (judgement.satisfied or judgement.absent):
+            return None
+        links = {segment: part.link for segment, _, part in self._walk(root)}
+        for segment, place in enumerate(self._rekey_places):
+            link, horizon = links.get(segment), horizons[place]
+            if not horizon.final and (link is None or link[0].stamp_ns > horizon.stamp_ns):
+                judgement.withhold(partial(self._is_behind, segment))
+                if judgement.faults or not judgement.withheld:
+                    return None
+                return Doubt(None if link is None else (link[0].stamp_ns, place))
+        return None
+
+    def _is_behind(self, segment: int, fault: Fault) -> bool:
+        return fault.place is None or self.plan.places[fault.place].segment > segment
 
     def _look_again(self, instances: list[Journey]) -> None:
         for journey in instances:

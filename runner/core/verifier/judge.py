@@ -18,7 +18,7 @@ What the law leaves open is decided so:
   cannot decide is inconclusive: neither surely over the limit nor surely within.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import takewhile
@@ -60,8 +60,6 @@ class Skipped:
 
 SKIPPED: Final = Skipped()
 Slots: TypeAlias = Sequence[Filled | None]
-_BY_EARLIEST: Final = frozenset({FindingClass.ACAUSAL, FindingClass.LATE})
-"""What is found by the earliest event of each slot."""
 
 
 class InstanceState(IntEnum):
@@ -116,6 +114,11 @@ class Fault:
     """Who stamped its events and when, where no mark says so; the earlier one first."""
 
 
+def hangs_on_the_earliest(fault: Fault) -> bool:
+    """Whether an earlier event of a slot could undo the fault: order and latency are those of the earliest events."""
+    return fault.cls in (FindingClass.ACAUSAL, FindingClass.LATE)
+
+
 @dataclass(slots=True)
 class Judgement:
     """What one instance comes to. `hops` are (place, latency, clock error). `absent`: something will not come any more,
@@ -131,16 +134,12 @@ class Judgement:
     started: bool = False
     latest_ns: int = 0
     withheld: list[Fault] = field(default_factory=list)
-    """Faults that an earlier event, still on its way, could undo (`withhold`)."""
+    """Faults that an event, still on its way, could undo (`withhold`)."""
 
-    def may_be_undone(self) -> bool:
-        """Whether any fault is of the kind that `withhold` withholds."""
-        return any(fault.cls in _BY_EARLIEST for fault in self.faults)
-
-    def withhold(self) -> None:
-        """Accuse of no order and no latency yet: only the earliest events count, and earlier ones may come."""
-        self.withheld = [fault for fault in self.faults if fault.cls in _BY_EARLIEST]
-        self.faults = [fault for fault in self.faults if fault.cls not in _BY_EARLIEST]
+    def withhold(self, in_doubt: Callable[[Fault], bool]) -> None:
+        """Accuse of nothing that is `in_doubt` yet."""
+        self.withheld += [fault for fault in self.faults if in_doubt(fault)]
+        self.faults = [fault for fault in self.faults if not in_doubt(fault)]
 
     def restore(self) -> None:
         """Undo `withhold`."""

@@ -28,7 +28,7 @@ from typing import Final, Generic, TypeVar
 from runner.core.verifier.circuit_tally import CircuitTally
 from runner.core.verifier.closed_keys import ClosedKeys
 from runner.core.verifier.deadlines import Deadlines
-from runner.core.verifier.judge import EventRef, Fault, InstanceState, Judgement
+from runner.core.verifier.judge import EventRef, Fault, InstanceState, Judgement, hangs_on_the_earliest
 from runner.core.verifier.pattern import Plan
 from runner.core.verifier.watermarks import Horizon, Watermarks
 from runner.model.result.clocks import Clocks
@@ -169,8 +169,11 @@ class InstanceTracker(ABC, Generic[Instance]):
 
     def _withhold(self, instance: Instance, judgement: Judgement) -> None:
         """`instance` lacks something for certain; withhold what an earlier event, still on its way, could undo."""
-        if judgement.may_be_undone() and self._watermarks.low(self.everybody) < judgement.latest_ns:
-            judgement.withhold()
+        if (
+            any(map(hangs_on_the_earliest, judgement.faults))
+            and self._watermarks.low(self.everybody) < judgement.latest_ns
+        ):
+            judgement.withhold(hangs_on_the_earliest)
             self._serial += 1
             heappush(self._withheld, (judgement.latest_ns, self._serial, instance))
 

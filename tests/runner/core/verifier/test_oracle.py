@@ -478,6 +478,33 @@ def test_where_every_slot_takes_one_event_the_order_is_accused_once_no_earlier_e
     assert sorted((f.cls.value, f.step) for f in verifier.findings({})) == [("acausal", "two"), ("missing", "never")]
 
 
+def led_astray() -> Verifier:
+    """A rekey event without the field, so that the key stays what it was; nothing comes behind it."""
+    path = (Probe("a", "one", rekey="id"), Probe("w1", "two"))
+    verifier = Verifier(scenario(Circuit("c", path)))
+    verifier.batch("a", 1, [[1, 20, "one", 0, "l", {}]], 19)
+    verifier.batch("w1", 1, [[1, 30, "two", 0, "k", {}]], 30)
+    verifier.end_unit("w1")
+    verifier.settle()
+    return verifier
+
+
+def test_nothing_behind_a_rekey_is_accused_while_another_event_may_name_the_key() -> None:
+    verifier = led_astray()
+    assert verifier.findings({}) == ()
+    verifier.batch("a", 2, [[1, 10, "one", 0, "l", {"id": "k"}]], 30)
+    verifier.end_unit("a")
+    verifier.settle()
+    assert [f.cls.value for f in verifier.findings({})] == ["duplicate"]
+
+
+def test_what_is_missing_behind_a_rekey_is_accused_once_no_other_event_can_name_the_key() -> None:
+    verifier = led_astray()
+    verifier.end_unit("a")
+    verifier.settle()
+    assert sorted((f.cls.value, f.key) for f in verifier.findings({})) == [("missing", "l"), ("orphan", "k")]
+
+
 def test_every_arrival_order_of_one_broken_journey_gives_the_same_result() -> None:
     """All 720 orders of six one-event incarnations, each settled after every event."""
     path = (Probe("a", "one"), Probe("w*", "two", within_ns=5), Probe("a", "three"), Probe("w*", "four"))
