@@ -15,8 +15,8 @@ STOOD_NS: Final = 5_000_000_000
 
 class Clock:
     """Says up to when everything has been heard, which is the time for the parts that decide. It stops while the
-    broker is away or stands still, or we do, and until units that were cut off have had time to speak: no unit is late
-    that we could not hear."""
+    broker is away or stands still, or the runner does, and until units that were cut off have had time to speak: no
+    unit is late that we could not hear."""
 
     def __init__(self, now_ns: int) -> None:
         self.now_ns = now_ns

@@ -1,7 +1,7 @@
 """The other hosts of a live run: called, heard, given up, and spoken to in their own time.
 
 Belongs here: joining the roster, the ssh processes, what is shipped, their output, and the timeline with the run.
-Decides nothing itself: `launch.roster` says who is there.
+Decides nothing itself: `core.lifecycle.roster` says which hosts are there.
 """
 
 import json
@@ -23,7 +23,8 @@ from runner.session.dispatcher import Dispatcher
 from runner.session.remote_output import RemoteOutput
 
 STOOD_NS: Final = 1_000_000_000
-"""Who has not looked for so long was not listening either: the runner stood still, or could not hear the broker."""
+"""A runner that has not looked for so long was not listening either: the runner stood still, or could not hear the
+broker."""
 
 
 class RemoteHosts:
@@ -150,7 +151,7 @@ class RemoteHosts:
             yield replace(order, at_ns=at_ns, stamp_ns=stamp_ns), tuple(units)
 
     def finish(self, now_ns: int) -> None:
-        """The run is ending: who has not come yet need not come any more."""
+        """The run is ending: hosts that have not come yet need not come any more."""
         self.finishing = True
         self._order_to_finish((SUPERVISOR, *self.supervisors), now_ns)
         self._roster.finish()

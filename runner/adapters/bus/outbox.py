@@ -108,7 +108,7 @@ def _pieces(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 def _fitting(order: m.Order) -> bytes:
     """`order` as the body of a COMMAND, cut where it has to be: an event's data may be as large as a whole command, and
-    who is to blame may be thousands."""
+    the units to blame may be thousands."""
     body = wire.encode_order(order)
     if len(body) <= wire.MAX_HEADER_BYTES:
         return body

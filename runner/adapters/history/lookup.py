@@ -1,6 +1,6 @@
 """The first event of a probe in a log that still grows: a unit may wait for a probe that has fired already.
 
-Belongs here: finding it repeatedly without reading the whole log each time. Must not know who asks.
+Belongs here: finding it repeatedly without reading the whole log each time. Must not know which unit asks.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ MOST_STEPS: Final = 16_384
 FEW: Final = 8
 """For so many steps it is cheaper to look for their bytes than to decode everything."""
 DECODED: Final = 4
-"""So many entries are kept as events: who asks for one event often asks for its neighbours."""
+"""So many entries are kept as events: a unit that asks for one event often asks for its neighbours."""
 
 
 class Lookup:

@@ -1,4 +1,4 @@
-"""Who may speak as which unit of a run: the names that run on each host, and the keys that are made for them.
+"""Which key may speak as which unit of a run: the names that run on each host, and the keys that are made for them.
 
 Belongs here: what the broker has to know about that, as values, and the files of keys that stay on this host. Must not
 know sockets, nor how anything is started. A key that lasts stays where its owner keeps it."""
