@@ -13,6 +13,10 @@ from typing import Any
 from probe import units
 from probe.clock import monotonic_ns
 from probe.event import Event, Kind
+from probe.recorder import Collector
+
+_open: list[Collector] = []
+"""Of every `capture` that has not ended, in the order in which they began."""
 
 
 class Captured(list[Event]):
@@ -39,15 +43,27 @@ class Captured(list[Event]):
 def capture() -> Iterator[Captured]:
     """Collects what every unit emits, in every thread, whether probes are on or off; nothing of it goes anywhere else.
 
-    Inside, `barrier` and `wait` return at once. Inside another `capture` the inner one gets the events.
+    Inside, `barrier` and `wait` return at once. Of several that are open, in one thread or in many, the one that began
+    last gets the events, whichever ends first.
     """
     events = Captured()
 
     def collect(unit: str, kind: int, step: str, key: str | None, data: dict[str, Any]) -> None:
         events.append(Event(unit, 1, len(events) + 1, monotonic_ns(), step, Kind(kind), key, data))
 
-    before = units.divert(collect)
+    _open.append(collect)
+    _divert_to_newest()
     try:
         yield events
     finally:
-        units.divert(before)
+        _open.remove(collect)
+        _divert_to_newest()
+
+
+def _divert_to_newest() -> None:
+    """Without a lock, which a fork could leave held: whoever diverts last sees that it is still right."""
+    while True:
+        newest = _open[-1] if _open else None
+        units.divert(newest)
+        if newest is (_open[-1] if _open else None):
+            return

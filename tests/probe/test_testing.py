@@ -77,6 +77,19 @@ def test_the_inner_capture_gets_the_events() -> None:
     assert (outer.steps(), inner.steps()) == (["a", "c"], ["b"])
 
 
+def test_captures_that_end_in_another_order_leave_nothing_diverted() -> None:
+    one, other = capture(), capture()
+    first = one.__enter__()
+    second = other.__enter__()
+    probe.emit("both")
+    one.__exit__(None, None, None)
+    probe.emit("other")
+    other.__exit__(None, None, None)
+    probe.emit("after")
+    assert (first.steps(), second.steps()) == ([], ["both", "other"])
+    assert not default.enabled
+
+
 def test_a_missing_step_names_what_fired_instead() -> None:
     with capture() as events:
         probe.emit("a", key="1")
