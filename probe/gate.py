@@ -38,7 +38,7 @@ async def checkpoint_async(step: str, /, *, touches: str | Iterable[str] = (), r
 
 
 def arm(gate: Gate | None) -> None:
-    """Have every checkpoint of this process ask `gate`; None: ask nobody. Raises ProbeError if another one is asked."""
+    """Have every checkpoint of this process ask `gate`; None: ask none. Raises ProbeError if another one is asked."""
     global _gate
     if gate is not None and _gate is not None:
         raise ProbeError("another conductor holds the checkpoints of this process; leave its `with` block first")
