@@ -20,6 +20,7 @@ from runner.adapters.launch.run_processes import RunProcesses
 from runner.adapters.signals import Signals
 from runner.adapters.terminal import Screen
 from runner.core.lifecycle.lifecycle import Lifecycle
+from runner.core.verifier.run_result import result_of
 from runner.model.errors import BrokerFailed, SupervisorFailed
 from runner.model.orders import SUPERVISOR, Directed
 from runner.model.result import result_json
@@ -196,7 +197,8 @@ class _Live:
                 self._reader.ping()
         now_ns = self._reader.now_ns()
         self._supervisor.check()  # units that it ended on its own are no verdict
-        result = self._dispatcher.verifier.result(
+        result = result_of(
+            self._dispatcher.verifier,
             run=self._folder.run,
             duration_s=(now_ns - self._started_ns) / 1e9,
             statuses=statuses_of(self._dispatcher),
@@ -272,11 +274,11 @@ class _Live:
 
     def _ask_for_watermarks(self, now_ns: int) -> None:
         """A deadline that has passed here is decided by what the units say about the time up to it."""
-        deadline_ns = self._dispatcher.verifier.next_deadline_ns
+        deadline_ns = self._dispatcher.verifier.progress.next_deadline_ns
         if deadline_ns is None or deadline_ns > now_ns or now_ns < self._next_sync_ns:
             return
         self._next_sync_ns = now_ns + (FAR_SYNC_NS if self._remote_hosts.supervisors else SYNC_NS)
-        laggards = self._dispatcher.verifier.laggards(deadline_ns)
+        laggards = self._dispatcher.verifier.progress.laggards(deadline_ns)
         laggards -= {who for who, asked_ns in self._asked_ns.items() if now_ns < asked_ns + ANSWER_NS}
         if laggards:
             self._asked_ns.update((who, now_ns) for who in laggards if who.startswith("@"))
@@ -284,14 +286,14 @@ class _Live:
 
     def _see_whether_settled(self, now_ns: int) -> None:
         """Tells the lifecycle when only services are left and no journey still needs them."""
-        lifecycle, verifier = self._dispatcher.lifecycle, self._dispatcher.verifier
+        lifecycle, progress = self._dispatcher.lifecycle, self._dispatcher.verifier.progress
         if self._settled or not lifecycle.units.idle:
             self._quiet_since_ns = None
             return
         if self._quiet_since_ns is None:
             self._quiet_since_ns = now_ns
         patience_over = now_ns - self._quiet_since_ns > self._scenario.settle_ns
-        if verifier.satisfied() or (patience_over and not verifier.open_instances(with_deadline=True)):
+        if progress.satisfied() or (patience_over and not progress.open_instances(with_deadline=True)):
             self._settled = True
             lifecycle.settled()
             self._tell_log(Settled())
@@ -359,7 +361,7 @@ class _Live:
             self._dispatcher.barriers.next_deadline_ns,
             self._dispatcher.waits.next_deadline_ns,
         ]
-        if (deadline_ns := self._dispatcher.verifier.next_deadline_ns) is not None:
+        if (deadline_ns := self._dispatcher.verifier.progress.next_deadline_ns) is not None:
             moments.append(max(deadline_ns, self._next_sync_ns))
         if self._unsettled:
             return 0

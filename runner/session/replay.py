@@ -39,6 +39,7 @@ from runner.adapters.history import log_file, run_folder
 from runner.adapters.history.run_folder import RunFolder
 from runner.adapters.launch import audit
 from runner.core.lifecycle.lifecycle import Lifecycle
+from runner.core.verifier.run_result import result_of
 from runner.model.errors import RecordingError
 from runner.model.orders import SUPERVISOR, host_of
 from runner.model.result import result_json
@@ -181,7 +182,8 @@ def verify(scenario: Scenario, folder: RunFolder) -> Result:
     if before is None and scenario.check is not None:
         cut = (*cut, "the runner was gone before it could call the check: what that would have said is not known")
     counted = before.evidence if before is not None else Evidence()
-    result = dispatcher.verifier.result(
+    result = result_of(
+        dispatcher.verifier,
         run=log_file.run_of(folder),
         duration_s=before.duration_s if before is not None else (replay.now_ns - started_ns) / 1e9,
         statuses=statuses_of(dispatcher),

@@ -11,6 +11,7 @@ from probe import wire
 from probe.event import Kind
 from runner.core.lifecycle.lifecycle import Lifecycle
 from runner.core.lockstep import quota
+from runner.core.verifier.run_result import result_of
 from runner.model.scenario.model import Scenario, Unit
 from runner.session.dispatcher import Dispatcher
 from tests.support.scenarios import place_in
@@ -90,7 +91,7 @@ def test_who_is_in_a_hurry_looks_into_nothing_more_and_says_exactly_what_that_wa
     dispatcher.hurry()
     assert dispatcher.take(said(2, ("more", 0, None), *waits(1)), 0) == []
     dispatcher.close()
-    result = dispatcher.verifier.result(run="r", duration_s=1.0, statuses=dispatcher.lifecycle.units.statuses())
+    result = result_of(dispatcher.verifier, run="r", duration_s=1.0, statuses=dispatcher.lifecycle.units.statuses())
     ((unit, first, last),) = ((gap.unit, gap.first, gap.last) for gap in result.evidence.lost)
     assert (unit, first, last) == ("a", 2, 3)
     assert "not looked into because the run was interrupted" in result.evidence.lost[0].why

@@ -18,6 +18,7 @@ from broker.log import Entry
 from probe import message as m
 from probe import wire
 from probe.event import Kind
+from runner.core.verifier.run_result import result_of
 from runner.model.result.result import Result, Verdict
 from runner.model.scenario.model import Circuit, Probe, Scenario, Unit
 from runner.session.replay import Replay
@@ -111,8 +112,12 @@ def judged(by_unit: dict[str, list[Any]], cut: int = 3, final: bool = True) -> R
     take(Entry("@local", 1, m.Final(6), b"", 0))
     dispatcher = replay.dispatcher
     dispatcher.close()
-    return dispatcher.verifier.result(
-        run="run", duration_s=1.0, statuses=statuses_of(dispatcher), findings=dispatcher.lifecycle.units.findings()
+    return result_of(
+        dispatcher.verifier,
+        run="run",
+        duration_s=1.0,
+        statuses=statuses_of(dispatcher),
+        findings=dispatcher.lifecycle.units.findings(),
     )
 
 

@@ -16,7 +16,7 @@ from runner.model.result.result import FindingClass, InstanceCounts
 KEPT: Final = 10_000
 """Findings of each class that are kept; beyond that they are counted."""
 
-ACCUSATIONS: Final = 100
+KEPT_OF_CIRCUIT: Final = 100
 _MORE_WOULD_HELP: Final = frozenset(
     {FindingClass.MISSING, FindingClass.ORPHAN, FindingClass.ACAUSAL, FindingClass.LATE, FindingClass.COUNT}
 )
@@ -65,48 +65,48 @@ class FaultLog:
 
 
 class CircuitTally:
-    """The standing of one circuit. `judged` counts the instances that are not open by how they stand."""
+    """The state of one circuit. `judged` counts the instances that are not open by how they stand."""
 
-    def __init__(self, plan: Plan, book: FaultLog) -> None:
+    def __init__(self, plan: Plan, fault_log: FaultLog) -> None:
         self.plan = plan
-        self.book = book
+        self.fault_log = fault_log
         self.started = 0
         self.judged = dict.fromkeys(InstanceState, 0)
         self.hops = [Distribution() for _ in plan.places]
         """Latency of the hop that ends at each place; the first stays empty."""
         self.total = Distribution()
-        self.accusations: list[Fault] = []
+        self.circuit_faults: list[Fault] = []
         """The first findings against the circuit as a whole."""
         self.undecided = False
         """Too few instances had begun when the run was cut off."""
 
-    def accuse(self, fault: Fault) -> None:
+    def add_fault(self, fault: Fault) -> None:
         """A finding against the circuit itself, not one of its instances."""
         fault.circuit = self.plan.name
-        self.book.add(fault)
-        if len(self.accusations) < ACCUSATIONS:
-            self.accusations.append(fault)
+        self.fault_log.add(fault)
+        if len(self.circuit_faults) < KEPT_OF_CIRCUIT:
+            self.circuit_faults.append(fault)
 
     def apply(self, key: str | None, judgement: Judgement) -> None:
         """Count the instance of `key`."""
-        self.judged[judgement.standing] += 1
+        self.judged[judgement.state] += 1
         for place, latency, error in judgement.hops:
             self.hops[place].add(latency, error)
         if judgement.total is not None:
             self.total.add(*judgement.total)
         for fault in judgement.faults:
             fault.circuit, fault.key = self.plan.name, key
-            self.book.add(fault)
+            self.fault_log.add(fault)
 
     def withdraw(self, judgement: Judgement) -> None:
         """Undo `apply`: more has come to light."""
-        self.judged[judgement.standing] -= 1
+        self.judged[judgement.state] -= 1
         for place, latency, error in judgement.hops:
             self.hops[place].take_back(latency, error)
         if judgement.total is not None:
             self.total.take_back(*judgement.total)
         for fault in judgement.faults:
-            self.book.remove(fault)
+            self.fault_log.remove(fault)
 
     def apply_flawless(self, count: int, hops: Sequence[Times], totals: Times) -> None:
         """Count many complete instances at once; `hops` has the latencies for each place but the first."""

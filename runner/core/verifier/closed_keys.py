@@ -1,7 +1,7 @@
 """What is remembered of many keys, in bounded memory.
 
-Belongs here: the last few thousand keys with a value each; and keys whose instances are over with a small mark each,
-exact for the recent ones and by fingerprint for older ones. Must not know what the values and marks mean.
+Belongs here: the last few thousand keys with a value each; and keys whose instances are over with a small value each,
+exact for the recent ones and by fingerprint for older ones. Must not know what the values mean.
 """
 
 from array import array
@@ -16,12 +16,12 @@ FINGERPRINTS: Final = 1 << 20
 """Older ones by a fingerprint each, in a table of this many places (8 MiB) where a newer key may take an older
 one's."""
 
-_MARKS: Final = 7
-_HASH: Final = 0xFFFF_FFFF_FFFF_FFFF ^ _MARKS
+_VALUES: Final = 7
+_HASH: Final = 0xFFFF_FFFF_FFFF_FFFF ^ _VALUES
 
 
 class ClosedKeys:
-    """Keys with a mark from 0 to 7.
+    """Keys with a value from 0 to 7.
 
     A key that has been forgotten is taken for a new one. The last 65,536 keys are never forgotten; of a key that n
     others followed, the chance to be remembered is about e**-(n / 1,048,576). Two keys are confused about once in
@@ -35,20 +35,20 @@ class ClosedKeys:
         self._old: dict[str | None, int] = {}
         self._table: array[int] | None = None
 
-    def add(self, key: str | None, mark: int) -> None:
-        """Remember `key`; its mark is replaced if it is known."""
-        self._young[key] = mark
+    def add(self, key: str | None, value: int) -> None:
+        """Remember `key`; its value is replaced if it is known."""
+        self._young[key] = value
         if len(self._young) >= RECENT:
             self._age()
 
-    def add_all(self, keys: Iterable[str | None], mark: int) -> None:
-        """Remember all of `keys` with the same mark."""
-        self._young.update(dict.fromkeys(keys, mark))
+    def add_all(self, keys: Iterable[str | None], value: int) -> None:
+        """Remember all of `keys` with the same value."""
+        self._young.update(dict.fromkeys(keys, value))
         if len(self._young) >= RECENT:
             self._age()
 
-    def mark_of(self, key: str | None) -> int | None:
-        """The mark of `key`; None: not remembered."""
+    def value_of(self, key: str | None) -> int | None:
+        """The value of `key`; None: not remembered."""
         if key in self._young:
             return self._young[key]
         if key in self._old:
@@ -57,7 +57,7 @@ class ClosedKeys:
             hashed = hash(key) & _HASH
             found = self._table[(hashed >> 3) % FINGERPRINTS]
             if found & _HASH == hashed and found:
-                return found & _MARKS
+                return found & _VALUES
         return None
 
     def _age(self) -> None:
@@ -65,9 +65,9 @@ class ClosedKeys:
             if self._table is None:
                 self._table = array("Q", bytes(8 * FINGERPRINTS))
             table = self._table
-            for key, mark in self._old.items():
+            for key, value in self._old.items():
                 hashed = hash(key) & _HASH
-                table[(hashed >> 3) % FINGERPRINTS] = hashed | mark
+                table[(hashed >> 3) % FINGERPRINTS] = hashed | value
         self._old, self._young = self._young, {}
 
 

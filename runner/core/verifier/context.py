@@ -28,7 +28,7 @@ class Context:
     """What an explanation may draw on."""
 
     plans: Mapping[str, Plan]
-    everybody: Mapping[str, Collection[str]]
+    all_units: Mapping[str, Collection[str]]
     """Circuit -> units that take part."""
     fired: Mapping[str, Collection[str]]
     """Unit -> steps that it fired."""
@@ -89,7 +89,7 @@ class Context:
     def lost_for(self, fault: Fault) -> bool:
         """Whether a unit that matters to the finding lost evidence."""
         if fault.circuit is not None:
-            return not self.affected.isdisjoint(self.everybody[fault.circuit])
+            return not self.affected.isdisjoint(self.all_units[fault.circuit])
         return bool(self.affected) if fault.key is not None else fault.unit in self.affected
 
     def is_inconclusive(self, fault: Fault) -> bool:

@@ -39,8 +39,8 @@ def distrust(fault: Fault, context: Context) -> Distrust | None:
 
 def _stamps(fault: Fault) -> list[tuple[str, int]]:
     """Who stamped the two events, and when; the earlier one first."""
-    marks = sorted(mark for mark in (fault.mark, fault.after) if mark is not None)
-    return [(mark.unit, mark.stamp_ns) for mark in marks] or list(fault.stamped)
+    events = sorted(event for event in (fault.event, fault.after) if event is not None)
+    return [(event.unit, event.stamp_ns) for event in events] or list(fault.stamped)
 
 
 def _wrong(unit: str, stamp_ns: int, fault: Fault, context: Context) -> tuple[str, str] | None:

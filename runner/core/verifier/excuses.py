@@ -1,7 +1,7 @@
 """Failures of units that lost evidence may be the reason for.
 
-Belongs here: which findings about units are not certain, because nobody knows what was said. Must not know how units
-live or die.
+Belongs here: which findings about units are not certain, because events that would say more are lost. Must not know how
+units start and end.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,11 +12,11 @@ from runner.model.result.result import Finding, FindingClass
 from runner.model.result.unit_status import UnitStatus
 
 
-def weighed(
+def weigh(
     findings: Iterable[Finding], losses: Losses, unwatched: Iterable[str], statuses: Mapping[str, UnitStatus]
 ) -> Iterator[Finding]:
     """`findings` about units, those that need not be so marked as inconclusive. `unwatched` are units of hosts whose
-    supervisors lost evidence: of those nobody knows how they ended."""
+    supervisors lost evidence: how those ended is not known."""
     misled, affected, unwatched = losses.misled, losses.affected, set(unwatched)
     for finding in findings:
         unit = finding.unit or ""

@@ -50,7 +50,7 @@ class FaultText:
                 return f"{who} was {how} by {fault.unit}: {fault.step} and {fault.note} by nobody"
             case FindingClass.ORPHAN:
                 assert self.plan is not None
-                return f"{who} turned up at {self._at(fault.mark)} without {self.plan.places[0].name}"
+                return f"{who} turned up at {self._at(fault.event)} without {self.plan.places[0].name}"
             case FindingClass.DUPLICATE if self.plan is None:
                 return f"{who} fired {fault.unit}: {fault.step} more than once"
             case FindingClass.DUPLICATE:
@@ -77,7 +77,7 @@ class FaultText:
             case FindingClass.LATE:
                 took = f"{self._value()} after {self._name(fault.after)}"
                 return f"{who} fired {self._place()} {took}; {self._limit('are allowed')}"
-            case FindingClass.UNEXPECTED if fault.mark is None:
+            case FindingClass.UNEXPECTED if fault.event is None:
                 return f"{fault.circuit} forbids {fault.unit}: {fault.step}, which never fired; is it spelt right?"
             case FindingClass.UNEXPECTED:
                 data = f" ({fault.note})" if fault.note else ""
@@ -138,13 +138,15 @@ class FaultText:
 
     # --- parts of sentences ------------------------------------------------------------------------------------------
 
-    def _at(self, mark: EventRef | None) -> str:
+    def _at(self, event: EventRef | None) -> str:
         """An event by the unit that fired it."""
-        return f"{mark.unit}: {self.plan.slots[mark.slot].label}" if mark is not None and self.plan is not None else "?"
+        return (
+            f"{event.unit}: {self.plan.slots[event.slot].label}" if event is not None and self.plan is not None else "?"
+        )
 
-    def _name(self, mark: EventRef | None) -> str:
+    def _name(self, event: EventRef | None) -> str:
         """An event as the path names it."""
-        return self.plan.slots[mark.slot].name if mark is not None and self.plan is not None else "?"
+        return self.plan.slots[event.slot].name if event is not None and self.plan is not None else "?"
 
     def _place(self) -> str:
         """The probe as the path names it; of `each`, the unit that it is about."""
@@ -204,10 +206,10 @@ class FaultText:
         fault = self.fault
         return fault.unclear and fault.error > 0 and fault.value - fault.error <= fault.limit
 
-    def _apart(self, mark: EventRef, other: EventRef) -> str:
-        """Where `mark` is in time, seen from `other`: "2.1 ms ±0.3 after", "within 90 µs of"."""
-        gap = mark.stamp_ns - other.stamp_ns
-        error = self.context.clocks.error(other.unit, other.stamp_ns, mark.unit, mark.stamp_ns)
+    def _apart(self, event: EventRef, other: EventRef) -> str:
+        """Where `event` is in time, seen from `other`: "2.1 ms ±0.3 after", "within 90 µs of"."""
+        gap = event.stamp_ns - other.stamp_ns
+        error = self.context.clocks.error(other.unit, other.stamp_ns, event.unit, event.stamp_ns)
         if error >= UNKNOWN:
             return "an unknown time before or after"
         if error and abs(gap) <= error:
@@ -234,18 +236,18 @@ class FaultText:
     def _when(self) -> Iterable[str]:
         """When it fired and in which unit, unless the sentence says so."""
         fault = self.fault
-        if fault.mark is None:
+        if fault.event is None:
             return
         if fault.after is not None:
             named = fault.place is not None and fault.cls is not FindingClass.DUPLICATE and fault.under is None
-            as_fired = (self._place(), self._name(fault.after)) == (self._at(fault.mark), self._at(fault.after))
+            as_fired = (self._place(), self._name(fault.after)) == (self._at(fault.event), self._at(fault.after))
             if not (named and as_fired) or (fault.cls is FindingClass.ACAUSAL and self._awaits_several):
-                when = self._apart(fault.mark, fault.after)
+                when = self._apart(fault.event, fault.after)
                 last = f", the last of the {fault.needed:,} needed" if fault.needed > 1 else ""
-                yield f"{self._at(fault.mark)} fired{self._with_key()} {when} {self._at(fault.after)}{last}"
+                yield f"{self._at(fault.event)} fired{self._with_key()} {when} {self._at(fault.after)}{last}"
         else:
-            into = f"{span(fault.mark.stamp_ns - (self.context.began_ns or 0))} into the run"
-            yield f"{self._at(fault.mark)} fired once more{self._with_key()}, {into}, after the journey was complete"
+            into = f"{span(fault.event.stamp_ns - (self.context.began_ns or 0))} into the run"
+            yield f"{self._at(fault.event)} fired once more{self._with_key()}, {into}, after the journey was complete"
         if fault.cls is FindingClass.LATE and not self._is_in_doubt():
             yield f"late by {interval(fault.value - fault.limit, fault.error).told}"
 
@@ -258,8 +260,8 @@ class FaultText:
             sender = fault.note
         else:
             sent, received = (
-                (mark.unit, plan.slots[mark.slot].step) if mark is not None else ("", "")
-                for mark in (fault.after, fault.mark)
+                (event.unit, plan.slots[event.slot].step) if event is not None else ("", "")
+                for event in (fault.after, fault.event)
             )
             if sent not in context.sends or received not in context.receives:
                 return
@@ -291,9 +293,9 @@ class FaultText:
     def _suspects(self) -> Iterable[str]:
         """What the units are doing that fired it or should have."""
         fault, statuses = self.fault, self.context.statuses
-        at = fault.mark or fault.after
-        if fault.mark is not None:
-            suspects = [fault.mark.unit]
+        at = fault.event or fault.after
+        if fault.event is not None:
+            suspects = [fault.event.unit]
         elif self.slot is not None:
             slots = [self.plan.slots[slot] for slot in fault.lacking] if self.plan is not None else []
             suspects = [name for name in statuses if any(slot.means(name) for slot in slots or [self.slot])]
@@ -320,7 +322,7 @@ class FaultText:
             elif self.slot is not None and self.slot.means(stray[0]):
                 yield f'with the same key {stray[0]} fired "{stray[1]}"'
         yield from self._similar_key_here()
-        if fault.mark is None:
+        if fault.event is None:
             yield from self._similar_name(step)
 
     def _similar_key_here(self) -> Iterable[str]:
@@ -329,9 +331,9 @@ class FaultText:
             return
         for odd in self.context.odd_keys.get((fault.circuit, fault.slot), ()):
             key = key_at(odd)
-            if odd.mark is not None and key is not None and (hint := typo(key, wanted)):
+            if odd.event is not None and key is not None and (hint := typo(key, wanted)):
                 why = "which has it too often" if odd.cls is FindingClass.DUPLICATE else "which never began"
-                yield f'near miss: {self._at(odd.mark)} fired with key "{key}", {why} ({hint}?)'
+                yield f'near miss: {self._at(odd.event)} fired with key "{key}", {why} ({hint}?)'
                 return
 
     def _similar_name(self, step: str) -> Iterable[str]:

@@ -24,7 +24,7 @@ from runner.model.scenario.model import Budget, Scenario
 
 
 def judge_circuit(
-    gatherer: InstanceTracker[Any],
+    tracker: InstanceTracker[Any],
     fired: Mapping[str, Collection[str]],
     named: Collection[str],
     *,
@@ -34,47 +34,47 @@ def judge_circuit(
     """Accuse a circuit, whose instances are all judged, of a wrong number of them, of broken budgets, and of names that
     nobody fired. `fired` has the steps of every unit, `named` those that the scenario names anywhere. `cut_off`: the
     run was ended before its end, so that too few instances accuse nobody while more could have begun."""
-    plan, score = gatherer.plan, gatherer.score
-    if (miscount := _miscount(gatherer)) is not None:
+    plan, tally = tracker.plan, tracker.tally
+    if (miscount := _miscount(tracker)) is not None:
         if cut_off and miscount.unclear:
-            score.undecided = True
+            tally.undecided = True
         else:
-            score.accuse(miscount)
-    for place, distribution in ((None, score.total), *((p.index, score.hops[p.index]) for p in plan.places)):
+            tally.add_fault(miscount)
+    for place, distribution in ((None, tally.total), *((p.index, tally.hops[p.index]) for p in plan.places)):
         budget = plan.circuit.budget if place is None else plan.circuit.hop_budgets.get(plan.places[place].name)
         latency = distribution.summary()
         if budget is not None and (latency.count or latency.unknown):
             for fault in _broken(budget, latency, place, lost_evidence=lost_evidence):
-                score.accuse(fault)
+                tally.add_fault(fault)
 
     def never_fired(unit: str, step: str, means: Callable[[str], bool], cls: FindingClass) -> None:
         steps = {name for one, names in fired.items() if means(one) for name in names}
         near = [name for name in sorted(steps - set(named)) if len(step) > 3 and typo(name, step)]
         if step not in steps and near:
-            score.accuse(Fault(cls, unit=unit, step=step, note=near[0], unclear=True))
+            tally.add_fault(Fault(cls, unit=unit, step=step, note=near[0], unclear=True))
 
     for slot in plan.slots:
-        if slot.elastic and score.started:
+        if slot.elastic and tally.started:
             never_fired(slot.unit, slot.step, slot.means, FindingClass.MISSING)
     for probe in plan.circuit.never:
         never_fired(probe.unit, probe.step, partial(fires, probe, step=probe.step), FindingClass.UNEXPECTED)
 
 
-def _miscount(gatherer: InstanceTracker[Any]) -> Fault | None:
+def _miscount(tracker: InstanceTracker[Any]) -> Fault | None:
     """That there were too few instances, or too many."""
-    score, first = gatherer.score, gatherer.plan.places[0].slots[0]
-    asked = gatherer.plan.circuit.instances
-    final = gatherer.horizons(closing=True)[0].final
+    tally, first = tracker.tally, tracker.plan.places[0].slots[0]
+    asked = tracker.plan.circuit.instances
+    final = tracker.horizons(closing=True)[0].final
     if asked is None:
-        nothing = not score.started and not any(score.judged.values())
+        nothing = not tally.started and not any(tally.judged.values())
         return Fault(FindingClass.MISSING, slot=first, unclear=not final) if nothing else None
-    too_many = asked.at_most is not None and score.started > asked.at_most
-    if not too_many and score.started >= asked.at_least:
+    too_many = asked.at_most is not None and tally.started > asked.at_most
+    if not too_many and tally.started >= asked.at_least:
         return None
     return Fault(
         FindingClass.COUNT,
         slot=first,
-        value=score.started,
+        value=tally.started,
         note=_asked(asked.at_least, asked.at_most),
         unclear=not too_many and not final,
         too_many=too_many,
@@ -172,22 +172,22 @@ def notes(
         yield f"{unit} sent rubbish in place of {count:,} of its records; it was ignored"
 
 
-def circuit_result(gatherer: InstanceTracker[Any], *, lost_evidence: bool) -> CircuitResult:
+def circuit_result(tracker: InstanceTracker[Any], *, lost_evidence: bool) -> CircuitResult:
     """How a circuit stands."""
-    plan, score = gatherer.plan, gatherer.score
-    instances = score.instances(gatherer.open_count(), lost_evidence=lost_evidence)
-    accused = [not is_inconclusive(fault, lost_evidence=lost_evidence) for fault in score.accusations]
+    plan, tally = tracker.plan, tracker.tally
+    instances = tally.instances(tracker.open_count(), lost_evidence=lost_evidence)
+    accused = [not is_inconclusive(fault, lost_evidence=lost_evidence) for fault in tally.circuit_faults]
     if instances.failed or any(accused):
         verdict = Verdict.FAILED
-    elif instances.inconclusive or instances.open or accused or lost_evidence or score.undecided:
+    elif instances.inconclusive or instances.open or accused or lost_evidence or tally.undecided:
         verdict = Verdict.INCONCLUSIVE
     else:
         verdict = Verdict.PASSED
     hops = tuple(
-        Hop(source.name, target.name, score.hops[target.index].summary())
+        Hop(source.name, target.name, tally.hops[target.index].summary())
         for source, target in zip(plan.places, plan.places[1:], strict=False)
     )
-    return CircuitResult(plan.name, verdict, instances, score.total.summary(), hops)
+    return CircuitResult(plan.name, verdict, instances, tally.total.summary(), hops)
 
 
 def required(scenario: Scenario, has_seen: Callable[[str, str], bool]) -> Required:

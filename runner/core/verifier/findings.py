@@ -23,8 +23,8 @@ def findings(context: Context) -> tuple[Finding, ...]:
 
     def rank(fault: Fault) -> tuple[Any, ...]:
         """Total, so that the order of arrival shows nowhere."""
-        at = fault.mark or fault.after
-        where = fault.mark.slot if fault.mark else fault.slot or 0
+        at = fault.event or fault.after
+        where = fault.event.slot if fault.event else fault.slot or 0
         place = -1 if fault.place is None else fault.place
         named = (fault.circuit or "", fault.key or "", place, where, fault.unit or "", fault.step or "", fault.note)
         return weak[id(fault)], CAUSE_RANK[fault.cls], at.stamp_ns if at else 0, *named
@@ -62,13 +62,13 @@ def _unknown(losses: Iterable[UnknownLoss]) -> Iterator[Finding]:
 
 def _finding(told: FaultText, *, explained: bool) -> Finding:
     fault, slot = told.fault, told.slot
-    at = fault.mark or fault.after
+    at = fault.event or fault.after
     return Finding(
         cls=fault.cls,
         message=told.message(),
         circuit=fault.circuit,
         key=fault.key,
-        unit=fault.mark.unit if fault.mark else slot.unit if slot else fault.unit,
+        unit=fault.event.unit if fault.event else slot.unit if slot else fault.unit,
         step=slot.step if slot else fault.step,
         stamp_ns=at.stamp_ns if at else None,
         details=tuple(told.details()) if explained else (),

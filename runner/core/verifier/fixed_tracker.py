@@ -42,7 +42,7 @@ class Over(NamedTuple):
     """None: it was flawless when it was judged."""
 
 
-class Accused(NamedTuple):
+class Failing(NamedTuple):
     """The judgement of an instance that something is missing of, and what had been seen of it then."""
 
     judgement: Judgement
@@ -52,8 +52,8 @@ class Accused(NamedTuple):
 class FixedTracker(InstanceTracker[Row]):
     """The instances of one rigid circuit."""
 
-    def __init__(self, plan: Plan, score: CircuitTally, watermarks: Watermarks, clocks: Clocks) -> None:
-        super().__init__(plan, score, watermarks, clocks)
+    def __init__(self, plan: Plan, tally: CircuitTally, watermarks: Watermarks, clocks: Clocks) -> None:
+        super().__init__(plan, tally, watermarks, clocks)
         self._width = len(plan.slots)
         self.rows: dict[str | None, Row] = {}
         """Every instance that is not over, those in `_parked` excepted."""
@@ -62,13 +62,13 @@ class FixedTracker(InstanceTracker[Row]):
         self._blank: Row = [self._width, *[None] * (2 * self._width), None]
         self._stamps = itemgetter(slice(1, self._width + 1))
         self._begin_slots = plan.places[0].slots
-        self._recall = self._over[0].mark_of
+        self._recall = self._over[0].value_of
         self._begun: list[Row] = []
         self._begun_ns = 0
         self._parked: dict[str | None, Row] = {}
         """Begun, but no deadline runs at present; an event for one takes it out (see `open`)."""
         self._woken: list[Row] = []
-        self._failing: OrderedDict[str | None, Accused] = OrderedDict()
+        self._failing: OrderedDict[str | None, Failing] = OrderedDict()
         """Instances that something is missing of; more may still come."""
         self._extras: dict[str | None, Extras] = {}
         self._too_many: set[str | None] = set()
@@ -111,9 +111,9 @@ class FixedTracker(InstanceTracker[Row]):
         if row is not None:
             self._woken.append(row)
         else:
-            standing = self._recall(key)
-            if standing is not None:
-                self._once_more(key, standing, EventRef(stamp_ns, slot, unit))
+            state = self._recall(key)
+            if state is not None:
+                self._once_more(key, state, EventRef(stamp_ns, slot, unit))
                 return None
             row = self._blank.copy()
             row[KEY] = key
@@ -132,7 +132,7 @@ class FixedTracker(InstanceTracker[Row]):
             self._begin(row, stamp_ns)
 
     def _begin(self, row: Row, stamp_ns: int) -> None:
-        self.score.started += 1
+        self.tally.started += 1
         if self._least_within is not None:
             if not self._begun or stamp_ns < self._begun_ns:
                 self._begun_ns = stamp_ns
@@ -147,42 +147,42 @@ class FixedTracker(InstanceTracker[Row]):
         if self.plan.slots[slot].at_most is not None and self._add_to(self._extras.setdefault(row[KEY], {}), new):
             self._too_many.add(row[KEY])
 
-    def _add_to(self, extras: Extras, mark: EventRef) -> bool:
+    def _add_to(self, extras: Extras, event: EventRef) -> bool:
         """Add one more event to the extras of an instance; whether its slot has more than it takes."""
-        most = self.plan.slots[mark.slot].at_most
+        most = self.plan.slots[event.slot].at_most
         assert most is not None
-        if (tally := extras.get(mark.slot)) is None:
-            tally = extras[mark.slot] = Earliest(mark, most)
+        if (tally := extras.get(event.slot)) is None:
+            tally = extras[event.slot] = Earliest(event, most)
         else:
-            tally.add(mark)
+            tally.add(event)
         return tally.number >= most
 
-    def _once_more(self, key: str | None, standing: int, mark: EventRef) -> None:
+    def _once_more(self, key: str | None, state: int, event: EventRef) -> None:
         """One more event for an instance that is over."""
         if (over := self._revisable.get(key)) is not None:
-            self._revise(key, over, mark)
-        elif self.plan.slots[mark.slot].at_most == 1:
-            self._again(key, standing, mark, self._over[0])
+            self._revise(key, over, event)
+        elif self.plan.slots[event.slot].at_most == 1:
+            self._count_repeat(key, state, event, self._over[0])
 
-    def _revise(self, key: str | None, over: Row | Over, mark: EventRef) -> None:
-        """Judge the instance again if `mark` changes anything: it is earlier than what was needed, or one too many."""
+    def _revise(self, key: str | None, over: Row | Over, event: EventRef) -> None:
+        """Judge the instance again if `event` changes anything: it is earlier than what was needed, or one too many."""
         row, extras, before = over if isinstance(over, Over) else (over, {}, None)
-        most = self.plan.slots[mark.slot].at_most
-        stamp_at, unit_at = self.places_of(mark.slot)
-        needed = EventRef(row[stamp_at], mark.slot, row[unit_at])
-        more = extras[mark.slot].number + 1 if mark.slot in extras else 1
-        changes = mark < needed or (most is not None and more >= most)
+        most = self.plan.slots[event.slot].at_most
+        stamp_at, unit_at = self.places_of(event.slot)
+        needed = EventRef(row[stamp_at], event.slot, row[unit_at])
+        more = extras[event.slot].number + 1 if event.slot in extras else 1
+        changes = event < needed or (most is not None and more >= most)
         if changes and before is None:
             before = self._judge(row, extras, ())
-        if mark < needed:
-            row[stamp_at], row[unit_at] = mark.stamp_ns, mark.unit
+        if event < needed:
+            row[stamp_at], row[unit_at] = event.stamp_ns, event.unit
         if most is not None:
-            self._add_to(extras, max(mark, needed))
+            self._add_to(extras, max(event, needed))
         if changes and before is not None:
-            self.score.withdraw(before)
+            self.tally.withdraw(before)
             before = self._judge(row, extras, ())
-            self.score.apply(key, before)
-            self._bury(key, before, self._over[0])
+            self.tally.apply(key, before)
+            self._retire(key, before, self._over[0])
         self._revisable.add(key, Over(row, extras, before))
 
     def _keep(self, row: Row, judgement: Judgement) -> None:
@@ -260,7 +260,7 @@ class FixedTracker(InstanceTracker[Row]):
             fine = [i not in flawed for i in range(len(rows))]
             keys, total = list(compress(keys, fine)), _only(total, fine)
             hops = [_only(times, fine) for times in hops]
-        self.score.apply_flawless(len(keys), hops, total)
+        self.tally.apply_flawless(len(keys), hops, total)
         if self._elastic:
             self._revisable.add_all(zip(keys, compress(rows, fine) if flawed else rows, strict=True))
             for key in self._extras.keys() & keys:
@@ -296,12 +296,12 @@ class FixedTracker(InstanceTracker[Row]):
         filled: list[Filled | None] = [None] * self._width
         for slot in range(self._width):
             if row[slot + 1] is not None:
-                mark = EventRef(row[slot + 1], slot, row[slot + 1 + self._width])
-                filled[slot] = Filled(1, (mark,), None)
+                event = EventRef(row[slot + 1], slot, row[slot + 1 + self._width])
+                filled[slot] = Filled(1, (event,), None)
                 if (tally := extras.get(slot)) is not None:
                     most = self.plan.slots[slot].at_most or 0
                     filled[slot] = Filled(
-                        1 + tally.number, (mark,), tally.marks[most - 1] if tally.number >= most else None
+                        1 + tally.number, (event,), tally.events[most - 1] if tally.number >= most else None
                     )
         return judge(self.plan, filled, horizons, self._clocks)
 
@@ -314,10 +314,10 @@ class FixedTracker(InstanceTracker[Row]):
                 self._parked[key] = instance
             return judgement.waits
         self._withhold(instance, judgement)
-        self.score.apply(key, judgement)
+        self.tally.apply(key, judgement)
         if self._parked.pop(key, None):
             self.rows[key] = instance
-        self._failing[key] = Accused(judgement, self._seen(instance))
+        self._failing[key] = Failing(judgement, self._seen(instance))
         self._beginless -= not judgement.started
         if len(self._failing) > REVISABLE:
             self._give_up()
@@ -327,28 +327,28 @@ class FixedTracker(InstanceTracker[Row]):
         horizons = self.horizons()
         for row in instances:
             key = row[KEY]
-            accused = self._failing.get(key)
-            if accused is None or not accused.judgement.withheld or not row[LEFT]:
+            failing = self._failing.get(key)
+            if failing is None or not failing.judgement.withheld or not row[LEFT]:
                 continue
             judgement = self._judge(row, self._extras_of(row), horizons)
             if judgement.absent:
-                self.score.withdraw(accused.judgement)
+                self.tally.withdraw(failing.judgement)
                 self._withhold(row, judgement)
-                self.score.apply(key, judgement)
-                self._failing[key] = Accused(judgement, self._seen(row))
+                self.tally.apply(key, judgement)
+                self._failing[key] = Failing(judgement, self._seen(row))
 
     def _give_up(self) -> None:
-        """The verdict of the instance that was accused first stands, whatever comes; unless all of it has come by now,
+        """The verdict of the instance that failed first stands, whatever comes; unless all of it has come by now,
         and only watermarks are waited for."""
-        key, accused = next(iter(self._failing.items()))
+        key, failing = next(iter(self._failing.items()))
         row = self.rows[key]
         if not row[LEFT]:
             self._failing.move_to_end(key)
-        elif accused.judgement.withheld or self._seen(row) != accused.seen:
+        elif failing.judgement.withheld or self._seen(row) != failing.seen:
             self._finish(row, self._judge(row, self._extras_of(row), self.horizons()))
         else:
             del self._failing[key]
-            self._remove(row, accused.judgement)
+            self._remove(row, failing.judgement)
 
     def _seen(self, row: Row) -> tuple[Row, int]:
         """What has been seen of an instance: the same for the same events."""
@@ -358,8 +358,8 @@ class FixedTracker(InstanceTracker[Row]):
         """The instance is over."""
         key = row[KEY]
         if key in self._failing:
-            self.score.withdraw(self._failing.pop(key).judgement)
-        self.score.apply(key, judgement)
+            self.tally.withdraw(self._failing.pop(key).judgement)
+        self.tally.apply(key, judgement)
         self._remove(row, judgement)
 
     def _remove(self, row: Row, judgement: Judgement) -> None:
@@ -371,7 +371,7 @@ class FixedTracker(InstanceTracker[Row]):
             self._keep(row, judgement)
         self._extras.pop(key, None)
         self._too_many.discard(key)
-        self._bury(key, judgement, self._over[0])
+        self._retire(key, judgement, self._over[0])
 
     def _close(self, horizons: Sequence[Horizon], most: int | None) -> None:
         for row in [*self.rows.values(), *self._parked.values()][:most]:

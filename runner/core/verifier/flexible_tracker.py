@@ -3,13 +3,13 @@
 Belongs here: keeping the events of such instances and finding out whose they are. Judging is in `judge`.
 
 The path is cut behind every element with `rekey`; the events of one segment with one key are a *part*. A rekey event
-links its part to the part of the next segment that has the new key. The journey of a key runs from its part of the
+links its part to the part of the next segment that has the new key. The instance of a key runs from its part of the
 first segment along the links; where there is no link it goes on under the same key, unless that part belongs to
-another journey by a link. Because parts are kept by segment and key alone, events under the new key may come before
+another instance by a link. Because parts are kept by segment and key alone, events under the new key may come before
 the link.
 
 What the law leaves open is decided so: the earliest rekey event that holds the field names the new key; without the
-field the key stays what it was; two journeys that are led to the same key share what happens under it; events under
+field the key stays what it was; two instances that are led to the same key share what happens under it; events under
 the old key behind a link belong to nobody.
 """
 
@@ -40,7 +40,7 @@ class Part:
         self.link: tuple[EventRef, str] | None = None
 
 
-class Journey:
+class FlexibleInstance:
     """One instance. `eager`: any event could be the one that satisfies it. `parked`: no deadline runs at present.
     `pending`: satisfied, so judged, but the watermarks have yet to pass it. `judgement`: what it counts as."""
 
@@ -57,24 +57,24 @@ class Journey:
 
 
 class Doubt(NamedTuple):
-    """What a journey is accused of may go away. `waits`: it does not once that stamp is passed at that place; None: not
+    """What an instance is accused of may go away. `waits`: it does not once that stamp is passed at that place; None: not
     before the units of the place have ended."""
 
     waits: tuple[int, int] | None
 
 
-class FlexibleTracker(InstanceTracker[Journey]):
+class FlexibleTracker(InstanceTracker[FlexibleInstance]):
     """The instances of one circuit."""
 
-    def __init__(self, plan: Plan, score: CircuitTally, watermarks: Watermarks, clocks: Clocks) -> None:
-        super().__init__(plan, score, watermarks, clocks)
+    def __init__(self, plan: Plan, tally: CircuitTally, watermarks: Watermarks, clocks: Clocks) -> None:
+        super().__init__(plan, tally, watermarks, clocks)
         self._parts: list[dict[str | None, Part]] = [{} for _ in range(plan.segments)]
         self._claims: list[dict[str | None, set[str | None]]] = [{} for _ in range(plan.segments)]
         """For each segment: key -> keys of the segment before whose parts are linked to it."""
-        self._journeys: dict[str | None, Journey] = {}
-        self._judged: OrderedDict[str | None, Journey] = OrderedDict()
-        self._stirred: dict[str | None, Journey] = {}
-        self._begun: list[Journey] = []
+        self._instances: dict[str | None, FlexibleInstance] = {}
+        self._judged: OrderedDict[str | None, FlexibleInstance] = OrderedDict()
+        self._stirred: dict[str | None, FlexibleInstance] = {}
+        self._begun: list[FlexibleInstance] = []
         self._begun_ns = 0
         self._begin_slots: Final = frozenset(plan.places[0].slots)
         self._last_slots: Final = frozenset(plan.last_slots)
@@ -86,46 +86,46 @@ class FlexibleTracker(InstanceTracker[Journey]):
     def add(self, slot: Slot, stamp_ns: int, unit: str, key: str | None, data: Mapping[str, Any] | None) -> None:
         """An event for `slot`, whose `where` it agrees with."""
         segment = self.plan.places[slot.place].segment
-        mark = EventRef(stamp_ns, slot.index, unit)
+        event = EventRef(stamp_ns, slot.index, unit)
         part = self._parts[segment].get(key)
         if part is None:
             over = self._over[segment]
-            if (standing := over.mark_of(key)) is not None:
+            if (state := over.value_of(key)) is not None:
                 if not slot.elastic:
-                    self._again(key, standing, mark, over)
+                    self._count_repeat(key, state, event, over)
                 return
             part = self._parts[segment][key] = Part()
         tally = part.tallies.get(slot.index)
         if tally is None:
-            part.tallies[slot.index] = tally_of(mark, slot)
+            part.tallies[slot.index] = tally_of(event, slot)
         else:
-            tally.add(mark)
+            tally.add(event)
         if slot.rekey is not None and data is not None and data.get(slot.rekey) is not None:
-            self._link(segment, key, part, (mark, key_of(data[slot.rekey])))
+            self._link(segment, key, part, (event, key_of(data[slot.rekey])))
         last = slot.index in self._last_slots
         for root in self._roots(segment, key):
-            journey = self._journey(root)
-            if slot.index in self._begin_slots and not journey.started:
-                self._begin(journey, stamp_ns)
-            journey.eager = journey.eager or last
-            if journey.eager or journey.parked or journey.judgement is not None:
-                self._stirred[root] = journey
+            instance = self._instance(root)
+            if slot.index in self._begin_slots and not instance.started:
+                self._begin(instance, stamp_ns)
+            instance.eager = instance.eager or last
+            if instance.eager or instance.parked or instance.judgement is not None:
+                self._stirred[root] = instance
 
-    def _journey(self, root: str | None) -> Journey:
-        journey = self._journeys.get(root)
-        if journey is None:
-            journey = self._journeys[root] = Journey(root)
-        return journey
+    def _instance(self, root: str | None) -> FlexibleInstance:
+        instance = self._instances.get(root)
+        if instance is None:
+            instance = self._instances[root] = FlexibleInstance(root)
+        return instance
 
-    def _begin(self, journey: Journey, stamp_ns: int) -> None:
-        journey.started = True
-        self.score.started += 1
+    def _begin(self, instance: FlexibleInstance, stamp_ns: int) -> None:
+        instance.started = True
+        self.tally.started += 1
         if not self._begun or stamp_ns < self._begun_ns:
             self._begun_ns = stamp_ns
-        self._begun.append(journey)
+        self._begun.append(instance)
 
     def _link(self, segment: int, key: str | None, part: Part, link: tuple[EventRef, str]) -> None:
-        """A rekey event of `part`: unless an earlier one counts, the journey goes on under the key in `link`."""
+        """A rekey event of `part`: unless an earlier one counts, the instance goes on under the key in `link`."""
         if part.link is not None and part.link <= link:
             return
         claims = self._claims[segment + 1]
@@ -137,12 +137,12 @@ class FlexibleTracker(InstanceTracker[Journey]):
         claims.setdefault(link[1], set()).add(key)
         part.link = link
         for root in touched:
-            journey = self._journey(root)
-            journey.eager = True
-            self._stirred[root] = journey
+            instance = self._instance(root)
+            instance.eager = True
+            self._stirred[root] = instance
 
     def _roots(self, segment: int, key: str | None) -> Iterable[str | None]:
-        """The keys under which the journeys began that pass through this part."""
+        """The keys under which the instances began that pass through this part."""
         while segment:
             if claimers := self._claims[segment].get(key):
                 if len(claimers) > 1:
@@ -152,11 +152,11 @@ class FlexibleTracker(InstanceTracker[Journey]):
         return (key,)
 
     def _walk(self, root: str | None) -> Iterator[tuple[int, str | None, Part]]:
-        """The parts of a journey: segment, key, part."""
+        """The parts of an instance: segment, key, part."""
         key, linked = root, True
         for segment, parts in enumerate(self._parts):
             if not linked and self._claims[segment].get(key):
-                return  # from here on the key is another journey's
+                return  # from here on the key is another instance's
             linked = False
             part = parts.get(key)
             if part is not None:
@@ -165,7 +165,7 @@ class FlexibleTracker(InstanceTracker[Journey]):
                     key, linked = part.link[1], True
 
     def _keys(self, root: str | None) -> list[str | None]:
-        """The key under which the journey goes on in each segment."""
+        """The key under which the instance goes on in each segment."""
         keys = [root]
         for parts in self._parts[:-1]:
             part = parts.get(keys[-1])
@@ -174,11 +174,11 @@ class FlexibleTracker(InstanceTracker[Journey]):
 
     # --- judging ----------------------------------------------------------------------------------------------------
 
-    def _is_open(self, instance: Journey) -> bool:
+    def _is_open(self, instance: FlexibleInstance) -> bool:
         return instance.judgement is None and instance.pending is None and not instance.gone
 
-    def _all_open(self) -> Iterable[Journey]:
-        return filter(self._is_open, self._journeys.values())
+    def _all_open(self) -> Iterable[FlexibleInstance]:
+        return filter(self._is_open, self._instances.values())
 
     def _gather(self) -> None:
         if self._begun:
@@ -188,26 +188,26 @@ class FlexibleTracker(InstanceTracker[Journey]):
             return
         stirred, self._stirred = self._stirred, {}
         horizons = self.horizons()
-        held: list[Journey] = []
+        held: list[FlexibleInstance] = []
         latest_ns = 0
         waiting = []
-        for journey in stirred.values():
-            if journey.gone:
+        for instance in stirred.values():
+            if instance.gone:
                 continue
-            journey.parked = False
-            journey.pending = None
-            if (waits := self._look(journey, horizons)) is not None:
-                waiting.append((journey, waits))
-            elif journey.pending is not None:
-                held.append(journey)
-                latest_ns = max(latest_ns, journey.pending.latest_ns)
+            instance.parked = False
+            instance.pending = None
+            if (waits := self._look(instance, horizons)) is not None:
+                waiting.append((instance, waits))
+            elif instance.pending is not None:
+                held.append(instance)
+                latest_ns = max(latest_ns, instance.pending.latest_ns)
         self._wait(waiting)
         if held:
             self._hold(latest_ns, held)
 
-    def _look(self, instance: Journey, horizons: Sequence[Horizon]) -> tuple[int, int] | None:
+    def _look(self, instance: FlexibleInstance, horizons: Sequence[Horizon]) -> tuple[int, int] | None:
         judgement = self._judge(instance.key, horizons)
-        if judgement is None:  # all its events belong to another journey by a link that came later
+        if judgement is None:  # all its events belong to another instance by a link that came later
             self._uncount(instance)
             self._remove(instance)
         elif (doubt := self._doubt(instance.key, judgement, horizons)) is not None:
@@ -243,21 +243,25 @@ class FlexibleTracker(InstanceTracker[Journey]):
     def _is_behind(self, segment: int, fault: Fault) -> bool:
         return fault.place is None or self.plan.places[fault.place].segment > segment
 
-    def _look_again(self, instances: list[Journey]) -> None:
-        for journey in instances:
-            if journey.judgement is not None and journey.judgement.withheld:
-                self._stirred[journey.key] = journey
+    def _look_again(self, instances: list[FlexibleInstance]) -> None:
+        for instance in instances:
+            if instance.judgement is not None and instance.judgement.withheld:
+                self._stirred[instance.key] = instance
 
-    def _conclude(self, instances: list[Journey]) -> int:
-        low = self._watermarks.low(self.everybody)
-        for journey in instances:
+    def _conclude(self, instances: list[FlexibleInstance]) -> int:
+        low = self._watermarks.low(self.all_units)
+        for instance in instances:
             # One that was stirred again since is held a second time, until its latest event is passed.
-            if journey.pending is not None and not journey.gone and (journey.pending.latest_ns <= low or self._closing):
-                self._count(journey, journey.pending)
+            if (
+                instance.pending is not None
+                and not instance.gone
+                and (instance.pending.latest_ns <= low or self._closing)
+            ):
+                self._count(instance, instance.pending)
         return len(instances)
 
     def _judge(self, root: str | None, horizons: Sequence[Horizon]) -> Judgement | None:
-        """None: the journey has no events."""
+        """None: the instance has no events."""
         filled: list[Filled | None] = [None] * len(self.plan.slots)
         unlinked: Slot | None = None
         found = False
@@ -281,32 +285,32 @@ class FlexibleTracker(InstanceTracker[Journey]):
                     fault.note = f'{unlinked.name} had no "{unlinked.rekey}" in its data, so the key stayed the same'
         return judgement
 
-    def _count(self, journey: Journey, judgement: Judgement) -> None:
-        """The journey counts as `judgement` from now on."""
-        self._uncount(journey)
-        self.score.apply(journey.key, judgement)
-        journey.judgement, journey.pending = judgement, None
-        self._judged[journey.key] = journey
+    def _count(self, instance: FlexibleInstance, judgement: Judgement) -> None:
+        """The instance counts as `judgement` from now on."""
+        self._uncount(instance)
+        self.tally.apply(instance.key, judgement)
+        instance.judgement, instance.pending = judgement, None
+        self._judged[instance.key] = instance
         if len(self._judged) > REVISABLE:
             _, oldest = self._judged.popitem(last=False)
             assert oldest.judgement is not None
             if oldest.judgement.withheld:
-                self.score.withdraw(oldest.judgement)
+                self.tally.withdraw(oldest.judgement)
                 oldest.judgement.restore()
-                self.score.apply(oldest.key, oldest.judgement)
+                self.tally.apply(oldest.key, oldest.judgement)
             for segment, key, _ in list(self._walk(oldest.key)):
-                self._bury(key, oldest.judgement, self._over[segment])
+                self._retire(key, oldest.judgement, self._over[segment])
             self._remove(oldest)
 
-    def _uncount(self, journey: Journey) -> None:
-        if journey.judgement is not None:
-            self.score.withdraw(journey.judgement)
-            journey.judgement = None
-            self._judged.pop(journey.key, None)
+    def _uncount(self, instance: FlexibleInstance) -> None:
+        if instance.judgement is not None:
+            self.tally.withdraw(instance.judgement)
+            instance.judgement = None
+            self._judged.pop(instance.key, None)
 
-    def _remove(self, journey: Journey) -> None:
-        """Forget the journey, and those of its parts that no other journey shares."""
-        for segment, key, part in list(self._walk(journey.key)):
+    def _remove(self, instance: FlexibleInstance) -> None:
+        """Forget the instance, and those of its parts that no other instance shares."""
+        for segment, key, part in list(self._walk(instance.key)):
             if not (segment and self._claims[segment].get(key)):
                 del self._parts[segment][key]
                 if part.link is not None:
@@ -314,32 +318,32 @@ class FlexibleTracker(InstanceTracker[Journey]):
                     claims[part.link[1]].discard(key)
                     if not claims[part.link[1]]:
                         del claims[part.link[1]]
-        journey.gone = True
-        self._journeys.pop(journey.key, None)
+        instance.gone = True
+        self._instances.pop(instance.key, None)
 
     def _close(self, horizons: Sequence[Horizon], most: int | None) -> None:
-        for journey in list(self._journeys.values())[:most]:
-            judgement = self._judge(journey.key, horizons)
-            self._uncount(journey)
+        for instance in list(self._instances.values())[:most]:
+            judgement = self._judge(instance.key, horizons)
+            self._uncount(instance)
             if judgement is not None:
-                self.score.apply(journey.key, judgement)
-            journey.gone = True
-            del self._journeys[journey.key]
+                self.tally.apply(instance.key, judgement)
+            instance.gone = True
+            del self._instances[instance.key]
         for parts in self._parts:
             parts.clear()
 
     # --- what the session asks ---------------------------------------------------------------------------------------
 
     def open_count(self) -> int:
-        return len(self._journeys) - len(self._judged)
+        return len(self._instances) - len(self._judged)
 
     def due_count(self) -> int:
         timed = self._least_within is not None
         return sum(
             1
-            for journey in self._journeys.values()
-            if journey.judgement is None
-            and (journey.pending is not None or (timed and journey.started and not journey.parked))
+            for instance in self._instances.values()
+            if instance.judgement is None
+            and (instance.pending is not None or (timed and instance.started and not instance.parked))
         )
 
 

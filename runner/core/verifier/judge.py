@@ -86,7 +86,7 @@ class Fault:
     key: str | None = None
     slot: int | None = None
     place: int | None = None
-    mark: EventRef | None = None
+    event: EventRef | None = None
     after: EventRef | None = None
     begun: EventRef | None = None
     until: EventRef | None = None
@@ -111,7 +111,7 @@ class Fault:
     step: str | None = None
     """Where there is no slot: the probe that fired or should have."""
     stamped: tuple[tuple[str, int], ...] = ()
-    """Who stamped its events and when, where no mark says so; the earlier one first."""
+    """Who stamped its events and when, where no event says so; the earlier one first."""
 
 
 def hangs_on_the_earliest(fault: Fault) -> bool:
@@ -146,7 +146,7 @@ class Judgement:
         self.faults, self.withheld = [*self.withheld, *self.faults], []
 
     @property
-    def standing(self) -> InstanceState:
+    def state(self) -> InstanceState:
         if any(fault.cls is FindingClass.DUPLICATE for fault in self.faults):
             return InstanceState.HARD
         if any(not fault.unclear for fault in self.faults):
@@ -176,7 +176,7 @@ def judge(plan: Plan, slots: Slots, horizons: Sequence[Horizon], clocks: Clocks)
             # Else an earlier one may come.
             verdict.absent = all(known.final or known.stamp_ns >= first.stamp_ns for known in horizons)
             place = plan.slots[first.slot].place
-            verdict.faults.append(Fault(FindingClass.ORPHAN, slot=first.slot, place=place, mark=first))
+            verdict.faults.append(Fault(FindingClass.ORPHAN, slot=first.slot, place=place, event=first))
         return verdict
     _find_absent(plan, slots, reached, begun, horizons, verdict)
     for slot, filled in zip(plan.slots, slots, strict=True):
@@ -186,7 +186,7 @@ def judge(plan: Plan, slots: Slots, horizons: Sequence[Horizon], clocks: Clocks)
                     FindingClass.DUPLICATE,
                     slot=slot.index,
                     place=slot.place,
-                    mark=filled.extra,
+                    event=filled.extra,
                     after=filled.needed[-1],
                     value=filled.number,
                     limit=slot.at_most or 0,
@@ -272,8 +272,8 @@ def _too_few(node: Node, slots: Slots, plan: Plan) -> tuple[int, int]:
             return _too_few(node.content, slots, plan)
 
 
-def _come(node: Node, mark: EventRef, slots: Slots, plan: Plan, clocks: Clocks) -> tuple[int, int]:
-    """How much of what the satisfied `node` needs had come when `mark` did, and how much it needs."""
+def _come(node: Node, event: EventRef, slots: Slots, plan: Plan, clocks: Clocks) -> tuple[int, int]:
+    """How much of what the satisfied `node` needs had come when `event` did, and how much it needs."""
     match node:
         case SlotNode():
             filled = slots[node.slot]
@@ -282,8 +282,8 @@ def _come(node: Node, mark: EventRef, slots: Slots, plan: Plan, clocks: Clocks) 
             reached = [r.moment for m in node.members if isinstance(r := reach(m, slots, plan), Satisfied)]
             needed = sorted(reached)[: node.need if isinstance(node, QuorumNode) else None]
         case OptionalNode():
-            return _come(node.content, mark, slots, plan, clocks)
-    return sum(not _is_before(mark, moment, clocks) for moment in needed), len(needed)
+            return _come(node.content, event, slots, plan, clocks)
+    return sum(not _is_before(event, moment, clocks) for moment in needed), len(needed)
 
 
 def _measure(
@@ -305,8 +305,8 @@ def _measure(
             verdict.hops.append((place.index, latency, error))
             if early := _too_early(here, before, slots, clocks):
                 early.place = place.index
-                assert early.mark is not None
-                early.there, early.needed = _come(place_before.node, early.mark, slots, plan, clocks)
+                assert early.event is not None
+                early.there, early.needed = _come(place_before.node, early.event, slots, plan, clocks)
                 verdict.faults.append(early)
             if late := _late(latency, error, place.within_ns, here.moment, before):
                 late.place = place.index
@@ -335,26 +335,26 @@ def _too_early(here: Satisfied, before: EventRef, slots: Slots, clocks: Clocks) 
     if all(filled.needed[0].stamp_ns >= before.stamp_ns for slot in here.slots if (filled := slots[slot])):
         return None
     too_early = [
-        mark
+        event
         for slot in here.slots
         if (filled := slots[slot])
-        for mark in takewhile(lambda mark: mark.stamp_ns < before.stamp_ns, filled.needed)
-        if _is_before(mark, before, clocks)
+        for event in takewhile(lambda event: event.stamp_ns < before.stamp_ns, filled.needed)
+        if _is_before(event, before, clocks)
     ]
     if not too_early:
         return None
-    mark = min(too_early)
-    lead, error = _between(mark, before, clocks)
-    return Fault(FindingClass.ACAUSAL, slot=mark.slot, mark=mark, after=before, value=lead, error=error)
+    event = min(too_early)
+    lead, error = _between(event, before, clocks)
+    return Fault(FindingClass.ACAUSAL, slot=event.slot, event=event, after=before, value=lead, error=error)
 
 
-def _late(latency: int, error: int, limit: int | None, mark: EventRef, after: EventRef) -> Fault | None:
+def _late(latency: int, error: int, limit: int | None, event: EventRef, after: EventRef) -> Fault | None:
     if limit is None or latency + error <= limit:
         return None
     return Fault(
         FindingClass.LATE,
-        slot=mark.slot,
-        mark=mark,
+        slot=event.slot,
+        event=event,
         after=after,
         value=latency,
         limit=limit,

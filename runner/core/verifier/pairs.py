@@ -114,7 +114,7 @@ class PairBook:
         for older in (self._old, self._waiting):
             if key in older:
                 return older.pop(key)
-        mark = self._forgotten.mark_of(key)
+        mark = self._forgotten.value_of(key)
         if mark is None:
             return Pair()
         self._forgotten_pairs -= 1

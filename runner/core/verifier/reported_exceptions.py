@@ -15,20 +15,20 @@ from runner.model.result.result import FindingClass
 class ReportedExceptions:
     """The exceptions in `book`, by the life of the unit that reported them."""
 
-    def __init__(self, book: FaultLog) -> None:
-        self._book = book
+    def __init__(self, fault_log: FaultLog) -> None:
+        self._fault_log = fault_log
         self._by_life: dict[tuple[str, int], list[Fault]] = {}
         """(unit, incarnation) -> what it reported."""
 
-    def add(self, incarnation: int, mark: EventRef, step: str, key: str | None, data: Mapping[str, Any]) -> None:
-        """The exception event at `mark`, with its `data`."""
+    def add(self, incarnation: int, event: EventRef, step: str, key: str | None, data: Mapping[str, Any]) -> None:
+        """The exception event at `event`, with its `data`."""
         note = exception_in_words(data)
-        fault = Fault(FindingClass.EXCEPTION, None, key, mark=mark, unit=mark.unit, step=step, note=note)
-        if self._book.add(fault):
-            self._by_life.setdefault((mark.unit, incarnation), []).append(fault)
+        fault = Fault(FindingClass.EXCEPTION, None, key, event=event, unit=event.unit, step=step, note=note)
+        if self._fault_log.add(fault):
+            self._by_life.setdefault((event.unit, incarnation), []).append(fault)
 
     def forgive(self, lives: Iterable[tuple[str, int]]) -> None:
         """What these (unit, incarnation) reported is no finding."""
         for life in lives:
             for fault in self._by_life.pop(life, ()):
-                self._book.remove(fault)
+                self._fault_log.remove(fault)

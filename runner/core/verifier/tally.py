@@ -13,20 +13,20 @@ from runner.core.verifier.pattern import Slot
 class Earliest:
     """How many events there are, and the earliest of them, `kept` at most."""
 
-    __slots__ = ("_kept", "marks", "number")
+    __slots__ = ("_kept", "events", "number")
 
-    def __init__(self, mark: EventRef, kept: int) -> None:
+    def __init__(self, event: EventRef, kept: int) -> None:
         self._kept = kept
-        self.marks = [mark]
+        self.events = [event]
         self.number = 1
 
-    def add(self, mark: EventRef) -> None:
+    def add(self, event: EventRef) -> None:
         self.number += 1
-        if len(self.marks) < self._kept:
-            insort(self.marks, mark)
-        elif mark < self.marks[-1]:
-            self.marks.pop()
-            insort(self.marks, mark)
+        if len(self.events) < self._kept:
+            insort(self.events, event)
+        elif event < self.events[-1]:
+            self.events.pop()
+            insort(self.events, event)
 
 
 class Several(Earliest):
@@ -35,15 +35,15 @@ class Several(Earliest):
 
     __slots__ = ("_slot",)
 
-    def __init__(self, mark: EventRef, slot: Slot) -> None:
-        super().__init__(mark, slot.needed if slot.at_most is None else slot.at_most + 1)
+    def __init__(self, event: EventRef, slot: Slot) -> None:
+        super().__init__(event, slot.needed if slot.at_most is None else slot.at_most + 1)
         self._slot = slot
 
     def filled(self) -> Filled:
         """As `judge` wants it."""
         most = self._slot.at_most
-        beyond = self.marks[most] if most is not None and self.number > most else None
-        return Filled(self.number, self.marks[: self._slot.needed], beyond)
+        beyond = self.events[most] if most is not None and self.number > most else None
+        return Filled(self.number, self.events[: self._slot.needed], beyond)
 
 
 class Single:
@@ -52,28 +52,28 @@ class Single:
 
     __slots__ = ("extra", "number", "slot", "stamp_ns", "unit")
 
-    def __init__(self, mark: EventRef) -> None:
-        self.stamp_ns, self.slot, self.unit = mark
+    def __init__(self, event: EventRef) -> None:
+        self.stamp_ns, self.slot, self.unit = event
         self.extra: EventRef | None = None
         self.number = 1
 
-    def add(self, mark: EventRef) -> None:
+    def add(self, event: EventRef) -> None:
         self.number += 1
         earliest = EventRef(self.stamp_ns, self.slot, self.unit)
-        if mark < earliest:
-            self.stamp_ns, _, self.unit = mark
-            mark = earliest
-        self.extra = mark if self.extra is None else min(self.extra, mark)
+        if event < earliest:
+            self.stamp_ns, _, self.unit = event
+            event = earliest
+        self.extra = event if self.extra is None else min(self.extra, event)
 
     def filled(self) -> Filled:
         """As `judge` wants it."""
-        mark = EventRef(self.stamp_ns, self.slot, self.unit)
-        return Filled(self.number, (mark,), self.extra)
+        event = EventRef(self.stamp_ns, self.slot, self.unit)
+        return Filled(self.number, (event,), self.extra)
 
 
 Tally: TypeAlias = Single | Several
 
 
-def tally_of(mark: EventRef, slot: Slot) -> Tally:
-    """The tally of `slot`, whose first event is `mark`."""
-    return Single(mark) if slot.at_most == 1 else Several(mark, slot)
+def tally_of(event: EventRef, slot: Slot) -> Tally:
+    """The tally of `slot`, whose first event is `event`."""
+    return Single(event) if slot.at_most == 1 else Several(event, slot)

@@ -39,8 +39,8 @@ Instance = TypeVar("Instance")
 REVISABLE: Final = 32_768
 """Instances of a circuit that were judged and may still be judged again; beyond that the oldest verdict stands."""
 
-_SLACK_LASTS: Final = 100
-"""How often the slack is used before it is looked up anew, once there is one."""
+_MARGIN_LASTS: Final = 100
+"""How often the margin is used before it is looked up anew, once there is one."""
 
 UNFINISHED: Final = 7
 """Mark of a key whose instance was given up while something was missing: more events for it change nothing."""
@@ -49,16 +49,16 @@ UNFINISHED: Final = 7
 class InstanceTracker(ABC, Generic[Instance]):
     """The instances of one circuit, from first event to verdict."""
 
-    def __init__(self, plan: Plan, score: CircuitTally, watermarks: Watermarks, clocks: Clocks) -> None:
+    def __init__(self, plan: Plan, tally: CircuitTally, watermarks: Watermarks, clocks: Clocks) -> None:
         self.plan = plan
-        self.score = score
+        self.tally = tally
         self.units: list[set[str]] = [set() for _ in plan.places]
         """For each place the units that could satisfy it, as far as they are known."""
-        self.everybody: set[str] = set()
+        self.all_units: set[str] = set()
         self._watermarks = watermarks
         self._clocks = clocks
-        self._slack_ns = 0
-        self._slack_age = 0
+        self._margin_ns = 0
+        self._margin_age = 0
         self._deadlines: Deadlines[Instance] = Deadlines(len(plan.places), self._is_open)
         self._satisfied: list[tuple[int, int, list[Instance]]] = []
         self._to_look_at: deque[Instance] = deque()
@@ -67,7 +67,7 @@ class InstanceTracker(ABC, Generic[Instance]):
         """Accused of what is missing, with other faults withheld until the watermarks pass a stamp."""
         self._serial = 0
         self._over = [ClosedKeys() for _ in range(plan.segments)]
-        """For each segment of the path the keys whose instances are over, marked with their standing."""
+        """For each segment of the path the keys whose instances are over, marked with their state."""
         self._repeats: dict[tuple[str | None, int], Fault] = {}
         self._closing = False
         self._ended: list[bool] = [False] * len(plan.places)
@@ -83,31 +83,31 @@ class InstanceTracker(ABC, Generic[Instance]):
         for place, units in zip(self.plan.places, self.units, strict=True):
             if any(self.plan.slots[slot].means(unit) for slot in place.slots):
                 units.add(unit)
-                self.everybody.add(unit)
-                self._slack_age = 0
+                self.all_units.add(unit)
+                self._margin_age = 0
 
     def horizons(self, *, closing: bool = False) -> list[Horizon]:
         """For each place how far it is decided what will not satisfy it. `closing`: units that never showed themselves
         hold nothing back any more."""
-        slack = self._slack()
+        margin = self._clock_margin()
         horizon = self._watermarks.horizon
-        return [horizon(units, slack) if units or not closing else Horizon(inf, True) for units in self.units]
+        return [horizon(units, margin) if units or not closing else Horizon(inf, True) for units in self.units]
 
-    def _slack(self) -> int:
+    def _clock_margin(self) -> int:
         """What is surely after a deadline is so much later: at least the largest clock error between two units of the
         circuit. Looked up anew now and then, it changes slowly."""
         if not self._clocks.one_clock:
-            self._slack_age -= 1
-            if self._slack_age < 0:
-                self._slack_ns = self._widest()
-                self._slack_age = _SLACK_LASTS if 0 < self._slack_ns < UNKNOWN else 0
-        return self._slack_ns
+            self._margin_age -= 1
+            if self._margin_age < 0:
+                self._margin_ns = self._max_clock_error()
+                self._margin_age = _MARGIN_LASTS if 0 < self._margin_ns < UNKNOWN else 0
+        return self._margin_ns
 
-    def _widest(self) -> int:
+    def _max_clock_error(self) -> int:
         """An error that no two units of the circuit exceed at present. Each is compared with one of them, because there
         may be a thousand: two others are no further apart than both are from that one."""
         marks = self._watermarks.marks
-        known = [unit for unit in self.everybody if marks.get(unit, -inf) > -inf]
+        known = [unit for unit in self.all_units if marks.get(unit, -inf) > -inf]
         now = [int(marks[unit]) for unit in known if marks[unit] < inf]
         if not now:
             return 0
@@ -121,7 +121,7 @@ class InstanceTracker(ABC, Generic[Instance]):
         """Judge what the watermarks now decide; of what is judged one by one about `most`. Returns whether there may be
         more."""
         if self._withheld:
-            low = self._watermarks.low(self.everybody)
+            low = self._watermarks.low(self.all_units)
             passed: list[Instance] = []
             while self._withheld and self._withheld[0][0] <= low and len(passed) < most:
                 passed.append(heappop(self._withheld)[2])
@@ -130,7 +130,7 @@ class InstanceTracker(ABC, Generic[Instance]):
                 most -= len(passed)
         self._gather()
         if self._satisfied:
-            low = self._watermarks.low(self.everybody)
+            low = self._watermarks.low(self.all_units)
             while most > 0 and self._satisfied and self._satisfied[0][0] <= low:
                 most -= self._conclude(heappop(self._satisfied)[2])
         if self._to_look_at or self._deadlines:
@@ -171,7 +171,7 @@ class InstanceTracker(ABC, Generic[Instance]):
         """`instance` lacks something for certain; withhold what an earlier event, still on its way, could undo."""
         if (
             any(map(hangs_on_the_earliest, judgement.faults))
-            and self._watermarks.low(self.everybody) < judgement.latest_ns
+            and self._watermarks.low(self.all_units) < judgement.latest_ns
         ):
             judgement.withhold(hangs_on_the_earliest)
             self._serial += 1
@@ -239,41 +239,41 @@ class InstanceTracker(ABC, Generic[Instance]):
     def laggards(self, until_ns: int) -> set[str]:
         """Units and supervisors that have to say more before what is due by `until_ns` can be judged."""
         behind = self._watermarks.behind
-        slack = self._slack()
+        margin = self._clock_margin()
         found: set[str] = set()
         if self._satisfied and self._satisfied[0][0] <= until_ns:
             latest = max(entry[0] for entry in self._satisfied if entry[0] <= until_ns)
-            found |= behind(self.everybody, latest)
-        for due, place in self._deadlines.waiting(until_ns) if slack < UNKNOWN else ():
-            found |= behind(self.units[place], due + slack)
+            found |= behind(self.all_units, latest)
+        for due, place in self._deadlines.waiting(until_ns) if margin < UNKNOWN else ():
+            found |= behind(self.units[place], due + margin)
         return found
 
     # --- keys that are over ------------------------------------------------------------------------------------------
 
-    def _bury(self, key: str | None, judgement: Judgement, over: ClosedKeys) -> None:
+    def _retire(self, key: str | None, judgement: Judgement, over: ClosedKeys) -> None:
         """Remember that the instance of `key` is over."""
-        over.add(key, judgement.standing if judgement.satisfied else UNFINISHED)
+        over.add(key, judgement.state if judgement.satisfied else UNFINISHED)
         for fault in judgement.faults:
             if fault.cls is FindingClass.DUPLICATE and fault.slot is not None and len(self._repeats) < REVISABLE:
                 self._repeats[key, fault.slot] = fault
 
-    def _again(self, key: str | None, standing: int, mark: EventRef, over: ClosedKeys) -> None:
+    def _count_repeat(self, key: str | None, state: int, event: EventRef, over: ClosedKeys) -> None:
         """One event beyond the most that its slot takes, for an instance that is over: a duplicate."""
-        slot = self.plan.slots[mark.slot]
-        if standing == UNFINISHED:
+        slot = self.plan.slots[event.slot]
+        if state == UNFINISHED:
             return
-        fault = self._repeats.get((key, mark.slot))
+        fault = self._repeats.get((key, event.slot))
         if fault is None:
             most = slot.at_most or 0
             fault = Fault(
-                FindingClass.DUPLICATE, self.plan.name, key, mark.slot, slot.place, mark, value=most, limit=most
+                FindingClass.DUPLICATE, self.plan.name, key, event.slot, slot.place, event, value=most, limit=most
             )
             if len(self._repeats) < REVISABLE:
-                self._repeats[key, mark.slot] = fault
-            self.score.book.add(fault)
-            self.score.judged[InstanceState(standing)] -= 1
-            self.score.judged[InstanceState.HARD] += 1
+                self._repeats[key, event.slot] = fault
+            self.tally.fault_log.add(fault)
+            self.tally.judged[InstanceState(state)] -= 1
+            self.tally.judged[InstanceState.HARD] += 1
             over.add(key, InstanceState.HARD)
-        elif fault.mark is not None and mark < fault.mark:
-            fault.mark = mark
+        elif fault.event is not None and event < fault.event:
+            fault.event = event
         fault.value += 1

@@ -39,9 +39,9 @@ def _bare(name: str) -> str:
 
 def nearest(meant: str, known: Collection[str]) -> str | None:
     """The name of `known` that is most likely meant; None: none is near."""
-    by_slip = next((name for name in sorted(known) if len(meant) > 2 and typo(name, meant)), None)
-    if by_slip is not None:
-        return by_slip
+    by_typo = next((name for name in sorted(known) if len(meant) > 2 and typo(name, meant)), None)
+    if by_typo is not None:
+        return by_typo
     close = get_close_matches(meant, sorted(known), n=1, cutoff=0.75)
     return close[0] if close else None
 

@@ -1,4 +1,4 @@
-"""What is kept of one unit.
+"""What the verifier keeps of one unit.
 
 Belongs here: a small bounded record. Must not know what a route is or does.
 """
@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 RouteT = TypeVar("RouteT")
 
 STEPS: Final = 4096
-"""Steps of one unit that are remembered though nobody asks for them."""
+"""Steps of one unit that are remembered though the scenario does not ask for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Activity:
     events: int = 0
     last_step: str = ""
     last_stamp_ns: int | None = None
+    malformed: int = 0
+    """Records that were none."""
 
 
 class UnitActivity(Generic[RouteT]):
@@ -35,8 +37,8 @@ class UnitActivity(Generic[RouteT]):
         self.last_stamp_ns: int | None = None
 
     def remember(self, step: str, route: RouteT, *, always: bool) -> None:
-        """Keep the way of a step; a unit that invents steps without end is not followed unless somebody asks for
-        them."""
+        """Keep the route of a step. Of a unit that invents steps without end only the first ones are kept, and those
+        that the scenario asks for (`always`)."""
         if always or len(self.routes) < STEPS:
             self.routes[step] = route
 
@@ -45,4 +47,4 @@ class UnitActivity(Generic[RouteT]):
         return step in self.routes or len(self.routes) >= STEPS
 
     def activity(self) -> Activity:
-        return Activity(self.events, self.last_step, self.last_stamp_ns)
+        return Activity(self.events, self.last_step, self.last_stamp_ns, self.malformed)

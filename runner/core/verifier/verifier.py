@@ -5,6 +5,9 @@ instances are judged (`judge`), kept (`fixed_tracker`, `flexible_tracker`) or ex
 
 Nothing here decides by the order of arrival. Arrival only says *when* something can be judged: when the watermarks have
 passed it (see `tracker`).
+
+The loop in `batch` writes the rows of a `FixedTracker` by index, for speed: a call for each event would cost a third of
+the time. It does what `FixedTracker.add` does; test_hot_loop.py proves that both give the same rows and results.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,44 +15,37 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from math import inf
 from sys import maxsize
-from typing import Any, Final
+from typing import Final
 
 from probe.event import USER_KINDS, Kind
 from probe.sift import Nothing, why_not
 from probe.wire import Record
 from runner.core.verifier import final_checks
 from runner.core.verifier.circuit_tally import CircuitTally, FaultLog
-from runner.core.verifier.closed_keys import Recent
 from runner.core.verifier.context import Context
-from runner.core.verifier.excuses import weighed
 from runner.core.verifier.findings import findings
 from runner.core.verifier.fixed_tracker import FixedTracker
 from runner.core.verifier.flexible_tracker import FlexibleTracker
-from runner.core.verifier.judge import EventRef, Fault
+from runner.core.verifier.judge import EventRef
 from runner.core.verifier.losses import Losses
-from runner.core.verifier.pairs import EXPLAINED, RECEIVED, SENT, PairBook
-from runner.core.verifier.pattern import compile_circuit, fires, holds
+from runner.core.verifier.pairs import RECEIVED, SENT, PairBook
+from runner.core.verifier.pattern import compile_circuit
+from runner.core.verifier.progress import Progress
 from runner.core.verifier.reported_exceptions import ReportedExceptions
-from runner.core.verifier.route import Route, Tracker
+from runner.core.verifier.route import PAIRED, Route, Router, Tracker
 from runner.core.verifier.timepieces import Timepieces
 from runner.core.verifier.typos import named_steps
 from runner.core.verifier.unit_activity import Activity, UnitActivity
 from runner.core.verifier.watermarks import Watermarks
 from runner.model.orders import SUPERVISOR, supervisor_of
 from runner.model.result.clocks import ONE_CLOCK, Clocks
-from runner.model.result.in_words import data_in_words
-from runner.model.result.ranking import in_order
 from runner.model.result.result import (
     UNKNOWN,
-    BarrierResult,
     CircuitResult,
     Evidence,
     Finding,
-    FindingClass,
-    HostResult,
     Pairs,
     Required,
-    Result,
 )
 from runner.model.result.unit_status import UnitStatus
 from runner.model.scenario.model import Scenario
@@ -61,15 +57,13 @@ OWES: Final = "it has not said its last word"
 NO_RECORD: Final = "what came is no record"
 SETTLE_AFTER: Final = 262_144
 """Events after which the verifier settles by itself, should nobody ask it to (a recording that is read back)."""
-STRAYS: Final = 8192
-"""Keys that are remembered though their event went to no circuit."""
 _EXCEPTION: Final = int(Kind.EXCEPTION)
 _USER: Final = frozenset(map(int, USER_KINDS))
-_PAIRED: Final = {int(Kind.SEND): SENT, int(Kind.RECEIVE): RECEIVED}
 
 
 class Verifier:
-    """Judges one run of `scenario`, whose stamps are on one timeline as exactly as `clocks` says.
+    """Judges one run of `scenario`, whose stamps are on one timeline as exactly as `clocks` says. `result_of` makes a
+    Result of what it found.
 
     Feed it with `join`, `batch`, `lose`, `final` and `end_unit` as the log has them, in any order that keeps each
     incarnation's own; call `settle` now and then, and `close` at the end. Names that begin with "@" are the fabric's
@@ -77,9 +71,9 @@ class Verifier:
     """
 
     def __init__(self, scenario: Scenario, clocks: Clocks = ONE_CLOCK) -> None:
-        self._scenario = scenario
-        self._book = FaultLog()
-        self._reported = ReportedExceptions(self._book)
+        self.scenario = scenario
+        self.fault_log = FaultLog()
+        self._exceptions = ReportedExceptions(self.fault_log)
         self._clocks = clocks
         names = [unit.name for unit in scenario.units]
         self._watermarks = Watermarks(names)
@@ -89,16 +83,17 @@ class Verifier:
             if unit.name in self._hosted:
                 self._watermarks.place(unit.name, [supervisor_of(unit.host)])
         self._pair_book = PairBook(clocks)
-        self._members: dict[str, UnitActivity[Route]] = {}
-        self._strays: Recent[tuple[str, str]] = Recent(STRAYS)
-        self._gatherers: list[Tracker] = []
+        self._activities: dict[str, UnitActivity[Route]] = {}
+        self._trackers: list[Tracker] = []
         for circuit in scenario.circuits:
             plan = compile_circuit(circuit, names)
             kind = FixedTracker if plan.rigid else FlexibleTracker
-            self._gatherers.append(kind(plan, CircuitTally(plan, self._book), self._watermarks, clocks))
-        self._nevers = [(g.score, probe) for g in self._gatherers for probe in g.plan.circuit.never]
+            self._trackers.append(kind(plan, CircuitTally(plan, self.fault_log), self._watermarks, clocks))
+        self.progress = Progress(scenario, self._trackers, self.has_seen)
+        """What is open and what it waits for."""
+        self._router = Router(scenario, self._trackers, self._pair_book)
         self._named = named_steps(scenario)
-        self._losses = Losses()
+        self.losses = Losses()
         self._timepieces = Timepieces()
         self._unkept: set[tuple[str, int]] = set()
         """Incarnations that keep no journal."""
@@ -108,7 +103,7 @@ class Verifier:
         self._closed = False
         self._unsettled = 0
         for name in names:
-            self._member(name)
+            self._activity_of(name)
 
     # --- evidence ---------------------------------------------------------------------------------------------------
 
@@ -116,7 +111,7 @@ class Verifier:
         """An incarnation of `unit` is there, on a host of these supervisors. Without a `journal` nobody can ever say
         what it emitted last, unless it does so itself. Repeating it is harmless."""
         if not unit.startswith("@"):
-            self._member(unit)
+            self._activity_of(unit)
             self._watermarks.join(unit, incarnation)
             if not journal:
                 self._unkept.add((unit, incarnation))
@@ -139,14 +134,14 @@ class Verifier:
         `watermark_ns` is in or was before. Each is looked at here: what is none is lost."""
         if unit.startswith("@") or self._closed:
             return
-        member = self._member(unit)
+        activity = self._activity_of(unit)
         self._watermarks.join(unit, incarnation)
         number = (_number_of(places[0]) if places else 1) - 1 if first is None else first - 1
         if places:
-            self._losses.receive(unit, incarnation, number + 1, number + len(places))
+            self.losses.receive(unit, incarnation, number + 1, number + len(places))
             self._note_beginning(places[0])
         self._timepieces.stamped(unit, incarnation, places, watermark_ns)
-        find = member.routes.get
+        find = activity.routes.get
         last: Record | None = None
         not_counted = 0
         for record in places:
@@ -155,7 +150,7 @@ class Verifier:
                 seq, stamp_ns, step, kind, key, data = record  # type: ignore[misc]  # or Nothing, which is caught
                 route = find(step)
             except (TypeError, ValueError):
-                self._lose_unsound(member, incarnation, number, record)
+                self._lose_unsound(activity, incarnation, number, record)
                 not_counted += 1
                 continue
             if (
@@ -170,21 +165,21 @@ class Verifier:
             ):
                 not_counted += 1
                 if why_not(record, number):  # else it is the fabric's
-                    self._lose_unsound(member, incarnation, number, record)
+                    self._lose_unsound(activity, incarnation, number, record)
                 continue
             last = record  # type: ignore[assignment]
             if route is None:
-                route = self._route(member, step)
+                route = self._router.new_route(activity, step)
             if kind:
-                if kind in _PAIRED:
+                if kind in PAIRED:
                     if key is not None:
-                        site = route.sites.get(kind) or self._site(member, step, kind, route)
+                        site = route.sites.get(kind) or self._router.new_site(route, unit, step, kind)
                         self._pair_book.add(key, site, stamp_ns, unit)
                 elif kind == _EXCEPTION:
-                    self._reported.add(incarnation, EventRef(stamp_ns, -1, unit), step, key, data or {})
+                    self._exceptions.add(incarnation, EventRef(stamp_ns, -1, unit), step, key, data or {})
             rows = route.rows
             if rows is None:
-                self._take(route, stamp_ns, unit, step, key, data)
+                self._router.take(route, stamp_ns, unit, step, key, data)
                 continue
             row = rows.get(key)
             if row is None:
@@ -204,8 +199,8 @@ class Verifier:
             else:
                 route.rigid.add_extra(row, route.slot, stamp_ns, unit)
         if last is not None:
-            member.events += len(places) - not_counted
-            member.last_stamp_ns, member.last_step = last[1], last[2]
+            activity.events += len(places) - not_counted
+            activity.last_stamp_ns, activity.last_step = last[1], last[2]
             self._latest_ns = max(self._latest_ns, last[1])
         self._watermarks.advance(unit, incarnation, watermark_ns)
         self._unsettled += len(places)
@@ -214,101 +209,69 @@ class Verifier:
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:
         """Records `first`..`last` of the incarnation will never come. It may be a supervisor, too."""
-        self._losses.lose(unit, incarnation, first, last, why)
+        self.losses.lose(unit, incarnation, first, last, why)
 
     def doubt(self, unit: str, incarnation: int, why: str) -> None:
         """The incarnation may have emitted what will never come, and nobody knows how much."""
-        self._losses.doubt(unit, incarnation, why)
+        self.losses.doubt(unit, incarnation, why)
 
     def awaited_in_vain(self, asker: str, names: Iterable[str]) -> None:
         """`asker` was told that what it waited for will not come, because of these units or patterns: if that is not
         so certain, neither is what became of it."""
-        self._losses.awaited_in_vain(asker, names)
+        self.losses.awaited_in_vain(asker, names)
 
     def final(self, unit: str, incarnation: int, last: int) -> None:
         """The incarnation says nothing more; `last` was its last sequence number."""
         if not unit.startswith("@"):
-            self._member(unit)
-            self._losses.receive(unit, incarnation, last + 1, last)
-            self._losses.has_said_all(unit, incarnation)
+            self._activity_of(unit)
+            self.losses.receive(unit, incarnation, last + 1, last)
+            self.losses.has_said_all(unit, incarnation)
             self._watermarks.final(unit, incarnation)
 
     def owing(self, unit: str, until_ns: int) -> list[int]:
         """Its incarnations that are not final, and of which it is not known what they emitted up to `until_ns`."""
-        slack_ns = self._clocks.error(unit, until_ns, SUPERVISOR, until_ns)
-        return self._watermarks.silent(unit, until_ns - slack_ns if slack_ns < UNKNOWN else inf)
+        margin_ns = self._clocks.error(unit, until_ns, SUPERVISOR, until_ns)
+        return self._watermarks.silent(unit, until_ns - margin_ns if margin_ns < UNKNOWN else inf)
 
     def has_to_be_known(self, unit: str, until_ns: int) -> None:
         """What the unit emitted up to `until_ns` counts, and whoever of it does not say so may have lost something."""
         for incarnation in self.owing(unit, until_ns):
-            self._losses.owes(unit, incarnation, OWES)
+            self.losses.owes(unit, incarnation, OWES)
 
     def end_unit(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> None:
         """The unit's process is gone and every incarnation of it is final. It was told to end at `stopped_ns`, and is
         not to blame for what was due later; nor, if somebody interrupted the run (`cut_off`), for what had no deadline.
         What is absent now is judged by `settle`."""
-        self._member(unit)
+        self._activity_of(unit)
         for incarnation in self._watermarks.end(unit, stopped_ns, cut_off=cut_off):
-            self._losses.owes(unit, incarnation, OWES)
+            self.losses.owes(unit, incarnation, OWES)
         if not self._closed:
-            for gatherer in self._gatherers:
-                if unit in gatherer.everybody:
-                    gatherer.unit_ended()
+            for tracker in self._trackers:
+                if unit in tracker.all_units:
+                    tracker.unit_ended()
 
     def _note_beginning(self, place: Record | Nothing) -> None:
         if type(place) is list and type(place[1]) is int:
             self._began_ns = place[1] if self._began_ns is None else min(self._began_ns, place[1])
 
     def _lose_unsound(
-        self, member: UnitActivity[Route], incarnation: int, number: int, place: Record | Nothing
+        self, activity: UnitActivity[Route], incarnation: int, number: int, place: Record | Nothing
     ) -> None:
         """What came under this number says nothing that can be believed, and something it was to say."""
-        member.malformed += 1
-        self._losses.lose(member.unit, incarnation, number, number, f"{NO_RECORD}: {why_not(place, number)}")
+        activity.malformed += 1
+        self.losses.lose(activity.unit, incarnation, number, number, f"{NO_RECORD}: {why_not(place, number)}")
 
-    def _member(self, unit: str) -> UnitActivity[Route]:
-        member = self._members.get(unit)
-        if member is None:
-            member = self._members[unit] = UnitActivity(unit)
-            for gatherer in self._gatherers:
-                gatherer.meet(unit)
-        return member
-
-    def _route(self, member: UnitActivity[Route], step: str) -> Route:
-        """The way of an event of a step that the unit has not fired before."""
-        unit = member.unit
-        targets = [(g, slot) for g in self._gatherers for slot in g.plan.slots if slot.takes(unit, step)]
-        nevers = [(score, probe) for score, probe in self._nevers if fires(probe, unit, step)]
-        route = Route(targets, nevers)
-        member.remember(step, route, always=bool(targets or nevers) or self._is_expected(unit, step))
-        return route
-
-    def _is_expected(self, unit: str, step: str) -> bool:
-        return any(unit == u.name and (step in u.expect or step == u.ready) for u in self._scenario.units)
-
-    def _site(self, member: UnitActivity[Route], step: str, kind: int, route: Route) -> int:
-        explained = EXPLAINED if route.targets else 0
-        site = route.sites[kind] = self._pair_book.site(member.unit, step, _PAIRED[kind] | explained)
-        return site
-
-    def _take(
-        self, route: Route, stamp_ns: int, unit: str, step: str, key: str | None, data: dict[str, Any] | None
-    ) -> None:
-        """An event that goes to no circuit, to several, or not to a plain slot."""
-        for gatherer, slot in route.targets:
-            if not slot.where or slot.agrees(data):
-                gatherer.add(slot, stamp_ns, unit, key, data)
-        for score, probe in route.nevers:
-            if holds(probe.where, data):
-                mark = EventRef(stamp_ns, -1, unit)
-                note = data_in_words(data or {})
-                score.accuse(Fault(FindingClass.UNEXPECTED, key=key, mark=mark, unit=unit, step=step, note=note))
-        if not route.targets and key is not None:
-            self._strays.add(key, (unit, step))
+    def _activity_of(self, unit: str) -> UnitActivity[Route]:
+        activity = self._activities.get(unit)
+        if activity is None:
+            activity = self._activities[unit] = UnitActivity(unit)
+            for tracker in self._trackers:
+                tracker.meet(unit)
+        return activity
 
     def forgive(self, lives: Iterable[tuple[str, int]]) -> None:
         """What these (unit, incarnation) reported as exceptions is no finding: they were started again for it."""
-        self._reported.forgive(lives)
+        self._exceptions.forgive(lives)
 
     # --- judging ----------------------------------------------------------------------------------------------------
 
@@ -316,7 +279,7 @@ class Verifier:
         """Judge what the watermarks now decide; of what is judged one by one about `most` instances of each circuit.
         Returns whether there may be more."""
         self._unsettled = 0
-        return not self._closed and True in [gatherer.settle(most) for gatherer in self._gatherers]
+        return not self._closed and True in [tracker.settle(most) for tracker in self._trackers]
 
     def close(self, *, cut_off: bool = False) -> None:
         """The run is over: judge everything as of the watermarks. What is not decided by them stays open. `cut_off`: it
@@ -327,104 +290,78 @@ class Verifier:
         for unit in sorted({unit for unit, _ in self._unkept}):
             for incarnation in self._watermarks.silent(unit, self._latest_ns):
                 if (unit, incarnation) in self._unkept:
-                    self._losses.owes(unit, incarnation, f"it kept no journal, and {OWES}")
-        for gatherer in self._gatherers:
-            gatherer.close(JUDGED_CUT_OFF if cut_off else None)
+                    self.losses.owes(unit, incarnation, f"it kept no journal, and {OWES}")
+        for tracker in self._trackers:
+            tracker.close(JUDGED_CUT_OFF if cut_off else None)
         self._closed = True
         fired = self._fired()
-        for gatherer in self._gatherers:
-            lost = self._lost_in(gatherer)
-            final_checks.judge_circuit(gatherer, fired, self._named, lost_evidence=lost, cut_off=cut_off)
-        unfired = final_checks.unfired(self._scenario, self.has_seen, lambda unit: self._watermarks.over((unit,)))
+        for tracker in self._trackers:
+            lost = self._lost_in(tracker)
+            final_checks.judge_circuit(tracker, fired, self._named, lost_evidence=lost, cut_off=cut_off)
+        unfired = final_checks.unfired(self.scenario, self.has_seen, lambda unit: self._watermarks.over((unit,)))
         final = self._watermarks.over(self._watermarks.marks)
         unpaired = final_checks.unpaired(self._pair_book, final=final, cut_off=cut_off)
         for fault in (*unfired, *unpaired):
             if not (cut_off and fault.unclear):
-                self._book.add(fault)
-
-    @property
-    def next_deadline_ns(self) -> int | None:
-        """The earliest stamp that watermarks must pass before something open can be judged; None: nothing waits."""
-        return min((ns for gatherer in self._gatherers if (ns := gatherer.next_ns()) is not None), default=None)
-
-    def laggards(self, now_ns: int) -> frozenset[str]:
-        """The units and supervisors that hold back a decision that is due by `now_ns`."""
-        found: set[str] = set()
-        for gatherer in self._gatherers:
-            found |= gatherer.laggards(now_ns)
-        return frozenset(found)
-
-    def open_instances(self, *, with_deadline: bool | None = None) -> int:
-        """Instances that are not judged: all, those that wait for a stamp or deadline to be passed, or the others."""
-        due = sum(gatherer.due_count() for gatherer in self._gatherers) if with_deadline is not None else 0
-        if with_deadline:
-            return due
-        return sum(gatherer.open_count() for gatherer in self._gatherers) - due
-
-    def satisfied(self) -> bool:
-        """Whether every goal of the scenario is met (each circuit began as often as it should, at least once where it
-        does not say; every `expect` fired) and nothing is open."""
-        for gatherer in self._gatherers:
-            asked = gatherer.plan.circuit.instances
-            if gatherer.score.started < (1 if asked is None else asked.at_least) or gatherer.open_count():
-                return False
-        return all(self.has_seen(unit.name, step) for unit in self._scenario.units for step in unit.expect)
+                self.fault_log.add(fault)
 
     # --- what there is to see ---------------------------------------------------------------------------------------
 
     def has_seen(self, unit: str, step: str) -> bool:
         """Whether the unit has fired that probe."""
-        member = self._members.get(unit)
-        return member is not None and step in member.routes
+        activity = self._activities.get(unit)
+        return activity is not None and step in activity.routes
 
     def may_have_fired(self, name: str, step: str) -> bool:
         """Whether a unit has fired that probe, as far as is remembered. `name` may be a pattern."""
-        member = self._members.get(name)
-        if member is not None:
-            return member.may_have_fired(step)
-        return any(member.may_have_fired(step) and fnmatchcase(unit, name) for unit, member in self._members.items())
+        activity = self._activities.get(name)
+        if activity is not None:
+            return activity.may_have_fired(step)
+        return any(
+            activity.may_have_fired(step) and fnmatchcase(unit, name) for unit, activity in self._activities.items()
+        )
 
     def activity(self) -> dict[str, Activity]:
         """What each unit that is declared or on the bus has emitted."""
-        return {unit: member.activity() for unit, member in self._members.items()}
+        return {unit: activity.activity() for unit, activity in self._activities.items()}
 
     @property
     def lost_count(self) -> int:
         """Records known to be lost."""
-        return self._losses.count
+        return self.losses.count
 
     @property
     def may_have_lost_more(self) -> bool:
         """Whether there are records of which nobody knows whether they are lost."""
-        return bool(self._losses.unknown)
+        return bool(self.losses.unknown)
 
     @property
     def finding_count(self) -> int:
         """All findings so far, also those that are counted only."""
-        return sum(self._book.counts.values()) + len(self._losses.ranges) + len(self._losses.unknown)
+        return sum(self.fault_log.counts.values()) + len(self.losses.ranges) + len(self.losses.unknown)
 
     def circuits(self) -> tuple[CircuitResult, ...]:
         """How every circuit stands."""
         return tuple(
-            final_checks.circuit_result(gatherer, lost_evidence=self._lost_in(gatherer)) for gatherer in self._gatherers
+            final_checks.circuit_result(tracker, lost_evidence=self._lost_in(tracker)) for tracker in self._trackers
         )
 
-    def _lost_in(self, gatherer: Tracker) -> bool:
+    def _lost_in(self, tracker: Tracker) -> bool:
         """Whether a unit that matters to the circuit lost evidence."""
-        return not self._losses.affected.isdisjoint(gatherer.everybody)
+        return not self.losses.affected.isdisjoint(tracker.all_units)
 
     def findings(self, statuses: Mapping[str, UnitStatus], most: int | None = None) -> tuple[Finding, ...]:
         """What is wrong, in words, most telling first: the first of each class, then the rest by time. `statuses` is
         what is known of the units by name. `most` limits how many, cheaply: it looks at as many of each class."""
         context = Context(
-            plans={gatherer.plan.name: gatherer.plan for gatherer in self._gatherers},
-            everybody={gatherer.plan.name: gatherer.everybody for gatherer in self._gatherers},
+            plans={tracker.plan.name: tracker.plan for tracker in self._trackers},
+            all_units={tracker.plan.name: tracker.all_units for tracker in self._trackers},
             fired=self._fired(),
             named=self._named,
-            strays=self._strays,
-            losses=self._losses,
+            strays=self._router.strays,
+            losses=self.losses,
             statuses=statuses,
-            faults=tuple(self._book.faults(most)),
+            faults=tuple(self.fault_log.faults(most)),
             clocks=self._clocks,
             began_ns=self._began_ns,
             timepieces=self._timepieces,
@@ -434,7 +371,7 @@ class Verifier:
         return findings(context)[:most]
 
     def _fired(self) -> dict[str, Collection[str]]:
-        return {unit: member.routes.keys() for unit, member in self._members.items()}
+        return {unit: activity.routes.keys() for unit, activity in self._activities.items()}
 
     def pairs(self) -> Pairs:
         """Sends and receives by key."""
@@ -442,56 +379,18 @@ class Verifier:
 
     def required(self) -> Required:
         """The `expect` and `ready` probes of all units."""
-        return final_checks.required(self._scenario, self.has_seen)
+        return final_checks.required(self.scenario, self.has_seen)
 
     def evidence(self, counted: Evidence = _NOTHING_COUNTED) -> Evidence:
-        """The books: `counted`, which says what others have counted, with all that is counted here."""
-        received = sum(member.events for member in self._members.values())
+        """The accounts: `counted`, which says what others have counted, with all that is counted here."""
+        received = sum(activity.events for activity in self._activities.values())
         return replace(
             counted,
             emitted=received + self.lost_count,
             received=received,
-            lost=tuple(self._losses.ranges),
-            unknown=self._losses.unknown,
-            malformed=sum(member.malformed for member in self._members.values()),
-        )
-
-    def result(
-        self,
-        *,
-        run: str,
-        duration_s: float,
-        statuses: Iterable[UnitStatus],
-        findings: Iterable[Finding] = (),
-        counted: Evidence = _NOTHING_COUNTED,
-        notes: Iterable[str] = (),
-        hosts: Iterable[HostResult] = (),
-        barriers: Iterable[BarrierResult] = (),
-    ) -> Result:
-        """Everything about the run. `findings`, `counted`, `notes`, `hosts` and `barriers` are those of other parts."""
-        by_name = {status.name: status for status in statuses}
-        silent = self._losses.units
-        unwatched = [unit.name for unit in self._scenario.units if supervisor_of(unit.host) in silent]
-        findings = weighed(findings, self._losses, unwatched, by_name)
-        everything = in_order([*findings, *self.findings(by_name)])
-        circuits = self.circuits()
-        malformed = {name: member.malformed for name, member in self._members.items() if member.malformed}
-        return Result(
-            run=run,
-            scenario=self._scenario.name,
-            verdict=final_checks.verdict_of(everything, circuits),
-            duration_s=duration_s,
-            units=tuple(
-                final_checks.unit_result(status, self._member(status.name).events) for status in by_name.values()
-            ),
-            circuits=circuits,
-            pairs=self.pairs(),
-            required=self.required(),
-            findings=everything,
-            evidence=self.evidence(counted),
-            notes=(*notes, *final_checks.notes(circuits, self._book.dropped(), malformed)),
-            hosts=tuple(hosts),
-            barriers=tuple(barriers),
+            lost=tuple(self.losses.ranges),
+            unknown=self.losses.unknown,
+            malformed=sum(activity.malformed for activity in self._activities.values()),
         )
 
 

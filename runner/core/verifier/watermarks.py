@@ -45,7 +45,7 @@ class Watermarks:
         self._cut_off: set[str] = set()
         """Units that have ended because somebody interrupted the run."""
         self._listed: dict[str, float] = {}
-        """Supervisor -> up to which stamp everybody is known who emitted anything on its host."""
+        """Supervisor -> up to which stamp all_units is known who emitted anything on its host."""
         self._supervisors: dict[str, set[str]] = {}
         """Unit -> those on whose hosts it may have processes."""
         self._bounds: dict[str, float] = {}
@@ -139,10 +139,10 @@ class Watermarks:
         """Up to this stamp everything is known that any of `units` emitted; nobody: nothing is."""
         return min((self.marks.get(unit, -inf) for unit in units), default=-inf)
 
-    def horizon(self, units: Collection[str], slack_ns: int = 0) -> Horizon:
-        """How far it is decided what `units` have not emitted, where clocks may be off by `slack_ns`."""
+    def horizon(self, units: Collection[str], margin_ns: int = 0) -> Horizon:
+        """How far it is decided what `units` have not emitted, where clocks may be off by `margin_ns`."""
         stopped = min((self._stopped.get(unit, inf) for unit in units), default=inf) if self._stopped else inf
-        return Horizon(min(self.low(units), stopped) - slack_ns, self.over(units))
+        return Horizon(min(self.low(units), stopped) - margin_ns, self.over(units))
 
     def over(self, units: Collection[str]) -> bool:
         """Whether all of `units` have come to their end, and nobody cut them off; nobody: no."""

@@ -14,6 +14,7 @@ from probe.event import Event, Kind
 from runner.core.clocks import Timeline
 from runner.core.lifecycle.lifecycle import Lifecycle
 from runner.core.lockstep.barriers import Barriers
+from runner.core.verifier.run_result import result_of
 from runner.model.orders import Directed
 from runner.model.result.result import FindingClass
 from runner.model.scenario.model import Barrier, Host, Scenario, Unit
@@ -157,7 +158,7 @@ def judged(replay: Replay) -> list[str]:
         replay.take(said(supervisor, [2, 2, "exited", Kind.STATE, unit, {"code": 0, "pid": 1}]))
     replay.dispatcher.close()
     statuses = replay.dispatcher.lifecycle.units.statuses()
-    findings = replay.dispatcher.verifier.result(run="r", duration_s=1.0, statuses=statuses).findings
+    findings = result_of(replay.dispatcher.verifier, run="r", duration_s=1.0, statuses=statuses).findings
     return [finding.message for finding in findings if finding.cls is FindingClass.LOST_EVIDENCE]
 
 

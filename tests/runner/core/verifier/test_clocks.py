@@ -8,6 +8,7 @@ import pytest
 
 from probe.event import Kind
 from runner.core.verifier import Verifier
+from runner.core.verifier.run_result import result_of
 from runner.model.result.clocks import ONE_CLOCK
 from runner.model.result.result import UNKNOWN, Finding, FindingClass, Result, Verdict
 from runner.model.scenario.model import All, Budget, Circuit, Element, Probe, Scenario, Unit
@@ -43,7 +44,7 @@ def judged(
     for unit in HOSTS:
         verifier.end_unit(unit)
     verifier.close()
-    return verifier, verifier.result(run="r", duration_s=1.0, statuses=())
+    return verifier, result_of(verifier, run="r", duration_s=1.0, statuses=())
 
 
 def only(result: Result, cls: FindingClass) -> Finding:
@@ -64,7 +65,7 @@ def test_the_error_that_counts_is_that_of_the_two_events() -> None:
     (circuit,) = result.circuits
     assert (circuit.instances.failed, circuit.instances.inconclusive) == (1, 1)
     assert circuit.latency.error_ns == MS // 10 + (5_050 * MS + MS // 2) // 1_000
-    assert verifier.next_deadline_ns is None
+    assert verifier.progress.next_deadline_ns is None
 
 
 def test_a_late_one_says_its_interval_and_an_undecided_one_what_the_clocks_leave_open() -> None:
@@ -127,8 +128,8 @@ def test_a_deadline_has_not_passed_while_nothing_is_known_of_the_clocks_and_nobo
     verifier.batch("api", 1, [[1, 1, "sent", 0, "k", {}]], 1_000 * MS)
     verifier.batch("worker", 1, [], 1_000 * MS)
     verifier.settle()
-    assert (verifier.circuits()[0].instances.failed, verifier.open_instances()) == (0, 1)
-    assert verifier.laggards(2_000 * MS) == frozenset()
+    assert (verifier.circuits()[0].instances.failed, verifier.progress.open_instances()) == (0, 1)
+    assert verifier.progress.laggards(2_000 * MS) == frozenset()
     verifier.end_unit("worker")
     verifier.settle()
     assert verifier.circuits()[0].instances.failed == 1
@@ -224,7 +225,7 @@ def test_pairs_know_the_error_of_their_two_events() -> None:
         for unit, at_ns, kind in events:
             verifier.batch(unit, 1, [[1, at_ns, "x", int(kind), "k", {}]], at_ns)
         verifier.close()
-        return verifier.result(run="r", duration_s=1.0, statuses=())
+        return result_of(verifier, run="r", duration_s=1.0, statuses=())
 
     near = paired(("worker", 4 * MS, Kind.RECEIVE), ("api", 5 * MS, Kind.SEND))
     assert (near.findings, near.pairs.latency.p50_ns, near.pairs.latency.error_ns) == ((), -MS, MS)

@@ -17,7 +17,7 @@ def test_recent_keys_are_never_forgotten() -> None:
     for n in range(10_000):
         known.add(f"k{n}", n % 8)
         for back in range(min(n, 99)):
-            assert known.mark_of(f"k{n - back}") == (n - back) % 8
+            assert known.value_of(f"k{n - back}") == (n - back) % 8
 
 
 def test_older_keys_are_mostly_remembered_and_never_with_a_wrong_mark() -> None:
@@ -25,11 +25,11 @@ def test_older_keys_are_mostly_remembered_and_never_with_a_wrong_mark() -> None:
     known.add_all([f"k{n}" for n in range(1_000)], 3)
     for n in range(1_000, 1_300):
         known.add(f"k{n}", 5)
-    marks = [known.mark_of(f"k{n}") for n in range(1_000)]
+    marks = [known.value_of(f"k{n}") for n in range(1_000)]
     assert set(marks) <= {3, None}
     assert marks.count(3) > 700
-    assert known.mark_of("never") is None
-    assert known.mark_of(None) is None
+    assert known.value_of("never") is None
+    assert known.value_of(None) is None
 
 
 def test_a_mark_can_be_changed() -> None:
@@ -38,4 +38,4 @@ def test_a_mark_can_be_changed() -> None:
     for n in range(150):
         known.add(f"k{n}", 1)
     known.add(None, 4)
-    assert known.mark_of(None) == 4
+    assert known.value_of(None) == 4

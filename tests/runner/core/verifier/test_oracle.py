@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from runner.core.verifier import Verifier
+from runner.core.verifier.run_result import result_of
 from runner.model.result.result import UNKNOWN
 from runner.model.scenario.model import (
     All,
@@ -205,7 +206,7 @@ def feed(
             verifier.batch(stream.unit, stream.incarnation, records, most - chance.choice((0, 0, 5, 100)))
         if chance.random() < 0.7:
             verifier.settle()
-            verifier.next_deadline_ns, verifier.laggards(30)
+            verifier.progress.next_deadline_ns, verifier.progress.laggards(30)
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -326,7 +327,7 @@ def test_budgets_and_findings_do_not_depend_on_the_order_of_arrival_where_clocks
         verifier = Verifier(scenario(circuit), clocks)
         feed(verifier, events, seed, lives=0)
         verifier.close()
-        told.append(verifier.result(run="r", duration_s=1.0, statuses=()))
+        told.append(result_of(verifier, run="r", duration_s=1.0, statuses=()))
     assert told[0] == told[1] == told[2]
 
 

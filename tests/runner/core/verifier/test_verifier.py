@@ -11,6 +11,7 @@ import pytest
 from probe.event import Kind
 from runner.core.verifier import Verifier
 from runner.core.verifier.judge import judge
+from runner.core.verifier.run_result import result_of
 from runner.model.result.result import FindingClass, Verdict
 from runner.model.result.unit_status import State, UnitStatus
 from runner.model.scenario.model import (
@@ -87,7 +88,7 @@ class Run:
         self.end()
         self.verifier.close()
         statuses = [UnitStatus(name, State.FINISHED, exit_code=0) for name in self.names]
-        return self.verifier.result(run="r", duration_s=1.0, statuses=statuses, **more)
+        return result_of(self.verifier, run="r", duration_s=1.0, statuses=statuses, **more)
 
 
 def order(*path: Element, **more: Any) -> Circuit:
@@ -154,12 +155,12 @@ def test_an_instance_is_complete_once_every_watermark_has_passed_its_last_event(
     complete(run, "k")
     run.say(3, "api", "worker-1")
     assert run.counts() == (1, 0, 0, 1, 0)
-    assert run.verifier.next_deadline_ns == 3 * MS
-    assert run.verifier.laggards(3 * MS) == {"worker-2"}
+    assert run.verifier.progress.next_deadline_ns == 3 * MS
+    assert run.verifier.progress.laggards(3 * MS) == {"worker-2"}
     run.say(3, "worker-2")
     assert run.counts() == (1, 1, 0, 0, 0)
-    assert run.verifier.next_deadline_ns is None
-    assert run.verifier.satisfied()
+    assert run.verifier.progress.next_deadline_ns is None
+    assert run.verifier.progress.satisfied()
 
 
 def test_a_step_is_missing_once_the_watermarks_of_those_who_could_fire_it_have_passed_the_deadline() -> None:
@@ -167,8 +168,8 @@ def test_a_step_is_missing_once_the_watermarks_of_those_who_could_fire_it_have_p
     run.fire("api", "sent", "k", 10)
     run.say(59, "worker-1", "worker-2")
     assert run.found() == []
-    assert run.verifier.next_deadline_ns == 60 * MS
-    assert run.verifier.laggards(60 * MS) == {"worker-1", "worker-2"}
+    assert run.verifier.progress.next_deadline_ns == 60 * MS
+    assert run.verifier.progress.laggards(60 * MS) == {"worker-1", "worker-2"}
     run.say(60, "worker-1")
     assert run.found() == []
     run.say(60, "worker-2")  # api, which cannot fire it, is far behind
@@ -195,13 +196,13 @@ def test_a_deadline_that_begins_to_run_late_is_seen_too() -> None:
     run = Run(order(Probe("api", "sent"), Probe("worker-*", "received"), Probe("api", "answered", within_ns=5 * MS)))
     run.fire("api", "sent", "k", 1)
     run.say(500)
-    assert run.verifier.next_deadline_ns is None
-    assert run.verifier.open_instances(with_deadline=True) == 0
-    assert run.verifier.open_instances(with_deadline=False) == run.verifier.open_instances() == 1
+    assert run.verifier.progress.next_deadline_ns is None
+    assert run.verifier.progress.open_instances(with_deadline=True) == 0
+    assert run.verifier.progress.open_instances(with_deadline=False) == run.verifier.progress.open_instances() == 1
     run.fire("worker-1", "received", "k", 501)
     run.verifier.settle()
-    assert run.verifier.next_deadline_ns == 506 * MS
-    assert run.verifier.open_instances(with_deadline=True) == 1
+    assert run.verifier.progress.next_deadline_ns == 506 * MS
+    assert run.verifier.progress.open_instances(with_deadline=True) == 1
     run.say(506)
     assert run.found() == [("missing", "k", "api", "answered")]
 
@@ -213,7 +214,7 @@ def test_a_unit_that_has_not_joined_holds_decisions_back_until_it_has_ended() ->
     verifier.batch("api", 1, [[1, MS, "sent", 0, "k", {}]], 900 * MS)
     verifier.settle()
     assert verifier.finding_count == 0
-    assert verifier.laggards(51 * MS) == {"worker-1"}
+    assert verifier.progress.laggards(51 * MS) == {"worker-1"}
     verifier.end_unit("worker-1")
     verifier.settle()
     assert verifier.finding_count == 1
@@ -244,7 +245,7 @@ def test_what_is_not_decided_when_the_run_ends_is_open_and_the_run_inconclusive(
     run.say(20)
     run.verifier.close()
     assert run.counts() == (1, 0, 0, 1, 0)
-    result = run.verifier.result(run="r", duration_s=1.0, statuses=())
+    result = result_of(run.verifier, run="r", duration_s=1.0, statuses=())
     assert (result.verdict, result.findings) == (Verdict.INCONCLUSIVE, ())
     assert result.notes == ("order: 1 instance was still in time when the run ended",)
 
@@ -268,7 +269,7 @@ def test_an_instance_that_was_still_in_time_when_its_unit_was_told_to_end_is_ope
     run.stop("worker-2", 55)
     run.verifier.close()
     assert (run.counts(), run.found()) == ((1, 0, 0, 1, 0), [])
-    result = run.verifier.result(run="r", duration_s=1.0, statuses=())
+    result = result_of(run.verifier, run="r", duration_s=1.0, statuses=())
     assert result.notes == ("order: 1 instance was still in time when the run ended",)
 
 
@@ -599,7 +600,7 @@ def test_a_verdict_is_revised_though_many_others_failed_if_all_that_was_missing_
 def test_a_wrong_number_of_instances_is_one_finding() -> None:
     run = Run(order(instances=Instances(3, 3)))
     complete(run, "k")
-    assert not run.verifier.satisfied()
+    assert not run.verifier.progress.satisfied()
     result = run.result()
     assert [(f.cls, f.message) for f in result.findings] == [
         (FindingClass.COUNT, "order began once; the scenario asks for exactly 3")
@@ -645,7 +646,7 @@ def test_an_expected_probe_that_never_fired_is_missing() -> None:
     run = Run(units=units)
     run.fire("api", "started", None, 1)
     run.fire("api", "up", None, 1, kind=Kind.READY)
-    assert not run.verifier.satisfied()
+    assert not run.verifier.progress.satisfied()
     result = run.result()
     assert [(f.cls, f.unit, f.step, f.inconclusive) for f in result.findings] == [
         (FindingClass.MISSING, "api", "stopped", False)
@@ -847,7 +848,7 @@ def test_what_only_follows_from_an_element_that_may_still_come_is_not_accused() 
     run.fire("api", "sent", "k", 1)
     run.end("api")
     assert run.found() == []
-    assert run.verifier.open_instances() == 1
+    assert run.verifier.progress.open_instances() == 1
     run.end("worker-1")
     assert run.found() == [("missing", "k", "worker-1", "received")]
 

@@ -51,7 +51,7 @@ def test_what_a_unit_would_have_emitted_is_known_up_to_the_moment_at_which_it_wa
     marks.end("worker", 30)
     assert (marks.low(["api", "worker"]), marks.horizon(["api", "worker"])) == (inf, Horizon(30, True))
     assert [marks.horizon(["worker"]).decides(due) for due in (30, 31, None)] == [True, False, True]
-    assert marks.horizon(["worker"], slack_ns=2) == Horizon(28, True)
+    assert marks.horizon(["worker"], margin_ns=2) == Horizon(28, True)
     marks.join("worker", 2)  # after all
     assert marks.horizon(["worker"]) == Horizon(-inf, False)
     marks.end("worker")
