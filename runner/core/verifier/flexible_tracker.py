@@ -10,7 +10,7 @@ the link.
 
 What the law leaves open is decided so: the earliest rekey event that holds the field names the new key; without the
 field the key stays what it was; two instances that are led to the same key share what happens under it; events under
-the old key behind a link belong to nobody.
+the old key behind a link belong to no instance.
 """
 
 from collections import OrderedDict
@@ -57,8 +57,8 @@ class FlexibleInstance:
 
 
 class Doubt(NamedTuple):
-    """What an instance is accused of may go away. `waits`: it does not once that stamp is passed at that place; None: not
-    before the units of the place have ended."""
+    """A fault of an instance may go away. `waits`: it stays once that stamp is passed at that place; None: once all
+    units of the place have ended."""
 
     waits: tuple[int, int] | None
 
