@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -89,6 +90,7 @@ def execute(argv: list[str]) -> int:
     stuck_output.are_ours()
     try:
         words = _complete(argv)
+        _have_somewhere_to_be()
         if clock.FAKED_BY and words[0] in _KEEP_TIME:
             raise UsageError(
                 f"circuit-run {words[0]} cannot keep time here: LD_PRELOAD={clock.FAKED_BY} fakes its clocks. Start it "
@@ -141,6 +143,14 @@ def _shortage_behind(error: BaseException | None) -> str:
             return why
         error = error.__cause__ or error.__context__
     return ""
+
+
+def _have_somewhere_to_be() -> None:
+    """Raises UsageError where the current folder was removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder does not exist any more; change to another one") from None
 
 
 def _have_somewhere_to_write() -> None:

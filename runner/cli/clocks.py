@@ -8,7 +8,7 @@ import typer
 
 def command(
     endpoint: Annotated[
-        str | None, typer.Argument(metavar="[BROKER]", help="Default: $CIRCUIT_BROKER, or the newest run here.")
+        str | None, typer.Argument(metavar="[BROKER|RUN]", help="Default: $CIRCUIT_BROKER, or the newest run here.")
     ] = None,
     run: Annotated[
         str | None,

@@ -11,7 +11,7 @@ from runner.cli.options import Plain
 
 def command(
     endpoint: Annotated[
-        str | None, typer.Argument(metavar="[BROKER]", help="Default: $CIRCUIT_BROKER, or the newest run here.")
+        str | None, typer.Argument(metavar="[BROKER|RUN]", help="Default: $CIRCUIT_BROKER, or the newest run here.")
     ] = None,
     run: Annotated[
         str | None,

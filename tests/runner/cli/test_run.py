@@ -123,3 +123,24 @@ def test_options_that_do_not_go_together_are_said_before_anything_is_started(
     assert execute(["run", *words]) == ExitCode.USAGE == 4
     assert says in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["circuit.toml"], "there is no run"
+
+
+def test_a_folder_that_does_not_exist_any_more_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert execute(["show"]) == ExitCode.USAGE
+    monkeypatch.chdir(tmp_path)
+    assert "the current folder does not exist any more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["watch", "clocks"])
+def test_what_is_no_address_of_a_broker_is_a_run(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert execute([command, "20261130-no-such-run"]) == ExitCode.USAGE
+    assert "no run '20261130-no-such-run' in" in capsys.readouterr().err
