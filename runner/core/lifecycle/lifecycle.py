@@ -213,17 +213,30 @@ class Lifecycle:
             self._end(unit, State.FINISHED, unit.end())
         elif self._restarts(unit):
             pass
+        elif self.interrupted and self._may_restart(unit):  # it would have been, and then it had not failed
+            self._forgive(unit)
+            self._end(unit, State.STOPPED, f"{unit.end()}, and was not started again: {self.stopped_why}")
         elif unit.up:
             self._fail(unit, unit.end())
         else:
             self._fail_to_get_ready(unit, f"{unit.end()}, {unit.before()}")
 
+    def _may_restart(self, unit: UnitState) -> bool:
+        """Whether its failure does not count yet."""
+        return unit.restarts < RESTARTS and (unit.spec.restart == "on-failure" or self._restarts_all(unit))
+
+    def _forgive(self, unit: UnitState) -> None:
+        self._forgiven.update((unit.name, incarnation) for incarnation in unit.incarnations)
+
+    def _restarts_all(self, unit: UnitState) -> bool:
+        return self._legacy is not None and unit.name in self._legacy.restart_all
+
     def _restarts(self, unit: UnitState) -> bool:
         """Whether its failure is forgiven and it is started again; with `Resume-ALL`, all units are."""
-        all_units = self._legacy is not None and unit.name in self._legacy.restart_all
-        if self.stopped_why or unit.restarts >= RESTARTS or not (all_units or unit.spec.restart == "on-failure"):
+        if self.stopped_why or not self._may_restart(unit):
             return False
-        self._forgiven.update((unit.name, incarnation) for incarnation in unit.incarnations)
+        all_units = self._restarts_all(unit)
+        self._forgive(unit)
         unit.renew()
         for other in self.units if all_units else ():
             if other.alive:

@@ -412,6 +412,18 @@ def test_a_unit_that_failed_is_started_again_a_few_times_and_forgiven_so_long() 
     assert play.lifecycle.forgiven == {("a", life) for life in range(1, RESTARTS + 1)}
 
 
+def test_a_unit_that_would_have_been_started_again_has_not_failed_when_the_run_is_interrupted() -> None:
+    play = Play(python("a", restart="on-failure"), python("b"))
+    play.comes_up("a", "b")
+    play.lifecycle.interrupt()
+    play.exits("a", -9)
+    assert play.accused == []
+    assert play.state("a") is State.STOPPED
+    assert play.lifecycle.is_cut_off("a")
+    play.exits("b", -9)
+    assert [cls for cls, _ in play.accused] == [FindingClass.UNIT_FAILED]
+
+
 def test_each_start_says_which_life_of_the_unit_it_begins() -> None:
     play = Play(command("a", restart="on-failure"))
     lives = []
