@@ -97,7 +97,7 @@ class Unit(Recorder):
     @property
     def name(self) -> str:
         """Its name; for the default unit what CIRCUIT_UNIT says, else the name of the program."""
-        return self._given_name or self._settings().unit or os.path.basename(sys.argv[0] or "python")
+        return self._given_name or self._settings().unit or os.path.basename((sys.argv or [""])[0] or "python")
 
     def error(self, what: str | BaseException, /, key: object = None, **data: object) -> None:
         """Say that something went wrong. Of an exception the step is its class; `data` has its message and place."""

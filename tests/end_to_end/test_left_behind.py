@@ -172,6 +172,36 @@ def test_what_left_its_unit_without_a_trace_is_found_when_the_supervisor_is_kill
     assert place.left() == []
 
 
+def test_who_waited_for_what_the_run_has_ended_is_not_accused_in_its_place(place: Place) -> None:
+    place.write(
+        """
+        [units.sys]
+        entrypoint = "units:begin"
+        [units.other]
+        entrypoint = "units:follow"
+        [circuits.way]
+        path = ["sys: a", { probe = "sys: b", within = "30s" }, "other: c"]
+        """,
+        """
+        import os, threading, probe
+        def begin():
+            if not os.fork():
+                os.setsid()
+                probe.emit("a", key="k")
+                threading.Event().wait()
+        def follow():
+            try:
+                probe.wait("sys: b")
+                probe.emit("c", key="k")
+            except Exception:
+                probe.emit("gave-up")
+        """,
+    )
+    run = place.run(".", expect=1)
+    assert {finding["class"] for finding in run.result["findings"]} == {"leftover"}
+    assert run.result["circuits"][0]["instances"]["open"] == 1
+
+
 def test_a_daemon_that_is_ended_with_its_unit_is_not_accused_of_what_it_had_not_done_yet(place: Place) -> None:
     place.write(
         """

@@ -24,7 +24,7 @@ from runner.adapters.history.run_folder import RunFolder
 
 COMMAND = Path(sys.executable).parent / "circuit-run"
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 """No test waits so long unless something is broken."""
 LEAVING_S = 3.0
 """How long processes of a run whose runner was killed may take to end: two seconds by contract, and a busy machine."""

@@ -381,6 +381,7 @@ def _find_absent(
     accused_behind_last = False
     certain: list[Fault] = []
     consequences: list[Fault] = []  # perhaps
+    cut_short = False  # an open element might have come, had the run not ended its units
     for place in plan.places:
         here = reached[place.index]
         if isinstance(here, Satisfied):
@@ -395,6 +396,7 @@ def _find_absent(
                 due = own if due is None else min(own, due)
             if not horizons[place.index].decides(due):
                 before_known = False
+                cut_short |= horizons[place.index].cut_short
                 if due is not None and (verdict.waits is None or due < verdict.waits[0]):
                     verdict.waits = due, place.index
             elif not accused_behind_last:
@@ -419,4 +421,7 @@ def _find_absent(
                     limit=place.within_ns or 0,
                 )
                 (certain if is_certain else consequences).append(fault)
-    verdict.faults += certain if verdict.absent else consequences
+    if verdict.absent:
+        verdict.faults += certain
+    elif not cut_short:
+        verdict.faults += consequences

@@ -25,6 +25,8 @@ class Horizon(NamedTuple):
     """Every deadline up to this stamp has passed for all of them."""
     final: bool
     """All of them have come to their end: so what has no deadline will not come any more."""
+    cut_short: bool = False
+    """Some of them were cut off: what they had not done yet might have come, and others may have waited for it."""
 
     def decides(self, due_ns: int | None) -> bool:
         """Whether what was due by then, or never, and has not come, is absent."""
@@ -142,7 +144,8 @@ class Watermarks:
     def horizon(self, units: Collection[str], margin_ns: int = 0) -> Horizon:
         """How far it is decided what `units` have not emitted, where clocks may be off by `margin_ns`."""
         stopped = min((self._stopped.get(unit, inf) for unit in units), default=inf) if self._stopped else inf
-        return Horizon(min(self.low(units), stopped) - margin_ns, self.over(units))
+        cut_short = not self._cut_off.isdisjoint(units)
+        return Horizon(min(self.low(units), stopped) - margin_ns, self.over(units), cut_short)
 
     def over(self, units: Collection[str]) -> bool:
         """Whether all of `units` have come to their end, and nobody cut them off; nobody: no."""
