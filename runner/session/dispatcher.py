@@ -266,7 +266,7 @@ class Dispatcher:
                 self.lifecycle.event(self._evidence.at_once(event))
             self._wanted = self.lifecycle.units.wants
         orders: list[Directed] = []
-        if self.waits.standing:
+        if self.waits.waiting:
             orders += self._evidence.answers_at_once(incarnation, self.waits.saw(unit, batch.records))
         requests = batch.requests()
         # from here on the stamps of the records are those of the timeline

@@ -1,4 +1,4 @@
-"""Rules about units that only the older folder shape has.
+"""Rules about units that only the legacy folder shape has.
 
 Belongs here: pure rules that `lifecycle` asks when a scenario has a `Legacy`. Must not know processes or clocks.
 """
@@ -8,7 +8,7 @@ from typing import Final
 from runner.model.scenario.model import SETUP_UNIT, Legacy, Unit
 
 HEAD_START_NS: Final = 200_000_000
-"""How long `main()` of `setup.py` works before it counts as ready: it has no probe to say so, and may run for ever."""
+"""How long `main()` of `setup.py` works before it counts as ready: it has no ready probe and may run for ever."""
 
 
 def head_start_ns(legacy: Legacy | None, unit: Unit) -> int:
@@ -17,7 +17,7 @@ def head_start_ns(legacy: Legacy | None, unit: Unit) -> int:
 
 
 class Linger:
-    """The end of an older group: when every required probe has fired, units may go on for a little while."""
+    """The end of a legacy group: when every required probe has fired, units may go on for a little while."""
 
     def __init__(self, legacy: Legacy) -> None:
         self._linger_ns = legacy.linger_ns

@@ -1,7 +1,7 @@
 """Which hosts of a run are there: heartbeats and the time in, what has changed out.
 
 Belongs here: when a host counts as away, as back, as gone for good. Must not know processes, sockets or clocks: times
-are arguments, in nanoseconds of the run's own time (`session.clock`), which stands still while nobody can be heard.
+are arguments, in nanoseconds of the run's own time (`session.clock`), which stops while no host can be heard.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from runner.model.duration import span
 from runner.model.scenario.model import Host
 
 SILENT_NS: Final = 2_500_000_000
-"""A supervisor that says nothing for so long is away; it reports its clock four times a second."""
+"""A supervisor that sends nothing for so long is away; it reports its clock four times a second."""
 COME_NS: Final = 30_000_000_000
 """How long a host may take until its supervisor serves."""
 MARGIN_NS: Final = 3_000_000_000
@@ -23,17 +23,17 @@ MARGIN_NS: Final = 3_000_000_000
 Change: TypeAlias = Away | Back | Gone
 
 
-class _Standing(Enum):
+class _HostPhase(Enum):
     AWAITED = "awaited"
     HERE = "here"
     AWAY = "away"
     CLOSED = "closed"
-    """Its supervisor has said its last word; nothing more is expected, but another one may come."""
+    """Its supervisor has sent its last message; nothing more is expected, but another supervisor may come."""
     OVER = "over"
     """Gone, or not needed any more: whatever comes from there, it stays so."""
 
 
-_DONE: Final = (_Standing.CLOSED, _Standing.OVER)
+_DONE: Final = (_HostPhase.CLOSED, _HostPhase.OVER)
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class _Seen:
     host: Host
     heard_ns: int
     lease_ns: int
-    standing: _Standing = _Standing.AWAITED
+    phase: _HostPhase = _HostPhase.AWAITED
     trouble: str = ""
     """What is known to be wrong with it, in words that complete "lab-2 ..."."""
     hopeless: bool = False
@@ -50,9 +50,9 @@ class _Seen:
     @property
     def patience_ns(self) -> int:
         """How long it may be silent until something is decided."""
-        if self.standing is _Standing.AWAITED:
+        if self.phase is _HostPhase.AWAITED:
             return COME_NS
-        return SILENT_NS if self.standing is _Standing.HERE else self.lease_ns + MARGIN_NS
+        return SILENT_NS if self.phase is _HostPhase.HERE else self.lease_ns + MARGIN_NS
 
 
 class Roster:
@@ -68,23 +68,23 @@ class Roster:
             seen.heard_ns = max(seen.heard_ns, now_ns)
 
     def heard(self, host: str, now_ns: int) -> list[Change]:
-        """Its supervisor has said something."""
+        """Its supervisor has sent something."""
         seen = self._seen.get(host)
-        if seen is None or seen.standing is _Standing.OVER:
+        if seen is None or seen.phase is _HostPhase.OVER:
             return []
         seen.heard_ns, seen.trouble, seen.hopeless = now_ns, "", False
-        before, seen.standing = seen.standing, _Standing.HERE
-        return [Back(host)] if before is _Standing.AWAY else []
+        before, seen.phase = seen.phase, _HostPhase.HERE
+        return [Back(host)] if before is _HostPhase.AWAY else []
 
     def has_lease(self, host: str, lease_ns: int) -> None:
-        """Its supervisor says how long it goes on without a runner."""
+        """Its supervisor reports how long it goes on without a runner."""
         self._seen[host].lease_ns = lease_ns
 
     def closed(self, host: str, now_ns: int) -> list[Change]:
-        """Its supervisor has said its last word."""
+        """Its supervisor has sent its last message."""
         changes = self.heard(host, now_ns)
         if host in self._seen:
-            self._seen[host].standing = _Standing.CLOSED
+            self._seen[host].phase = _HostPhase.CLOSED
         return changes
 
     def troubled(self, host: str, why: str, *, hopeless: bool = False) -> None:
@@ -93,47 +93,47 @@ class Roster:
         seen.trouble, seen.hopeless = why, hopeless
 
     def stood_still(self, for_ns: int, now_ns: int) -> None:
-        """Whoever listens to them did not for so long: silence in that time means nothing."""
+        """The runner did not listen for so long: silence in that time means nothing."""
         for seen in self._seen.values():
             seen.heard_ns = min(seen.heard_ns + for_ns, now_ns)
 
     def tick(self, now_ns: int, *, current: bool) -> list[Change]:
-        """What is different now. `current`: everything that has been said up to now was heard; else nobody is blamed
-        for silence."""
+        """What is different now. `current`: everything that was sent up to now has been read; else the silence
+        of a host means nothing."""
         changes: list[Change] = []
         for name, seen in self._seen.items():
             over = current and now_ns - seen.heard_ns > seen.patience_ns
-            if seen.standing is _Standing.AWAITED and (seen.hopeless or over):
-                seen.standing = _Standing.OVER
+            if seen.phase is _HostPhase.AWAITED and (seen.hopeless or over):
+                seen.phase = _HostPhase.OVER
                 changes.append(Gone(name, seen.trouble or _never_came(seen.host)))
-            elif seen.standing is _Standing.HERE and (over or (current and seen.hopeless)):
-                seen.standing = _Standing.AWAY
+            elif seen.phase is _HostPhase.HERE and (over or (current and seen.hopeless)):
+                seen.phase = _HostPhase.AWAY
                 changes.append(Away(name, seen.trouble or f"has not been heard for {span(SILENT_NS)}"))
-            elif seen.standing is _Standing.AWAY and (over or self._hurried):
-                seen.standing = _Standing.OVER
+            elif seen.phase is _HostPhase.AWAY and (over or self._hurried):
+                seen.phase = _HostPhase.OVER
                 changes.append(Gone(name, _away_too_long(seen) if over else _given_up(seen)))
         return changes
 
     @property
     def next_deadline_ns(self) -> int | None:
         """When `tick` has something to do though nothing happens."""
-        live = [seen for seen in self._seen.values() if seen.standing not in _DONE]
+        live = [seen for seen in self._seen.values() if seen.phase not in _DONE]
         return min((seen.heard_ns + seen.patience_ns + 1 for seen in live), default=None)
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """Hosts whose supervisor has yet to say its last word."""
-        return tuple(name for name, seen in self._seen.items() if seen.standing not in _DONE)
+        """Hosts whose supervisor has not sent its last message yet."""
+        return tuple(name for name, seen in self._seen.items() if seen.phase not in _DONE)
 
     def hurry(self) -> None:
-        """Nobody has the patience to wait for the lease of a host that is away."""
+        """The lease of a host that is away is not waited for."""
         self._hurried = True
 
     def finish(self) -> None:
-        """The run is ending: who has not come yet need not come any more."""
+        """The run is ending: hosts that have not come yet are not awaited any more."""
         for seen in self._seen.values():
-            if seen.standing is _Standing.AWAITED:
-                seen.standing = _Standing.OVER
+            if seen.phase is _HostPhase.AWAITED:
+                seen.phase = _HostPhase.OVER
 
 
 def _never_came(host: Host) -> str:
@@ -146,7 +146,7 @@ def _never_came(host: Host) -> str:
 
 
 def _given_up(seen: _Seen) -> str:
-    return seen.trouble or "was away when nobody wanted to wait for it any longer"
+    return seen.trouble or "was away when the run did not wait for it any longer"
 
 
 def _away_too_long(seen: _Seen) -> str:

@@ -1,11 +1,11 @@
 """Barriers that know their members: arrivals and deaths in, releases and breaks out.
 
-Belongs here: who is a party, when a round opens, when it breaks and whom to blame. Must not know sockets or read a
-clock; the time is an argument, in nanoseconds on the clock of the runner's host.
+Belongs here: who is a party, when a round opens, when it breaks and which units are named as the reason. Must not know
+sockets or read a clock; the time is an argument, in nanoseconds on the clock of the runner's host.
 
 A barrier may be used again and again: a unit's n-th arrival belongs to round n. A round opens when every party has
-arrived. It breaks, for all who stand there, as soon as a party has ended without being let through, or at the first
-deadline of anybody who stands there. A unit that was restarted begins with round 1 again and is let through the rounds
+arrived. It breaks, for all units that wait there, as soon as a party has ended without being released, or at the first
+deadline of a unit that waits there. A unit that was restarted begins with round 1 again and is released from the rounds
 that opened without it. A barrier with `at` opens at a moment of the run's timeline, a while after the last arrival.
 """
 
@@ -21,12 +21,12 @@ from runner.model.orders import KEPT_ANSWERS, Directed, is_pattern, meant, patie
 from runner.model.scenario.model import Barrier
 
 KEPT_PARTIES: Final = 1000
-"""Of so many lists of parties is remembered whom they mean; a run has a few."""
+"""For so many lists of parties the units that they mean are remembered; a run has a few."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Parties:
-    """Who has to come, in the scenario's order. One object for all rounds of the same parties."""
+    """The units that have to arrive, in the scenario's order. One object for all rounds of the same parties."""
 
     names: tuple[str, ...]
     all: frozenset[str]
@@ -56,17 +56,17 @@ class Barriers:
         self._units = tuple(units)
         self._quota = quota or Quota()
         self._ended: dict[str, str] = {}
-        self._standing: dict[str, _Round] = {}
+        self._waiting: dict[str, _Round] = {}
         self._by_parties: dict[_Parties, dict[_Round, None]] = {}
-        """Rounds that stand, by who has to come to them."""
+        """Rounds that have not opened or broken, by their parties."""
         self._parties: dict[tuple[str, ...], _Parties] = {}
-        """What was said of parties -> whom it means; see `KEPT_PARTIES`."""
+        """Parties as a call or the scenario names them -> the units that are meant; see `KEPT_PARTIES`."""
         self._timeouts: Timeouts[_Round] = Timeouts()
         self._opened: dict[str, int] = {}
         self._answers: dict[str, Order] = {}
 
     def arrive(self, event: Event, now_ns: int) -> list[Directed]:
-        """A unit stands at barrier `event.step`; `event.data` is as in docs/design.md. One that says so again is
+        """A unit waits at barrier `event.step`; `event.data` is as in docs/design.md. A unit that reports it again is
         answered again."""
         unit, name = event.unit, event.step
         ask, number = str(event.data.get("ask", "")), event.data.get("round", 1)
@@ -77,28 +77,28 @@ class Barriers:
             return [Directed(answer, (unit,))]
         named = event.data.get("parties")
         listed = tuple(map(str, named)) if isinstance(named, list | tuple) else ()
-        standing = self._standing.get(ask)
-        if standing is None or unit not in standing.arrived:
+        round_ = self._waiting.get(ask)
+        if round_ is None or unit not in round_.arrived:
             size = len(ask) + len(name) + sum(map(len, listed))
             if not self._quota.admit(unit, size):
                 broken = Break(ask, (unit,), self._quota.why)
-                return [Directed(broken, (unit,))] if self._quota.is_told(unit) else []
-            if standing is None:
-                standing = self._open(_Round(name, number, ask, self._parties_of(name, listed)))
-            standing.arrived[unit] = size
-        self._be_patient(standing, event, now_ns)
+                return [Directed(broken, (unit,))] if self._quota.is_answered(unit) else []
+            if round_ is None:
+                round_ = self._open(_Round(name, number, ask, self._parties_of(name, listed)))
+            round_.arrived[unit] = size
+        self._be_patient(round_, event, now_ns)
         parties = self._parties_of(name, listed)
-        if parties is not standing.parties and parties.names != standing.parties.names:
-            return self._break(standing, (unit,), f"names other parties than {next(iter(standing.arrived))}")
+        if parties is not round_.parties and parties.names != round_.parties.names:
+            return self._break(round_, (unit,), f"names other parties than {next(iter(round_.arrived))}")
         if unit not in parties.all:
-            return self._break(standing, (unit,), f"arrived but is no party; parties are {', '.join(parties.names)}")
-        return self._judge(standing, now_ns)
+            return self._break(round_, (unit,), f"arrived but is no party; parties are {', '.join(parties.names)}")
+        return self._judge(round_, now_ns)
 
     def ended(self, unit: str, why: str) -> list[Directed]:
         """`unit` will do nothing more; `why` completes the sentence "<unit> ..."."""
         self._ended[unit] = why
         hit = [rounds for parties, rounds in self._by_parties.items() if unit in parties.all]
-        return [order for rounds in hit for standing in list(rounds) for order in self._break_if_dead(standing)]
+        return [order for rounds in hit for round_ in list(rounds) for order in self._break_if_dead(round_)]
 
     def restarted(self, unit: str) -> None:
         """`unit` lives again."""
@@ -109,9 +109,9 @@ class Barriers:
         return [Directed(self._answers[ask], (unit,)) for ask in asks if ask in self._answers]
 
     def answered(self, answer: Release | Break) -> None:
-        """Whoever drives the run has answered, were it because a time ran out that nobody measures here."""
-        if (standing := self._standing.get(answer.ask)) is not None:
-            self._close(standing)
+        """The process that drives the run has answered, perhaps because of a timeout that is not measured here."""
+        if (round_ := self._waiting.get(answer.ask)) is not None:
+            self._close(round_)
             self._answers[answer.ask] = answer
 
     def tick(self, now_ns: int) -> list[Directed]:
@@ -121,16 +121,16 @@ class Barriers:
 
     @property
     def next_deadline_ns(self) -> int | None:
-        """When `tick` has something to do; None: never, as things stand."""
+        """When `tick` has something to do; None: never, as things are."""
         return self._timeouts.next_ns
 
     def blocked(self) -> dict[str, str]:
-        """Unit -> what it waits for, for those that stand at a barrier."""
-        told = {}
-        for standing in self._standing.values():
-            what = f"barrier {standing.name} (missing: {', '.join(standing.missing)})"
-            told.update(dict.fromkeys(standing.arrived, what))
-        return told
+        """Unit -> what it waits for, for those that wait at a barrier."""
+        blocked = {}
+        for round_ in self._waiting.values():
+            what = f"barrier {round_.name} (missing: {', '.join(round_.missing)})"
+            blocked.update(dict.fromkeys(round_.arrived, what))
+        return blocked
 
     def _parties_of(self, name: str, listed: tuple[str, ...]) -> _Parties:
         """What the scenario declares, else what the call says, else every unit."""
@@ -146,58 +146,58 @@ class Barriers:
             self._parties[patterns] = parties
         return parties
 
-    def _be_patient(self, standing: _Round, event: Event, now_ns: int) -> None:
+    def _be_patient(self, round_: _Round, event: Event, now_ns: int) -> None:
         """For as long as the call says, else the scenario; the round ends with the first patience that does."""
         patience_s = patience_of(event.data.get("timeout_s"))
-        declared = self._declared.get(standing.name)
+        declared = self._declared.get(round_.name)
         if patience_s is None and declared and declared.timeout_ns is not None:
             patience_s = declared.timeout_ns / 1e9
         if patience_s is None:
             return
         deadline_ns = now_ns + int(patience_s * 1e9)
-        if standing.deadline_ns is None or deadline_ns < standing.deadline_ns:
-            standing.deadline_ns, standing.patience_s = deadline_ns, patience_s
-            self._timeouts.put(standing, deadline_ns)
+        if round_.deadline_ns is None or deadline_ns < round_.deadline_ns:
+            round_.deadline_ns, round_.patience_s = deadline_ns, patience_s
+            self._timeouts.put(round_, deadline_ns)
 
-    def _judge(self, standing: _Round, now_ns: int) -> list[Directed]:
-        if broken := self._break_if_dead(standing):
+    def _judge(self, round_: _Round, now_ns: int) -> list[Directed]:
+        if broken := self._break_if_dead(round_):
             return broken
-        if len(standing.arrived) < len(standing.parties.names):
+        if len(round_.arrived) < len(round_.parties.names):
             return []
-        self._opened[standing.name] = max(self._opened.get(standing.name, 0), standing.number)
-        declared = self._declared.get(standing.name)
+        self._opened[round_.name] = max(self._opened.get(round_.name, 0), round_.number)
+        declared = self._declared.get(round_.name)
         at_ns = now_ns + declared.at_ns if declared is not None and declared.at_ns is not None else 0
-        return self._answer(standing, Release(standing.ask, at_ns=at_ns))
+        return self._answer(round_, Release(round_.ask, at_ns=at_ns))
 
-    def _break_if_dead(self, standing: _Round) -> list[Directed]:
-        if standing.parties.all.isdisjoint(self._ended):
+    def _break_if_dead(self, round_: _Round) -> list[Directed]:
+        if round_.parties.all.isdisjoint(self._ended):
             return []
-        dead = tuple(party for party in standing.parties.names if party in self._ended)
-        return self._break(standing, dead, self._ended[dead[0]])
+        dead = tuple(party for party in round_.parties.names if party in self._ended)
+        return self._break(round_, dead, self._ended[dead[0]])
 
-    def _break(self, standing: _Round, who: tuple[str, ...], why: str, *, timeout: bool = False) -> list[Directed]:
-        return self._answer(standing, Break(standing.ask, who, why, timeout))
+    def _break(self, round_: _Round, who: tuple[str, ...], why: str, *, timeout: bool = False) -> list[Directed]:
+        return self._answer(round_, Break(round_.ask, who, why, timeout))
 
-    def _answer(self, standing: _Round, answer: Order) -> list[Directed]:
-        self._close(standing)
-        self._answers[standing.ask] = answer
+    def _answer(self, round_: _Round, answer: Order) -> list[Directed]:
+        self._close(round_)
+        self._answers[round_.ask] = answer
         if len(self._answers) > KEPT_ANSWERS:
             del self._answers[next(iter(self._answers))]
-        return [Directed(answer, tuple(standing.arrived))]
+        return [Directed(answer, tuple(round_.arrived))]
 
-    def _open(self, standing: _Round) -> _Round:
-        self._standing[standing.ask] = standing
-        self._by_parties.setdefault(standing.parties, {})[standing] = None
-        return standing
+    def _open(self, round_: _Round) -> _Round:
+        self._waiting[round_.ask] = round_
+        self._by_parties.setdefault(round_.parties, {})[round_] = None
+        return round_
 
-    def _close(self, standing: _Round) -> None:
-        del self._standing[standing.ask]
-        rounds = self._by_parties[standing.parties]
-        del rounds[standing]
+    def _close(self, round_: _Round) -> None:
+        del self._waiting[round_.ask]
+        rounds = self._by_parties[round_.parties]
+        del rounds[round_]
         if not rounds:
-            del self._by_parties[standing.parties]
-        self._timeouts.drop(standing)
-        for unit, size in standing.arrived.items():
+            del self._by_parties[round_.parties]
+        self._timeouts.drop(round_)
+        for unit, size in round_.arrived.items():
             self._quota.release(unit, size)
 
 

@@ -57,7 +57,7 @@ class Prescription:
         return checkpoint in self.checkpoints
 
     def arrived(self, checkpoint: Checkpoint) -> Arrival:
-        """The actor stands there. Where it is due it counts as passed from now on."""
+        """The actor is held there. Where it is due it counts as passed from now on."""
         if not self.names(checkpoint):
             return Arrival.FREE
         if checkpoint not in self._left[0]:

@@ -11,7 +11,7 @@ from probe.barrier import MOST_ASKS
 MOST_OF_ALL: Final = 16 * MOST_ASKS
 """The same for all units of a run together."""
 MOST_ANSWERS: Final = 1024
-"""So often a unit is told that it asks too much; after that it is only counted. Our SDK itself asks no more."""
+"""So often a unit is answered that it asks too much; after that it is only counted. Our SDK itself asks no more."""
 LARGE_BYTES: Final = 1024
 """An ask with that much text in it counts as two, and so on; an honest one has less, unless it names many parties."""
 
@@ -42,8 +42,8 @@ class Quota:
         self.refused[unit] += 1
         return False
 
-    def is_told(self, unit: str) -> bool:
-        """Whether the unit is to be told what was not kept last."""
+    def is_answered(self, unit: str) -> bool:
+        """Whether the unit is still sent an answer to an ask that was not kept."""
         return self.refused[unit] <= MOST_ANSWERS
 
     def release(self, unit: str, size: int) -> None:

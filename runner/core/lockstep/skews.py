@@ -11,7 +11,7 @@ from runner.model.result.latency import Distribution
 from runner.model.result.result import BarrierResult
 
 ROUNDS: Final = 10_000
-"""So many openings of all barriers together are told apart; older ones are forgotten."""
+"""So many openings of all barriers together are kept; those before them are forgotten."""
 Error = Callable[[str, int, str, int], int]
 """How far the time between two events of two units may be off."""
 

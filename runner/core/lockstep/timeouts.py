@@ -1,4 +1,4 @@
-"""When patience ends: items by the moment at which each is out of time.
+"""Timeouts: items by the moment at which each is out of time.
 
 Belongs here: that queue, cheap however many items are in it and however many leave it before their time. Must not know
 what an item is, nor read a clock.
@@ -24,7 +24,7 @@ class Timeouts(Generic[Item]):
         self._serial = 0
 
     def put(self, item: Item, due_ns: int) -> None:
-        """The patience with `item` ends at `due_ns`, whatever was said before."""
+        """`item` is out of time at `due_ns`, whatever was set before."""
         self._due[item] = due_ns
         self._serial += 1  # no two entries compare their items
         heappush(self._heap, (due_ns, self._serial, item))
@@ -33,7 +33,7 @@ class Timeouts(Generic[Item]):
             heapify(self._heap)
 
     def drop(self, item: Item) -> None:
-        """Nobody has to be patient with it any more. Harmless when it is not there."""
+        """It has no moment any more. Harmless when it is not there."""
         self._due.pop(item, None)
 
     def take_due(self, now_ns: int) -> list[Item]:

@@ -1,4 +1,4 @@
-"""`probe.wait`: who waits for which probe, and what is said to them.
+"""`probe.wait`: which unit waits for which probe, and what it is answered.
 
 Belongs here: matching awaited probes against events, and giving up when the awaited units have ended. Must not know
 sockets or read a clock; the past is looked up through a function that the session hands in.
@@ -27,7 +27,7 @@ _USER_KINDS: Final = frozenset(int(kind) for kind in USER_KINDS)
 @dataclass(frozen=True, slots=True, eq=False)
 class _Wait:
     number: int
-    """Those who asked earlier are answered earlier."""
+    """Units that asked earlier are answered earlier."""
     asker: str
     ask: str
     unit: str
@@ -53,12 +53,12 @@ class Waits:
         self._quota = quota or Quota()
         self._ended: dict[str, str] = {}
         self._asked = 0
-        self._standing: dict[tuple[str, str], _Wait] = {}
+        self._waiting: dict[tuple[str, str], _Wait] = {}
         """(asker, ask) -> what it waits for."""
         self._by_probe: dict[str, dict[str | None, dict[_Wait, None]]] = {}
-        """Step -> key -> who waits for it; without a key: for any."""
+        """Step -> key -> the waits for it; without a key: for any."""
         self._by_unit: dict[str, dict[_Wait, None]] = {}
-        """Awaited unit or pattern -> who waits for it."""
+        """Awaited unit or pattern -> the waits for it."""
         self._by_asker: dict[str, dict[_Wait, None]] = {}
         self._timeouts: Timeouts[_Wait] = Timeouts()
         self._answered: dict[tuple[str, str], Break | _Wait] = {}
@@ -66,7 +66,7 @@ class Waits:
         probe."""
 
     def asked(self, event: Event, now_ns: int) -> list[Directed]:
-        """A unit waits; `event.data` is as in docs/design.md. One that says so again is answered again."""
+        """A unit waits; `event.data` is as in docs/design.md. A unit that reports it again is answered again."""
         timeout_s = patience_of(event.data.get("timeout_s"))
         self._asked += 1
         wait = _Wait(
@@ -78,7 +78,7 @@ class Waits:
             key=event.key,
             patience_s=timeout_s or 0.0,
         )
-        if (wait.asker, wait.ask) in self._standing:
+        if (wait.asker, wait.ask) in self._waiting:
             return []
         if isinstance(broken := self._answered.get((wait.asker, wait.ask)), Break):
             return [Directed(broken, (wait.asker,))]
@@ -88,26 +88,26 @@ class Waits:
             return [self._answer(wait, self._never(wait, dead))]
         if not self._quota.admit(wait.asker, wait.size):
             broken = Break(wait.ask, (wait.asker,), self._quota.why)
-            return [Directed(broken, (wait.asker,))] if self._quota.is_told(wait.asker) else []
-        self._stand(wait)
+            return [Directed(broken, (wait.asker,))] if self._quota.is_answered(wait.asker) else []
+        self._add(wait)
         if timeout_s is not None:
             self._timeouts.put(wait, now_ns + int(timeout_s * 1e9))
         return []
 
     def saw(self, unit: str, records: Iterable[Record]) -> list[Directed]:
-        """New events of `unit`; only worth calling while somebody waits (see `standing`)."""
+        """New events of `unit`; only worth calling while a unit waits (see `waiting`)."""
         orders: list[Directed] = []
         for _, stamp_ns, step, kind, key, data in records:
             if (
                 type(step) is str
                 and (awaited := self._by_probe.get(step))
-                and type(kind) is type(stamp_ns) is int  # it may be rubbish, which is told to nobody
+                and type(kind) is type(stamp_ns) is int  # it may be rubbish, which answers no wait
                 and kind in _USER_KINDS
                 and (key is None or type(key) is str)
                 and (data is None or type(data) is dict)
             ):
                 for wait in _in_turn(unit, awaited.get(None), awaited.get(key) if key is not None else None):
-                    self._leave(wait)
+                    self._remove(wait)
                     orders.append(self._answer(wait, _release(wait, unit, stamp_ns, key, data)))
         return orders
 
@@ -118,7 +118,7 @@ class Waits:
         for name in [name for name in self._by_unit if name == unit or (is_pattern(name) and fnmatchcase(unit, name))]:
             if (dead := self._ended_of(name)) is not None:
                 for wait in list(self._by_unit[name]):
-                    self._leave(wait)
+                    self._remove(wait)
                     orders.append(self._answer(wait, self._never(wait, dead)))
         return orders
 
@@ -133,27 +133,27 @@ class Waits:
         return [Directed(answer, (unit,)) for answer in answers if answer is not None]
 
     def answered(self, asker: str, ask: str) -> None:
-        """Whoever drives the run has answered, were it from a past that is not known here."""
-        if (wait := self._standing.get((asker, ask))) is not None:
-            self._leave(wait)
+        """The process that drives the run has answered, perhaps from a past that is not known here."""
+        if (wait := self._waiting.get((asker, ask))) is not None:
+            self._remove(wait)
 
     def tick(self, now_ns: int) -> list[Directed]:
         """Breaks what ran out of time."""
         orders = []
         for wait in self._timeouts.take_due(now_ns):
-            self._leave(wait)
+            self._remove(wait)
             why = f"did not emit {wait.step!r} within {wait.patience_s:g} s"
             orders.append(self._answer(wait, Break(wait.ask, (wait.unit,), why, timeout=True)))
         return orders
 
     @property
-    def standing(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._standing)
+    def waiting(self) -> bool:
+        """Whether any unit waits."""
+        return bool(self._waiting)
 
     @property
     def next_deadline_ns(self) -> int | None:
-        """When `tick` has something to do; None: never, as things stand."""
+        """When `tick` has something to do; None: never, as things are."""
         return self._timeouts.next_ns
 
     def blocked(self) -> dict[str, str]:
@@ -174,15 +174,15 @@ class Waits:
     def _never(self, wait: _Wait, dead: tuple[str, ...]) -> Break:
         return Break(wait.ask, dead, f"{self._ended[dead[0]]} and never emitted {wait.step!r}")
 
-    def _stand(self, wait: _Wait) -> None:
-        self._standing[wait.asker, wait.ask] = wait
+    def _add(self, wait: _Wait) -> None:
+        self._waiting[wait.asker, wait.ask] = wait
         self._by_probe.setdefault(wait.step, {}).setdefault(wait.key, {})[wait] = None
         self._by_unit.setdefault(wait.unit, {})[wait] = None
         self._by_asker.setdefault(wait.asker, {})[wait] = None
 
-    def _leave(self, wait: _Wait) -> None:
-        """It stands no longer."""
-        del self._standing[wait.asker, wait.ask]
+    def _remove(self, wait: _Wait) -> None:
+        """It waits no longer."""
+        del self._waiting[wait.asker, wait.ask]
         by_key = self._by_probe[wait.step]
         _take_out(by_key, wait.key, wait)
         if not by_key:
@@ -200,7 +200,7 @@ class Waits:
 
 
 def _in_turn(unit: str, *groups: dict[_Wait, None] | None) -> list[_Wait]:
-    """Those of `groups` whom a probe of `unit` answers, in the order in which they asked."""
+    """Those of `groups` that a probe of `unit` answers, in the order in which they were asked."""
     met = [wait for group in groups if group for wait in group if wait.unit == unit or fnmatchcase(unit, wait.unit)]
     return sorted(met, key=lambda wait: wait.number)
 

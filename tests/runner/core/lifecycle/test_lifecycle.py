@@ -74,7 +74,7 @@ class Play:
         return {status.name: status for status in self.lifecycle.units.statuses()}[name]
 
     @property
-    def accused(self) -> list[tuple[FindingClass, str]]:
+    def findings(self) -> list[tuple[FindingClass, str]]:
         return [(finding.cls, finding.message) for finding in self.lifecycle.units.findings()]
 
 
@@ -172,7 +172,7 @@ def test_the_time_to_get_ready_counts_from_the_gate_and_not_from_the_process() -
     play.tick(30)
     play.happens("a", "up")
     assert play.orders() == ["release b"]
-    assert play.accused == []
+    assert play.findings == []
 
 
 # --- units that do not get ready --------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_a_unit_that_dies_while_it_is_awaited_ends_the_run_at_once_and_says_why(
     play.exits("worker", 1, tail=["Traceback", "sqlite3.OperationalError: unable to open database file"])
     assert play.orders() == ["stop api"]
     why = "exited with code 1 after 200 ms, before its probe worker-ready"
-    assert play.accused == [(FindingClass.NOT_READY, f"worker {why}")]
+    assert play.findings == [(FindingClass.NOT_READY, f"worker {why}")]
     assert play.status("worker").why == why
     assert play.lifecycle.units.findings()[0].details == (
         "it fired no probe at all",
@@ -235,14 +235,14 @@ def test_a_unit_that_cannot_be_imported_has_failed() -> None:
     play.happens("a", "start", Kind.ARRIVE, ask="start")
     play.tick()
     play.exits("a", 1)
-    assert play.accused == [(FindingClass.UNIT_FAILED, "a exited with code 1 after 0 ns, while app:a was imported")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "a exited with code 1 after 0 ns, while app:a was imported")]
 
 
 def test_a_command_that_does_not_start_has_failed_with_the_supervisors_reason() -> None:
     play = Play(command("c"))
     play.tick()
     play.supervisor("not-started", "c", why="command not found: run")
-    assert play.accused == [(FindingClass.UNIT_FAILED, "c did not start: command not found: run")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "c did not start: command not found: run")]
     assert play.tick() == []
     assert play.lifecycle.units.over
 
@@ -251,14 +251,14 @@ def test_a_unit_that_ends_well_without_its_ready_probe_did_not_get_ready() -> No
     play = Play(python("a", ready="up"))
     play.comes_up("a")
     play.exits("a", 0)
-    assert play.accused == [(FindingClass.NOT_READY, "a exited with code 0 after 0 ns, before its probe up")]
+    assert play.findings == [(FindingClass.NOT_READY, "a exited with code 0 after 0 ns, before its probe up")]
 
 
 def test_a_process_that_never_comes_to_its_gate_is_not_waited_for_for_ever() -> None:
     play = Play(python("a", ready_timeout_ns=SECOND))
     play.tick()
     assert play.orders(1) == ["stop a"]
-    assert play.accused == [(FindingClass.UNIT_FAILED, "a did not come to its start within 1 s")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "a did not come to its start within 1 s")]
 
 
 # --- ends -------------------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def test_a_unit_that_ends_with_an_accepted_code_has_finished() -> None:
     play.exits("a")
     play.exits("b", 3)
     assert (play.state("a"), play.state("b"), play.lifecycle.units.over) == (State.FINISHED, State.FINISHED, True)
-    assert play.accused == []
+    assert play.findings == []
 
 
 def test_a_unit_that_fails_later_lets_the_others_go_on() -> None:
@@ -279,7 +279,7 @@ def test_a_unit_that_fails_later_lets_the_others_go_on() -> None:
     play.now_ns = 3 * SECOND
     play.exits("a", -11, tail=["core dumped"])
     assert play.orders() == []
-    assert play.accused == [(FindingClass.UNIT_FAILED, "a was killed by SIGSEGV after 3 s")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "a was killed by SIGSEGV after 3 s")]
     assert (play.state("a"), play.status("a").last_lines) == (State.FAILED, ("core dumped",))
     assert not play.lifecycle.units.over
     play.exits("b")
@@ -301,7 +301,7 @@ def test_services_are_stopped_when_all_others_have_ended_and_the_circuits_are_se
     assert play.orders() == ["stop db"]
     play.exits("db", 143)
     assert play.lifecycle.units.over
-    assert play.accused == []
+    assert play.findings == []
     assert {status.why for status in play.lifecycle.units.statuses()[:2]} == {"was stopped at the end"}
 
 
@@ -321,10 +321,10 @@ def test_a_service_that_answers_its_stop_with_an_error_has_failed() -> None:
     play.lifecycle.settled()
     play.tick()
     play.exits("db", 1)
-    assert play.accused == [(FindingClass.UNIT_FAILED, "db exited with code 1 after 0 ns, when it was stopped")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "db exited with code 1 after 0 ns, when it was stopped")]
 
 
-def test_a_service_that_is_given_no_time_to_end_is_not_accused_of_having_been_killed() -> None:
+def test_a_service_that_is_given_no_time_to_end_and_is_killed_has_not_failed() -> None:
     play = Play(python("db", service=True, stop_timeout_ns=0), python("a"))
     play.comes_up("db", "a")
     play.exits("a")
@@ -332,11 +332,11 @@ def test_a_service_that_is_given_no_time_to_end_is_not_accused_of_having_been_ki
     play.tick()
     play.supervisor("silent-end", "db", waited_ms=0)
     play.exits("db", -9)
-    assert play.accused == []
+    assert play.findings == []
     assert [status.state for status in play.lifecycle.units.statuses()] == [State.STOPPED, State.FINISHED]
 
 
-def test_a_unit_that_had_to_be_killed_is_accused() -> None:
+def test_a_unit_that_had_to_be_killed_has_failed() -> None:
     play = Play(python("a", stop_timeout_ns=2 * SECOND))
     play.comes_up("a")
     play.lifecycle.stop("the run was interrupted")
@@ -344,25 +344,25 @@ def test_a_unit_that_had_to_be_killed_is_accused() -> None:
     assert stop == Directed(Stop("a", 2000), (SUPERVISOR,))
     play.supervisor("silent-end", "a", waited_ms=2000)
     play.exits("a", -9)
-    assert play.accused == [(FindingClass.UNIT_FAILED, "a did not end within 2 s of SIGTERM and had to be killed")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "a did not end within 2 s of SIGTERM and had to be killed")]
     assert play.state("a") is State.FAILED
 
 
-def test_a_unit_that_a_person_gave_no_time_is_not_accused() -> None:
+def test_a_unit_that_a_person_gave_no_time_has_not_failed() -> None:
     play = Play(python("a"))
     play.comes_up("a")
     play.lifecycle.stop("the run was interrupted")
     play.tick()
     play.supervisor("silent-end", "a", waited_ms=300)
     play.exits("a", -9)
-    assert (play.accused, play.state("a")) == ([], State.STOPPED)
+    assert (play.findings, play.state("a")) == ([], State.STOPPED)
 
 
 def test_processes_that_a_unit_left_behind_are_a_finding() -> None:
     play = Play(python("a"))
     play.comes_up("a")
     play.exits("a", 0, leftover=["sleep 1000 (pid 7)"])
-    assert play.accused == [(FindingClass.LEFTOVER, "a left processes behind: sleep 1000 (pid 7)")]
+    assert play.findings == [(FindingClass.LEFTOVER, "a left processes behind: sleep 1000 (pid 7)")]
     assert play.state("a") is State.FINISHED
 
 
@@ -370,18 +370,18 @@ def test_a_units_own_time_is_over() -> None:
     play = Play(python("a", timeout_ns=5 * SECOND), python("b"))
     play.comes_up("a", "b")
     assert play.orders(5) == ["stop a"]
-    assert play.accused == [(FindingClass.UNIT_FAILED, "a still ran after its time of 5 s")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "a still ran after its time of 5 s")]
     play.exits("a", 143)
     play.exits("b")
     assert (play.state("a"), play.lifecycle.units.over) == (State.FAILED, True)
 
 
-def test_the_scenarios_time_is_over_for_whoever_still_runs_except_services() -> None:
+def test_the_scenarios_time_is_over_for_units_that_still_run_except_services() -> None:
     play = Play(python("db"), python("a", after=("db",)), timeout_ns=30 * SECOND)
     play.comes_up("db")
     play.comes_up("a")
     assert sorted(play.orders(30)) == ["stop a", "stop db"]
-    assert play.accused == [(FindingClass.UNIT_FAILED, "a still ran when the scenario's time of 30 s was over")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "a still ran when the scenario's time of 30 s was over")]
 
 
 def test_nothing_is_started_and_no_time_runs_before_the_beginning() -> None:
@@ -403,12 +403,12 @@ def test_a_unit_that_failed_is_started_again_a_few_times_and_forgiven_so_long() 
         play.comes_up("a")
         play.happens("a", "work", incarnation=life)
         play.exits("a", 1)
-        assert play.accused == []
+        assert play.findings == []
         assert play.orders() == ["start a"]
     play.comes_up("a")
     play.exits("a", 1)
     assert play.orders() == []
-    assert [cls for cls, _ in play.accused] == [FindingClass.UNIT_FAILED]
+    assert [cls for cls, _ in play.findings] == [FindingClass.UNIT_FAILED]
     assert play.lifecycle.forgiven == {("a", life) for life in range(1, RESTARTS + 1)}
 
 
@@ -417,11 +417,11 @@ def test_a_unit_that_would_have_been_started_again_has_not_failed_when_the_run_i
     play.comes_up("a", "b")
     play.lifecycle.interrupt()
     play.exits("a", -9)
-    assert play.accused == []
+    assert play.findings == []
     assert play.state("a") is State.STOPPED
     assert play.lifecycle.is_cut_off("a")
     play.exits("b", -9)
-    assert [cls for cls, _ in play.accused] == [FindingClass.UNIT_FAILED]
+    assert [cls for cls, _ in play.findings] == [FindingClass.UNIT_FAILED]
 
 
 def test_each_start_says_which_life_of_the_unit_it_begins() -> None:
@@ -491,7 +491,7 @@ def test_an_external_unit_that_does_not_join_did_not_get_ready() -> None:
     play = Play(Unit("lab", launcher="external", ready="up", ready_timeout_ns=SECOND))
     play.tick()
     assert play.orders(1) == []
-    assert play.accused == [(FindingClass.NOT_READY, "lab did not join within 1 s; it is started by someone else")]
+    assert play.findings == [(FindingClass.NOT_READY, "lab did not join within 1 s; it is started by someone else")]
     assert play.lifecycle.units.over
 
 
@@ -566,12 +566,12 @@ def test_nothing_is_started_elsewhere_before_the_runners_own_supervisor_serves()
     assert play.orders() == ["start b"]
 
 
-def test_units_of_a_host_that_is_away_have_failed_with_the_reason_and_nobody_is_accused_yet() -> None:
+def test_units_of_a_host_that_is_away_have_failed_with_the_reason_and_there_is_no_finding_yet() -> None:
     play = running(command("a"), command("b", host="lab"))
     play.lifecycle.host(Away("lab", SILENT))
     assert play.state("a") is State.RUNNING
     assert (play.state("b"), play.status("b").why) == (State.FAILED, f"was lost with host lab, which {SILENT}")
-    assert play.accused == []
+    assert play.findings == []
 
 
 def test_units_of_a_host_that_is_back_are_what_they_were() -> None:
@@ -583,7 +583,7 @@ def test_units_of_a_host_that_is_back_are_what_they_were() -> None:
     assert play.lifecycle.units.statuses() == before
     play.lifecycle.host(Back("lab"))
     assert play.lifecycle.units.statuses() == before
-    assert play.accused == []
+    assert play.findings == []
     play.exits("b", host="lab")
     assert play.state("b") is State.FINISHED
 
@@ -602,7 +602,7 @@ def test_a_host_that_is_gone_has_failed_its_units_and_what_they_said_last_is_not
     play = running(command("a"), command("b", host="lab"))
     play.lifecycle.host(Away("lab", SILENT))
     play.lifecycle.host(Gone("lab", "was away for 15 s"))
-    assert play.accused == [(FindingClass.UNIT_FAILED, "b was lost with host lab, which was away for 15 s")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "b was lost with host lab, which was away for 15 s")]
     assert play.state("b") is State.FAILED
     assert (play.lifecycle.silent, play.lifecycle.units.gone) == (("b",), frozenset())
     play.exits("a")
@@ -613,7 +613,7 @@ def test_a_host_that_never_came_ends_the_run() -> None:
     play = remote_hosts(command("a"), command("b", host="lab"), serves=False)
     assert play.orders() == ["start a"]
     play.lifecycle.host(Gone("lab", "did not come within 30 s"))
-    assert play.accused == [(FindingClass.UNIT_FAILED, "b did not start: host lab did not come within 30 s")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "b did not start: host lab did not come within 30 s")]
     assert play.lifecycle.stopped_why == "b did not start: host lab did not come within 30 s"
     assert (play.lifecycle.silent, play.orders()) == ((), ["stop a"])
 
@@ -625,12 +625,12 @@ def test_a_unit_that_was_not_ready_when_its_host_vanished_ends_the_run() -> None
     play.lifecycle.host(Away("lab", SILENT))
     assert play.orders(31) == []  # its time to get ready is not counted against it
     play.lifecycle.host(Gone("lab", SILENT))
-    assert play.accused == [(FindingClass.NOT_READY, f"b was lost with host lab, which {SILENT}")]
+    assert play.findings == [(FindingClass.NOT_READY, f"b was lost with host lab, which {SILENT}")]
     play.tick()
     assert play.lifecycle.units.over
 
 
-def test_a_unit_on_a_host_that_is_away_is_not_told_to_stop_and_keeps_the_run_from_being_over() -> None:
+def test_a_unit_on_a_host_that_is_away_is_not_ordered_to_stop_and_keeps_the_run_from_being_over() -> None:
     play = running(command("db", service=True, host="lab"), command("a"))
     play.lifecycle.host(Away("lab", SILENT))
     play.exits("a")
@@ -675,7 +675,7 @@ def test_what_happened_to_a_unit_while_its_host_was_away_counts_when_it_is_heard
         if not back_first:
             play.lifecycle.host(Back("lab"))
         assert (play.state("b"), play.status("b").exit_code) == (state, code)
-        assert [sentence for _, sentence in play.accused] == (["b exited with code 3 after 0 ns"] if code else [])
+        assert [sentence for _, sentence in play.findings] == (["b exited with code 3 after 0 ns"] if code else [])
         assert play.lifecycle.units.over
 
 
@@ -688,11 +688,11 @@ def test_a_unit_that_its_own_supervisor_ended_as_it_heard_of_no_runner_has_faile
     play.exits("b", -15, host="lab")
     if away:
         play.lifecycle.host(Back("lab"))
-    assert play.accused == [(FindingClass.UNIT_FAILED, "b was ended on host lab, whose supervisor got SIGTERM")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "b was ended on host lab, whose supervisor got SIGTERM")]
     assert (play.state("b"), play.lifecycle.units.over) == (State.FAILED, True)
 
 
-def test_a_unit_that_was_told_to_stop_and_whose_host_was_away_then_has_time_to_end_when_it_is_back() -> None:
+def test_a_unit_that_was_ordered_to_stop_and_whose_host_was_away_then_has_time_to_end_when_it_is_back() -> None:
     play = running(command("b", host="lab", stop_timeout_ns=5 * SECOND))
     play.lifecycle.host(Away("lab", SILENT))
     play.lifecycle.stop("the run was interrupted")
@@ -706,7 +706,7 @@ def test_a_unit_that_was_told_to_stop_and_whose_host_was_away_then_has_time_to_e
     assert play.lifecycle.unended(15 * SECOND) == ("b",)
     play.supervisor("stopping", "b", host="lab")
     play.exits("b", -15, host="lab")
-    assert (play.state("b"), play.accused) == (State.STOPPED, [])
+    assert (play.state("b"), play.findings) == (State.STOPPED, [])
 
 
 def test_another_supervisor_of_a_host_means_that_the_first_was_killed_with_its_units() -> None:
@@ -714,7 +714,7 @@ def test_another_supervisor_of_a_host_means_that_the_first_was_killed_with_its_u
     play.supervisor("serving", None, host="lab")  # the same one, published once more
     assert play.state("b") is State.RUNNING
     play.supervisor("serving", None, host="lab", incarnation=2)
-    assert play.accused == [(FindingClass.UNIT_FAILED, "b was killed by SIGKILL after 0 ns")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "b was killed by SIGKILL after 0 ns")]
     assert play.status("b").exit_code == -9
     assert play.state("a") is State.RUNNING
     assert play.orders() == ["start c"]
@@ -725,7 +725,7 @@ def test_a_supervisor_that_came_while_its_host_was_away_means_the_same() -> None
     play.lifecycle.host(Away("lab", SILENT))
     play.supervisor("serving", None, host="lab", incarnation=2)
     play.lifecycle.host(Back("lab"))
-    assert play.accused == [(FindingClass.UNIT_FAILED, "b was killed by SIGKILL after 0 ns")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "b was killed by SIGKILL after 0 ns")]
     assert play.lifecycle.units.over
 
 
@@ -736,18 +736,18 @@ def test_a_report_of_its_clock_before_it_serves_does_not_hide_that_a_supervisor_
     assert play.status("b").exit_code == -9
 
 
-def test_a_unit_whose_end_the_first_supervisor_had_told_is_not_ended_again() -> None:
+def test_a_unit_whose_end_the_first_supervisor_had_reported_is_not_ended_again() -> None:
     play = running(command("b", host="lab"))
     play.exits("b", host="lab")
     play.supervisor("serving", None, host="lab", incarnation=2)
-    assert (play.state("b"), play.accused) == (State.FINISHED, [])
+    assert (play.state("b"), play.findings) == (State.FINISHED, [])
 
 
 def test_only_the_supervisor_of_its_host_can_tell_of_a_unit() -> None:
     play = running(command("a"), command("b", host="lab"))
     play.exits("a", 1, host="lab")
     play.exits("b", 1)
-    assert (play.state("a"), play.state("b"), play.accused) == (State.RUNNING, State.RUNNING, [])
+    assert (play.state("a"), play.state("b"), play.findings) == (State.RUNNING, State.RUNNING, [])
 
 
 def test_an_external_unit_has_its_own_time_to_join_and_then_that_to_get_ready() -> None:
@@ -759,14 +759,14 @@ def test_an_external_unit_has_its_own_time_to_join_and_then_that_to_get_ready() 
     play.lifecycle.joined("cam", 1)
     assert play.orders(0.5) == []
     play.tick(0.5)
-    assert play.accused == [(FindingClass.NOT_READY, "cam did not get ready: its probe up did not fire within 1 s")]
+    assert play.findings == [(FindingClass.NOT_READY, "cam did not get ready: its probe up did not fire within 1 s")]
 
 
-def test_an_external_unit_that_does_not_come_in_its_own_time_is_told_with_that_time() -> None:
+def test_an_external_unit_that_does_not_come_in_its_own_time_is_reported_with_that_time() -> None:
     play = Play(Unit("cam", launcher="external", expect_within_ns=60 * SECOND, ready_timeout_ns=SECOND))
     play.tick()
     play.tick(60)
-    assert play.accused == [(FindingClass.UNIT_FAILED, "cam did not join within 60 s; it is started by someone else")]
+    assert play.findings == [(FindingClass.UNIT_FAILED, "cam did not join within 60 s; it is started by someone else")]
 
 
 # --- the older folder -------------------------------------------------------------------------------------------------
@@ -792,10 +792,10 @@ def test_resume_all_starts_every_unit_again_in_order() -> None:
     assert play.orders() == ["release a"]
     play.happens("a", "imported", Kind.STATE)
     assert play.orders() == ["release b"]
-    assert play.accused == []
+    assert play.findings == []
 
 
-def test_units_of_an_older_folder_are_stopped_a_little_after_every_required_probe_has_fired() -> None:
+def test_units_of_a_legacy_folder_are_stopped_a_little_after_every_required_probe_has_fired() -> None:
     units = (python("a", ready="up", expect=("done",), service=False), python("b", service=False))
     play = Play(*units, legacy=Legacy(linger_ns=SECOND // 2))
     play.comes_up("a", "b")
@@ -808,7 +808,7 @@ def test_units_of_an_older_folder_are_stopped_a_little_after_every_required_prob
     assert play.orders(0.5) == ["stop a", "stop b"]
     play.exits("a", 143)
     play.exits("b", 143)
-    assert (play.accused, play.lifecycle.units.over) == ([], True)
+    assert (play.findings, play.lifecycle.units.over) == ([], True)
     assert (play.state("a"), play.state("b")) == (State.STOPPED, State.STOPPED)
 
 
@@ -827,7 +827,7 @@ def test_setup_counts_as_ready_when_it_has_returned_or_worked_for_a_moment() -> 
             assert play.orders(0.2) == ["release a"]
 
 
-def test_an_older_unit_without_entrypoint_is_not_waited_for() -> None:
+def test_a_legacy_unit_without_entrypoint_is_not_waited_for() -> None:
     play = Play(python("a", service=False), Unit("api", launcher="external", expect=("x",)), legacy=Legacy())
     play.comes_up("a")
     assert play.state("a") is State.RUNNING

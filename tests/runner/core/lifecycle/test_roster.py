@@ -51,7 +51,7 @@ def test_the_time_to_come_counts_from_the_beginning_of_the_run() -> None:
     assert roster.next_deadline_ns == BEGIN + 20 * SECOND + COME_NS + 1
 
 
-def test_whoever_has_no_agent_is_told_how_to_start_one() -> None:
+def test_a_host_without_an_agent_is_gone_with_the_command_that_starts_one() -> None:
     roster = awaited(Host("lab", agent=True))
     (gone,) = roster.tick(BEGIN + COME_NS + 1, current=True)
     assert gone == Gone(
@@ -109,7 +109,7 @@ def test_the_lease_is_what_its_supervisor_says_it_is() -> None:
 
 
 @pytest.mark.parametrize("roster", [awaited(), here(), away()], ids=["awaited", "here", "away"])
-def test_nobody_is_blamed_for_silence_while_not_everything_was_read(roster: Roster) -> None:
+def test_silence_means_nothing_while_not_everything_was_read(roster: Roster) -> None:
     assert roster.tick(BEGIN + 1000 * SECOND, current=False) == []
     assert roster.expected == ("lab",)
     assert len(roster.tick(BEGIN + 1000 * SECOND, current=True)) == 1
@@ -121,7 +121,7 @@ def test_a_host_that_will_not_come_by_itself_is_given_up_at_once_in_the_words_of
     assert roster.tick(BEGIN, current=False) == [Gone("lab", "cannot be reached")]
 
 
-def test_trouble_alone_gives_nobody_up_and_explains_the_silence_that_follows() -> None:
+def test_trouble_alone_gives_no_host_up_and_explains_the_silence_that_follows() -> None:
     roster = here()
     roster.troubled("lab", "has lost its supervisor")
     assert roster.tick(BEGIN + SILENT_NS, current=True) == []
@@ -171,10 +171,10 @@ def test_hosts_are_apart() -> None:
     ]
 
 
-def test_a_stranger_is_nobody() -> None:
+def test_a_host_that_the_scenario_does_not_name_changes_nothing() -> None:
     roster = awaited()
-    assert roster.heard("nobody", BEGIN) == []
-    roster.closed("nobody", BEGIN)
+    assert roster.heard("stranger", BEGIN) == []
+    roster.closed("stranger", BEGIN)
     assert roster.expected == ("lab",)
 
 

@@ -1,4 +1,4 @@
-"""Barriers: who is let through, who breaks one, and whom the others are told."""
+"""Barriers: which units are released, what breaks one, and which units are named as the reason."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def arrival(unit: str, name: str = "go", number: int = 1, **data: Any) -> Event:
     return Event(unit, 1, 1, 0, name, Kind.ARRIVE, None, {"ask": ask, "round": number, **data})
 
 
-def test_the_last_arrival_releases_everybody_who_stands_there() -> None:
+def test_the_last_arrival_releases_all_units_that_wait_there() -> None:
     barriers = Barriers((), ("a", "b", "c"))
     assert barriers.arrive(arrival("a"), 0) == []
     assert barriers.arrive(arrival("b"), 0) == []
@@ -88,7 +88,7 @@ def test_a_declared_timeout_holds_where_the_call_names_none() -> None:
     assert barriers.next_deadline_ns == 2_000_000_000
 
 
-def test_units_that_disagree_on_the_parties_are_told_so() -> None:
+def test_units_that_disagree_on_the_parties_break_the_barrier_by_name() -> None:
     barriers = Barriers((), ("a", "b", "c"))
     barriers.arrive(arrival("a", parties=["a", "b"]), 0)
     (directed,) = barriers.arrive(arrival("b", parties=["b", "c"]), 0)
@@ -113,7 +113,7 @@ def test_a_barrier_with_a_moment_names_it_from_the_last_arrival_on_and_names_it_
 
 
 @given(st.permutations(["a", "b", "c", "d"]), st.integers(0, 4), st.sampled_from(["a", "b", "c", "d"]))
-def test_whatever_the_order_everybody_gets_exactly_one_answer(order: list[str], died_after: int, dead: str) -> None:
+def test_whatever_the_order_every_unit_gets_exactly_one_answer(order: list[str], died_after: int, dead: str) -> None:
     barriers = Barriers((), ("a", "b", "c", "d"))
     answers: dict[str, list[object]] = {unit: [] for unit in order}
     for position, unit in enumerate(order):
@@ -127,7 +127,7 @@ def test_whatever_the_order_everybody_gets_exactly_one_answer(order: list[str], 
     assert isinstance(answers["a"][0], Break) == (died_after < 4)
 
 
-def test_a_unit_that_arrives_again_changes_nothing_and_is_told_again_what_became_of_it() -> None:
+def test_a_unit_that_arrives_again_changes_nothing_and_is_answered_again() -> None:
     barriers = Barriers((), ("a", "b"))
     assert barriers.arrive(arrival("a"), 0) == []
     assert barriers.arrive(arrival("a"), 0) == []

@@ -56,7 +56,7 @@ def test_one_that_went_alone_is_not_apart_from_anybody() -> None:
     assert (result.rounds, result.skew_max_ns) == (1, 0)
 
 
-def test_nobody_passed_and_there_is_nothing_to_tell() -> None:
+def test_a_barrier_that_never_opened_has_no_result() -> None:
     assert Skews().results(exact) == ()
 
 

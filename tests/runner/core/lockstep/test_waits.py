@@ -1,4 +1,4 @@
-"""Waits: answered by the past, by the future, or by the end of whoever was awaited."""
+"""Waits: answered by the past, by the future, or by the end of the awaited unit."""
 
 from fnmatch import fnmatchcase
 from typing import Any
@@ -27,7 +27,7 @@ def test_a_probe_that_fired_already_answers_at_once() -> None:
     waits = Waits(("a", "b"), lambda *_: fired)
     release = Release("wait/1", unit="b", step="done", key="k", stamp_ns=99, data={"n": 1})
     assert waits.asked(wait("a", "b", "done", "k"), 0) == [Directed(release, ("a",))]
-    assert not waits.standing
+    assert not waits.waiting
 
 
 def test_a_probe_that_fires_later_answers_when_it_does() -> None:
@@ -37,7 +37,7 @@ def test_a_probe_that_fires_later_answers_when_it_does() -> None:
     assert waits.saw("b", [[1, 5, "other", 0, None, None]]) == []
     (directed,) = waits.saw("b", [[2, 6, "done", 1, "k", {"x": 1}], [3, 7, "done", 1, "k", None]])
     assert directed == Directed(Release("wait/1", "b", "done", "k", 6, data={"x": 1}), ("a",))
-    assert not waits.standing
+    assert not waits.waiting
 
 
 def test_the_key_the_unit_and_the_kind_must_fit() -> None:
@@ -101,7 +101,7 @@ def test_asking_again_is_answered_again_and_never_twice_later() -> None:
     assert waits.asked(wait("a", "b", "more", seq=2), 0) == [broken]
 
 
-def test_a_flood_of_waits_is_broken_at_its_bound_by_name_and_costs_nobody_else_anything(
+def test_a_flood_of_waits_is_broken_at_its_bound_by_name_and_costs_no_other_unit_anything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(quota, "MOST_ASKS", 2)
@@ -140,7 +140,7 @@ UNITS = ("a", "b", "w-1", "w-2")
 )
 def test_every_wait_is_answered_once_by_the_first_thing_that_answers_it(steps: list[tuple[Any, ...]]) -> None:
     """Against a model that looks at every wait every time."""
-    waits, standing, ended, now_s = Waits(UNITS, never), dict[str, tuple[Any, ...]](), set[str](), 0
+    waits, waiting, ended, now_s = Waits(UNITS, never), dict[str, tuple[Any, ...]](), set[str](), 0
     for number, step in enumerate(steps):
         expected = set()
         match step:
@@ -148,29 +148,29 @@ def test_every_wait_is_answered_once_by_the_first_thing_that_answers_it(steps: l
                 ask = f"wait/{number}"
                 data = {} if timeout_s is None else {"timeout_s": timeout_s}
                 orders = waits.asked(wait("a", unit, probe, key, number, **data), now_s * 10**9)
-                standing[ask] = unit, probe, key, None if timeout_s is None else now_s + timeout_s
+                waiting[ask] = unit, probe, key, None if timeout_s is None else now_s + timeout_s
                 expected = {ask} if is_over(unit, ended) else set()
             case "fire", unit, probe, key:
-                orders = waits.saw(unit, [[1, 1, probe, 0, key, None]]) if waits.standing else []
+                orders = waits.saw(unit, [[1, 1, probe, 0, key, None]]) if waits.waiting else []
                 expected = {
                     ask
-                    for ask, (awaited, what, which, _) in standing.items()
+                    for ask, (awaited, what, which, _) in waiting.items()
                     if fnmatchcase(unit, awaited) and what == probe and which in (None, key)
                 }
             case "end", unit:
                 ended.add(unit)
                 orders = waits.ended(unit, "has ended")
-                expected = {ask for ask, (awaited, *_) in standing.items() if is_over(awaited, ended)}
+                expected = {ask for ask, (awaited, *_) in waiting.items() if is_over(awaited, ended)}
             case _:
                 now_s += 1
                 orders = waits.tick(now_s * 10**9)
-                expected = {ask for ask, (*_, due) in standing.items() if due is not None and due <= now_s}
+                expected = {ask for ask, (*_, due) in waiting.items() if due is not None and due <= now_s}
         answered = [directed.order.ask for directed in orders if isinstance(directed.order, Release | Break)]
         assert sorted(answered) == sorted(expected)
         for ask in answered:
-            del standing[ask]
-        assert waits.standing == bool(standing)
-        due = [due for *_, due in standing.values() if due is not None]
+            del waiting[ask]
+        assert waits.waiting == bool(waiting)
+        due = [due for *_, due in waiting.values() if due is not None]
         assert waits.next_deadline_ns == (min(due) * 10**9 if due else None)
 
 
