@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from runner.adapters.bus.log_reader import LogReader
 from runner.adapters.terminal.snapshot import Snapshot
-from runner.core.report.budgets import standings
+from runner.core.report.budgets import budget_uses
 from runner.model.result.unit_status import State, UnitStatus
 from runner.model.scenario.model import Scenario
 from runner.session.dispatcher import Dispatcher
@@ -39,7 +39,7 @@ class Snapshotter:
         circuits = verifier.circuits()
         statuses = statuses_of(self._dispatcher) or _seen(self._dispatcher)
         events = sum(status.events for status in statuses)
-        limits = {circuit.name: standings(self._budgets[circuit.name], circuit.latency) for circuit in circuits}
+        limits = {circuit.name: budget_uses(self._budgets[circuit.name], circuit.latency) for circuit in circuits}
         tightest = {name: found[0] for name, found in limits.items() if found}
         return Snapshot(
             scenario=self._scenario.name,

@@ -1,4 +1,4 @@
-"""How the budgets of a circuit stand against what was measured.
+"""How much of the budgets of a circuit is used by what was measured.
 
 Belongs here: one comparison per limit. Must not know where it is shown.
 """
@@ -34,7 +34,7 @@ class BudgetUse(NamedTuple):
 
     @property
     def word(self) -> str:
-        """How it stands, in a word."""
+        """Its state, in a word."""
         return "broken" if self.broken else "undecided" if self.undecided else "ok"
 
     @property
@@ -55,7 +55,7 @@ class BudgetUse(NamedTuple):
         return f"{self.name} ≤ {span(self.limit_ns)}"
 
 
-def standings(budget: Budget, latency: Latency) -> list[BudgetUse]:
+def budget_uses(budget: Budget, latency: Latency) -> list[BudgetUse]:
     """Every limit that `budget` states: broken ones first, then those that are undecided, the most used ones first."""
     limits = (
         ("p50", budget.p50_ns, latency.p50_ns),
@@ -63,11 +63,11 @@ def standings(budget: Budget, latency: Latency) -> list[BudgetUse]:
         ("p99", budget.p99_ns, latency.p99_ns),
         ("max", budget.max_ns, latency.max_ns),
     )
-    found = [_standing(name, limit, value, latency) for name, limit, value in limits if limit is not None]
-    return sorted(found, key=lambda s: (not s.broken, not s.undecided, -(s.share or 0)))
+    found = [_use_of(name, limit, value, latency) for name, limit, value in limits if limit is not None]
+    return sorted(found, key=lambda use: (not use.broken, not use.undecided, -(use.share or 0)))
 
 
-def _standing(name: str, limit_ns: int, value_ns: int, latency: Latency) -> BudgetUse:
+def _use_of(name: str, limit_ns: int, value_ns: int, latency: Latency) -> BudgetUse:
     if not (latency.count or latency.unknown) or not limit_ns:
         return BudgetUse(name, limit_ns, None)
     least, most = latency.between(name)

@@ -1,6 +1,6 @@
 """What a result says beside its findings, one text a fact: times, pairs, barriers, hosts, evidence, incidents.
 
-Belongs here: the words of each fact. Must not know where it stands or which of them are said (`summary`).
+Belongs here: the words of each fact. Must not know where it is shown or which of them are shown (`summary`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from runner.model.result.result import UNKNOWN, BarrierResult, FindingClass, Hos
 
 _RANGES: Final = 3
 _INCIDENTS: Final = 5
-"""So many incidents are told."""
+"""So many incidents are shown."""
 
 
 def about_times(latency: Latency) -> str:
@@ -30,7 +30,7 @@ def about_times(latency: Latency) -> str:
 
 
 def about_pairs(pairs: Pairs, *, times: bool) -> list[str]:
-    """Only if there are any; with their latency where no circuit tells it, which takes a line of its own."""
+    """Only if there are any; with their latency where no circuit shows it, which takes a line of its own."""
     if pairs == Pairs():
         return []
     paired = f"{pairs.paired:,} paired"
@@ -63,13 +63,13 @@ def about_host(host: HostResult) -> str:
         f"away {span(host.away_s * 1e9)}" if host.away_s else "",
         "" if known else "clock not known",
     )
-    told = ", ".join(part for part in became if part)
+    notes = ", ".join(part for part in became if part)
     error = f" ±{at_most(host.clock_error_ns)}" if known and host.clock_error_ns else ""
-    return clean(host.name) + error + (f" ({told})" if told else "")
+    return clean(host.name) + error + (f" ({notes})" if notes else "")
 
 
 def about_evidence(result: Result) -> Iterable[tuple[str, str]]:
-    """What the verdict stands on, and what was lost; with the tone of each."""
+    """What the verdict is based on, and what was lost; with the tone of each."""
     evidence, lost = result.evidence, lost_records(result.evidence)
     text = f"{plural(evidence.received, 'event')} from {plural(len(result.units), 'unit')}"
     if evidence.recovered:
@@ -78,7 +78,7 @@ def about_evidence(result: Result) -> Iterable[tuple[str, str]]:
         text += f", {evidence.duplicates_dropped:,} received twice"
     if not lost and not evidence.unknown:
         missing = [f for f in result.findings if f.cls is FindingClass.MISSING and not f.inconclusive]
-        watched = all(unit.exit_code is not None for unit in result.units)  # everybody's end
+        watched = all(unit.exit_code is not None for unit in result.units)  # the end of every unit
         never = ""
         if missing and watched:
             never = f": the {'event was' if len(missing) == 1 else 'events were'} never emitted"

@@ -35,11 +35,11 @@ _REASONS: Final = {
 """What a unit or a circuit did, for the line of the verdict."""
 
 _OF_CIRCUIT: Final = (*INSTANCES, FindingClass.COUNT)
-"""What is said against a circuit as a whole where no instance of it has failed: the finding says it best."""
+"""Findings about a circuit as a whole, where no instance of it has failed: the finding says it best."""
 
 
 def reasons(result: Result) -> list[str]:
-    """The most telling reason in a few words, from long to short; the finding itself is told below. Where a run was
+    """The most telling reason in a few words, from long to short; the finding itself is shown below. Where a run was
     interrupted, only what was surely wrong till then is one."""
     if result.verdict is Verdict.INTERRUPTED:
         result = replace(result, findings=tuple(finding for finding in result.findings if not finding.inconclusive))
@@ -67,8 +67,8 @@ def _is_about_a_pair(finding: Finding) -> bool:
 
 
 def _reasons(finding: Finding, result: Result) -> list[str]:
-    """Who did what, from long to short. An exit code is told only if the finding tells it: else it is that of a unit
-    that we stopped."""
+    """Who did what, from long to short. An exit code is named only if the finding names it: else it is that of a unit
+    that the run stopped."""
     if finding.circuit is not None and finding.cls is FindingClass.UNEXPECTED:
         forbidden = sum(f.cls is finding.cls and f.circuit == finding.circuit for f in result.findings)
         return [subject(finding), f"{clean(finding.circuit)}: {plural(forbidden, 'forbidden event')}"]
@@ -125,5 +125,5 @@ def _undecided(result: Result) -> str:
 
 
 def lost_records(evidence: Evidence) -> int:
-    """How many records nobody will ever see."""
+    """How many records are lost."""
     return sum(lost.last - lost.first + 1 for lost in evidence.lost)

@@ -1,6 +1,6 @@
 """Recorded events as lines: the story of a key.
 
-Belongs here: how an event is told on a line. Must not know where events come from.
+Belongs here: how an event is shown on a line. Must not know where events come from.
 """
 
 from collections.abc import Iterable
@@ -24,17 +24,17 @@ _MOST_DATA: Final = 500
 def story(events: Iterable[Event], clocks: Clocks = ONE_CLOCK) -> list[Line]:
     """One line an event: time since the first, time since the one before, unit, step, kind, key and data. The stamps
     are on one timeline, as exactly as `clocks` says."""
-    told = sorted(events, key=lambda event: event.stamp_ns)
-    if not told:
+    ordered = sorted(events, key=lambda event: event.stamp_ns)
+    if not ordered:
         return [(Span("no such events", DIM),)]
-    units = min(max(cell_len(clean(event.unit)) for event in told), _WIDEST_NAME)
-    steps = min(max(cell_len(clean(event.step)) for event in told), _WIDEST_NAME)
-    since = [_time(told[0], event, clocks) for event in told]
-    gaps = [Interval(""), *(_time(before, after, clocks) for before, after in pairwise(told))]
+    units = min(max(cell_len(clean(event.unit)) for event in ordered), _WIDEST_NAME)
+    steps = min(max(cell_len(clean(event.step)) for event in ordered), _WIDEST_NAME)
+    since = [_time(ordered[0], event, clocks) for event in ordered]
+    gaps = [Interval(""), *(_time(before, after, clocks) for before, after in pairwise(ordered))]
     room = max(len(time.error) for time in (*since, *gaps))
     room += 1 if room else 0
     lines: list[Line] = []
-    for event, start, gap in zip(told, since, gaps, strict=True):
+    for event, start, gap in zip(ordered, since, gaps, strict=True):
         sign = "+" if gap.value[:1].isdigit() else ""
         lines.append(
             (
@@ -45,8 +45,8 @@ def story(events: Iterable[Event], clocks: Clocks = ONE_CLOCK) -> list[Line]:
                 Span(_rest(event), DIM),
             )
         )
-    took = f" in {since[-1]}" if len(told) > 1 else ""
-    lines.append((Span(f"{plural(len(told), 'event')}{took}", DIM),))
+    took = f" in {since[-1]}" if len(ordered) > 1 else ""
+    lines.append((Span(f"{plural(len(ordered), 'event')}{took}", DIM),))
     return lines
 
 

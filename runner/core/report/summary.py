@@ -1,7 +1,7 @@
 """The end of a run in words: what a person reads first, and often all that is read.
 
 Belongs here: which facts of a result are said, in which order and how many of them. Must not know streams. The
-order is fixed: the verdict with its reason, what is wrong and why, how fast it was, what the verdict stands on, where
+order is fixed: the verdict with its reason, what is wrong and why, how fast it was, what the verdict is based on, where
 it is kept.
 """
 
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from rich.cells import cell_len
 
 from runner.core.report import facts
-from runner.core.report.budgets import standings
+from runner.core.report.budgets import budget_uses
 from runner.core.report.quantity import plural
 from runner.core.report.reason import INSTANCES, reasons
 from runner.core.report.text import ALARM, ALERT, DIM, GOOD, PLAIN, STRONG, Line, Span, clean, fit, wrap
@@ -26,9 +26,9 @@ from runner.model.result.result import CircuitResult, Finding, FindingClass, Lat
 from runner.model.scenario.model import Budget, Circuit, Scenario
 
 _FULL: Final = 4
-"""So many groups of findings are told in full."""
+"""So many groups of findings are shown in full."""
 _BRIEF: Final = 6
-"""So many more are told without their explanation."""
+"""So many more are shown without their explanation."""
 _DETAILS: Final = (12, 5)
 """Lines of explanation for the first finding and for each other."""
 _LAST_WORDS: Final = 4
@@ -49,24 +49,24 @@ class Summary:
     folder: str = ""
     show: str = "circuit-run show latest"
     everything: bool = False
-    """Whether every finding is told, however many there are."""
+    """Whether every finding is shown, however many there are."""
     shorter: tuple[tuple[str, str], ...] = ()
     """(how a path begins, what is said instead), for paths in details."""
 
     @property
     def explains(self) -> bool:
-        """Whether findings are told with their details; an older folder may not want that (`diagnostics`)."""
+        """Whether findings are shown with their details; a legacy folder may not want that (`diagnostics`)."""
         return self.scenario is None or self.scenario.legacy is None or self.scenario.legacy.diagnostics
 
     @property
     def times(self) -> bool:
-        """Whether latencies are told; an older folder may not want that (`gen-metrics`)."""
+        """Whether latencies are shown; a legacy folder may not want that (`gen-metrics`)."""
         return self.scenario is None or self.scenario.legacy is None or self.scenario.legacy.gen_metrics
 
 
 def summary(result: Result, about: Summary, width: int) -> list[Line]:
     """The end of a run in lines of at most `width` cells."""
-    result = replace(result, findings=_told_once(result))
+    result = replace(result, findings=_without_repeats(result))
     lines = [_verdict(result, width)]
     if result.findings:
         lines += [(), *_findings(result, about, width), ()]
@@ -97,7 +97,7 @@ def _verdict(result: Result, width: int) -> Line:
 
 
 def _findings(result: Result, about: Summary, width: int) -> list[Line]:
-    """Findings that are alike are told once, in full, and counted; an indented line is a quotation, and is not quoted
+    """Findings that are alike are shown once, in full, and counted; an indented line is a quotation, and is not quoted
     again."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in by_cause(result.findings):
@@ -109,16 +109,16 @@ def _findings(result: Result, about: Summary, width: int) -> list[Line]:
     if indent > width // 2:
         indent = 6
     blocks: list[list[Line]] = []
-    told: set[str] = set()
+    quoted: set[str] = set()
     for number, group in enumerate(alike_findings[:most]):
-        block = _told(group[0], alike_findings[0][0], about, indent, width)
+        block = _finding(group[0], alike_findings[0][0], about, indent, width)
         if (number < _FULL or about.everything) and about.explains:
-            details = [text for text in group[0].details if not (text.startswith(" ") and text.strip() in told)]
-            told.update(text.strip() for text in details)
+            details = [text for text in group[0].details if not (text.startswith(" ") and text.strip() in quoted)]
+            quoted.update(text.strip() for text in details)
             brief = group[0].cls in _ENDS and len(alike_findings) > 1
             block += _explained(group[0], details, about, indent, width, _LAST_WORDS if brief else _DETAILS[number > 0])
         if about.everything:
-            block += [line for more in group[1:] for line in _told(more, alike_findings[0][0], about, indent, width)]
+            block += [line for more in group[1:] for line in _finding(more, alike_findings[0][0], about, indent, width)]
         elif len(group) > 1:
             block += _hanging(indent, f"and {len(group) - 1:,} more like this: {about.show}", width, DIM)
         blocks.append(block)
@@ -141,8 +141,8 @@ def _at_a_glance(groups: list[list[Finding]]) -> list[list[Finding]]:
     return [groups[0], groups[missing], *groups[1:missing], *groups[missing + 1 :]]
 
 
-def _told_once(result: Result) -> tuple[Finding, ...]:
-    """The findings without the exceptions that were the end of their unit: what it wrote last tells them as well."""
+def _without_repeats(result: Result) -> tuple[Finding, ...]:
+    """The findings without the exceptions that were the end of their unit: what it wrote last shows them as well."""
     codes = {unit.name: unit.exit_code for unit in result.units}
     words = {finding.unit: finding.details for finding in result.findings if finding.cls in _ENDS}
 
@@ -158,7 +158,7 @@ def _told_once(result: Result) -> tuple[Finding, ...]:
     return tuple(finding for finding in result.findings if not ended_it(finding))
 
 
-def _told(finding: Finding, first: Finding, about: Summary, indent: int, width: int) -> list[Line]:
+def _finding(finding: Finding, first: Finding, about: Summary, indent: int, width: int) -> list[Line]:
     head = fit(f"  {glyph(finding)} {finding.cls.value}", indent - 1) + " "
     text = _detail(beside_its_class(finding), about)
     if finding.key and finding.circuit and finding.cls in INSTANCES and finding.circuit != first.circuit:
@@ -334,6 +334,6 @@ def _circuit(circuit: CircuitResult, declared: Circuit | None) -> Iterable[_Row]
 
 
 def _budget(budget: Budget, latency: Latency, indent: str = "") -> Iterable[_Row]:
-    for standing in standings(budget, latency):
-        tone = ALERT if standing.broken or standing.undecided else PLAIN
-        yield _Row("", f"{indent}budget {standing}", standing.used, tone)
+    for use in budget_uses(budget, latency):
+        tone = ALERT if use.broken or use.undecided else PLAIN
+        yield _Row("", f"{indent}budget {use}", use.used, tone)

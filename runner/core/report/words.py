@@ -23,7 +23,7 @@ def subject(finding: Finding) -> str:
 
 
 def losses(known: int, *, more: bool) -> str:
-    """How many events are lost; `more`: others may be, and nobody knows how many."""
+    """How many events are lost; `more`: others may be lost, and it is not known how many."""
     if known:
         return f"{known:,} lost, and maybe more" if more else f"{known:,} lost"
     return "some may be lost" if more else "none lost"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from runner.core.report.budgets import standings
+from runner.core.report.budgets import budget_uses
 from runner.core.report.summary import Summary, summary
 from runner.core.report.text import ALERT, GOOD, plain
 from runner.model.result.result import (
@@ -62,7 +62,7 @@ def test_a_file_of_the_scenario_is_called_the_same_on_every_host() -> None:
     assert any('  File "units.py", line 3, in work' in line for line in texts(replace(FAILED, findings=(finding,))))
 
 
-def test_everything_is_told_where_the_others_refer_to() -> None:
+def test_everything_is_shown_where_the_others_refer_to() -> None:
     everything = texts(MANY, about=replace(ABOUT, everything=True))
     assert [line for line in everything if "more" in line and ABOUT.show in line] == []
     assert [f for f in MANY.findings if f.key and not any(f.key in line for line in everything)] == []
@@ -115,7 +115,7 @@ def test_a_failure_explains_itself_in_its_first_ten_lines() -> None:
     assert "circuit-run show latest --key order-17" in head
 
 
-def test_findings_that_are_alike_are_told_once_and_counted() -> None:
+def test_findings_that_are_alike_are_shown_once_and_counted() -> None:
     text = "\n".join(texts(MANY))
     assert text.count("next expected") == 1
     assert "and 12 more like this: circuit-run show latest" in text
@@ -147,8 +147,8 @@ def test_a_broken_budget_stands_out_below_its_circuit() -> None:
 
 def test_a_budget_that_the_clocks_leave_open_stands_out_and_says_so() -> None:
     def used(error_ns: int, p99_ms: float, budget: Budget = ABOUT_P99) -> list[tuple[str, bool, bool]]:
-        found = standings(budget, within(latency(3, p99_ms, 40), error_ns))
-        return [(standing.used, standing.broken, standing.undecided) for standing in found]
+        found = budget_uses(budget, within(latency(3, p99_ms, 40), error_ns))
+        return [(use.used, use.broken, use.undecided) for use in found]
 
     assert used(100_000, 19) == [("95 % of it used", False, False)]
     assert used(300_000, 19.9) == [("98 % to 101 % of it used: undecided", False, True)]
@@ -160,27 +160,27 @@ def test_a_budget_that_the_clocks_leave_open_stands_out_and_says_so() -> None:
 
 def test_a_budget_on_clocks_that_do_not_relate_is_open_unless_it_is_surely_broken() -> None:
     nothing = Latency(unknown=3, low=Quantiles(*(-UNKNOWN,) * 4), high=Quantiles(*(UNKNOWN,) * 4))
-    (standing,) = standings(ABOUT_P99, nothing)
-    assert (standing.used, standing.broken, standing.undecided) == ("not known: its clocks do not relate", False, True)
+    (use,) = budget_uses(ABOUT_P99, nothing)
+    assert (use.used, use.broken, use.undecided) == ("not known: its clocks do not relate", False, True)
     some = replace(latency(3, 31, 40), low=Quantiles(MS, 30 * MS, 30 * MS, 40 * MS), high=Quantiles(*(UNKNOWN,) * 4))
-    (standing,) = standings(ABOUT_P99, some)
-    assert (standing.used, standing.broken, standing.undecided) == ("surely broken", True, False)
-    assert standing.word == "broken"
+    (use,) = budget_uses(ABOUT_P99, some)
+    assert (use.used, use.broken, use.undecided) == ("surely broken", True, False)
+    assert use.word == "broken"
 
 
 def test_a_limit_that_the_clocks_leave_open_comes_before_one_that_is_kept() -> None:
-    found = standings(Budget(p50_ns=30 * MS, p99_ns=20 * MS), within(latency(29, 19.9, 40), 200_000))
-    assert [(standing.name, standing.word) for standing in found] == [("p99", "undecided"), ("p50", "ok")]
+    found = budget_uses(Budget(p50_ns=30 * MS, p99_ns=20 * MS), within(latency(29, 19.9, 40), 200_000))
+    assert [(use.name, use.word) for use in found] == [("p99", "undecided"), ("p50", "ok")]
 
 
-def test_hosts_are_told_with_their_clocks_and_barriers_with_their_skew() -> None:
+def test_hosts_are_shown_with_their_clocks_and_barriers_with_their_skew() -> None:
     lines = texts(LAB, 119)
     assert "  hosts      desk, lab-1 ±84 µs, lab-2 ±91 µs (away 4.2 s), lab-3 (gone, clock not known)" in lines
     assert "  barriers   go, 100 releases, skew p50 <140 µs  p99 180 µs ±90  max 212 µs ±90" in lines
     assert not any("hosts" in line or "barriers" in line for line in texts(PASSED))
 
 
-def test_none_lost_makes_a_missing_event_an_accusation() -> None:
+def test_none_lost_says_that_a_missing_event_was_never_emitted() -> None:
     assert "none lost: the event was never emitted" in "\n".join(texts(FAILED))
     assert "none lost: " not in "\n".join(texts(PASSED))
     assert "lost: worker-1, numbers 101 to 150 (its journal was full)" in "\n".join(texts(UNDECIDED))
@@ -193,7 +193,7 @@ def test_that_an_event_was_never_emitted_is_said_only_where_the_end_of_every_uni
     assert "never emitted" not in text
 
 
-def test_incidents_are_told_below_the_evidence_and_counted_when_they_are_many() -> None:
+def test_incidents_are_shown_below_the_evidence_and_counted_when_they_are_many() -> None:
     refused = {
         "worker-1 (lab-3 at 10.0.0.7): refused, that unit belongs to another key": 1204,
         "10.0.0.9: refused, unknown key": 1,
@@ -255,7 +255,7 @@ CRASHED = replace(
 )
 
 
-def test_a_crash_is_told_once_and_what_did_not_arrive_is_seen_at_a_glance() -> None:
+def test_a_crash_is_shown_once_and_what_did_not_arrive_is_seen_at_a_glance() -> None:
     lines = texts(CRASHED)
     assert lines[0].endswith("worker-1 exited with code 1")
     assert not any("exception" in line for line in lines)
@@ -264,7 +264,7 @@ def test_a_crash_is_told_once_and_what_did_not_arrive_is_seen_at_a_glance() -> N
         assert fact in head
 
 
-def test_an_exception_that_was_not_the_end_of_its_unit_is_told() -> None:
+def test_an_exception_that_was_not_the_end_of_its_unit_is_shown() -> None:
     (missing, failed, raised) = CRASHED.findings
     for other in (replace(raised, message="worker-1 reported JSONDecodeError: no"), replace(raised, key="order-3")):
         assert any("✗ exception" in line for line in texts(replace(CRASHED, findings=(missing, failed, other))))
@@ -293,7 +293,7 @@ def test_the_code_of_a_unit_that_was_stopped_is_no_reason() -> None:
     assert "143" not in texts(result, 60)[0]
 
 
-def test_an_orphan_is_told_beside_the_instances_that_began() -> None:
+def test_an_orphan_is_shown_beside_the_instances_that_began() -> None:
     orphan = Finding(FindingClass.ORPHAN, "order-71 turned up at worker-1", circuit="order", key="order-71")
     circuit = replace(order(), instances=InstanceCounts(started=3, complete=2, failed=2))
     both = replace(FAILED, circuits=(circuit,), findings=(MISSING, orphan))
@@ -309,9 +309,9 @@ def test_a_finding_about_a_circuit_is_not_put_on_a_unit() -> None:
     assert lines[2] == f"  ✗ count   {sentence}"
 
 
-def test_a_command_that_is_already_told_is_not_told_twice() -> None:
-    told = replace(MISSING, details=("show it:  circuit-run show latest --key order-17",))
-    assert "\n".join(texts(replace(FAILED, findings=(told,)))).count("--key order-17") == 1
+def test_a_command_that_a_finding_shows_is_not_shown_twice() -> None:
+    with_command = replace(MISSING, details=("show it:  circuit-run show latest --key order-17",))
+    assert "\n".join(texts(replace(FAILED, findings=(with_command,)))).count("--key order-17") == 1
 
 
 def test_many_kinds_of_findings_are_cut_and_counted() -> None:
@@ -341,14 +341,14 @@ def test_a_circuit_that_never_started_is_one_line() -> None:
     assert not any("nothing measured" in line for line in lines)
 
 
-def test_the_word_of_a_class_is_not_told_twice() -> None:
+def test_the_word_of_a_class_is_not_shown_twice() -> None:
     check = Finding(FindingClass.CHECK, "check checks:look returned False", step="check")
     lines = texts(replace(NOT_READY, findings=(check,)))
     assert lines[0].endswith("   check checks:look returned False")
     assert lines[2] == "  ✗ check   checks:look returned False"
 
 
-def test_the_latency_of_pairs_has_a_line_of_its_own_where_no_circuit_tells_it() -> None:
+def test_the_latency_of_pairs_has_a_line_of_its_own_where_no_circuit_shows_it() -> None:
     pairs = Pairs(3, orphan_sends=("k",), duplicate_keys=("l",), latency=latency(1, 2, 3))
     lines = texts(replace(PASSED, circuits=(), pairs=pairs))
     assert "  pairs      3 paired   p50 1.00 ms   p99 2.00 ms   max 3.00 ms" in lines
