@@ -13,7 +13,7 @@ from typing import Final, Self, TypeAlias
 from probe import gate
 from probe.clock import monotonic
 from runner.adapters.actors.gate import ActorGate
-from runner.adapters.actors.starter import Arrived, Ended, Starter, Told
+from runner.adapters.actors.starter import Arrived, Ended, Reports, Starter
 from runner.adapters.actors.tasks import Loop, TaskStarter
 from runner.core.lockstep.prescription import Arrival, Checkpoint, Prescription
 from runner.core.report.quantity import plural
@@ -24,9 +24,9 @@ Step: TypeAlias = Checkpoint | str
 """A checkpoint, or its name as in "actor: step"."""
 
 LOOK_S: Final = 0.05
-"""How often is looked at an actor that does not come."""
+"""How often an actor that does not come is looked at, in seconds."""
 LOOKS: Final = 6
-"""So often in succession it was seen to wait for a lock: it will not come."""
+"""An actor that is seen so often in succession to wait for a lock will not come."""
 END_S: Final = 5.0
 """How long actors that are held nowhere any more may take to end."""
 
@@ -42,7 +42,7 @@ class Conductor:
                 ...
 
     `order`: checkpoints, or their names "actor: step"; a list in it is a group that may come in any order. Checkpoints
-    that it does not name hold nobody. `timeout_s`: how long the next one may take.
+    that it does not name hold no actor. `timeout_s`: how long the next one may take.
 
     When the block is left nothing is held any more. Actors that have begun come to their end first, and the first
     error that one of them raised is raised, unless the block raised one of its own.
@@ -51,16 +51,16 @@ class Conductor:
     def __init__(
         self, actors: Sequence[Starter], order: Sequence[Step | Sequence[Step]], *, timeout_s: float = 10.0
     ) -> None:
-        """Raises UsageError for a name that stands twice, and for an order that names an actor that is not there."""
+        """Raises UsageError for a name that two actors have, and for an order that names an actor that is not there."""
         names = [actor.name for actor in actors]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise UsageError(f"two actors are called {twice}; give them names: name=...")
         self._actors = {actor.name: actor for actor in actors}
         self._prescription = Prescription([self._group(step, names) for step in order])
         self._given = {checkpoint: checkpoint for checkpoint in self._prescription.checkpoints}
-        """Each as the caller has it, so that `is` tells them apart."""
+        """Each as the caller has it, so that the caller can compare them with `is`."""
         self._timeout_s = timeout_s
-        self._queue: Told = queue.SimpleQueue()
+        self._queue: Reports = queue.SimpleQueue()
         self._loop: Loop | None = None
         self._stack = ExitStack()
         self._raised: set[str] = set()
@@ -125,7 +125,7 @@ class Conductor:
         return wanted
 
     def run_to_end(self) -> None:
-        """Hold nobody any more and wait for every actor that has begun; then begin the others, one after the other.
+        """Hold no actor any more and wait for every actor that has begun; then begin the others, one after the other.
         Raises what the first actor raised, OrderError if one does not end."""
         self._prescription.drop()
         if left := self._free():
@@ -134,45 +134,45 @@ class Conductor:
             if not actor.has_begun:
                 actor.go()
                 if not self._ends(actor, self._timeout_s):
-                    raise OrderError(self._stands_still(f"{actor.name} did not end within {self._timeout_s:g} s"))
+                    raise OrderError(self._with_progress(f"{actor.name} did not end within {self._timeout_s:g} s"))
         self._raise_errors()
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
     def _until_due(self, *, last_of_group: bool) -> Checkpoint | None:
-        """Wait until something is reached that is due. None: whoever runs waits for a lock, and another one of the
-        group may let it have that."""
+        """Wait until something is reached that is due. None: each actor that runs waits for a lock, and another one
+        of the group may release it."""
         deadline_s = monotonic() + self._timeout_s
         looks = 0
         while True:
             try:
-                told = self._queue.get(timeout=LOOK_S)
+                report = self._queue.get(timeout=LOOK_S)
             except queue.Empty:
                 running = [one for one in self._actors.values() if one.has_begun and not one.has_ended and not one.held]
                 looks = looks + 1 if running and all(one.waits_for_a_lock() for one in running) else 0
                 if looks >= LOOKS:
                     if not last_of_group:
                         return None
-                    raise OrderError(self._stands_still("the order cannot happen")) from None
+                    raise OrderError(self._with_progress("the order cannot happen")) from None
                 if monotonic() > deadline_s:
                     why = f"no checkpoint was reached within {self._timeout_s:g} s"
-                    raise OrderError(self._stands_still(why)) from None
+                    raise OrderError(self._with_progress(why)) from None
                 continue
-            if isinstance(told, Ended):
-                self._see_end(told.actor)
-            elif (reached := self._see_arrival(told)) is not None:
+            if isinstance(report, Ended):
+                self._see_end(report.actor)
+            elif (reached := self._see_arrival(report)) is not None:
                 return reached
 
-    def _see_arrival(self, told: Arrived) -> Checkpoint | None:
-        here = Checkpoint(told.actor.name, told.step)
+    def _see_arrival(self, report: Arrived) -> Checkpoint | None:
+        here = Checkpoint(report.actor.name, report.step)
         match self._prescription.arrived(here):
             case Arrival.DUE:
                 return self._given[here]
             case Arrival.FREE:
-                told.actor.go()
+                report.actor.go()
             case Arrival.EARLY if any(due.actor == here.actor for due in self._prescription.due):
                 why = f'the order cannot happen: {here.actor} has come to "{here.step}", which is due later'
-                raise OrderError(self._stands_still(why))
+                raise OrderError(self._with_progress(why))
             case Arrival.EARLY:
                 pass  # held until it is due
         return None
@@ -184,21 +184,21 @@ class Conductor:
             known = sorted(actor.seen)
             hint = did_you_mean(due.step, known) or (f"; it came by {', '.join(known)}" if known else "")
             why = f'the order cannot happen: {actor.name} {how} without coming to "{due.step}"{hint}'
-            raise OrderError(self._stands_still(why)) from actor.error
+            raise OrderError(self._with_progress(why)) from actor.error
 
     def _ends(self, actor: Starter, timeout_s: float) -> bool:
         deadline_s = monotonic() + timeout_s
         while not actor.has_ended and monotonic() < deadline_s:
             try:
-                told = self._queue.get(timeout=LOOK_S)
+                report = self._queue.get(timeout=LOOK_S)
             except queue.Empty:
                 continue
-            if isinstance(told, Arrived):
-                told.actor.go()
+            if isinstance(report, Arrived):
+                report.actor.go()
         return actor.has_ended
 
     def _free(self) -> list[str]:
-        """Hold nobody any more and wait for those that have begun; who has not ended by then."""
+        """Hold no actor any more and wait for those that have begun. Returns those that have not ended by then."""
         for actor in self._actors.values():
             actor.free()
         begun = [actor for actor in self._actors.values() if actor.has_begun]
@@ -213,7 +213,7 @@ class Conductor:
 
     # --- words --------------------------------------------------------------------------------------------------------
 
-    def _stands_still(self, why: str) -> str:
+    def _with_progress(self, why: str) -> str:
         """Why, how far the order has come, and what each actor does."""
         prescription = self._prescription
         due = " or ".join(f'"{checkpoint}"' for checkpoint in prescription.due)

@@ -2,7 +2,7 @@
 
 starter     what all have in common
 threads, tasks, processes     one kind each
-gate        who is held when a checkpoint is reached in this process
+gate        which actor is held when a checkpoint is reached in this process
 wrapping    checkpoints around callables, without touching their code
 asleep      what a thread does that does not come to its next checkpoint
 """

@@ -1,4 +1,4 @@
-"""What a thread does that does not come to its next checkpoint, as the kernel and the interpreter tell it.
+"""What a thread does that does not come to its next checkpoint, as the kernel and the interpreter report it.
 
 Belongs here: reading that. Must not decide what it means for an order.
 """

@@ -1,4 +1,4 @@
-"""Who is held when a checkpoint is reached in this process: the actor in whose context it is called.
+"""Which actor is held when a checkpoint is reached in this process: the actor in whose context it is called.
 
 Belongs here: finding the actor. Code that belongs to no actor is never held.
 """

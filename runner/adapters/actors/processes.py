@@ -40,7 +40,7 @@ class ProcessStarter(Starter):
         gate.arm(_PipeGate(pipe, frozenset(self._steps)))
         try:
             said: tuple[str, Any] = "result", self._target(*self._args, **self._kwargs)
-        except BaseException as error:  # it is the caller's, who is told
+        except BaseException as error:  # it is raised for the caller by the conductor
             said = "error", error
         try:
             pipe.send(said)

@@ -1,4 +1,4 @@
-"""What the starters of threads, tasks and processes have in common, and what they tell their conductor.
+"""What the starters of threads, tasks and processes have in common, and what they report to their conductor.
 
 Belongs here: the life of one actor as its conductor sees it. Must not know which order is prescribed.
 """
@@ -18,7 +18,7 @@ _NUMBERS: Final = count(1)
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An actor stands at a checkpoint and is held."""
+    """An actor is held at a checkpoint."""
 
     actor: "Starter"
     step: str
@@ -31,7 +31,8 @@ class Ended:
     actor: "Starter"
 
 
-Told = SimpleQueue[Arrived | Ended]
+Reports = SimpleQueue[Arrived | Ended]
+"""What actors report to their conductor."""
 
 
 class Starter(ABC):
@@ -49,7 +50,7 @@ class Starter(ABC):
         self._target = target
         self._args = args
         self._kwargs = kwargs
-        self._queue: Told = SimpleQueue()
+        self._queue: Reports = SimpleQueue()
         self._steps: Collection[str] = ()
         self.seen: dict[str, None] = {}
         """Checkpoints that it came by and was not held at."""
@@ -72,8 +73,8 @@ class Starter(ABC):
         self.wrapped.append(found)
         return Checkpoint(self.name, found.after)
 
-    def attend(self, queue: Told, steps: Collection[str]) -> None:
-        """From now on tell `queue`, and hold at these steps."""
+    def attend(self, queue: Reports, steps: Collection[str]) -> None:
+        """From now on report to `queue`, and hold at these steps."""
         self._queue, self._steps = queue, steps
 
     def go(self) -> None:

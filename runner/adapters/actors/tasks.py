@@ -55,7 +55,7 @@ class TaskStarter(Starter):
         ACTOR.set(self)
         try:
             self.result = await self._target(*self._args, **self._kwargs)
-        except BaseException as error:  # it is the caller's, who is told
+        except BaseException as error:  # it is raised for the caller by the conductor
             self.error = error
         self.has_ended = True
         self._queue.put(Ended(self))

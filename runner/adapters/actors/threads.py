@@ -26,13 +26,13 @@ class ThreadStarter(Starter):
         ACTOR.set(self)
         try:
             self.result = self._target(*self._args, **self._kwargs)
-        except BaseException as error:  # it is the caller's, who is told
+        except BaseException as error:  # it is raised for the caller by the conductor
             self.error = error
         self.has_ended = True
         self._queue.put(Ended(self))
 
     def hold(self, step: str) -> None:
-        """In the thread itself: stand at `step` until released."""
+        """In the thread itself: wait at `step` until released."""
         if self._passes(step):
             return
         self.held = step
@@ -40,7 +40,7 @@ class ThreadStarter(Starter):
         self._latch.acquire()
 
     async def hold_async(self, step: str) -> None:
-        """A loop that runs in this thread stands still, too."""
+        """A loop that runs in this thread is held, too."""
         self.hold(step)
 
     def _release(self) -> None:

@@ -32,10 +32,10 @@ class Wrapped:
         self._users += 1
         if self._users > 1:
             return
-        stands = inspect.getattr_static(self._owner, self._attribute)
+        found = inspect.getattr_static(self._owner, self._attribute)
         wrapper: Any = _wrapper(self._original, self.before, self.after)
-        if isinstance(stands, staticmethod | classmethod) and not isinstance(self._owner, type(sys)):
-            wrapper = type(stands)(_wrapper(stands.__func__, self.before, self.after))
+        if isinstance(found, staticmethod | classmethod) and not isinstance(self._owner, type(sys)):
+            wrapper = type(found)(_wrapper(found.__func__, self.before, self.after))
         setattr(self._owner, self._attribute, wrapper)
         if inspect.ismodule(self._owner):
             self._elsewhere = [
@@ -45,7 +45,7 @@ class Wrapped:
             ]
             for module in self._elsewhere:
                 setattr(module, self._attribute, wrapper)
-        self._before_us = stands
+        self._replaced = found
 
     def remove(self) -> None:
         """Put back what was there."""
@@ -53,7 +53,7 @@ class Wrapped:
         if self._users:
             return
         if self._own:
-            setattr(self._owner, self._attribute, self._before_us)
+            setattr(self._owner, self._attribute, self._replaced)
         else:
             delattr(self._owner, self._attribute)
         for module in self._elsewhere:

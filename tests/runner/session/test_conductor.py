@@ -133,7 +133,7 @@ def test_nothing_is_held_when_the_block_is_left_by_an_error(kind: Make, tmp_path
         next(conductor)
         raise KeyError("the test's own")
     assert [actor.has_ended for actor in actors] == [True, True]
-    probe.checkpoint("nobody asks")  # or it would not come back
+    probe.checkpoint("not in the order")  # or it would not come back
 
 
 def test_run_to_skips_what_is_before(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_in_a_group_the_one_that_must_wait_for_a_lock_comes_second() -> None:
         assert [str(checkpoint) for checkpoint in conductor] == ["a: has lock", "a: let go", "b: inside"]
 
 
-def test_an_order_that_a_lock_forbids_is_told_with_who_waits_where() -> None:
+def test_an_order_that_a_lock_forbids_is_reported_with_where_each_actor_waits() -> None:
     lock = threading.Lock()
 
     def work() -> None:
@@ -179,9 +179,9 @@ def test_an_order_that_a_lock_forbids_is_told_with_who_waits_where() -> None:
             probe.checkpoint("inside")
 
     actors = [ThreadStarter(work, name="a"), ThreadStarter(work, name="b")]
-    with pytest.raises(OrderError) as told, Conductor(actors, ["a: inside", "b: inside"], timeout_s=60) as conductor:
+    with pytest.raises(OrderError) as error, Conductor(actors, ["a: inside", "b: inside"], timeout_s=60) as conductor:
         list(conductor)
-    said = str(told.value)
+    said = str(error.value)
     assert said.startswith('the order cannot happen\n  due is "b: inside", after 1 checkpoint of 2\n')
     assert '  a is held at "inside"\n  b waits for a lock\n' in said
     assert "in work: with lock:" in said
@@ -195,17 +195,17 @@ def test_an_order_that_a_lock_forbids_is_told_with_who_waits_where() -> None:
         (["a: read", "a: read"], 'a came to its end without coming to "read"'),
     ],
 )
-def test_an_order_that_the_code_does_not_take_is_told(order: list[str], said: str, tmp_path: Path) -> None:
+def test_an_order_that_the_code_does_not_take_is_reported(order: list[str], said: str, tmp_path: Path) -> None:
     account = Account(tmp_path / "balance")
     with (
-        pytest.raises(OrderError, match="the order cannot happen") as told,
+        pytest.raises(OrderError, match="the order cannot happen") as error,
         Conductor(two(ThreadStarter, account), order) as conductor,
     ):
         list(conductor)
-    assert said in str(told.value)
+    assert said in str(error.value)
 
 
-def test_an_actor_that_does_not_come_is_told_within_the_timeout_with_where_it_is() -> None:
+def test_an_actor_that_does_not_come_is_reported_within_the_timeout_with_where_it_is() -> None:
     release = threading.Event()
 
     def sleep() -> None:
@@ -215,14 +215,14 @@ def test_an_actor_that_does_not_come_is_told_within_the_timeout_with_where_it_is
             time.sleep(0.01)
 
     with Conductor([ThreadStarter(sleep, name="a")], ["a: never"], timeout_s=0.3) as conductor:
-        with pytest.raises(OrderError, match="no checkpoint was reached within 0\\.3 s") as told:
+        with pytest.raises(OrderError, match="no checkpoint was reached within 0\\.3 s") as error:
             next(conductor)
         release.set()
-    assert "  a runs\n" in str(told.value)
-    assert "in sleep" in str(told.value)
+    assert "  a runs\n" in str(error.value)
+    assert "in sleep" in str(error.value)
 
 
-def test_a_synchronous_checkpoint_in_a_task_is_told_as_what_stops_the_loop() -> None:
+def test_a_synchronous_checkpoint_in_a_task_is_reported_as_what_stops_the_loop() -> None:
     async def stop() -> None:
         probe.checkpoint("here")
 
@@ -280,7 +280,7 @@ def test_what_is_not_written_in_python_cannot_be_wrapped_and_is_named(target: An
 
 def test_a_function_inside_a_function_cannot_be_wrapped_and_is_named() -> None:
     def inner() -> None:
-        """Nobody can find it under its name."""
+        """It cannot be found under its name."""
 
     with pytest.raises(runner.CircuitRunError, match="cannot be found under its name"):
         ThreadStarter(inner).add_checkpoint_before(inner)
