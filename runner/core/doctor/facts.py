@@ -16,7 +16,7 @@ class Machine:
     """A machine to look at."""
 
     name: str
-    """What it is called in what is said."""
+    """Its name in what users read."""
     ssh: str | None
     """Its destination as ssh takes it, `user@lab-2`; None: this machine."""
     python: str
@@ -55,7 +55,7 @@ class FolderFacts(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What stands still while it is looked at."""
+    """What does not change while it is looked at."""
 
     python: tuple[int, int, int]
     executable: str
@@ -73,7 +73,7 @@ class Facts(msgspec.Struct, frozen=True):
     work: FolderFacts
     tmp: FolderFacts
     seen_at: str
-    """The address under which the machine sees who is logged in; "" without ssh."""
+    """The address from which the login comes, as the machine sees it; "" without ssh."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ class WayBack(msgspec.Struct, frozen=True):
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """What came of knocking at a broker."""
+    """What came of an attempt to join a broker."""
 
     key: str
     """Name of the key in the file; "": no file was given or it could not be read."""
@@ -138,7 +138,7 @@ class CallbackAttempt:
     why: str = ""
     """Why nothing could be held open."""
     came: bool = False
-    """Whether somebody came with our token."""
+    """Whether a connection came with our token."""
 
 
 @dataclass(frozen=True, slots=True)

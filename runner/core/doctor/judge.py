@@ -55,7 +55,7 @@ class Wanted:
 def judge(
     target: Machine, answers: MachineAnswers | Silence, wanted: Wanted, join: Join | None = None, boot_id: str = ""
 ) -> Examined:
-    """What is to be said of `target`. `boot_id` is that of this machine."""
+    """The findings about `target`. `boot_id` is that of this machine."""
     if isinstance(answers, Silence):
         refused = refusal(target, answers)
         reached = refused.name != "reachable" and target.ssh is not None
@@ -79,7 +79,7 @@ def judge(
 
 
 def not_from_here(name: str, command: str) -> Examined:
-    """What is to be said of a host that nobody here can log in to."""
+    """The finding about a host that this machine cannot log in to."""
     found = "an agent speaks for it, and no ssh is named, so it cannot be looked at from here"
     check = Checkup("reachable", Level.NOTE, found, "on that machine:", command)
     return Examined(name, (check,), looked=False)
@@ -154,7 +154,7 @@ def _as_one_word(typed: str, words: Sequence[str]) -> str:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """ "1.2.4rc1" -> (1, 2, 4): enough to say which of two is older."""
+    """ "1.2.4rc1" -> (1, 2, 4): enough to say which of two comes first."""
     return tuple(int(number) for number in re.findall(r"\d+", re.split(r"[^\d.]", version, maxsplit=1)[0]))
 
 
@@ -257,7 +257,7 @@ def _way_back(callback: CallbackAttempt, back: WayBack | None) -> Checkup:
     if back.reached and callback.came:
         return Checkup("ports", Level.OK, f"it reaches this machine at {back.reached}")
     if back.reached:
-        found = f"somebody else answers it at {back.reached}, port {callback.port}"
+        found = f"something else answers it at {back.reached}, port {callback.port}"
         return Checkup("ports", Level.PROBLEM, found, f"that is not this machine for it; {listen}", again)
     tried = "; ".join(
         f"{address}, port {callback.port}: {failure.text}"
@@ -289,7 +289,7 @@ def _broker(join: Join, joined: Joined) -> Checkup:
             found, remedy = _remedy_apart(why.replace("CIRCUIT_BROKER", "--join").replace("CIRCUIT_KEYS", "--keys"))
             return Checkup("broker", Level.PROBLEM, f"{place} does not let it in: {found}", remedy)
         if event == SUCCEEDED:
-            how = f"lets it in with the key {joined.key!r}" if joined.key else "lets it in, as it does everybody"
+            how = f"lets it in with the key {joined.key!r}" if joined.key else "lets it in, as it lets in every peer"
             return Checkup("broker", Level.OK, f"{place} {how}")
     if joined.tcp is not None and joined.tcp.code:
         return _no_connection(place, joined.tcp)
@@ -310,7 +310,7 @@ def _no_connection(place: str, failure: Failure) -> Checkup:
             "broker",
             Level.PROBLEM,
             found,
-            "nobody listens there now; start a run with --listen, or start the broker:",
+            "nothing listens there now; start a run with --listen, or start the broker:",
             _start(place),
         )
     if failure.code == "ENAME":
@@ -328,6 +328,6 @@ def _remedy_apart(sentence: str) -> tuple[str, str]:
     """A sentence of `probe.keys` or `probe.handshake` in two: what is wrong, and what to do about it."""
     found, chmod, file = sentence.partition(": chmod ")
     if chmod:
-        return found, f"let nobody else read it: chmod {file}"
+        return found, f"let no other user read it: chmod {file}"
     found, _, remedy = sentence.partition("; ")
     return found, remedy or "have a new one made where the broker's keyring is: circuit-run keys new NAME"

@@ -24,7 +24,7 @@ _FIREWALL: Final = "is it switched on, and does a firewall let ssh through? Look
 _MEANINGS: Final[tuple[tuple[tuple[str, ...], str, str, Callable[[str], str]], ...]] = (
     (
         ("Could not resolve hostname",),
-        "nobody here knows a host of that name",
+        "no host of that name is known here",
         "look at its spelling; a name of your own needs `Host` and `HostName` in ~/.ssh/config",
         lambda _: "",
     ),
@@ -62,7 +62,7 @@ _MEANINGS: Final[tuple[tuple[tuple[str, ...], str, str, Callable[[str], str]], .
     ),
     (
         ("Connection closed", "Connection reset", "kex_exchange_identification"),
-        "it ended the connection before anybody could log in",
+        "it ended the connection before a login was possible",
         "look at the log of sshd there (AllowUsers, MaxStartups, an expired account), and from here with:",
         lambda to: f"ssh -v {to} true",
     ),

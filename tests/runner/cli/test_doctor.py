@@ -236,7 +236,7 @@ def test_a_broker_that_wants_keys_says_so_to_who_has_none(doctor: Doctor, guarde
 
 def test_a_broker_without_keys_lets_in_a_machine_without_one(doctor: Doctor, broker: BrokerProcess) -> None:
     found = doctor.checks("--join", broker.endpoint, expect=0)["broker"]["found"]
-    assert found == f"{broker.endpoint} lets it in, as it does everybody"
+    assert found == f"{broker.endpoint} lets it in, as it lets in every peer"
 
 
 def test_a_key_file_that_others_can_read_is_a_problem_and_the_broker_is_not_bothered(

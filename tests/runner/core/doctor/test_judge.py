@@ -164,7 +164,7 @@ def test_what_is_to_be_typed_for_this_machine_needs_no_ssh() -> None:
     assert the(judge(HERE, answers, WANTED), "circuit-run").command.startswith("/usr/bin/python3 -m pip")
 
 
-def test_an_unknown_release_of_ours_accuses_nobody() -> None:
+def test_an_unknown_release_of_ours_is_no_problem_of_a_host() -> None:
     assert judge(LAB, fit(packages=FIT.packages | {"circuit-run": "7"}), Wanted("", ">=3.11", {})).fit
 
 
@@ -176,7 +176,7 @@ def test_a_wall_clock_that_is_far_off_is_a_note(offset_ns: int) -> None:
     assert the(machine, "clock").command == "ssh -t user@lab-2 sudo timedatectl set-ntp true"
 
 
-def test_a_wall_clock_is_not_accused_of_what_the_round_trip_may_be() -> None:
+def test_a_wall_clock_is_no_note_for_what_the_round_trip_may_explain() -> None:
     assert judge(LAB, replace(fit(), exchanges=exchanges(1_500 * MS, round_trip_ns=1_200 * MS)), WANTED).notes == 0
 
 
@@ -205,7 +205,7 @@ def test_two_names_of_one_machine_are_seen_by_its_boot() -> None:
             "it does not reach this machine (10.0.0.1, port 5000: nothing came back within 5 s)",
             "firewall",
         ),
-        (replace(CALLBACK, came=False), BACK, "somebody else answers it at 10.0.0.1, port 5000", "not this machine"),
+        (replace(CALLBACK, came=False), BACK, "something else answers it at 10.0.0.1, port 5000", "not this machine"),
         (
             CallbackAttempt(why="the host sees it as 192.0.2.9"),
             None,
@@ -285,7 +285,7 @@ def test_where_nothing_of_ours_is_installed_only_the_connection_is_judged() -> N
 @pytest.mark.parametrize(
     ("words", "found", "command"),
     [
-        ("ssh: Could not resolve hostname lab-9: Name or service not known", "nobody here knows a host", ""),
+        ("ssh: Could not resolve hostname lab-9: Name or service not known", "no host of that name", ""),
         ("ssh: connect to host lab-2 port 22: Connection refused", "nothing listens for ssh", "ssh -v user@lab-2 true"),
         ("ssh: connect to host lab-2 port 22: Connection timed out", "no connection came about in time", "ssh -v"),
         ("ssh: connect to host lab-2 port 22: No route to host", "there is no way to it", "ssh -v"),
@@ -299,7 +299,7 @@ def test_where_nothing_of_ours_is_installed_only_the_connection_is_judged() -> N
         ("kex_exchange_identification: Connection closed by remote host", "ended the connection before", "ssh -v"),
         ("Received disconnect: Too many authentication failures", "before the right key", "ssh -v"),
         ("/home/user/.ssh/config: line 3: Bad configuration option: hots", "its own configuration", ""),
-        ("something that nobody has heard before", "ssh does not get in", "ssh -v user@lab-2 true"),
+        ("something never heard before", "ssh does not get in", "ssh -v user@lab-2 true"),
     ],
 )  # fmt: skip
 def test_what_ssh_itself_says_is_a_sentence_with_a_remedy_and_its_last_words(
@@ -325,7 +325,7 @@ def test_what_ssh_itself_says_is_a_sentence_with_a_remedy_and_its_last_words(
         (Silence(None, ()), "says nothing"),
     ],
 )
-def test_a_python_that_does_not_answer_is_told_apart_from_a_host_that_does_not(silence: Silence, found: str) -> None:
+def test_a_python_that_does_not_answer_is_distinguished_from_a_host_that_does_not(silence: Silence, found: str) -> None:
     machine = judge(LAB, silence, WANTED)
     assert wrong(machine) == [("python", Level.PROBLEM)]
     assert the(machine, "reachable").level is Level.OK
@@ -352,11 +352,11 @@ def test_a_machine_that_is_silent_in_another_way_is_a_problem_too(silence: Silen
 def test_a_host_that_only_an_agent_speaks_for_is_neither_fit_nor_unfit() -> None:
     machine = not_from_here("lab-3", "circuit-run doctor --join tcp://lab-1:5000 --keys FILE")
     assert (machine.fit, machine.problems, machine.looked) == (False, 0, False)
-    (told,) = as_json([machine])["hosts"]  # type: ignore[misc]
-    assert (told["examined"], told["fit"], told["checks"][0]["level"]) == (False, False, "note")
+    (written,) = as_json([machine])["hosts"]  # type: ignore[misc]
+    assert (written["examined"], written["fit"], written["checks"][0]["level"]) == (False, False, "note")
 
 
-def test_every_problem_that_can_be_told_has_a_remedy() -> None:
+def test_every_problem_has_a_remedy() -> None:
     for words in ("", "x", "Permission denied"):
         for code in (255, 127, 1, None):
             assert all(
