@@ -1,4 +1,4 @@
-"""DESIGN section 7 written down a second time: slow, obvious, and without a line of the verifier's.
+"""What docs/circuit.md says of circuits, a second time: slow, obvious, and without a line of the verifier's.
 
 Given every event of a run, all units being final, it says what each circuit comes to. It looks at sets of events only
 and knows nothing of arrival, watermarks or memory. Property tests compare the verifier with it.
@@ -37,7 +37,7 @@ class Said:
 
 
 NOT_SATISFIED = "not satisfied"
-PASSED_OVER = "passed over"
+SKIPPED = "skipped"
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Oracle:
         said = Said(hops=[[] for _ in circuit.path])
         keys = {event.key for event in events if any(self.matches(p, event) for e in circuit.path for p in probes(e))}
         for key in sorted(keys, key=lambda k: (k is not None, k)):
-            own = self.journey(circuit, key, events)
+            own = self.events_of(circuit, key, events)
             if any(own):
                 self.instance(circuit, key, own, said)
         first = probes(circuit.path[0])[0]
@@ -94,7 +94,7 @@ class Oracle:
         return [e for e in events if e.key == key and any(self.matches(p, e) for p in probes(element))]
 
     def leads_to(self, element: Element, key: str | None, events: Sequence[Happened]) -> str | None:
-        """The key that the journey of `key` takes on behind `element`; None: it keeps its own."""
+        """The key that the instance of `key` takes on behind `element`; None: it keeps its own."""
         new = [
             (event.stamp, event.unit, str(event.data[probe.rekey]))
             for probe in probes(element)
@@ -104,10 +104,10 @@ class Oracle:
         ]
         return min(new)[2] if new else None
 
-    def journey(self, circuit: Circuit, key: str | None, events: Sequence[Happened]) -> list[list[Happened]]:
+    def events_of(self, circuit: Circuit, key: str | None, events: Sequence[Happened]) -> list[list[Happened]]:
         """The events of the instance of `key`, for each element of the path."""
         found: list[list[Happened]] = []
-        ours = True  # the key has not become another journey's
+        ours = True  # the key has not become another instance's
         for element in circuit.path:
             found.append(self.under(element, key, events) if ours else [])
             if any(probe.rekey is not None for probe in probes(element)):
@@ -145,7 +145,7 @@ class Oracle:
                 self.late(key, latency, within, before.by[0], state.by, findings, unclear)
             before = state
 
-        ends = [state for state in states if state != PASSED_OVER]
+        ends = [state for state in states if state != SKIPPED]
         if own[0] and isinstance(ends[-1], Satisfied):
             start = min(own[0], key=lambda e: (e.stamp, self.place_of(path, e), e.unit))
             latency = ends[-1].moment - start.stamp
@@ -158,8 +158,8 @@ class Oracle:
         else:
             last = max((n for n, state in enumerate(states) if isinstance(state, Satisfied)), default=-1)
             absent = [n for n, state in enumerate(states) if state == NOT_SATISFIED]
-            accused = [n for n in absent if n < last] + [n for n in absent if n > last][:1]
-            for n in accused:
+            missing = [n for n in absent if n < last] + [n for n in absent if n > last][:1]
+            for n in missing:
                 unit, step = self.lacking(path[n], own[n])
                 findings.append(("missing", key, unit, step))
             for element, events in zip(path, own, strict=True):
@@ -215,7 +215,7 @@ class Oracle:
                         return NOT_SATISFIED
                     needed += fired[: max(element.at_least, 1)]
                 if not needed:
-                    return PASSED_OVER
+                    return SKIPPED
                 last = max(needed, key=lambda e: (e.stamp, e.unit))
                 return Satisfied(last.stamp, (last, element), [(event, element) for event in needed])
             case All():
@@ -231,12 +231,12 @@ class Oracle:
                 return self.together(happened[: element.need])
             case Optional():
                 if not any(self.matches(probe, event) for probe in probes(element) for event in events):
-                    return PASSED_OVER
+                    return SKIPPED
                 return self.satisfaction(element.content, events)
 
     def together(self, states: Sequence[Satisfied]) -> Satisfied | str:
         if not states:
-            return PASSED_OVER
+            return SKIPPED
         moment = max(state.moment for state in states)
         last = [state for state in states if state.moment == moment][-1]
         return Satisfied(moment, last.by, [event for state in states for event in state.needed])

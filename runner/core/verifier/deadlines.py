@@ -18,7 +18,7 @@ SLACK = 65_536
 
 
 class Deadlines(Generic[Item]):
-    """One queue for each of `places` path elements. `is_open` tells whether an item still waits."""
+    """One queue for each of `places` path elements. `is_open`: whether an item still waits."""
 
     def __init__(self, places: int, is_open: Callable[[Item], bool]) -> None:
         self._heaps: list[list[tuple[int, int, list[Item]]]] = [[] for _ in range(places)]

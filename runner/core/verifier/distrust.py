@@ -31,8 +31,8 @@ def distrust(fault: Fault, context: Context) -> Distrust | None:
     if fault.cls not in (FindingClass.ACAUSAL, FindingClass.LATE):
         return None
     for unit, stamp_ns in _stamps(fault):
-        if told := _wrong(unit, stamp_ns, fault, context):
-            did, how = told
+        if wrong := _wrong(unit, stamp_ns, fault, context):
+            did, how = wrong
             return Distrust(unit, did, (how, _ADVICE.format(unit=unit)))
     return None
 

@@ -26,7 +26,7 @@ _SUSPECTS: Final = 3
 
 
 class FaultText:
-    """One fault and everything that is said about it."""
+    """The sentences about one fault."""
 
     def __init__(self, fault: Fault, context: Context) -> None:
         self.fault = fault
@@ -47,7 +47,7 @@ class FaultText:
                 return self._missing()
             case FindingClass.ORPHAN if self.plan is None:
                 how = "sent" if fault.note == "received" else "received"
-                return f"{who} was {how} by {fault.unit}: {fault.step} and {fault.note} by nobody"
+                return f"{who} was {how} by {fault.unit}: {fault.step} and {fault.note} by no unit"
             case FindingClass.ORPHAN:
                 assert self.plan is not None
                 return f"{who} turned up at {self._at(fault.event)} without {self.plan.places[0].name}"
@@ -194,7 +194,7 @@ class FaultText:
         """The fault's value with its error."""
         if self.fault.error >= UNKNOWN:
             return "an unknown time" if self._is_in_doubt() else f"more than {span(self.fault.limit)}"
-        return interval(self.fault.value, self.fault.error).told
+        return interval(self.fault.value, self.fault.error).text
 
     def _limit(self, verb: str = "") -> str:
         """The fault's limit, and that the clocks cannot tell whether it was kept."""
@@ -214,9 +214,9 @@ class FaultText:
             return "an unknown time before or after"
         if error and abs(gap) <= error:
             return f"within {at_most(abs(gap) + error)} of"
-        return f"{interval(abs(gap), error).told} {'after' if gap >= 0 else 'before'}"
+        return f"{interval(abs(gap), error).text} {'after' if gap >= 0 else 'before'}"
 
-    # --- what came, who is to blame, what nearly was -----------------------------------------------------------------
+    # --- what came, which units it may be, near misses ---------------------------------------------------------------
 
     def _what_came(self) -> Iterable[str]:
         fault, plan = self.fault, self.plan
@@ -249,7 +249,7 @@ class FaultText:
             into = f"{span(fault.event.stamp_ns - (self.context.began_ns or 0))} into the run"
             yield f"{self._at(fault.event)} fired once more{self._with_key()}, {into}, after the journey was complete"
         if fault.cls is FindingClass.LATE and not self._is_in_doubt():
-            yield f"late by {interval(fault.value - fault.limit, fault.error).told}"
+            yield f"late by {interval(fault.value - fault.limit, fault.error).text}"
 
     def _misplaced(self) -> Iterable[str]:
         """For what was received moments before it was sent: most likely the probe stands behind the call."""
@@ -269,7 +269,7 @@ class FaultText:
         yield f"does {sender} stand behind the call that sends? write the probe before the call"
 
     def _beginning(self, plan: Plan) -> Iterable[str]:
-        """How a journey comes to the place of an orphan."""
+        """How an instance comes to the place of an orphan."""
         first, place = plan.places[0].name, plan.places[self.fault.place or 0]
         rekeys = [slot for slot in plan.slots if slot.rekey and plan.places[slot.place].segment + 1 == place.segment]
         led = next(iter(rekeys), None)
@@ -351,7 +351,7 @@ class FaultText:
             yield f'"{step}" never fired at all'
 
     def _who_lacks_it(self) -> Iterable[str]:
-        """For an orphan: a journey that lacks what turned up here."""
+        """For an orphan: an instance that lacks what turned up here."""
         fault = self.fault
         if fault.key is not None:
             for other in self.context.unfinished.get((fault.circuit, fault.slot), ()):

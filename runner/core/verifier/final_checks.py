@@ -1,11 +1,10 @@
-"""What is judged once, at the end of a run: goals of the scenario, budgets, pairs, names that never fired.
+"""What is judged once, at the end of a run: numbers of instances, budgets, pairs, names that never fired.
 
 Belongs here: findings against a circuit or a unit as a whole. Must not know single instances.
 
 A circuit that no event ever matched is a finding, unless it says `instances = ">= 0"` (or another range with 0). A
-name that never fired although nobody accuses it otherwise (in an `optional`, a `never`) is one, inconclusive, when a
-unit it means fired a name one slip away that the scenario does not know: most likely it is misspelt, and would pass
-for ever.
+name that never fired and is no fault otherwise (in an `optional`, a `never`) is one, inconclusive, when a unit it means
+fired a name one typo away that the scenario does not know: most likely it is misspelt, and would pass for ever.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -31,9 +30,9 @@ def judge_circuit(
     lost_evidence: bool,
     cut_off: bool,
 ) -> None:
-    """Accuse a circuit, whose instances are all judged, of a wrong number of them, of broken budgets, and of names that
-    nobody fired. `fired` has the steps of every unit, `named` those that the scenario names anywhere. `cut_off`: the
-    run was ended before its end, so that too few instances accuse nobody while more could have begun."""
+    """Find the faults of a circuit as a whole, once all its instances are judged: a wrong number of them, broken
+    budgets, names that no unit fired. `fired` has the steps of every unit, `named` those that the scenario names
+    anywhere. `cut_off`: the run was interrupted, so that too few instances are no fault while more could have begun."""
     plan, tally = tracker.plan, tracker.tally
     if (miscount := _miscount(tracker)) is not None:
         if cut_off and miscount.unclear:
@@ -114,7 +113,7 @@ def _broken(budget: Budget, latency: Latency, place: int | None, *, lost_evidenc
 def unfired(
     scenario: Scenario, has_seen: Callable[[str, str], bool], is_final: Callable[[str], bool]
 ) -> Iterator[Fault]:
-    """`expect` probes that did not fire. `is_final` tells whether a unit can still fire any."""
+    """`expect` probes that did not fire. `is_final`: whether a unit can fire no more."""
     for unit in scenario.units:
         for step in unit.expect:
             if not has_seen(unit.name, step):
@@ -122,8 +121,8 @@ def unfired(
 
 
 def unpaired(pairs: PairBook, *, final: bool, cut_off: bool = False) -> Iterator[Fault]:
-    """Keys without their other half or twice at one place that no circuit answers for. `final`: nothing is to come;
-    `cut_off`: what might have come is nobody's fault."""
+    """Keys without their other half or twice at one place that no circuit explains. `final`: nothing is to come;
+    `cut_off`: a half that might have come is no fault."""
     for lone in pairs.unexplained(halves=final or not cut_off):
         unit, step = lone.sites[0] if lone.sites else ("?", "?")
         if lone.state & TWICE:
@@ -173,13 +172,13 @@ def notes(
 
 
 def circuit_result(tracker: InstanceTracker[Any], *, lost_evidence: bool) -> CircuitResult:
-    """How a circuit stands."""
+    """What a circuit comes to, as of now."""
     plan, tally = tracker.plan, tracker.tally
     instances = tally.instances(tracker.open_count(), lost_evidence=lost_evidence)
-    accused = [not is_inconclusive(fault, lost_evidence=lost_evidence) for fault in tally.circuit_faults]
-    if instances.failed or any(accused):
+    certain = [not is_inconclusive(fault, lost_evidence=lost_evidence) for fault in tally.circuit_faults]
+    if instances.failed or any(certain):
         verdict = Verdict.FAILED
-    elif instances.inconclusive or instances.open or accused or lost_evidence or tally.undecided:
+    elif instances.inconclusive or instances.open or certain or lost_evidence or tally.undecided:
         verdict = Verdict.INCONCLUSIVE
     else:
         verdict = Verdict.PASSED

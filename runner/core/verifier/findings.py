@@ -29,10 +29,10 @@ def findings(context: Context) -> tuple[Finding, ...]:
         named = (fault.circuit or "", fault.key or "", place, where, fault.unit or "", fault.step or "", fault.note)
         return weak[id(fault)], CAUSE_RANK[fault.cls], at.stamp_ns if at else 0, *named
 
-    told = [
+    in_words = [
         _finding(FaultText(fault, context), explained=n < EXPLAINED) for n, fault in enumerate(sorted(faults, key=rank))
     ]
-    return in_order([*told, *map(_lost, context.losses.ranges), *_unknown(context.losses.unknown)])
+    return in_order([*in_words, *map(_lost, context.losses.ranges), *_unknown(context.losses.unknown)])
 
 
 def _lost(lost: Lost) -> Finding:
@@ -60,17 +60,17 @@ def _unknown(losses: Iterable[UnknownLoss]) -> Iterator[Finding]:
         )
 
 
-def _finding(told: FaultText, *, explained: bool) -> Finding:
-    fault, slot = told.fault, told.slot
+def _finding(text: FaultText, *, explained: bool) -> Finding:
+    fault, slot = text.fault, text.slot
     at = fault.event or fault.after
     return Finding(
         cls=fault.cls,
-        message=told.message(),
+        message=text.message(),
         circuit=fault.circuit,
         key=fault.key,
         unit=fault.event.unit if fault.event else slot.unit if slot else fault.unit,
         step=slot.step if slot else fault.step,
         stamp_ns=at.stamp_ns if at else None,
-        details=tuple(told.details()) if explained else (),
-        inconclusive=told.inconclusive,
+        details=tuple(text.details()) if explained else (),
+        inconclusive=text.inconclusive,
     )

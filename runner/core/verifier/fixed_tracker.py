@@ -19,7 +19,7 @@ from runner.core.verifier.circuit_tally import CircuitTally, Times
 from runner.core.verifier.closed_keys import Recent
 from runner.core.verifier.judge import EventRef, Filled, InstanceState, Judgement, judge
 from runner.core.verifier.pattern import Plan, Slot
-from runner.core.verifier.tally import Earliest
+from runner.core.verifier.slot_events import Earliest
 from runner.core.verifier.tracker import REVISABLE, InstanceTracker
 from runner.core.verifier.watermarks import Horizon, Watermarks
 from runner.model.result.clocks import Clocks
@@ -151,11 +151,11 @@ class FixedTracker(InstanceTracker[Row]):
         """Add one more event to the extras of an instance; whether its slot has more than it takes."""
         most = self.plan.slots[event.slot].at_most
         assert most is not None
-        if (tally := extras.get(event.slot)) is None:
-            tally = extras[event.slot] = Earliest(event, most)
+        if (extra := extras.get(event.slot)) is None:
+            extra = extras[event.slot] = Earliest(event, most)
         else:
-            tally.add(event)
-        return tally.number >= most
+            extra.add(event)
+        return extra.number >= most
 
     def _once_more(self, key: str | None, state: int, event: EventRef) -> None:
         """One more event for an instance that is over."""
@@ -198,7 +198,7 @@ class FixedTracker(InstanceTracker[Row]):
     def _all_open(self) -> Iterable[Row]:
         return filter(self._is_open, chain(self.rows.values(), self._parked.values()))
 
-    def _gather(self) -> None:
+    def _find_satisfied(self) -> None:
         if self._begun:
             self._wait_first(self._begun_ns, self._begun)
             self._begun = []
@@ -298,10 +298,10 @@ class FixedTracker(InstanceTracker[Row]):
             if row[slot + 1] is not None:
                 event = EventRef(row[slot + 1], slot, row[slot + 1 + self._width])
                 filled[slot] = Filled(1, (event,), None)
-                if (tally := extras.get(slot)) is not None:
+                if (extra := extras.get(slot)) is not None:
                     most = self.plan.slots[slot].at_most or 0
                     filled[slot] = Filled(
-                        1 + tally.number, (event,), tally.events[most - 1] if tally.number >= most else None
+                        1 + extra.number, (event,), extra.events[most - 1] if extra.number >= most else None
                     )
         return judge(self.plan, filled, horizons, self._clocks)
 
@@ -352,7 +352,7 @@ class FixedTracker(InstanceTracker[Row]):
 
     def _seen(self, row: Row) -> tuple[Row, int]:
         """What has been seen of an instance: the same for the same events."""
-        return row.copy(), sum(tally.number for tally in self._extras_of(row).values())
+        return row.copy(), sum(extra.number for extra in self._extras_of(row).values())
 
     def _finish(self, row: Row, judgement: Judgement) -> None:
         """The instance is over."""

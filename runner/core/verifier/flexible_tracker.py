@@ -23,7 +23,7 @@ from probe.event import MAX_KEY_BYTES
 from runner.core.verifier.circuit_tally import CircuitTally
 from runner.core.verifier.judge import EventRef, Fault, Filled, Judgement, judge
 from runner.core.verifier.pattern import Plan, Slot
-from runner.core.verifier.tally import Tally, tally_of
+from runner.core.verifier.slot_events import SlotEvents, slot_events
 from runner.core.verifier.tracker import REVISABLE, InstanceTracker
 from runner.core.verifier.watermarks import Horizon, Watermarks
 from runner.model.result.clocks import Clocks
@@ -33,10 +33,10 @@ from runner.model.result.result import FindingClass
 class Part:
     """The events of one segment with one key. `link` is the rekey event that counts and the key it names."""
 
-    __slots__ = ("link", "tallies")
+    __slots__ = ("link", "slots")
 
     def __init__(self) -> None:
-        self.tallies: dict[int, Tally] = {}
+        self.slots: dict[int, SlotEvents] = {}
         self.link: tuple[EventRef, str] | None = None
 
 
@@ -95,11 +95,11 @@ class FlexibleTracker(InstanceTracker[FlexibleInstance]):
                     self._count_repeat(key, state, event, over)
                 return
             part = self._parts[segment][key] = Part()
-        tally = part.tallies.get(slot.index)
-        if tally is None:
-            part.tallies[slot.index] = tally_of(event, slot)
+        events = part.slots.get(slot.index)
+        if events is None:
+            part.slots[slot.index] = slot_events(event, slot)
         else:
-            tally.add(event)
+            events.add(event)
         if slot.rekey is not None and data is not None and data.get(slot.rekey) is not None:
             self._link(segment, key, part, (event, key_of(data[slot.rekey])))
         last = slot.index in self._last_slots
@@ -180,7 +180,7 @@ class FlexibleTracker(InstanceTracker[FlexibleInstance]):
     def _all_open(self) -> Iterable[FlexibleInstance]:
         return filter(self._is_open, self._instances.values())
 
-    def _gather(self) -> None:
+    def _find_satisfied(self) -> None:
         if self._begun:
             self._wait_first(self._begun_ns, self._begun)
             self._begun = []
@@ -226,8 +226,8 @@ class FlexibleTracker(InstanceTracker[FlexibleInstance]):
         return None
 
     def _doubt(self, root: str | None, judgement: Judgement, horizons: Sequence[Horizon]) -> "Doubt | None":
-        """Whether what a decided judgement accuses of hangs on a rekey event that another one may take the place of.
-        Where something else is certain, the rest is withheld, and there is no doubt."""
+        """Whether the faults of a decided judgement hang on a rekey event that another one may take the place of. Where
+        something else is certain, the rest is withheld, and there is no doubt."""
         if self.plan.segments == 1 or not judgement.faults or not (judgement.satisfied or judgement.absent):
             return None
         links = {segment: part.link for segment, _, part in self._walk(root)}
@@ -266,9 +266,9 @@ class FlexibleTracker(InstanceTracker[FlexibleInstance]):
         unlinked: Slot | None = None
         found = False
         for _, _, part in self._walk(root):
-            for index, tally in part.tallies.items():
+            for index, events in part.slots.items():
                 found = True
-                filled[index] = tally.filled()
+                filled[index] = events.filled()
                 if self.plan.slots[index].rekey is not None and part.link is None:
                     unlinked = self.plan.slots[index]
         if not found:

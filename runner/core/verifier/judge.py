@@ -1,13 +1,13 @@
-"""The law: one instance's events in, its findings and latencies out. DESIGN section 7 and docs/circuit.md in code.
+"""The law: one instance's events in, its findings and latencies out. docs/circuit.md in code.
 
 Belongs here: everything that makes an instance complete, failed, inconclusive or open. It sees the set of events and
 how far the watermarks are, never the order in which anything arrived; that is why no verdict can depend on it.
 
 What the law leaves open is decided so:
-- A member that may be passed over and has no event does not help a quorum: a member counts when it happened.
+- A member that may be skipped and has no event does not help a quorum: a member counts when it happened.
 - An `optional` whose content has begun must be finished.
-- A hop is named by its end, and counts from the nearest satisfied element before it, whatever was passed over or
-  missing between. The circuit ends with its last element that was not passed over; if that is absent there is no
+- A hop is named by its end, and counts from the nearest satisfied element before it, whatever was skipped or
+  missing between. The circuit ends with its last element that was not skipped; if that is absent there is no
   circuit latency.
 - One `missing`, `acausal` and `late` each per element; one `duplicate` per probe (for `each`, per probe and unit).
   The circuit's own `within` is one more `late`.
@@ -63,7 +63,7 @@ Slots: TypeAlias = Sequence[Filled | None]
 
 
 class InstanceState(IntEnum):
-    """How an instance stands; what lost evidence makes of it is decided when it is counted."""
+    """What an instance comes to; what lost evidence makes of it is decided when it is counted."""
 
     OPEN = 0
     COMPLETE = 1
@@ -96,7 +96,7 @@ class Fault:
     error: int = 0
     unclear: bool = False
     under: str | None = None
-    """The key that counts at its place, where a `rekey` has led the journey to another one."""
+    """The key that counts at its place, where a `rekey` has led the instance to another one."""
     note: str = ""
     """What only the place that found the fault knows, in words."""
     lacking: tuple[int, ...] = ()
@@ -137,7 +137,7 @@ class Judgement:
     """Faults that an event, still on its way, could undo (`withhold`)."""
 
     def withhold(self, in_doubt: Callable[[Fault], bool]) -> None:
-        """Accuse of nothing that is `in_doubt` yet."""
+        """Take out the faults that are `in_doubt`."""
         self.withheld += [fault for fault in self.faults if in_doubt(fault)]
         self.faults = [fault for fault in self.faults if not in_doubt(fault)]
 
@@ -197,7 +197,7 @@ def judge(plan: Plan, slots: Slots, horizons: Sequence[Horizon], clocks: Clocks)
 
 def _beginnings(plan: Plan, events: Sequence[Filled]) -> Iterator[int]:
     """The places by which the instance of these events, none of them of the first element, could still get a beginning:
-    the first, and the one whose event may say that another journey goes on under this key."""
+    the first, and the one whose event may say that another instance goes on under this key."""
     yield 0
     segment = min(plan.places[plan.slots[filled.needed[0].slot].place].segment for filled in events)
     if segment:
@@ -377,8 +377,8 @@ def _find_absent(
     circuit_due = None if within_ns is None else begun.stamp_ns + within_ns
     before: EventRef | None = None
     before_known = True  # every element since `before` is decided
-    may_be_half = False  # one since `before` that was passed over may still come in part, and is missing then
-    accused_behind_last = False
+    may_be_half = False  # one since `before` that was skipped may still come in part, and is missing then
+    found_behind_last = False
     certain: list[Fault] = []
     consequences: list[Fault] = []  # perhaps
     cut_short = False  # an open element might have come, had the run not ended its units
@@ -399,10 +399,10 @@ def _find_absent(
                 cut_short |= horizons[place.index].cut_short
                 if due is not None and (verdict.waits is None or due < verdict.waits[0]):
                     verdict.waits = due, place.index
-            elif not accused_behind_last:
-                accused_behind_last = place.index > last
-                # Should an open element before it not come either, that one is accused and this is a consequence.
-                is_certain = not accused_behind_last or (before_known and not (due is None and may_be_half))
+            elif not found_behind_last:
+                found_behind_last = place.index > last
+                # If an open element before it does not come either, that one is the fault and this is a consequence.
+                is_certain = not found_behind_last or (before_known and not (due is None and may_be_half))
                 verdict.absent = verdict.absent or is_certain
                 until = next((r.moment for r in reached[place.index :] if isinstance(r, Satisfied)), None)
                 absent = lacking(place.node, slots, plan)

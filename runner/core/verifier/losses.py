@@ -1,7 +1,7 @@
-"""Which records are lost: those that were said to be, those that nobody accounts for, and those that may have been.
+"""Which records are lost: those that were reported lost, those that never came, and those that may have been lost.
 
 Belongs here: sequence numbers of incarnations. Must not know what is in the records. The broker refuses a batch that
-comes too early, so a hole that nobody has explained is a body that did not parse or a log that was cut; no verdict
+comes too early, so a hole that was not reported is a body that did not parse or a log that was cut; no verdict
 may rest on it.
 """
 
@@ -12,13 +12,13 @@ from typing import Final
 
 from runner.model.result.result import Lost, UnknownLoss
 
-UNACCOUNTED: Final = "they never arrived, and nobody said why"
+UNACCOUNTED: Final = "they never arrived, and no reason is known"
 LISTED: Final = 10_000
 """Ranges that are listed; those beyond are counted."""
 
 
 class Losses:
-    """The books of all incarnations. `count` is how many records are lost."""
+    """What every incarnation has lost. `count` is how many records are lost."""
 
     def __init__(self) -> None:
         self.ranges: list[Lost] = []
@@ -28,7 +28,7 @@ class Losses:
         """Incarnation -> where its latest range stands in `ranges`."""
         self._next_seq: dict[tuple[str, int], int] = {}
         self._unknown: dict[tuple[str, int], str] = {}
-        """Incarnation -> why it may have lost records of which nobody knows."""
+        """Incarnation -> why it may have lost records, it is not known how many."""
         self._owing: dict[tuple[str, int], str] = {}
         """The same, of those that may say it yet."""
         self._awaited: dict[str, set[str]] = {}
@@ -36,12 +36,12 @@ class Losses:
 
     @property
     def units(self) -> Set[str]:
-        """Who lost records, or may have."""
+        """Units that lost records, or may have."""
         return self._units | {unit for unit, _ in self._owing} if self._owing else self._units
 
     @property
     def misled(self) -> frozenset[str]:
-        """Who waited in vain for a unit that lost records, or for one that was misled itself: what it was waiting for
+        """Units that waited in vain for one that lost records, or for one that was misled itself: what they waited for
         may have happened."""
         misled: set[str] = set()
         while self._awaited:
@@ -59,7 +59,7 @@ class Losses:
 
     @property
     def affected(self) -> Set[str]:
-        """Who might have said more than came: who lost records, and who was misled by that."""
+        """Units that might have emitted more than came: those that lost records, and those that were misled by that."""
         return self.units | self.misled if self._awaited else self.units
 
     @property
@@ -69,7 +69,7 @@ class Losses:
         return tuple(UnknownLoss(unit, incarnation, why) for (unit, incarnation), why in found.items())
 
     def doubt(self, unit: str, incarnation: int, why: str) -> None:
-        """The incarnation may have emitted what nobody will ever see; the first reason stands."""
+        """The incarnation may have emitted what will never come; the first reason is kept."""
         self._unknown.setdefault((unit, incarnation), why)
         self._units.add(unit)
 
@@ -82,7 +82,7 @@ class Losses:
         self._owing.pop((unit, incarnation), None)
 
     def awaited_in_vain(self, asker: str, names: Iterable[str]) -> None:
-        """`asker` was told that what it waited for will not come, because of these units or patterns."""
+        """`asker` got the answer that what it waited for will not come, because of these units or patterns."""
         self._awaited.setdefault(asker, set()).update(names)
 
     def lose(self, unit: str, incarnation: int, first: int, last: int, why: str) -> None:

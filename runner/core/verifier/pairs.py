@@ -2,13 +2,13 @@
 
 Belongs here: which keys were sent, received, both, or twice at the same place. Must not know circuits.
 
-A key is paired when it was sent and received, by whomever: one send that many units receive is no duplicate, nor is a
+A key is paired when it was sent and received, by any units: one send that many units receive is no duplicate, nor is a
 chain that keeps its key. A duplicate is the same probe of the same unit firing twice with one key. Events without a
 key pair with nothing.
 
 The latency of a pair is from its earliest send to its earliest receive, whatever the order in which they become known;
 a receive before its send, beyond the clock error, is acausal and in no quantile. A unit that receives a key before it
-sends it is the middle of a journey that began elsewhere, and no pair with itself.
+sends it is in the middle of a chain that began elsewhere, and no pair with itself.
 
 Memory is bounded in paired keys: the last 65,536 to 131,072 are kept with all that is known of them, older ones as in
 `closed_keys`. Keys that wait for their other half are all kept.
@@ -32,7 +32,7 @@ ACAUSAL: Final = 16
 """Only in `Lone.state`: received before it was sent."""
 _SITE_BITS: Final = 5
 SITES: Final = 4096
-"""Probes of units told apart; those beyond have no duplicates."""
+"""So many probes of units have a bit of their own; of those beyond no duplicates are found."""
 LISTED: Final = 10_000
 """Keys in each list of the result."""
 
@@ -111,9 +111,9 @@ class PairBook:
             pair.received_ns, pair.received_by = stamp_ns, unit
 
     def _recall(self, key: str) -> Pair:
-        for older in (self._old, self._waiting):
-            if key in older:
-                return older.pop(key)
+        for kept in (self._old, self._waiting):
+            if key in kept:
+                return kept.pop(key)
         mark = self._forgotten.value_of(key)
         if mark is None:
             return Pair()
@@ -137,8 +137,8 @@ class PairBook:
         self._old, self._young = self._young, {}
 
     def _time(self, pair: Pair) -> tuple[int, int] | None:
-        """The latency and its error. None: one half is missing or was forgotten, or it is the middle of a longer
-        journey."""
+        """The latency and its error. None: one half is missing or was forgotten, or it is in the middle of a
+        longer chain."""
         if pair.received_ns is None or pair.sent_ns is None:
             return None
         if pair.received_ns < pair.sent_ns and any(
@@ -175,7 +175,7 @@ class PairBook:
         return chain(self._young.items(), self._old.items(), self._waiting.items())
 
     def summary(self) -> Pairs:
-        """How the keys stand, as of now."""
+        """What all keys come to, as of now."""
         both = SENT | RECEIVED
         return Pairs(
             paired=self._forgotten_pairs + sum(1 for _, pair in self._all() if pair.known & both == both),
@@ -197,7 +197,7 @@ class PairBook:
 
     def unexplained(self, *, halves: bool = True) -> Iterator[Lone]:
         """Keys twice at one place, received before they were sent or, where `halves` are asked for, without their other
-        half, that no circuit answers for."""
+        half, that no circuit explains."""
         yield from self._forgotten_acausal
         for key, pair in self._all():
             lone = halves and pair.known & (SENT | RECEIVED) != SENT | RECEIVED

@@ -5,13 +5,13 @@ whose every slot takes one event; fast) and `flexible_tracker` (all others); how
 
 A satisfied instance is judged when the watermarks of all units of the circuit have passed its latest event: no event
 that would change it can come any more. An unsatisfied one is judged when the watermarks of the units that could
-satisfy it have passed its deadline by more than the clock error: accused of what is missing at once, and of what came
-late or too early when the watermarks of all units have passed its latest event. Should more come after all (a forked
-child that joins late), it is judged again.
+satisfy it have passed its deadline by more than the clock error: what is missing is a fault at once, and what came
+late or too early is one when the watermarks of all units have passed its latest event. If more comes after all (from a
+forked child that joins late), it is judged again.
 
 Memory is bounded in instances that are judged. How far back the verifier knows:
 - Of each circuit the last 32,768 verdicts that more events could change (something missing, or a slot that may take
-  more) are revised when more comes. Of older ones the verdict stands: what was missing and comes later, or what a
+  more) are revised when more comes. Older verdicts are not revised: what was missing and comes later, or what a
   slot might still take, changes nothing.
 - One more event for a full slot of an instance that is over is a `duplicate`: surely for the last 65,536 instances,
   and with the chance that `closed_keys` states for older ones. A key that is forgotten begins a new instance.
@@ -37,7 +37,7 @@ from runner.model.result.result import UNKNOWN, FindingClass
 Instance = TypeVar("Instance")
 
 REVISABLE: Final = 32_768
-"""Instances of a circuit that were judged and may still be judged again; beyond that the oldest verdict stands."""
+"""Instances of a circuit that were judged and may still be judged again; beyond that the oldest is not."""
 
 _MARGIN_LASTS: Final = 100
 """How often the margin is used before it is looked up anew, once there is one."""
@@ -64,7 +64,7 @@ class InstanceTracker(ABC, Generic[Instance]):
         self._to_look_at: deque[Instance] = deque()
         """Open when a unit ended; something may be absent now."""
         self._withheld: list[tuple[int, int, Instance]] = []
-        """Accused of what is missing, with other faults withheld until the watermarks pass a stamp."""
+        """What they lack is a fault already; their other faults are withheld until the watermarks pass a stamp."""
         self._serial = 0
         self._over = [ClosedKeys() for _ in range(plan.segments)]
         """For each segment of the path the keys whose instances are over, marked with their state."""
@@ -128,7 +128,7 @@ class InstanceTracker(ABC, Generic[Instance]):
             if passed:
                 self._look_again(passed)
                 most -= len(passed)
-        self._gather()
+        self._find_satisfied()
         if self._satisfied:
             low = self._watermarks.low(self.all_units)
             while most > 0 and self._satisfied and self._satisfied[0][0] <= low:
@@ -150,13 +150,13 @@ class InstanceTracker(ABC, Generic[Instance]):
         ended = [horizon.final for horizon in self.horizons()]
         if ended != self._ended:
             self._ended = ended
-            self._gather()
+            self._find_satisfied()
             self._to_look_at = deque(self._all_open())
 
     def close(self, most: int | None = None) -> None:
         """The run is over: judge everything as of the watermarks; of what is judged one by one about `most`."""
         self._closing = True
-        self._gather()
+        self._find_satisfied()
         left = maxsize if most is None else most
         while self._satisfied and left > 0:
             left -= self._conclude(heappop(self._satisfied)[2])
@@ -200,7 +200,7 @@ class InstanceTracker(ABC, Generic[Instance]):
         """Every instance that is neither satisfied nor judged."""
 
     @abstractmethod
-    def _gather(self) -> None:
+    def _find_satisfied(self) -> None:
         """Find out which instances have become satisfied since the last call."""
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """Names that are nearly the same.
 
-Belongs here: how two words differ by a slip of the fingers, and which steps a scenario names. Must not know events.
+Belongs here: how two words differ by one typo, and which steps a scenario names. Must not know events.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from runner.model.scenario.path import probes_of
 
 
 def typo(found: str, meant: str) -> str:
-    """In words how `found` differs from `meant` by one slip: "swapped digits", "upper and lower case"; "": by more."""
+    """In words how `found` differs from `meant` by one typo: "swapped digits", "upper and lower case"; "": by more."""
     if found == meant:
         return ""
     if found.casefold() == meant.casefold():

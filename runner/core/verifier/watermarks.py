@@ -6,11 +6,12 @@ A unit's mark is the smallest watermark of its incarnations that are not final. 
 such incarnation (not joined yet, or between two lives) has none, which holds decisions back; a unit that has ended is
 complete for ever.
 
-What a unit has not emitted by then is another matter: one that was told to end might have emitted later whatever was
+What a unit has not emitted by then is another matter: one that was stopped might have emitted later whatever was
 not due yet. So a deadline is decided by what is known, and by what the unit had time for.
 
 A process is not known before it is heard or listed. So where supervisors list the journals of their hosts, a mark does
-not pass the last listing of any host where the unit may have processes: whoever emitted something before it has joined.
+not pass the last listing of any host where the unit may have processes: a process that emitted something before that
+listing has joined.
 """
 
 from collections.abc import Collection, Iterable
@@ -43,15 +44,15 @@ class Watermarks:
         self._final: dict[str, set[int]] = {unit: set() for unit in self.marks}
         self._ended: set[str] = set()
         self._stopped: dict[str, float] = {}
-        """Unit that has ended -> when it was told to; not there: it came to its end by itself."""
+        """Unit that has ended -> when it was stopped; not there: it ended by itself."""
         self._cut_off: set[str] = set()
-        """Units that have ended because somebody interrupted the run."""
+        """Units that have ended because the run was interrupted."""
         self._listed: dict[str, float] = {}
-        """Supervisor -> up to which stamp all_units is known who emitted anything on its host."""
+        """Supervisor -> up to which stamp all processes are known that emitted anything on its host."""
         self._supervisors: dict[str, set[str]] = {}
         """Unit -> those on whose hosts it may have processes."""
         self._bounds: dict[str, float] = {}
-        """Unit -> the smallest listing of those; not there: nobody lists."""
+        """Unit -> the smallest listing of those; not there: none of them lists."""
 
     def join(self, unit: str, incarnation: int) -> None:
         """An incarnation begins (or says so again)."""
@@ -82,11 +83,11 @@ class Watermarks:
         self._weigh(unit)
 
     def end(self, unit: str, stopped_ns: int | None = None, *, cut_off: bool = False) -> list[int]:
-        """No incarnation of the unit will say anything more. It was told to end at `stopped_ns`, so what was due later
-        might have come; `cut_off`: because somebody interrupted the run, so what was not due at all might have, too.
+        """No incarnation of the unit will say anything more. It was stopped at `stopped_ns`, so what was due later
+        might have come; `cut_off`: because the run was interrupted, so what was not due at all might have, too.
 
-        Gives the incarnations that have not said their last word, as their supervisor sees to that they do; of a run in
-        which nobody lists journals that is not known."""
+        Returns the incarnations that have not said their last word, although their supervisor publishes it for them;
+        none in a run in which no supervisor lists journals, where that is not known."""
         if stopped_ns is not None:
             self._stopped[unit] = stopped_ns
         if cut_off:
@@ -100,7 +101,7 @@ class Watermarks:
         return owing
 
     def silent(self, unit: str, until_ns: float) -> list[int]:
-        """Incarnations of the unit that are not final and of which nobody knows what they emitted up to `until_ns`."""
+        """Incarnations of the unit that are not final and whose mark is below `until_ns`; none if nothing is listed."""
         live = self._live.get(unit, {}) if self._listed else {}
         return sorted(incarnation for incarnation, mark in live.items() if mark < until_ns)
 
@@ -112,7 +113,7 @@ class Watermarks:
             self._bind(unit)
 
     def listed(self, supervisor: str, at_ns: float) -> None:
-        """Everybody has joined who emitted anything up to `at_ns` on the host of this supervisor."""
+        """Every process has joined that emitted anything up to `at_ns` on the host of this supervisor."""
         if self._listed.get(supervisor, -inf) < at_ns:
             self._listed[supervisor] = at_ns
             for unit, supervisors in self._supervisors.items():
@@ -129,7 +130,7 @@ class Watermarks:
             if lowest < until_ns:
                 found.add(unit)
             for supervisor in self._supervisors.get(unit, ()):
-                # who was listed and has said nothing may be dead, and is published when its supervisor sees that
+                # a process that is listed and silent may be dead: its supervisor publishes it when it sees that
                 if self._listed.get(supervisor, inf) < until_ns or (lowest == -inf and supervisor in self._listed):
                     found.add(supervisor)
         return found
@@ -138,7 +139,7 @@ class Watermarks:
         return unit in self._ended
 
     def low(self, units: Iterable[str]) -> float:
-        """Up to this stamp everything is known that any of `units` emitted; nobody: nothing is."""
+        """Up to this stamp everything is known that any of `units` emitted; -inf if there are none."""
         return min((self.marks.get(unit, -inf) for unit in units), default=-inf)
 
     def horizon(self, units: Collection[str], margin_ns: int = 0) -> Horizon:
@@ -148,7 +149,7 @@ class Watermarks:
         return Horizon(min(self.low(units), stopped) - margin_ns, self.over(units), cut_short)
 
     def over(self, units: Collection[str]) -> bool:
-        """Whether all of `units` have come to their end, and nobody cut them off; nobody: no."""
+        """Whether all of `units` have ended and none was cut off; False if there are none."""
         return bool(units) and all(unit in self._ended and unit not in self._cut_off for unit in units)
 
     def _weigh(self, unit: str) -> None:

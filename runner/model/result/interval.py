@@ -1,7 +1,7 @@
 """A time and its error as people read them: "2.1 ms ±0.3", "<120 µs".
 
-Belongs here: how a value that is known within an error is said. Must not know what was measured. What is said is never
-more than is known: errors are rounded up, and a value that may be zero is said by its upper end.
+Belongs here: how a value that is known within an error is written. Must not know what was measured. Never more is
+written than is known: errors are rounded up, and of a value that may be zero its upper end is written.
 """
 
 from typing import Final, NamedTuple
@@ -22,7 +22,7 @@ class Interval(NamedTuple):
         return f"{self.value} {self.error}".rstrip()
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """For a sentence: without zeros at the end of a decimal."""
         number, _, unit = self.value.rpartition(" ")
         value = f"{_trimmed(number)} {unit}" if number else self.value

@@ -31,7 +31,7 @@ def judged(
     settle: bool = True,
     **more: Any,
 ) -> tuple[Verifier, Result]:
-    """A run in which these events (unit, step, key, milliseconds) were seen one by one; then everybody ended."""
+    """A run in which these events (unit, step, key, milliseconds) were seen one by one; then all units ended."""
     verifier = begun(Circuit("order", path, **more), clocks=clocks)
     for unit in HOSTS:
         verifier.join(unit, 1)
@@ -95,7 +95,7 @@ def test_an_effect_before_its_cause_is_acausal_beyond_the_error_only() -> None:
     )
 
 
-def test_clocks_of_which_nothing_is_known_accuse_nobody_and_leave_limits_open() -> None:
+def test_clocks_of_which_nothing_is_known_give_no_finding_and_leave_limits_open() -> None:
     for took_ms in (-1_000, 10, 1_000):
         _, result = judged(*sent_and_received("k", 2_000, took_ms), clocks=Apart(lambda _: UNKNOWN))
         late = only(result, FindingClass.LATE)

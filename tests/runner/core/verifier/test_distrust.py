@@ -1,4 +1,4 @@
-"""Clocks that cannot be right: what they stamped is told as their fault, and not as an order that nothing had."""
+"""Clocks that cannot be right: the words of a finding name the clock, and not an order that never was."""
 
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,6 @@ def test_a_run_tells_of_a_unit_that_stamps_with_a_frozen_clock(tmp_path: Path) -
             "    probe.wait('api: sent', key=str(number))\n"
             "    probe.receive('got', key=number)\n"
         )
-        told = place.run(".", "--plain", expect=1).text
-        assert "by stamps that cannot be right: the clock of worker stood still" in " ".join(told.split())
-        assert "does api: sent stand behind" not in told
+        text = place.run(".", "--plain", expect=1).text
+        assert "by stamps that cannot be right: the clock of worker stood still" in " ".join(text.split())
+        assert "does api: sent stand behind" not in text

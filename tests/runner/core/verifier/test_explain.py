@@ -140,9 +140,9 @@ def test_a_misspelt_probe_is_found_by_its_key_and_by_its_name() -> None:
 
 
 def test_what_a_unit_fired_instead_is_told_and_what_others_fired_is_no_near_miss() -> None:
-    told = 'with the same key worker-1 fired "row-refused"'
+    line = 'with the same key worker-1 fired "row-refused"'
     _, (missing,) = judged(*whole("k", without="row-written"), ("worker-1", "row-refused", "k", 2.5))
-    assert told in missing.details
+    assert line in missing.details
     _, (missing,) = judged(*whole("k", without="row-written"), ("client", "row-refused", "k", 2.5))
     assert not any("row-refused" in line for line in missing.details)
 
@@ -253,7 +253,7 @@ def test_what_is_missing_behind_a_rekey_is_told_with_the_key_it_should_have_had(
 
 
 def test_behind_a_rekey_keys_are_compared_with_keys_and_not_with_that_of_the_beginning() -> None:
-    """ "order-17" and "order-71" look like a slip, but the journey goes by the key of the row."""
+    """ "order-17" and "order-71" look like a typo, but the instance goes by the key of the row."""
     _, (missing, orphan) = judged(
         ("client", "order-sent", "order-17", 0),
         ("worker-1", "row-written", "order-71", 2),

@@ -55,7 +55,7 @@ def seen_of(verifier: Verifier) -> list[Any]:
     (tracker,) = verifier._trackers
     assert isinstance(tracker, routes.FixedTracker)
     extras = {
-        key: {slot: (tally.number, tally.events) for slot, tally in slots.items()}
+        key: {slot: (extra.number, extra.events) for slot, extra in slots.items()}
         for key, slots in tracker._extras.items()
     }
     return [

@@ -1,8 +1,8 @@
-"""What is found does not depend on when a journal was read: at once from a process that lives, or late, when somebody
-publishes what a dead one had written down. And whoever is accused while a run lives is accused in the end.
+"""What is found does not depend on when a journal was read: at once from a process that lives, or late, when a
+supervisor publishes what a dead one had written down. A finding of a run that lives is one in the end, too.
 
 A random run: a unit and the children that it forks, and whose journals a supervisor lists. Its log is any merge of what
-they all say that keeps the order of each, and in which nobody is listed too late.
+they all say that keeps the order of each, and in which no process is listed too late.
 """
 
 import itertools
@@ -101,8 +101,8 @@ class Reader:
 
     world: World
     listens: bool = True
-    told: set[tuple[str, str | None]] = field(default_factory=set)
-    """What was accused while the run lived."""
+    early: set[tuple[str, str | None]] = field(default_factory=set)
+    """What was found while the run lived."""
 
     def __post_init__(self) -> None:
         units = (Unit("u"), Unit("v"))
@@ -125,7 +125,7 @@ class Reader:
                 assert process is not None
                 verifier.final(process.unit, process.incarnation, last)
         verifier.settle()
-        self.told |= self.found
+        self.early |= self.found
 
     @property
     def found(self) -> set[tuple[str, str | None]]:
@@ -159,18 +159,18 @@ def read(world: World, log: list[tuple[Process | None, Said]], *, listens: bool 
 
 @thorough
 @given(st.data())
-def test_findings_are_the_same_whenever_a_journal_is_read_and_nobody_is_accused_in_vain(data: st.DataObject) -> None:
+def test_findings_are_the_same_whenever_a_journal_is_read_and_none_is_taken_back(data: st.DataObject) -> None:
     world = data.draw(worlds())
     found = []
     for _ in range(2):
         reader = read(world, merged(data.draw, world))
-        accused = {key for _, key in reader.told}  # what is missing when its time is over may turn out to be late
+        keys = {key for _, key in reader.early}  # what is missing when its time is over may turn out to be late
         found.append(reader.end())
-        assert accused <= {key for _, key in found[-1]}, "accused while it lived, and not in the end"
+        assert keys <= {key for _, key in found[-1]}, "found while it lived, and not in the end"
     assert found[0] == found[1]
 
 
-def test_without_listings_the_journal_of_a_child_that_nobody_has_heard_comes_too_late() -> None:
+def test_without_listings_the_journal_of_a_child_that_was_never_heard_comes_too_late() -> None:
     """What they are for: the child is in the log when it has been judged without it."""
     parent = Process("u", 1, ((1, "a", "k"), (3, "c", "k"), (30, "b", "k"), (50, "d", "l")), (1, 2, 3))
     child = Process("u", 2, ((2, "b", "k"),), ())
@@ -178,5 +178,5 @@ def test_without_listings_the_journal_of_a_child_that_nobody_has_heard_comes_too
     log: list[tuple[Process | None, Said]] = [(parent, said) for said in parent.says[:-1]]
     log += [(None, Listed(60)), *((child, said) for said in child.says), (parent, parent.says[-1])]
     heedless, reader = read(world, log, listens=False), read(world, log)
-    assert ("acausal", "k") in heedless.told
-    assert reader.told == {("duplicate", "k")} == reader.end()
+    assert ("acausal", "k") in heedless.early
+    assert reader.early == {("duplicate", "k")} == reader.end()

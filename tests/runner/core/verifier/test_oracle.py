@@ -125,7 +125,7 @@ def circuits(draw: st.DrawFn, *, timed: bool = True) -> Circuit:
 
 @st.composite
 def traces(draw: st.DrawFn, circuit: Circuit) -> list[Happened]:
-    """Journeys that mostly keep to the path, damaged a little; and some noise."""
+    """Instances that mostly keep to the path, damaged a little; and some noise."""
     events: list[Happened] = []
     for key in draw(st.lists(st.sampled_from(KEYS), max_size=3, unique=True)):
         now, current = draw(UP_TO[60]), key
@@ -176,7 +176,7 @@ def feed(
     verifier: Verifier, events: Sequence[Happened], seed: int, *, join_late: bool = False, lives: int | None = None
 ) -> None:
     """Every event in some order that keeps each incarnation's own, in batches of any size, with watermarks that say
-    as much as they may or less; then everybody is final. `seed` decides all that; `lives`, if it is given, which
+    as much as they may or less; then all are final. `seed` decides all that; `lives`, if it is given, which
     incarnation has emitted what."""
     chance = Random(seed)
     life = chance if lives is None else Random(lives)
@@ -280,8 +280,8 @@ def test_it_agrees_with_the_oracle_where_clocks_are_not_exact(data: st.DataObjec
 
 
 @st.composite
-def plain_journeys(draw: st.DrawFn) -> tuple[Circuit, list[Happened]]:
-    """A circuit whose every slot needs one event, and up to six journeys, some of whose messages come again."""
+def plain_instances(draw: st.DrawFn) -> tuple[Circuit, list[Happened]]:
+    """A circuit whose every slot needs one event, and up to six instances, some of whose messages come again."""
     units = draw(st.lists(NAMED_UNITS, min_size=1, max_size=4))
     path = tuple(
         Probe(unit, f"s{n}", at_most=draw(MOSTS), within_ns=draw(WITHINS) if n else None)
@@ -302,9 +302,9 @@ def plain_journeys(draw: st.DrawFn) -> tuple[Circuit, list[Happened]]:
 def test_it_agrees_with_the_oracle_where_clocks_are_not_exact_and_every_slot_needs_one_event(
     data: st.DataObject,
 ) -> None:
-    """The fast way, with more journeys than one."""
+    """The fast way, with more instances than one."""
     clocks = data.draw(several_clocks())
-    circuit, events = data.draw(plain_journeys())
+    circuit, events = data.draw(plain_instances())
     verifier = Verifier(scenario(circuit), clocks)
     feed(verifier, events, data.draw(SEEDS))
     verifier.close()
@@ -322,13 +322,13 @@ def test_budgets_and_findings_do_not_depend_on_the_order_of_arrival_where_clocks
     budget = Budget(p50_ns=data.draw(limits), p99_ns=data.draw(limits))
     circuit = Circuit("c", path, data.draw(limits), budget=budget, hop_budgets={str(path[2]): budget})
     events = data.draw(traces(circuit))
-    told = []
+    results = []
     for seed in range(3):
         verifier = Verifier(scenario(circuit), clocks)
         feed(verifier, events, seed, lives=0)
         verifier.close()
-        told.append(result_of(verifier, run="r", duration_s=1.0, statuses=()))
-    assert told[0] == told[1] == told[2]
+        results.append(result_of(verifier, run="r", duration_s=1.0, statuses=()))
+    assert results[0] == results[1] == results[2]
 
 
 @st.composite
@@ -356,7 +356,7 @@ def test_a_process_that_joins_late_changes_no_count(data: st.DataObject) -> None
 @given(st.data())
 @thorough
 def test_a_process_that_joins_late_changes_no_count_where_every_slot_needs_one_event(data: st.DataObject) -> None:
-    circuit, events = data.draw(plain_journeys())
+    circuit, events = data.draw(plain_instances())
     verifier = Verifier(scenario(circuit))
     feed(verifier, events, data.draw(SEEDS), join_late=True)
     verifier.close()
@@ -384,15 +384,15 @@ def test_an_earlier_delivery_that_is_heard_late_is_the_one_that_counts() -> None
 
 
 class Heard(Verifier):
-    """Notes what is accused each time it has settled."""
+    """Notes what is found each time it has settled."""
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__(scenario)
-        self.accused: list[Counter[tuple[str, str | None, str | None, str | None]]] = []
+        self.found: list[Counter[tuple[str, str | None, str | None, str | None]]] = []
 
     def settle(self) -> None:
         super().settle()
-        self.accused.append(self.now())
+        self.found.append(self.now())
 
     def now(self) -> Counter[tuple[str, str | None, str | None, str | None]]:
         return Counter((f.cls.value, f.key, f.unit, f.step) for f in self.findings({}) if f.cls.value != "duplicate")
@@ -400,17 +400,17 @@ class Heard(Verifier):
 
 @given(st.data())
 @thorough
-def test_what_is_accused_while_no_deadline_runs_stays_accused(data: st.DataObject) -> None:
+def test_what_is_found_while_no_deadline_runs_stays_found(data: st.DataObject) -> None:
     """With one, what is missing may still come, and is late. One more event too many may come before the first such."""
     circuit = data.draw(circuits(timed=False))
     events = data.draw(traces(circuit))
     verifier = Heard(scenario(circuit))
     feed(verifier, events, data.draw(SEEDS))
     verifier.close()
-    assert all(accused <= verifier.now() for accused in verifier.accused)
+    assert all(found <= verifier.now() for found in verifier.found)
 
 
-def test_nothing_behind_an_optional_element_is_accused_while_a_part_of_that_may_come() -> None:
+def test_nothing_behind_an_optional_element_is_found_while_a_part_of_that_may_come() -> None:
     path = (Probe("a", "one"), Optional(Probe("w1", "two", at_least=2, at_most=2)), Probe("a", "three"))
     verifier = Verifier(scenario(Circuit("c", path)))
     verifier.batch("a", 1, [[1, 1, "one", 0, "k", {}]], 9)
@@ -423,7 +423,7 @@ def test_nothing_behind_an_optional_element_is_accused_while_a_part_of_that_may_
     assert [(f.cls.value, f.unit, f.step) for f in verifier.findings({})] == [("missing", "w1", "two")]
 
 
-def test_beside_what_is_certain_nothing_is_accused_that_may_be_a_consequence() -> None:
+def test_beside_what_is_certain_nothing_is_found_that_may_be_a_consequence() -> None:
     path = (Probe("w*", "one", each=True), Probe("a", "two"), Probe("a", "three"), Probe("w1", "four"))
     verifier = Verifier(scenario(Circuit("c", path)))
     verifier.batch("w2", 1, [[1, 1, "one", 0, "k", {}]], 9)
@@ -449,7 +449,7 @@ def early_and_incomplete() -> Verifier:
     return verifier
 
 
-def test_of_what_lacks_something_no_order_is_accused_that_an_earlier_event_may_put_right() -> None:
+def test_of_what_lacks_something_no_order_is_found_that_an_earlier_event_may_put_right() -> None:
     verifier = early_and_incomplete()
     assert [(f.cls.value, f.step) for f in verifier.findings({})] == [("missing", "never")]
     verifier.batch("a", 2, [[1, 5, "other", 0, "k", {}]], 30)
@@ -458,14 +458,14 @@ def test_of_what_lacks_something_no_order_is_accused_that_an_earlier_event_may_p
     assert [(f.cls.value, f.step) for f in verifier.findings({})] == [("missing", "never")]
 
 
-def test_of_what_lacks_something_the_order_is_accused_once_no_earlier_event_can_come() -> None:
+def test_of_what_lacks_something_the_order_is_found_once_no_earlier_event_can_come() -> None:
     verifier = early_and_incomplete()
     verifier.batch("a", 1, [], 30)
     verifier.settle()
     assert sorted((f.cls.value, f.step) for f in verifier.findings({})) == [("acausal", "two"), ("missing", "never")]
 
 
-def test_where_every_slot_takes_one_event_the_order_is_accused_once_no_earlier_event_can_come() -> None:
+def test_where_every_slot_takes_one_event_the_order_is_found_once_no_earlier_event_can_come() -> None:
     path = (Probe("a", "one"), Probe("w1", "two"), Probe("w2", "never"))
     verifier = Verifier(scenario(Circuit("c", path)))
     verifier.batch("a", 1, [[1, 20, "one", 0, "k", {}]], 19)
@@ -490,7 +490,7 @@ def led_astray() -> Verifier:
     return verifier
 
 
-def test_nothing_behind_a_rekey_is_accused_while_another_event_may_name_the_key() -> None:
+def test_nothing_behind_a_rekey_is_found_while_another_event_may_name_the_key() -> None:
     verifier = led_astray()
     assert verifier.findings({}) == ()
     verifier.batch("a", 2, [[1, 10, "one", 0, "l", {"id": "k"}]], 30)
@@ -499,14 +499,14 @@ def test_nothing_behind_a_rekey_is_accused_while_another_event_may_name_the_key(
     assert [f.cls.value for f in verifier.findings({})] == ["duplicate"]
 
 
-def test_what_is_missing_behind_a_rekey_is_accused_once_no_other_event_can_name_the_key() -> None:
+def test_what_is_missing_behind_a_rekey_is_found_once_no_other_event_can_name_the_key() -> None:
     verifier = led_astray()
     verifier.end_unit("a")
     verifier.settle()
     assert sorted((f.cls.value, f.key) for f in verifier.findings({})) == [("missing", "l"), ("orphan", "k")]
 
 
-def test_every_arrival_order_of_one_broken_journey_gives_the_same_result() -> None:
+def test_every_arrival_order_of_one_broken_instance_gives_the_same_result() -> None:
     """All 720 orders of six one-event incarnations, each settled after every event."""
     path = (Probe("a", "one"), Probe("w*", "two", within_ns=5), Probe("a", "three"), Probe("w*", "four"))
     circuit = Circuit("c", path, 40)

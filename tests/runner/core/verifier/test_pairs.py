@@ -36,8 +36,8 @@ def times(*latencies: int) -> Latency:
 
 
 def test_a_latency_is_from_the_earliest_send_to_the_earliest_receive_in_any_order_of_arrival() -> None:
-    told = [("api", "out", SEND, 10), ("worker-1", "in", RECEIVE, 25), ("worker-2", "in", RECEIVE, 17)]
-    for order in permutations(told):
+    events = [("api", "out", SEND, 10), ("worker-1", "in", RECEIVE, 25), ("worker-2", "in", RECEIVE, 17)]
+    for order in permutations(events):
         verifier = Verifier(Scenario("s", "/", "c", tuple(Unit(name) for name in UNITS)))
         for unit, step, kind, stamp_ns in order:
             verifier.batch(unit, 1, [[1, stamp_ns, step, kind, "k", {}]], stamp_ns)
@@ -63,7 +63,7 @@ def test_a_receive_before_its_send_within_the_clock_error_is_no_finding() -> Non
     assert verifier.findings({}) == ()
 
 
-def test_a_unit_that_passes_on_what_came_from_outside_is_not_accused() -> None:
+def test_a_unit_that_passes_on_what_came_from_outside_is_no_finding() -> None:
     found, findings = judged(
         ("api", "request", RECEIVE, "k"), ("api", "out", SEND, "k"), ("worker-1", "in", RECEIVE, "k")
     )
@@ -75,12 +75,12 @@ def test_a_send_and_its_receive_pair() -> None:
     assert (found, findings) == (Pairs(paired=1, latency=times(1)), ())
 
 
-def test_the_lonely_are_listed_and_accused() -> None:
+def test_keys_without_their_other_half_are_listed_and_are_findings() -> None:
     found, findings = judged(("api", "out", SEND, "k"), ("worker-1", "in", RECEIVE, "l"))
     assert found == Pairs(orphan_sends=("k",), orphan_receives=("l",))
     assert [(f.cls, f.message) for f in findings] == [
-        (FindingClass.ORPHAN, "k was sent by api: out and received by nobody"),
-        (FindingClass.ORPHAN, "l was received by worker-1: in and sent by nobody"),
+        (FindingClass.ORPHAN, "k was sent by api: out and received by no unit"),
+        (FindingClass.ORPHAN, "l was received by worker-1: in and sent by no unit"),
     ]
 
 
@@ -110,7 +110,7 @@ def test_events_without_a_key_pair_with_nothing() -> None:
     assert judged(("api", "out", SEND, None)) == (Pairs(), ())
 
 
-def test_what_a_circuit_answers_for_is_listed_and_not_accused_twice() -> None:
+def test_what_a_circuit_explains_is_listed_and_not_found_twice() -> None:
     circuit = Circuit("c", (Probe("api", "out"), Probe("worker-*", "in")))
     found, findings = judged(("api", "out", SEND, "k"), circuits=(circuit,))
     assert found == Pairs(orphan_sends=("k",))

@@ -1,4 +1,4 @@
-"""The front of the verifier: what is judged when, what the session is told, what hostile or endless input does."""
+"""The front of the verifier: what is judged when, what the session asks, what hostile or endless input does."""
 
 import gc
 import tracemalloc
@@ -71,7 +71,7 @@ class Run:
         self.verifier.settle()
 
     def stop(self, unit: str, at_ms: float, *, cut_off: bool = False) -> None:
-        """The unit is told to end, and does."""
+        """The unit is stopped, and ends."""
         self.verifier.final(unit, 1, self.last[unit, 1])
         self.verifier.end_unit(unit, int(at_ms * MS), cut_off=cut_off)
         self.verifier.settle()
@@ -117,7 +117,7 @@ def test_an_incarnation_that_has_not_said_its_last_word_when_its_unit_ends_leave
     assert lost.message == (
         "worker-1 (incarnation 1) may have lost events, how many is not known: it has not said its last word"
     )
-    run.verifier.final("worker-1", 1, 0)  # somebody has published its journal after all
+    run.verifier.final("worker-1", 1, 0)  # its journal was published after all
     (missing,) = run.verifier.findings({})
     assert not missing.inconclusive
 
@@ -258,8 +258,8 @@ def test_nobody_is_blamed_for_what_was_due_after_they_were_told_to_end() -> None
     run.stop("worker-2", 55)
     run.verifier.close()
     assert run.found() == [("missing", "in-time", "worker-*", "received"), ("missing", "too-late", "api", "answered")]
-    told = run.verifier.findings({})
-    assert "answered" in told[1].message  # which api surely left out; whether worker-2 was to blame nobody knows
+    found = run.verifier.findings({})
+    assert "answered" in found[1].message  # which api surely left out; whether worker-2 left out anything is not known
 
 
 def test_an_instance_that_was_still_in_time_when_its_unit_was_told_to_end_is_open() -> None:
@@ -520,7 +520,7 @@ def test_ending_a_unit_judges_each_open_instance_once(monkeypatch: pytest.Monkey
 
 
 def broken(count: int) -> Run:
-    """So many journeys of which one element will not come, another came too early, or both are in time and one too
+    """So many instances of which one element will not come, another came too early, or both are in time and one too
     many."""
     run = Run(order(Probe("api", "sent"), Probe("worker-1", "received")))
     for n in range(count):
@@ -531,7 +531,7 @@ def broken(count: int) -> Run:
 
 
 def test_much_to_judge_is_judged_a_share_at_a_time() -> None:
-    """So that whoever calls can see to people in between."""
+    """So that the caller can serve its users in between."""
     at_once, share_by_share = broken(100), broken(100)
     at_once.end()
     for unit in share_by_share.names:
@@ -594,7 +594,7 @@ def test_a_verdict_is_revised_though_many_others_failed_if_all_that_was_missing_
     assert run.counts() == (2, 0, 2, 0, 0)
 
 
-# --- goals ------------------------------------------------------------------------------------------------------------
+# --- at the end -------------------------------------------------------------------------------------------------------
 
 
 def test_a_wrong_number_of_instances_is_one_finding() -> None:
@@ -672,7 +672,7 @@ def test_a_forbidden_probe_and_an_exception_are_findings() -> None:
 # --- evidence ---------------------------------------------------------------------------------------------------------
 
 
-def test_lost_evidence_makes_accusations_inconclusive_and_never_lets_a_run_pass() -> None:
+def test_lost_evidence_makes_findings_inconclusive_and_never_lets_a_run_pass() -> None:
     run = Run(order())
     complete(run, "k")
     run.fire("api", "sent", "l", 5)
@@ -843,7 +843,7 @@ def test_an_orphan_is_told_at_its_earliest_event_though_another_was_heard_first(
     assert run.found() == [("orphan", "k", "worker-1", "received")]
 
 
-def test_what_only_follows_from_an_element_that_may_still_come_is_not_accused() -> None:
+def test_what_only_follows_from_an_element_that_may_still_come_is_no_finding() -> None:
     run = Run(order(Probe("api", "sent"), Probe("worker-1", "received"), Probe("api", "answered")))
     run.fire("api", "sent", "k", 1)
     run.end("api")

@@ -71,7 +71,7 @@ def test_a_mark_does_not_pass_the_last_listing_of_the_hosts_where_the_unit_may_b
     marks.place("api", ["@local", "@lab"])
     marks.join("api", 1)
     marks.advance("api", 1, 50)
-    assert marks.marks["api"] == 50, "nobody lists anything yet, as in a run of an earlier version"
+    assert marks.marks["api"] == 50, "no supervisor lists anything yet, as in a run of an earlier version"
     marks.listed("@local", 30)
     assert marks.marks["api"] == 30
     marks.listed("@local", 20)  # comes again

@@ -33,30 +33,30 @@ def test_value_and_error_have_one_unit(ns: int, error_ns: int, value: str, error
 
 
 def test_a_sentence_has_no_zeros_at_the_end() -> None:
-    assert interval(2_100_000, 300_000).told == "2.1 ms ±0.3"
-    assert interval(20_000_000, 0).told == "20 ms"
-    assert interval(100_000_000_000, 84_000).told == "1m 40s ±84 µs"
-    assert interval(30_000, 90_000).told == "<120 µs"
-    assert interval(5, UNKNOWN).told == "?"
+    assert interval(2_100_000, 300_000).text == "2.1 ms ±0.3"
+    assert interval(20_000_000, 0).text == "20 ms"
+    assert interval(100_000_000_000, 84_000).text == "1m 40s ±84 µs"
+    assert interval(30_000, 90_000).text == "<120 µs"
+    assert interval(5, UNKNOWN).text == "?"
 
 
 @given(st.integers(-(10**9), 10**13), st.integers(1, 10**12))
 def test_no_time_outgrows_its_column_and_none_that_may_be_zero_is_a_plain_number(ns: int, error_ns: int) -> None:
-    told = interval(ns, error_ns)
-    assert len(told.value) <= 7
-    assert len(told.error) <= 7
-    assert told.error.startswith("±") or told.value.startswith("<")
-    assert told.value.startswith("<") == (ns <= error_ns)
+    shown = interval(ns, error_ns)
+    assert len(shown.value) <= 7
+    assert len(shown.error) <= 7
+    assert shown.error.startswith("±") or shown.value.startswith("<")
+    assert shown.value.startswith("<") == (ns <= error_ns)
 
 
 @given(st.integers(1, 99 * 10**9), st.integers(1, 10**10))
 def test_what_is_said_covers_what_is_known(ns: int, error_ns: int) -> None:
-    told = interval(ns, error_ns)
-    number, unit = told.value.removeprefix("<").split()
+    shown = interval(ns, error_ns)
+    number, unit = shown.value.removeprefix("<").split()
     size = {"ns": 1, "µs": 10**3, "ms": 10**6, "s": 10**9}[unit]
-    value, error = float(number) * size, float(told.error.removeprefix("±") or 0) * size
+    value, error = float(number) * size, float(shown.error.removeprefix("±") or 0) * size
     assert value + error >= (ns + error_ns) * (1 - 1e-12)
-    if told.error:
+    if shown.error:
         assert value - error <= (ns - error_ns) * (1 + 1e-12) + 1e-6
 
 

@@ -30,8 +30,8 @@ class Earliest:
 
 
 class Several(Earliest):
-    """The events of a slot that takes a number of them: as many of the earliest as tell which are needed and which is
-    the first beyond the most allowed."""
+    """The events of a slot that takes a number of them: of the earliest enough to say which are needed and which
+    is the first beyond the most allowed."""
 
     __slots__ = ("_slot",)
 
@@ -71,9 +71,9 @@ class Single:
         return Filled(self.number, (event,), self.extra)
 
 
-Tally: TypeAlias = Single | Several
+SlotEvents: TypeAlias = Single | Several
 
 
-def tally_of(event: EventRef, slot: Slot) -> Tally:
-    """The tally of `slot`, whose first event is `event`."""
+def slot_events(event: EventRef, slot: Slot) -> SlotEvents:
+    """The events of `slot`, of which `event` is the first to come."""
     return Single(event) if slot.at_most == 1 else Several(event, slot)
