@@ -146,7 +146,7 @@ def test_the_newest_run_that_is_not_there_any_more_is_named(place: Place) -> Non
     assert f"the newest run, runs/{kept.run}, is not in " in run.err
 
 
-def test_a_journal_whose_bits_have_flipped_makes_the_verdict_inconclusive_and_accuses_no_unit(place: Place) -> None:
+def test_a_journal_whose_bits_have_flipped_makes_the_verdict_inconclusive_and_fails_no_unit(place: Place) -> None:
     lose_all_processes(place, "worker")
     (segment,) = place.newest().journals.glob("worker-*/*.segment")
     assert poll(lambda: _summed_up(segment)), "the sender looks while the broker says nothing"

@@ -55,7 +55,7 @@ def test_at_the_end_of_a_flood_the_middle_is_left_out_and_the_end_is_shown(tmp_p
     assert list(output.lines(last=True)) == []
 
 
-def test_an_older_folder_shows_the_levels_it_asks_for(tmp_path: Path) -> None:
+def test_a_legacy_folder_shows_the_levels_it_asks_for(tmp_path: Path) -> None:
     (tmp_path / "a.out").write_text("DEBUG: noise\nWARNING: look\nplain\n")
     output = output_of(tmp_path, "a", legacy=Legacy(debug_modes=("WARNING",)))
     assert list(output.lines()) == [("a", "WARNING: look"), ("a", "plain")]

@@ -119,7 +119,7 @@ def test_what_is_decided_goes_to_the_dispatcher_and_into_the_log_by_way_of_its_s
     assert play.changes == [away, Back("lab")]
 
 
-def test_no_host_is_blamed_while_the_log_has_more_than_was_read(play: Play) -> None:
+def test_the_silence_of_a_host_means_nothing_while_the_log_has_more_than_was_read(play: Play) -> None:
     play.hears("lab")
     play.reader.behind = True
     assert play.tick(COME_NS / SECOND + 1) == []

@@ -66,7 +66,7 @@ def test_of_a_run_that_was_interrupted_before_it_began_no_unit_is_awaited() -> N
     assert replay.dispatcher.lifecycle.units.over
 
 
-def test_a_log_that_does_not_say_why_a_unit_was_stopped_accuses_no_unit() -> None:
+def test_a_log_that_does_not_say_why_a_unit_was_stopped_fails_no_unit() -> None:
     """As runners wrote it once."""
     replay = run_of_one(m.Stop("api", 1000))
     assert replay.dispatcher.lifecycle.interrupted

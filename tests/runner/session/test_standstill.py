@@ -70,7 +70,7 @@ def test_a_lease_that_ended_under_a_living_runner_is_a_failure_when_it_is_judged
     assert replay.dispatcher.lifecycle.units.findings()[0].stamp_ns == 4
 
 
-def test_a_lease_that_ended_because_the_runner_was_gone_accuses_no_unit() -> None:
+def test_a_lease_that_ended_because_the_runner_was_gone_fails_no_unit() -> None:
     replay = judged(outlived=False, stops="camera")
     assert replay.runner_gone
     assert replay.dispatcher.lifecycle.units.findings() == ()

@@ -166,7 +166,9 @@ def test_it_is_not_started_again_before_a_while_is_over(
     assert starts(tmp_path) == 1
 
 
-def test_who_is_not_expected_any_more_is_neither_blamed_nor_started_again(tmp_path: Path, ssh: Callable) -> None:
+def test_a_host_that_is_not_expected_any_more_is_neither_given_up_nor_started_again(
+    tmp_path: Path, ssh: Callable
+) -> None:
     ssh("exit 1")
     with begun(tmp_path, LAB, Host("field", ssh="field")) as hosts:
         hosts.heard("lab")

@@ -290,5 +290,5 @@ def test_no_events_is_said() -> None:
     assert stream.getvalue() == "no such events\n"
 
 
-def test_a_finding_without_a_message_of_its_own_is_still_told() -> None:
+def test_a_finding_without_a_message_of_its_own_is_still_shown() -> None:
     assert any("order-17" in line for line in narrated(replace(RUNNING, findings=(replace(MISSING, message=""),))))

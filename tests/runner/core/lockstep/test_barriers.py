@@ -34,7 +34,7 @@ def test_a_party_that_dies_breaks_the_barrier_at_once_by_name() -> None:
     assert barriers.ended("b", "exited with code 1") == [Directed(broken, ("a",))]
 
 
-def test_a_party_that_died_before_anybody_came_breaks_the_barrier_on_arrival() -> None:
+def test_a_party_that_died_before_any_arrival_breaks_the_barrier_on_arrival() -> None:
     barriers = Barriers((), ("a", "b"))
     assert barriers.ended("b", "exited with code 1") == []
     assert barriers.arrive(arrival("a"), 0)[0].order == Break("barrier/go/1", ("b",), "exited with code 1")

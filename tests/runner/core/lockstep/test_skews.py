@@ -49,7 +49,7 @@ def test_its_error_is_that_of_its_first_and_its_last_and_the_largest_of_all_roun
     assert result.error_ns == 8 * MS
 
 
-def test_one_that_went_alone_is_not_apart_from_anybody() -> None:
+def test_one_that_went_alone_has_no_skew() -> None:
     skews = Skews()
     skews.passed("go", "barrier/go/1", "a", 7)
     (result,) = skews.results(exact)
