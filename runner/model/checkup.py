@@ -1,6 +1,6 @@
 """What an examination of a machine found: one value for each thing looked at.
 
-Belongs here: the nouns that whoever judges and whoever shows share. Must not know how a machine is asked, nor how
+Belongs here: the nouns that judging (`core/doctor`) and showing share. Must not know how a machine is asked, nor how
 anything looks on a screen.
 """
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How well it is with one thing."""
+    """What was found of one thing, as a level."""
 
     OK = "ok"
     NOTE = "note"
@@ -43,7 +43,7 @@ class Examined:
     name: str
     checks: tuple[Checkup, ...]
     looked: bool = True
-    """False: nobody here can look, so it is neither fit nor unfit."""
+    """False: it cannot be looked at from here, so it is neither fit nor unfit."""
 
     @property
     def problems(self) -> int:

@@ -5,10 +5,10 @@ CircuitRunError            3   root; raised itself only for "this should never h
 ├── UsageError             4   a command line, path or address that makes no sense
 │   └── NothingToRun       5   the paths hold no scenario, or --less left none
 ├── BrokerFailed           3   the broker did not start, refused us or went away for good
-│   ├── BrokerFull         3   the broker of somebody else has no room for the run
+│   ├── BrokerFull         3   a broker that others run has no room for the run
 │   └── DiskFull           3   what a run has to write down does not fit on its disk any more
 ├── SupervisorFailed       3   the supervisor did not start, went away or stands still
-│   └── Abandoned          2   somebody interrupted the run twice and it did not end
+│   └── Abandoned          2   the run was interrupted twice and did not end
 └── RecordingError         4   a run folder that is missing, incomplete or damaged
 """
 
@@ -77,13 +77,13 @@ class BrokerFailed(CircuitRunError):
 
 
 class BrokerRefused(BrokerFailed):
-    """The broker lives and does not let the runner in, or not do what its run needs: a matter of keys."""
+    """The broker runs and refuses the runner, or what its run needs: a matter of keys."""
 
     exit_code = ExitCode.USAGE
 
 
 class BrokerFull(BrokerFailed):
-    """The broker of somebody else has no room for the run, on its disk or in its log; the message says which."""
+    """A broker that others run has no room for the run, on its disk or in its log; the message says which."""
 
 
 class DiskFull(BrokerFailed):
@@ -95,7 +95,7 @@ class SupervisorFailed(CircuitRunError):
 
 
 class Abandoned(SupervisorFailed):
-    """A run that did not end though somebody insisted."""
+    """A run that was interrupted twice and did not end."""
 
     exit_code = ExitCode.INTERRUPTED
 

@@ -1,6 +1,6 @@
-"""An order and whom it is for: what the deciding parts (lifecycle, barriers, waits) hand to the session.
+"""An order and the units it is for: what the deciding parts (lifecycle, barriers, waits) hand to the session.
 
-Belongs here: that one structure, and whom names and patterns mean. Must not know how an order travels.
+Belongs here: that one structure, and which units names and patterns mean. Must not know how an order travels.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,9 +13,9 @@ from probe.message import Order
 SUPERVISOR: Final = "@local"
 """Unit name of this host's supervisor."""
 RUNNER: Final = "@runner"
-"""Who is named in the log as the sender of orders."""
+"""The name in the log of the sender of orders."""
 FOREVER_S: Final = 1e9
-"""Who says that it waits so long, some thirty years, waits for ever."""
+"""A unit that says it waits so long, some thirty years, waits for ever."""
 KEPT_ANSWERS: Final = 10_000
 """How many answers are remembered so that one lost in a broken connection can be given again."""
 
@@ -29,7 +29,7 @@ class Directed:
 
 
 def patience_of(said: object) -> float | None:
-    """How long whoever asks is ready to wait, as it came from a unit; None: it does not say, or nothing that can be."""
+    """How long a unit that asks is ready to wait, as it says; None: it does not say, or what it says makes no sense."""
     if isinstance(said, bool) or not isinstance(said, int | float) or not said < FOREVER_S:
         return None
     return max(0.0, float(said))

@@ -1,7 +1,7 @@
-"""What looks like a secret: files that are keys, and variables whose values nobody else should read.
+"""What looks like a secret: files that are keys, and variables whose values are for the unit alone.
 
-Belongs here: how they are recognised. Values in, answers out; what is done about it is not known here. Whoever names
-things carefully is recognised by the name, others by what they hold.
+Belongs here: how they are recognised. Values in, answers out; what is done about it is not known here. Files and
+variables are recognised by their names, and where those say nothing by what they hold.
 """
 
 import re
@@ -43,5 +43,5 @@ def is_key_file(name: str, head: bytes) -> bool:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether the environment variable `name` holds something that nobody else should read."""
+    """Whether the environment variable `name` holds a secret."""
     return bool(value) and bool(_SECRET_NAMES.search(name) or _SECRET_VALUES.search(value))

@@ -48,7 +48,7 @@ class Bounds:
     @property
     def interval(self) -> tuple[int, int] | None:
         """The offset at the moment of the last `advance`, with what is known of later moments already: that may have
-        made an earlier bound superfluous that nobody told us. None: not bounded on both sides, or in contradiction."""
+        made an earlier bound superfluous that was never reported. None: not bounded on both sides, or contradictory."""
         low = [bound - drift_ns(at - self._at_ns, self._ppm) for at, bound in self._lows]
         high = [bound + drift_ns(at - self._at_ns, self._ppm) for at, bound in self._highs]
         if self.low is not None:
@@ -105,7 +105,7 @@ class Bounds:
 
 
 def _keep(waiting: list[Bound], bound: Bound) -> None:
-    """One more. Somebody who reports without end about one moment gets no more than this; one less is no mistake."""
+    """One more. A reporter that reports without end about one moment gets no more than this; one less is no mistake."""
     waiting.append(bound)
     if len(waiting) > 2 * MOST_WAITING:
         del waiting[:-MOST_WAITING]

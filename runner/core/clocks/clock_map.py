@@ -13,7 +13,7 @@ from probe.clock import drift_ns
 from runner.model.result.result import UNKNOWN
 
 FOREVER: Final = 1 << 64
-"""Later than any stamp, be it one that nobody can mean."""
+"""Later than any stamp, even one that makes no sense."""
 ROUNDING_NS: Final = 2
 """What the translation of one stamp, and its way back, may be off by integer arithmetic."""
 FINE: Final = 3600

@@ -12,7 +12,7 @@ MAX_KEYS: Final = 65_536
 
 @dataclass(slots=True)
 class Message:
-    """A key that somebody has sent or received. Clocks are boot ids, stamps those of their hosts."""
+    """A key that was sent or received. Clocks are boot ids, stamps those of their hosts."""
 
     sender: str = ""
     sent_ns: int = 0
@@ -34,7 +34,7 @@ class Messages:
         self._known: dict[str, Message] = {}
 
     def sent(self, key: str, clock: str, stamp_ns: int) -> Message | None:
-        """`key` was sent by somebody. Gives the message if that makes it complete. It may turn out later that it is not
+        """`key` was sent. Returns the message if that makes it complete. It may turn out later that it is not
         `clear`."""
         message = self._of(key)
         message.sends += 1

@@ -75,8 +75,8 @@ class _Walk:
         return self._actors[actor][self._at[actor]]
 
     def _see_races(self, actor: int, step: Step) -> int:
-        """`actor` is about to do `step` at the end of the path. For each earlier step that it races with, somebody is
-        tried before that one; returns what the step comes after, as bits."""
+        """`actor` is about to do `step` at the end of the path. For each earlier step that it races with, another
+        actor is tried before that one; returns what the step comes after, as bits."""
         path = self._path[:-1]
         own = next((i for i in range(len(path) - 1, -1, -1) if path[i].actor == actor), None)
         after = 0 if own is None else path[own].after | 1 << own

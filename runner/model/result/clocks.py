@@ -1,7 +1,7 @@
 """What the verifier knows of clocks: how exactly the stamps of two events can be compared.
 
 Belongs here: the question, and the answer for a run on one host. Must not know where the answer comes from when there
-are many hosts; whoever translates stamps onto one timeline knows what that left open.
+are many hosts; that is the part that translates stamps onto one timeline.
 
 An answer is for two stamps and never changes, whenever it is asked: a verdict does not depend on the order of arrival.
 All times are integers in nanoseconds on the run's timeline.

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _MOST_DATA: Final = 300
-
-"""Characters of an event's data that are told."""
+"""Characters of an event's data that are written."""
 
 
 def data_in_words(data: Mapping[str, Any]) -> str:
@@ -18,9 +17,9 @@ def data_in_words(data: Mapping[str, Any]) -> str:
 
 def exception_in_words(data: Mapping[str, Any]) -> str:
     """What the data of an exception event says, on one line: "no such order (shop.py:12 in work)"."""
-    told = dict(data)
-    message, where = told.pop("message", ""), told.pop("where", "")
-    text = " ".join(part for part in (str(message), f"({where})" if where else "", data_in_words(told)) if part)
+    rest = dict(data)
+    message, where = rest.pop("message", ""), rest.pop("where", "")
+    text = " ".join(part for part in (str(message), f"({where})" if where else "", data_in_words(rest)) if part)
     return " ".join(text.split())[:_MOST_DATA]
 
 

@@ -17,7 +17,7 @@ class Verdict(StrEnum):
     FAILED = "failed"
     INCONCLUSIVE = "inconclusive"
     INTERRUPTED = "interrupted"
-    """Somebody ended the run before its end; what had been found till then stands beside it. Never of a circuit."""
+    """The run was interrupted; what had been found till then stands beside it. Never of a circuit."""
 
 
 class FindingClass(StrEnum):
@@ -189,7 +189,7 @@ class Required:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Records `first`..`last` of one incarnation that nobody will ever see."""
+    """Records `first`..`last` of one incarnation that will never come."""
 
     unit: str
     incarnation: int
@@ -200,7 +200,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class UnknownLoss:
-    """One incarnation may have emitted what nobody will ever see; how much, nobody knows."""
+    """One incarnation may have emitted what will never come; how much is not known."""
 
     unit: str
     incarnation: int
@@ -209,7 +209,7 @@ class UnknownLoss:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The books: what units emitted and what arrived, counted without the fabric's own records."""
+    """What units emitted and what arrived, counted without the fabric's own records."""
 
     emitted: int = 0
     received: int = 0

@@ -31,9 +31,9 @@ def plain(result: Result) -> dict[str, Any]:
     }
     found["pairs"]["latency"] = _latency(result.pairs.latency)
     found["findings"] = [{"class": finding.pop("cls"), **finding} for finding in found["findings"]]
-    for circuit, told in zip(result.circuits, found["circuits"], strict=True):
-        told["latency"] = _latency(circuit.latency)
-        told["hops"] = [{"from": hop.source, "to": hop.target, **_latency(hop.latency)} for hop in circuit.hops]
+    for circuit, written in zip(result.circuits, found["circuits"], strict=True):
+        written["latency"] = _latency(circuit.latency)
+        written["hops"] = [{"from": hop.source, "to": hop.target, **_latency(hop.latency)} for hop in circuit.hops]
     return {"schema": SCHEMA, **found}
 
 

@@ -128,7 +128,7 @@ BUDGET_KEYS: Final[Keys] = {quantile: (f"{quantile}_ns", duration()) for quantil
 
 def _units(spot: TomlValue, names: Sequence[str], known: Sequence[str]) -> tuple[Unit, ...]:
     if isinstance(spot.value, dict) and not spot.value:
-        spot.mistake("declares nobody; a scenario has at least one unit")
+        spot.mistake("declares no unit; a scenario has at least one")
     units = [(item, _unit(item, names, known)) for item in tables(spot)]
     after = {unit.name: unit.after for _, unit in units if unit}
     for cycle in cycles(after):

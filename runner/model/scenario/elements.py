@@ -127,7 +127,7 @@ class PathReader:
 
     def _check_no_event_counts_twice(self, read: Sequence[tuple[TomlValue, Element]]) -> None:
         """One event can satisfy one element only, so no two probes may mean the same step of the same unit, unless
-        their `where`s tell which of them an event is for."""
+        their `where`s decide which of them an event is for."""
         placed = [(spot, probe) for spot, element in read for probe in probes_of(element)]
         for (_, earlier), (spot, later) in combinations(placed, 2):
             shared = matching(earlier.unit, self._units) & matching(later.unit, self._units)
@@ -135,7 +135,7 @@ class PathReader:
                 continue
             hint = ""
             if earlier.where or later.where:
-                hint = "; two places are told apart by a where on one field, with different values"
+                hint = "; tell two places apart by a where on one field, with different values"
             if str(earlier) == str(later):
                 spot.mistake(
                     f'has "{later}", which stands in this path already; if it fires more often say times = "2"{hint}'

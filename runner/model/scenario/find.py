@@ -24,7 +24,7 @@ _SKIPPED: Final = frozenset({"node_modules", "__pycache__"})
 
 
 def load(path: Path) -> Scenario:
-    """The scenario at `path`: a TOML file, a folder with a `circuit.toml`, or a folder of the older shape.
+    """The scenario at `path`: a TOML file, a folder with a `circuit.toml`, or a folder of the legacy shape.
 
     Raises ScenarioError with every mistake in it, UsageError when there is nothing at `path`, NothingToRun when there
     is something else.
@@ -114,13 +114,13 @@ def _read(place: Path) -> Scenario:
     try:
         found = legacy.read(place) if place.is_dir() else circuit_toml.read(place)
     except RecursionError:
-        raise ScenarioError([Mistake(str(place), "", "is nested deeper than anybody can read")]) from None
+        raise ScenarioError([Mistake(str(place), "", "is nested too deep to be read")]) from None
     also = hidden.notes(Path(found.folder), os.environ.get("PYTHONPATH", "").split(os.pathsep))
     return msgspec.structs.replace(found, notes=(*found.notes, *also)) if also else found
 
 
 def _place(path: Path) -> Path | None:
-    """What holds the scenario at `path`: a TOML file, or the folder itself when it has the older shape."""
+    """What holds the scenario at `path`: a TOML file, or the folder itself when it has the legacy shape."""
     if path.is_dir():
         if (path / CIRCUIT).is_file():
             return path / CIRCUIT

@@ -54,7 +54,7 @@ def host_of(spot: TomlValue, known: Collection[str]) -> str | None:
 
 
 def external_is_nowhere(spot: TomlValue) -> None:
-    """Records that a unit which somebody else starts runs wherever that is."""
+    """Records that an external unit runs wherever it is started."""
     spot.at("host").mistake("is of no use to an external unit, which runs wherever someone starts it; leave it out")
 
 

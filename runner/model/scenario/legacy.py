@@ -1,4 +1,4 @@
-"""The older folder shape as a `Scenario`: `config.toml`, `units/*.toml`, and Python files beside them.
+"""The legacy folder shape as a `Scenario`: `config.toml`, `units/*.toml`, and Python files beside them.
 
 Belongs here: the keys of that shape, read as data; nothing of the folder is imported. docs/circuit.md says what each
 option does. Must not know how anything of it is run.
@@ -82,14 +82,14 @@ SPELLINGS: Final[Mapping[str, str]] = {
     "save-performance": "save-scores",
     "unity_depencies": "unit_dependencies",
 }
-"""Spellings of still older versions -> the key that means the same."""
+"""Spellings of earlier versions -> the key that means the same."""
 
 _TIMEOUT_NS: Final = 30_000_000_000
 _READY_TIMEOUT_NS: Final = 10_000_000_000
 
 
 def is_group(folder: Path) -> bool:
-    """Whether a folder has the older shape; a config.toml that cannot be parsed beside `units/` is taken for one."""
+    """Whether a folder has the legacy shape; a config.toml that cannot be parsed beside `units/` is taken for one."""
     if not ((folder / CONFIG).is_file() and (folder / "units").is_dir()):
         return False
     try:
@@ -226,7 +226,7 @@ class _Group:
     # --- tables -------------------------------------------------------------------------------------------------------
 
     def _table(self, spot: TomlValue, keys: Keys, needed: Sequence[str] = ()) -> dict[str, Any]:
-        """As `reading.table`, with older spellings, and with a note where a key is not known: this shape ignores it."""
+        """As `toml_reader.table`, with earlier spellings, and with a note on a key that is not known: it is ignored."""
         if not isinstance(spot.value, dict):
             spot.mistake(expected("a table", spot.value) if spot.value is not None else "is missing")
             return {}
@@ -234,7 +234,7 @@ class _Group:
         where = f"{Path(spot.source.name).relative_to(self._folder)}: {spot.key}"
         for key in spot.value:
             if key in spelt:
-                self._notes.append(f"{where}.{key} is an older spelling; write {SPELLINGS[key]}")
+                self._notes.append(f"{where}.{key} is an earlier spelling; write {SPELLINGS[key]}")
             elif key not in keys:
                 self._notes.append(f"{where}.{key} is not known and does nothing{did_you_mean(key, keys)}")
         known = {key: value for key, value in spot.value.items() if key in keys or key in spelt}

@@ -1,4 +1,4 @@
-"""What the Python files beside the units of an older folder define, found without importing them.
+"""What the Python files beside the units of a legacy folder define, found without importing them.
 
 Belongs here: test functions with their priorities, callbacks, `main()`. Must not know how they are called.
 """
@@ -13,7 +13,7 @@ from runner.model.scenario.model import LegacyTest
 
 SETUP = "setup.py"
 _NO_TESTS = frozenset({"test_config", "test_results"})
-"""Names that begin like a test function's and are helpers of the older tool."""
+"""Names that begin like a test function's and are helpers."""
 _CALLBACKS = ("validate_test", "tests_results")
 
 

@@ -1,4 +1,4 @@
-"""Which lines of output a log filter lets through: `debug-modes` and `test-modes` of the older folder shape.
+"""Which lines of output a log filter lets through: `debug-modes` and `test-modes` of the legacy folder shape.
 
 Belongs here: telling the level of a line from its words. Must not know where the line comes from or is shown.
 """

@@ -17,11 +17,11 @@ ANY: Final = "any"
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
-    """A path element: `step` fired by whoever `unit` means.
+    """A path element: `step` fired by the unit or units that `unit` means.
 
     `unit` is a name or a pattern with `*`, `?` (see fnmatch); `each` asks every unit the pattern means, else all of
     them together count. Between `at_least` and `at_most` events satisfy it. `where` lists data fields that must be
-    equal for an event to count at all. After a probe with `rekey` the journey goes on under the value of that field.
+    equal for an event to count at all. After a probe with `rekey` the instance goes on under the value of that field.
     """
 
     unit: str
@@ -126,7 +126,7 @@ class Host(msgspec.Struct, frozen=True):
     ssh: str | None = None
     """What the system's ssh takes: `lab-2`, `user@lab-2`, a name of the user's ~/.ssh/config."""
     agent: bool = False
-    """Somebody runs `circuit-run agent` there."""
+    """`circuit-run agent` is started there by hand."""
     python: str = "python3"
     """With ssh: the Python there that has circuit-run installed; a command of the remote shell."""
     env: dict[str, str] = {}
@@ -148,7 +148,7 @@ class Barrier(msgspec.Struct, frozen=True):
     parties: tuple[str, ...] = ()
     timeout_ns: int | None = None
     at_ns: int | None = None
-    """Everybody goes on at one moment, so long after the last arrival; None: as soon as each is told."""
+    """All parties go on at one moment, so long after the last arrival; None: each as soon as its answer comes."""
 
 
 class Callback(msgspec.Struct, frozen=True):
@@ -162,11 +162,11 @@ LogMode = Literal["DEBUG", "INFO", "WARNING", "EXCEPT"]
 
 
 SETUP_UNIT: Final = "setup"
-"""Name of the unit that runs `main()` of an older folder's setup.py."""
+"""Name of the unit that runs `main()` of a legacy folder's setup.py."""
 
 
 class LegacyTest(msgspec.Struct, frozen=True):
-    """A function `test_*` beside the units of an older folder; `entrypoint` is `module:function`."""
+    """A function `test_*` beside the units of a legacy folder; `entrypoint` is `module:function`."""
 
     entrypoint: str
     priority: int = 0
@@ -176,7 +176,7 @@ class LegacyTest(msgspec.Struct, frozen=True):
 
 
 class Legacy(msgspec.Struct, frozen=True):
-    """What an older folder says beyond what a scenario can say; the fields are named after its keys.
+    """What a legacy folder says beyond what a scenario can say; the fields are named after its keys.
 
     The rest of such a folder is an ordinary scenario: `events` are `expect`, the order of `init` is in `after`,
     `Reload` is `restart = "on-failure"`, `setup.py` is a service called `SETUP_UNIT`, and a unit without an
@@ -227,7 +227,7 @@ class Scenario(msgspec.Struct, frozen=True):
     """Those that a unit may name beside `LOCAL`."""
     timeout_ns: int = 60_000_000_000
     settle_ns: int = 2_000_000_000
-    """How long services may still work after the last other unit ended, while journeys without a deadline are open."""
+    """How long services may still work after the last other unit ended, while instances without a deadline are open."""
     env: dict[str, str] = {}
     redact: tuple[str, ...] = ()
     """Variables, or patterns, whose values are secrets though they do not look like it."""
@@ -238,7 +238,7 @@ class Scenario(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     """What the user should know about this scenario though it is not wrong: deprecated keys and the like."""
     legacy: Legacy | None = None
-    """Present when the scenario is an older folder."""
+    """Present when the scenario is a legacy folder."""
 
     @property
     def used_hosts(self) -> tuple[Host, ...]:

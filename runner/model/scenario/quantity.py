@@ -71,7 +71,7 @@ def duration(*, zero: bool = False) -> Reader[int]:
 
 
 def seconds(spot: TomlValue) -> int | None:
-    """A positive number of seconds (the older folder shape), as nanoseconds."""
+    """A positive number of seconds (the legacy folder shape), as nanoseconds."""
     value = spot.value
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value * _UNITS["s"] <= _LONGEST_NS:
         return round(value * _UNITS["s"])

@@ -158,7 +158,7 @@ def test_a_clock_is_given_up_with_the_last_word_of_the_last_who_reports_it() -> 
 
 
 def test_about_the_clock_of_a_unit_on_a_host_without_supervisor_nobody_else_is_believed() -> None:
-    """Anybody may say that it is on a host."""
+    """Any unit may say that it is on a host."""
     timeline = lab(units=("worker", "liar"))
     for stamp in range(STEP_NS, 9 * STEP_NS, STEP_NS):
         timeline.report("liar", 1, stamp, data(stamp - MS, offset=OFFSET + 150 * MS))
@@ -172,7 +172,7 @@ def test_of_several_supervisors_of_a_host_none_is_believed_to_know_better() -> N
     timeline = lab(units=("@lab", "@other", "worker"))
     for stamp in range(STEP_NS, 9 * STEP_NS, STEP_NS):
         timeline.report("@other", 1, stamp, data(stamp - MS, offset=OFFSET + 10 * MS, half=MS))
-        assert timeline.known_ns("lab") == stamp - STEP_NS, "before the other one has told it"
+        assert timeline.known_ns("lab") == stamp - STEP_NS, "before the other one has reported it"
         timeline.report("@lab", 1, stamp, data(stamp - MS, half=20 * MS))
     assert timeline.contested == ()
     assert 20 * MS <= timeline.error("worker", STEP_NS, "api", STEP_NS) < 22 * MS

@@ -1,4 +1,4 @@
-"""An older folder becomes a scenario without a line of it being changed or imported."""
+"""A legacy folder becomes a scenario without a line of it being changed or imported."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ TARGET = '["target"]\ninit = 0\nentrypoint = "test_case:run_target"\nevents = ["
 
 
 def group(folder: Path, configs: str, **units: str) -> Path:
-    """A folder of the older shape with these texts."""
+    """A folder of the legacy shape with these texts."""
     (folder / "units").mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(f'["Configs"]\n{configs}\n')
     for name, text in units.items():
@@ -169,7 +169,7 @@ def test_every_option_of_a_group_is_kept(here: Path) -> None:
     )
 
 
-def test_older_spellings_are_taken_with_a_note_and_newer_ones_win(here: Path) -> None:
+def test_earlier_spellings_are_taken_with_a_note_and_newer_ones_win(here: Path) -> None:
     group(
         here,
         'units = ["a", "b"]\nanalitics = false\nsave-analitics = false\nsave-performance = false\nsave-scores = true',
@@ -180,10 +180,10 @@ def test_older_spellings_are_taken_with_a_note_and_newer_ones_win(here: Path) ->
     assert scenario.legacy == Legacy(gen_metrics=False, save_metrics=False, save_scores=True)
     assert scenario.units[1].after == ("a",)
     assert scenario.notes == (
-        "config.toml: Configs.analitics is an older spelling; write gen-metrics",
-        "config.toml: Configs.save-analitics is an older spelling; write save-metrics",
-        "config.toml: Configs.save-performance is an older spelling; write save-scores",
-        "units/b.toml: b.unity_depencies is an older spelling; write unit_dependencies",
+        "config.toml: Configs.analitics is an earlier spelling; write gen-metrics",
+        "config.toml: Configs.save-analitics is an earlier spelling; write save-metrics",
+        "config.toml: Configs.save-performance is an earlier spelling; write save-scores",
+        "units/b.toml: b.unity_depencies is an earlier spelling; write unit_dependencies",
     )
 
 

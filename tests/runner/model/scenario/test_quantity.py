@@ -85,7 +85,7 @@ def test_no_time_at_all_is_allowed_where_it_makes_sense() -> None:
     assert duration(zero=True)(spot("0s")) == 0
 
 
-def test_the_older_shape_counts_seconds() -> None:
+def test_the_legacy_shape_counts_seconds() -> None:
     assert seconds(spot(2.5)) == 2_500_000_000
     for wrong in (0, -1, True, "5", float("nan"), float("inf")):
         at = spot(wrong)
