@@ -61,7 +61,7 @@ def rows() -> list[Row]:
 
 
 def write(folder: Path) -> None:
-    """The circuit, in the older folder shape."""
+    """The circuit, in the legacy folder shape."""
     (folder / "units").mkdir(parents=True)
     (folder / "config.toml").write_text(CONFIG)
     (folder / "flow.py").write_text(UNITS)

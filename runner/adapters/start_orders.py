@@ -20,7 +20,7 @@ from runner.model.scenario.redaction import redacted_in
 MAX_ENV_BYTES: Final = 48 * 1024
 """Largest `env` of one unit; the order that carries it has to fit into a message."""
 SHIM: Final = Path(__file__).parent / "usercode" / "shim"
-"""Put on the import path of user code of an older folder: what it imports from a package that is not installed."""
+"""Put on the import path of user code of a legacy folder: what it imports from a package that is not installed."""
 
 
 @dataclass(frozen=True, slots=True)

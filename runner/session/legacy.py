@@ -1,4 +1,4 @@
-"""What an older folder asks for beyond a scenario: its test functions, its callbacks, and the files it wants written.
+"""What a legacy folder asks for beyond a scenario: its test functions, its callbacks, and the files it wants written.
 
 Belongs here: the order of these at the end of a run and the shape of their data. docs/circuit.md states each effect.
 """
@@ -23,7 +23,7 @@ _BAD_BEHAVIOR = frozenset({FindingClass.ORPHAN, FindingClass.DUPLICATE, FindingC
 
 
 class LegacyHooks:
-    """The functions of an older folder, and what they came to."""
+    """The functions of a legacy folder, and what they came to."""
 
     def __init__(self, legacy: Legacy, functions: Functions | None) -> None:
         self._legacy = legacy
@@ -59,7 +59,7 @@ class LegacyHooks:
 
 @contextmanager
 def rest_of(scenario: Scenario, context: RunContext) -> Iterator[LegacyHooks | None]:
-    """What `scenario` asks for as an older folder; None when it is not one."""
+    """What `scenario` asks for as a legacy folder; None when it is not one."""
     legacy = scenario.legacy
     if legacy is None:
         yield None

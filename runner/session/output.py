@@ -18,7 +18,7 @@ is still unread at the end, so much of its end is shown: there it says why it en
 
 class Output:
     """Follows `<name>.out` and `<name>.err` in `folder` for every unit of `scenario`, and beside `folder` those of an
-    older folder's test functions. Lines of a level that an older folder does not want to see are left out."""
+    legacy folder's test functions. Lines of a level that a legacy folder does not want to see are left out."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         legacy = scenario.legacy

@@ -1,4 +1,4 @@
-"""What comes after the log's last word: what user code (`setup`, `check`, functions of an older folder) and the audit
+"""What comes after the log's last word: what user code (`setup`, `check`, functions of a legacy folder) and the audit
 come to, as findings.
 
 Belongs here: turning answers into findings and findings into a verdict. Must not know processes (that is `launch`).

@@ -1,4 +1,4 @@
-"""The Python functions of an older folder that are called beside its units: `test_*`, `validate_test`, `tests_results`.
+"""The Python functions of a legacy folder that are called beside its units: `test_*`, `validate_test`, `tests_results`.
 
 Belongs here: asking for them in a process of their own, and what the answers mean. Must not know when they are called.
 """
@@ -31,7 +31,7 @@ class Tested:
 
 
 class Functions:
-    """The functions of the older folder `scenario`, all called in one process that lives from `with` to its end."""
+    """The functions of the legacy folder `scenario`, all called in one process that lives from `with` to its end."""
 
     def __init__(self, scenario: Scenario, context: RunContext) -> None:
         self._legacy = scenario.legacy or Legacy()

@@ -1,4 +1,4 @@
-"""The process in which test functions of an older folder run: `circuit_run runner.adapters.usercode.legacy_tester ...`.
+"""The process in which test functions of a legacy folder run: `circuit_run runner.adapters.usercode.legacy_tester ...`.
 
 Belongs here: calling them in their order, and `validate_test` after each. Must not know what the outcome means.
 """

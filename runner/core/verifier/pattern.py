@@ -122,7 +122,7 @@ class Plan:
 
     @property
     def last_slots(self) -> tuple[int, ...]:
-        """The slots from the last place on that cannot be passed over: without an event there nothing is satisfied."""
+        """The slots from the last place on that cannot be skipped: without an event there nothing is satisfied."""
         needed = [place.index for place in self.places if not passable(place.node, self.slots)]
         return tuple(slot for place in self.places[max(needed, default=0) :] for slot in place.slots)
 

@@ -164,12 +164,12 @@ def _quorum(spot: TomlValue, form: str, quorum: Quorum) -> Quorum:
     if quorum.need > len(quorum.members):
         spot.at(form).mistake(f"asks for {quorum.need} members and there are {len(quorum.members)}; that can never be")
     if any(passable(member) for member in quorum.members):
-        spot.mistake(f"has a member that may be passed over, which decides nothing in {form}; ask for it or drop it")
+        spot.mistake(f"has a member that may be skipped, which decides nothing in {form}; ask for it or drop it")
     return quorum
 
 
 def _check_first(spot: TomlValue, element: Element) -> None:
     if passable(element):
-        spot.mistake("is the first element and may be passed over; a path begins with a probe that must fire")
+        spot.mistake("is the first element and may be skipped; a path begins with a probe that must fire")
     if element.within_ns is not None:
         spot.at("within").mistake("counts from the element before, and the first has none; use the circuit's within")

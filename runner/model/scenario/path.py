@@ -1,4 +1,4 @@
-"""What can be said of a path as a value: its probes, what its elements are called, which may be passed over.
+"""What can be said of a path as a value: its probes, what its elements are called, which may be skipped.
 
 Belongs here: questions about elements that the reader of a file, the verifier and the view share. Must not know TOML,
 nor any event.

@@ -1,4 +1,4 @@
-"""Test functions and callbacks of an older folder, in a process of their own."""
+"""Test functions and callbacks of a legacy folder, in a process of their own."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`Events_Manager` for units of an older folder, in real units: what it sets, and what it reads."""
+"""`Events_Manager` for units of a legacy folder, in real units: what it sets, and what it reads."""
 
 import json
 from pathlib import Path

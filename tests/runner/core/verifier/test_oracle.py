@@ -106,7 +106,7 @@ def circuits(draw: st.DrawFn, *, timed: bool = True) -> Circuit:
         if kind == "optional":
             return Optional(element(depth - 1, inside=True, first=False, whole=False), within)
         count = draw(FROM_1_TO[3])
-        needed = count if kind == "quorum" else 1 if first or whole else 0  # members that may not be passed over
+        needed = count if kind == "quorum" else 1 if first or whole else 0  # members that may not be skipped
         members = tuple(element(depth - 1, inside=True, first=False, whole=n < needed) for n in range(count))
         return All(members, within) if kind == "all" else Quorum(draw(FROM_1_TO[count]), members, within)
 

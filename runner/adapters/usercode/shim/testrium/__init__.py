@@ -1,1 +1,1 @@
-"""The names that units of an older folder import, on top of `probe`. The package of that name is not needed."""
+"""The names that units of a legacy folder import, on top of `probe`. The package of that name is not needed."""

@@ -1,4 +1,4 @@
-"""What test functions of an older folder import beside events."""
+"""What test functions of a legacy folder import beside events."""
 
 import functools
 import time

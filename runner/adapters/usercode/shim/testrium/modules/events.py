@@ -1,4 +1,4 @@
-"""`Events_Manager`: probes and their history under the names that older units use.
+"""`Events_Manager`: probes and their history under the names that legacy units use.
 
 An event that is set goes the way of every probe; what is read comes from the broker's log. So nothing is stored in
 `path`, and an event of another unit is seen as soon as it was emitted there.
