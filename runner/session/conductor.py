@@ -1,6 +1,6 @@
 """The conductor: actors of a test in a prescribed order of checkpoints, with everything held in between.
 
-Belongs here: which actor goes on, and what is said of an order that cannot happen. Must not know how an actor is held
+Belongs here: which actor goes on, and the error for an order that cannot happen. Must not know how an actor is held
 (`adapters/actors`).
 """
 

@@ -1,4 +1,4 @@
-"""Which supervisor serves each host, as far as the log tells.
+"""Which supervisor serves each host, as far as the log shows.
 
 Belongs here: their incarnations and when each spoke last. Must not know units.
 """

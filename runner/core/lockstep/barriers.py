@@ -86,7 +86,7 @@ class Barriers:
             if round_ is None:
                 round_ = self._open(_Round(name, number, ask, self._parties_of(name, listed)))
             round_.arrived[unit] = size
-        self._be_patient(round_, event, now_ns)
+        self._set_deadline(round_, event, now_ns)
         parties = self._parties_of(name, listed)
         if parties is not round_.parties and parties.names != round_.parties.names:
             return self._break(round_, (unit,), f"names other parties than {next(iter(round_.arrived))}")
@@ -146,8 +146,8 @@ class Barriers:
             self._parties[patterns] = parties
         return parties
 
-    def _be_patient(self, round_: _Round, event: Event, now_ns: int) -> None:
-        """For as long as the call says, else the scenario; the round ends with the first patience that does."""
+    def _set_deadline(self, round_: _Round, event: Event, now_ns: int) -> None:
+        """The timeout of the call, else that of the scenario; the first deadline of a round ends it."""
         patience_s = patience_of(event.data.get("timeout_s"))
         declared = self._declared.get(round_.name)
         if patience_s is None and declared and declared.timeout_ns is not None:

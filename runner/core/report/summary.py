@@ -1,6 +1,6 @@
 """The end of a run in words: what a person reads first, and often all that is read.
 
-Belongs here: which facts of a result are said, in which order and how many of them. Must not know streams. The
+Belongs here: which facts of a result are shown, in which order and how many of them. Must not know streams. The
 order is fixed: the verdict with its reason, what is wrong and why, how fast it was, what the verdict is based on, where
 it is kept.
 """
@@ -51,7 +51,7 @@ class Summary:
     everything: bool = False
     """Whether every finding is shown, however many there are."""
     shorter: tuple[tuple[str, str], ...] = ()
-    """(how a path begins, what is said instead), for paths in details."""
+    """(how a path begins, what is shown instead), for paths in details."""
 
     @property
     def explains(self) -> bool:

@@ -30,7 +30,7 @@ def losses(known: int, *, more: bool) -> str:
 
 
 def beside_its_class(finding: Finding) -> str:
-    """Its subject where the word of its class stands before it, and is not to be read twice: "check: check m:f ..."."""
+    """Its subject for a line that begins with the word of its class, without that word: "check: check m:f ..."."""
     return subject(finding).removeprefix(f"{finding.cls.value} ")
 
 

@@ -125,7 +125,7 @@ def test_options_that_do_not_go_together_are_said_before_anything_is_started(
     assert [path.name for path in tmp_path.iterdir()] == ["circuit.toml"], "there is no run"
 
 
-def test_a_folder_that_does_not_exist_any_more_is_told(
+def test_a_folder_that_does_not_exist_any_more_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone = tmp_path / "gone"
