@@ -1,6 +1,6 @@
 """Durations as people read them, on the screen and in sentences.
 
-Belongs here: nanoseconds to words. Must not know who says them. A duration has at most 7 characters.
+Belongs here: nanoseconds to words. Must not know the sentence. A duration has at most 7 characters.
 """
 
 from typing import Final

@@ -19,7 +19,7 @@ class Estimate:
     clock: str
     """Its boot id."""
     units: tuple[str, ...]
-    """Who has said that it lives by this clock, supervisors first."""
+    """Units that say they have this clock, supervisors first."""
     offset_ns: int | None
     """Now; None: nothing is known."""
     error_ns: int

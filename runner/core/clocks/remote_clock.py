@@ -32,7 +32,7 @@ PATIENCE_NS: Final = 5_000_000_000
 
 
 class RemoteClock:
-    """One clock that is not the timeline's. `expect` names who will report about it."""
+    """One clock that is not the timeline's. `expect` names the reporters to wait for."""
 
     def __init__(self) -> None:
         self.knots = ClockMap()

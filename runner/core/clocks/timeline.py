@@ -46,7 +46,7 @@ class Timeline:
         self._remote: dict[str, RemoteClock] = {}
         self._supervised: set[str] = set()
         self._reporters: dict[str, set[tuple[str, int]]] = {}
-        """Clock -> who reports about it."""
+        """Clock -> the incarnations that report about it."""
         self._messages = Messages()
         self._has_remote = False
 

@@ -1,4 +1,4 @@
-"""What the judged instances of a circuit add up to, and the book of all findings.
+"""What the judged instances of a circuit add up to, and the log of all faults.
 
 Belongs here: counters, distributions, bounded lists of faults. Must not know how an instance is judged.
 """

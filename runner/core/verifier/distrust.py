@@ -27,7 +27,7 @@ class Distrust:
 
 
 def distrust(fault: Fault, context: Context) -> Distrust | None:
-    """The clock that explains an `acausal` or a `late`; None: nothing speaks against either of the two."""
+    """The clock that explains an `acausal` or a `late`; None: both clocks may be right."""
     if fault.cls not in (FindingClass.ACAUSAL, FindingClass.LATE):
         return None
     for unit, stamp_ns in _stamps(fault):
@@ -38,7 +38,7 @@ def distrust(fault: Fault, context: Context) -> Distrust | None:
 
 
 def _stamps(fault: Fault) -> list[tuple[str, int]]:
-    """Who stamped the two events, and when; the earlier one first."""
+    """(unit, stamp) of the two events; the earlier one first."""
     events = sorted(event for event in (fault.event, fault.after) if event is not None)
     return [(event.unit, event.stamp_ns) for event in events] or list(fault.stamped)
 

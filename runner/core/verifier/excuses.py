@@ -15,7 +15,7 @@ from runner.model.result.unit_status import UnitStatus
 def weigh(
     findings: Iterable[Finding], losses: Losses, unwatched: Iterable[str], statuses: Mapping[str, UnitStatus]
 ) -> Iterator[Finding]:
-    """`findings` about units, those that need not be so marked as inconclusive. `unwatched` are units of hosts whose
+    """`findings` about units; those that may not hold are marked as inconclusive. `unwatched` are units of hosts whose
     supervisors lost evidence: how those ended is not known."""
     misled, affected, unwatched = losses.misled, losses.affected, set(unwatched)
     for finding in findings:

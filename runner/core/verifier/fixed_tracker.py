@@ -338,8 +338,8 @@ class FixedTracker(InstanceTracker[Row]):
                 self._failing[key] = Failing(judgement, self._seen(row))
 
     def _give_up(self) -> None:
-        """The verdict of the instance that failed first stands, whatever comes; unless all of it has come by now,
-        and only watermarks are waited for."""
+        """The instance that failed first is not judged again, whatever comes; unless all of it has come by now and
+        it only waits for watermarks."""
         key, failing = next(iter(self._failing.items()))
         row = self.rows[key]
         if not row[LEFT]:

@@ -111,7 +111,7 @@ class Fault:
     step: str | None = None
     """Where there is no slot: the probe that fired or should have."""
     stamped: tuple[tuple[str, int], ...] = ()
-    """Who stamped its events and when, where no event says so; the earlier one first."""
+    """(unit, stamp) of its events, where no event says so; the earlier one first."""
 
 
 def hangs_on_the_earliest(fault: Fault) -> bool:

@@ -20,8 +20,8 @@ NOTHING: Final[Mapping[str, Any]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place that events fill. `name` is the probe as the user wrote it, `unit` a name or pattern, `label` what
-    tells its step from the others of the path; `place` is the path element it belongs to. `elastic`: it may take more
+    """One place that events fill. `name` is the probe as the user wrote it, `unit` a name or pattern, `label` its
+    step, distinct from the others of the path; `place` is the path element it belongs to. `elastic`: it may take more
     events after the instance is satisfied."""
 
     index: int
@@ -47,7 +47,7 @@ class Slot:
         return step == self.step and self.means(unit)
 
     def means(self, unit: str) -> bool:
-        """Whether its unit or pattern stands for `unit`."""
+        """Whether its unit or pattern means `unit`."""
         return unit == self.unit if self.exactly else fnmatchcase(unit, self.unit)
 
     def agrees(self, data: Mapping[str, Any] | None) -> bool:

@@ -1,6 +1,6 @@
 """Exceptions that units reported, and which of them are forgiven.
 
-Belongs here: whose they are. What is said of one is in `explain`.
+Belongs here: which incarnation reported them. The words are in `explain`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from runner.model.result.result import FindingClass
 
 
 class ReportedExceptions:
-    """The exceptions in `book`, by the life of the unit that reported them."""
+    """The exceptions in `fault_log`, by the incarnation that reported them."""
 
     def __init__(self, fault_log: FaultLog) -> None:
         self._fault_log = fault_log

@@ -1,11 +1,11 @@
 """Which clocks cannot have been right, by nothing but the stamps that they gave.
 
-Belongs here: what no clock that runs can have said. Must not know circuits or sentences, nor decide anything: order and
+Belongs here: stamps that no running clock can give. Must not know circuits or sentences, nor decide anything: order and
 time are judged by the stamps as they are, this only says what a stamp is worth.
 
 A clock in nanoseconds that runs does not show the same time three times. So an incarnation of which all events bear one
-stamp was stamped by a clock that stands still. One that stamps something before the moment up to which it had said
-everything has a clock that went back; a second of that is left to threads that were held up between stamp and message.
+stamp was stamped by a clock that is stopped. One that stamps an event before a watermark that it has sent has a clock
+that went back; up to a second of that may come from threads that were held up between stamp and message.
 """
 
 from collections.abc import Sequence
@@ -55,8 +55,8 @@ class Timepieces:
             return
 
     def still(self) -> dict[tuple[str, int], int]:
-        """(unit, stamp) -> how many events one incarnation has, all of them with that stamp; where the clock stands
-        still."""
+        """(unit, stamp) -> how many events one incarnation has, all of them with that stamp; where the clock is
+        stopped."""
         found: dict[tuple[str, int], int] = {}
         for (unit, _), piece in self._pieces.items():
             if piece.stamp_ns is not None and piece.number >= STILL:

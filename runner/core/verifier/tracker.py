@@ -76,7 +76,7 @@ class InstanceTracker(ABC, Generic[Instance]):
             limits.append((plan.circuit.within_ns, min(1, len(plan.places) - 1)))
         self._least_within = min(limits, default=None)
 
-    # --- who takes part ---------------------------------------------------------------------------------------------
+    # --- units ------------------------------------------------------------------------------------------------------
 
     def meet(self, unit: str) -> None:
         """A unit is known now."""
