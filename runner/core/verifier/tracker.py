@@ -141,7 +141,8 @@ class InstanceTracker(ABC, Generic[Instance]):
                     self._look(instance, horizons)
                     most -= 1
             due = self._deadlines.due([horizon.stamp_ns for horizon in horizons], most)
-            self._wait([(i, waits) for i in due if (waits := self._look(i, horizons))])
+            # one that was queued twice may be judged by now
+            self._wait([(i, waits) for i in due if self._is_open(i) and (waits := self._look(i, horizons))])
             most -= len(due)
         return most <= 0
 

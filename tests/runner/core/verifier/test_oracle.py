@@ -365,6 +365,22 @@ def test_a_process_that_joins_late_changes_no_count_where_every_slot_needs_one_e
     assert (result.instances.started, result.instances.complete) == (said.started, said.complete)
 
 
+def test_an_instance_that_is_due_twice_at_a_time_is_counted_once() -> None:
+    path = (Probe("a", "s0"), Probe("w*", "s1"), Probe("a", "s2"), Probe("a", "s3", within_ns=1))
+    circuit = Circuit("c", path)
+    fired = {
+        "k": [("a", 0, "s0"), ("w1", 10, "s1"), ("a", 30, "s3")],
+        "l": [("w1", 10, "s1"), ("a", 21, "s2"), ("a", 40, "s2"), ("a", 30, "s3"), ("a", 50, "s3"), ("a", 70, "s3")],
+        "m": [("a", 0, "s0"), ("a", 20, "s0"), ("w1", 10, "s1"), ("a", 20, "s2"), ("a", 30, "s3")],
+    }
+    events = [Happened(unit, stamp, step, key) for key, all_ in fired.items() for unit, stamp, step in all_]
+    clocks = Several(dict.fromkeys(ON_THE_BUS, ""), {})
+    verifier = Verifier(scenario(circuit), clocks)
+    feed(verifier, events, 4_294_967_296)
+    verifier.close()
+    compare(verifier, Oracle(scenario(circuit), clocks.error).judge(circuit, events))
+
+
 def test_an_earlier_delivery_that_is_heard_late_is_the_one_that_counts() -> None:
     path = (Probe("a", "sent"), Probe("w*", "got", at_most=2))
     circuit = Circuit("c", path, 49)
