@@ -157,7 +157,7 @@ def test_a_clock_is_given_up_with_the_last_word_of_the_last_who_reports_it() -> 
     assert timeline.known_ns("lab") == FOREVER
 
 
-def test_about_the_clock_of_a_unit_on_a_host_without_supervisor_nobody_else_is_believed() -> None:
+def test_about_the_clock_of_a_unit_on_a_host_without_supervisor_no_other_is_believed() -> None:
     """Any unit may say that it is on a host."""
     timeline = lab(units=("worker", "liar"))
     for stamp in range(STEP_NS, 9 * STEP_NS, STEP_NS):
@@ -418,7 +418,7 @@ def test_while_the_broker_is_away_the_error_grows_and_stays_true() -> None:
     assert abs(common - truth) <= timeline.error("worker", common, "api", common) <= 7 * MS
 
 
-def test_people_are_told_offset_error_drift_and_age() -> None:
+def test_an_estimate_has_offset_error_drift_and_age() -> None:
     timeline = lab()
     for stamp in range(STEP_NS, 20 * SECOND + 1, STEP_NS):
         timeline.report("@lab", 1, stamp, data(stamp - 20 * MS, offset=OFFSET + stamp // 10_000, half=MS // 10))
@@ -434,7 +434,7 @@ def test_people_are_told_offset_error_drift_and_age() -> None:
     assert estimate.jumps == 0
 
 
-def test_a_drift_that_cannot_be_told_yet_is_not_told() -> None:
+def test_a_drift_that_is_not_known_yet_is_not_given() -> None:
     timeline = lab()
     timeline.report("@lab", 1, STEP_NS, data(STEP_NS - MS))
     (estimate,) = timeline.estimates(SECOND)
@@ -465,7 +465,7 @@ def test_a_supervisor_that_never_reports_holds_back_the_clock_of_its_host_for_a_
     assert timeline.contested == (("@liar", "@lab"),)
 
 
-def test_nobody_waits_for_what_a_supervisor_says_that_is_gone_without_its_last_word() -> None:
+def test_nothing_waits_for_reports_of_a_supervisor_that_is_gone_without_its_last_word() -> None:
     timeline = lab(units=("@lab", "@twin", "worker"))
     timeline.report("@twin", 1, STEP_NS + MS, data(STEP_NS))
     reported(timeline, until=2 * SECOND)

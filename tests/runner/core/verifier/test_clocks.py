@@ -123,7 +123,7 @@ def test_an_instance_without_a_limit_is_complete_while_nothing_is_known_of_the_c
     assert verifier.circuits()[0].instances.complete == 1
 
 
-def test_a_deadline_has_not_passed_while_nothing_is_known_of_the_clocks_and_nobody_is_asked_in_vain() -> None:
+def test_a_deadline_has_not_passed_while_nothing_is_known_of_the_clocks_and_no_unit_is_asked_in_vain() -> None:
     verifier = begun(Circuit("c", PATH), clocks=Apart(lambda _: UNKNOWN))
     verifier.batch("api", 1, [[1, 1, "sent", 0, "k", {}]], 1_000 * MS)
     verifier.batch("worker", 1, [], 1_000 * MS)
@@ -240,7 +240,7 @@ def test_pairs_know_the_error_of_their_two_events() -> None:
     ]
 
 
-def test_a_missing_event_says_how_far_its_journey_came_no_more_exactly_than_is_known() -> None:
+def test_a_missing_event_says_how_far_its_instance_came_no_more_exactly_than_is_known() -> None:
     path = (*PATH, Probe("api", "answered"))
     for took_ms, text in ((10, "10 ms ±0.3 after its first event"), (0.1, "within 400 µs of its first event")):
         _, result = judged(*sent_and_received("k", 0, took_ms), clocks=Apart(lambda _: 300_000), path=path)

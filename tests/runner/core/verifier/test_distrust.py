@@ -45,7 +45,7 @@ def moving(unit: str, step: str, *times_s: float) -> list[tuple[str, list[tuple[
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_receiver_whose_clock_stands_still_is_told_so(together: bool) -> None:
+def test_the_finding_names_the_clock_of_a_receiver_that_stands_still(together: bool) -> None:
     frozen = [("got", f"k{n}", 100.5) for n in range(3)]
     batches = [("worker", frozen, 100.5)] if together else [("worker", [one], 100.5) for one in frozen]
     early = of(FindingClass.ACAUSAL, judged(*moving("api", "sent", 101, 102, 103), *batches))
@@ -58,13 +58,13 @@ def test_a_receiver_whose_clock_stands_still_is_told_so(together: bool) -> None:
     )
 
 
-def test_what_is_late_by_a_clock_that_stands_still_is_told_with_it() -> None:
+def test_what_is_late_by_a_clock_that_stands_still_names_the_clock() -> None:
     frozen = ("api", [("sent", f"k{n}", 100) for n in range(3)], 100.0)
     late = of(FindingClass.LATE, judged(frozen, *moving("worker", "got", 101, 102, 131)))
     assert "all 3 events of api have the same stamp" in late.details
 
 
-def test_a_clock_that_went_back_is_told_so() -> None:
+def test_a_clock_that_went_back_is_named() -> None:
     findings = judged(
         *moving("api", "sent", 110, 111, 112),
         ("worker", [("got", "k0", 110.1)], 110.2),
@@ -80,7 +80,7 @@ def test_a_clock_that_went_back_is_told_so() -> None:
     )
 
 
-def test_a_stamp_from_before_its_process_was_started_is_told_so() -> None:
+def test_a_stamp_from_before_its_process_was_started_is_named() -> None:
     findings = judged(*moving("api", "sent", 110, 111), *moving("worker", "got", 50, 51))
     early = of(FindingClass.ACAUSAL, findings)
     assert early.message.endswith("by stamps that cannot be right: the clock of worker is behind")
@@ -104,7 +104,7 @@ def test_an_order_that_only_is_wrong_stays_an_order() -> None:
     assert all(f.message.endswith("before api: sent, which comes before it") for f in findings)
 
 
-def test_a_pair_out_of_order_by_such_a_clock_is_told_so_without_a_circuit() -> None:
+def test_a_pair_out_of_order_by_such_a_clock_names_it_without_a_circuit() -> None:
     units = ("api", "worker")
     verifier = Verifier(Scenario("s", "/", "c", tuple(map(Unit, units))))
     for n in range(3):

@@ -61,7 +61,7 @@ def test_a_key_whose_ends_cannot_be_seen_stands_in_quotes(key: str) -> None:
     assert missing.message.startswith(f'"{key}" stopped after ')
 
 
-def test_the_life_that_had_it_is_told_and_not_the_one_that_the_unit_began_afterwards() -> None:
+def test_the_life_that_had_it_is_named_and_not_the_one_that_the_unit_began_afterwards() -> None:
     lives = (FormerLife(40 * MS, "was killed by SIGKILL after 40 ms"), FormerLife(90 * MS, "exited with code 1"))
     again = UnitStatus("worker-1", State.FINISHED, why="exited with code 0", former=lives)
     ends = []
@@ -139,7 +139,7 @@ def test_a_misspelt_probe_is_found_by_its_key_and_by_its_name() -> None:
     assert '"row-written" never fired at all, but worker-1 fired "row-writen"; did you mean that?' in missing.details
 
 
-def test_what_a_unit_fired_instead_is_told_and_what_others_fired_is_no_near_miss() -> None:
+def test_what_a_unit_fired_instead_is_named_and_what_others_fired_is_no_near_miss() -> None:
     line = 'with the same key worker-1 fired "row-refused"'
     _, (missing,) = judged(*whole("k", without="row-written"), ("worker-1", "row-refused", "k", 2.5))
     assert line in missing.details
@@ -192,7 +192,7 @@ SEVERAL = {
 
 
 @pytest.mark.parametrize("several", SEVERAL)
-def test_who_does_not_wait_for_all_that_is_needed_is_told_how_much_there_was(several: str) -> None:
+def test_what_comes_before_all_that_is_needed_says_how_much_there_was(several: str) -> None:
     second, third = ("worker-1", "seen", "k", 2), ("worker-2", "seen", "k", 5)
     for answered_ms, lead, there in ((3, "2 ms", "1"), (1, "4 ms", "none")):
         answer = ("client", "response-received", "k", answered_ms)
@@ -204,7 +204,7 @@ def test_who_does_not_wait_for_all_that_is_needed_is_told_how_much_there_was(sev
         )
 
 
-def test_a_member_that_was_not_needed_is_not_told_as_one_that_was() -> None:
+def test_a_member_that_was_not_needed_is_not_named_as_one_that_was() -> None:
     """Of a broken quorum of two in three the third member says nothing."""
     last = ("worker-2", "seen", "k", 9)
     first, second, answer = SENT, ("worker-1", "seen", "k", 4), ("client", "response-received", "k", 3)
@@ -213,7 +213,7 @@ def test_a_member_that_was_not_needed_is_not_told_as_one_that_was() -> None:
     assert "worker-2" not in " ".join((early.message, *early.details))
 
 
-def test_who_does_not_wait_for_any_of_several_is_told_their_names() -> None:
+def test_what_comes_before_any_of_several_names_them() -> None:
     answer, seen = ("client", "response-received", "k", 1), ("worker-2", "seen", "k", 3)
     _, (early,) = judged(SENT, answer, seen, path=around(Quorum(1, SEEN[1:])))
     late = "k fired client: response-received 2 ms too soon"
@@ -232,12 +232,12 @@ def test_a_group_that_lacks_members_says_how_many_came_and_who_did_not() -> None
     assert missing.message.endswith("; none of worker-1: seen, worker-2: seen had fired")
 
 
-# --- a journey that goes on under another key -------------------------------------------------------------------------
+# --- an instance that goes on under another key -----------------------------------------------------------------------
 
 REKEYED = (Probe("client", "order-sent", rekey="row"), Probe("worker-1", "row-written", within_ns=50 * MS))
 
 
-def test_what_is_missing_behind_a_rekey_is_told_with_the_key_it_should_have_had() -> None:
+def test_what_is_missing_behind_a_rekey_is_named_with_the_key_it_should_have_had() -> None:
     _, (missing, orphan) = judged(
         SENT, ("worker-1", "row-written", "row-71", 2), path=REKEYED, data={("order-sent", "k"): {"row": "row-17"}}
     )
@@ -360,7 +360,7 @@ def test_findings_can_be_limited() -> None:
         ("", "ab", ""),
     ],
 )
-def test_a_slip_is_told_in_words(found: str, meant: str, how: str) -> None:
+def test_a_typo_is_described_in_words(found: str, meant: str, how: str) -> None:
     assert typo(found, meant) == how
 
 

@@ -122,7 +122,7 @@ def test_an_incarnation_that_has_not_said_its_last_word_when_its_unit_ends_leave
     assert not missing.inconclusive
 
 
-def test_in_a_run_of_an_earlier_version_nobody_owes_a_last_word() -> None:
+def test_in_a_run_of_an_earlier_version_no_unit_owes_a_last_word() -> None:
     run = Run(order())
     complete(run, "k")
     for name in run.names:
@@ -132,7 +132,7 @@ def test_in_a_run_of_an_earlier_version_nobody_owes_a_last_word() -> None:
 
 
 @pytest.mark.parametrize(("said_ms", "found"), [(9, []), (2, [("lost-evidence", None, "ext", None)])])
-def test_of_a_unit_without_a_journal_that_somebody_else_started_only_what_it_vouches_for_is_known(
+def test_of_an_external_unit_without_a_journal_only_what_it_vouches_for_is_known(
     said_ms: float, found: list[Any]
 ) -> None:
     run = Run(order(), units=(Unit("api"), Unit("worker-1"), Unit("worker-2"), Unit("ext", launcher="external")))
@@ -250,7 +250,7 @@ def test_what_is_not_decided_when_the_run_ends_is_open_and_the_run_inconclusive(
     assert result.notes == ("order: 1 instance was still in time when the run ended",)
 
 
-def test_nobody_is_blamed_for_what_was_due_after_they_were_told_to_end() -> None:
+def test_what_was_due_after_its_units_were_stopped_is_no_finding() -> None:
     run = Run(order())
     run.fire("api", "sent", "in-time", 1)
     run.fire("api", "sent", "too-late", 10)
@@ -262,7 +262,7 @@ def test_nobody_is_blamed_for_what_was_due_after_they_were_told_to_end() -> None
     assert "answered" in found[1].message  # which api surely left out; whether worker-2 left out anything is not known
 
 
-def test_an_instance_that_was_still_in_time_when_its_unit_was_told_to_end_is_open() -> None:
+def test_an_instance_that_was_still_in_time_when_its_unit_was_stopped_is_open() -> None:
     run = Run(order(*PATH[:2]))
     run.fire("api", "sent", "k", 10)
     run.end("api", "worker-1")
@@ -273,7 +273,7 @@ def test_an_instance_that_was_still_in_time_when_its_unit_was_told_to_end_is_ope
     assert result.notes == ("order: 1 instance was still in time when the run ended",)
 
 
-def test_without_a_deadline_whoever_was_told_to_end_is_to_blame_unless_the_run_was_interrupted() -> None:
+def test_without_a_deadline_what_a_stopped_unit_left_out_is_missing_unless_the_run_was_interrupted() -> None:
     for cut_off, found in ((False, [("missing", "k", "worker-*", "received")]), (True, [])):
         run = Run(order(Probe("api", "sent"), Probe("worker-*", "received")))
         run.fire("api", "sent", "k", 10)
@@ -293,7 +293,7 @@ def test_what_was_missing_before_an_interruption_stays_so() -> None:
     assert run.found() == [("missing", "k", "worker-*", "received")]
 
 
-def test_goals_that_an_interrupted_run_had_not_reached_are_nobodys_fault() -> None:
+def test_what_an_interrupted_run_had_not_reached_is_no_finding() -> None:
     units = (Unit("api", expect=("up",)), Unit("worker-1"), Unit("worker-2"))
     few = order(Probe("api", "sent"), instances=Instances(3, None))
     never = Circuit("never", (Probe("api", "pinged"),))
@@ -334,7 +334,7 @@ def test_after_close_nothing_changes() -> None:
     assert run.verifier.circuits() == before
 
 
-def test_a_recording_that_nobody_settles_is_judged_all_the_same() -> None:
+def test_a_recording_that_is_never_settled_is_judged_all_the_same() -> None:
     run = Run(order())
     for n in range(10):
         complete(run, f"k{n}", n)
@@ -617,7 +617,7 @@ def test_a_wrong_number_of_instances_is_one_finding() -> None:
         (Instances(3, 5), "3 to 5"),
     ],
 )
-def test_a_wrong_number_is_told_beside_what_is_asked(asked: Instances, words: str) -> None:
+def test_a_wrong_number_stands_beside_what_is_asked(asked: Instances, words: str) -> None:
     run = Run(order(instances=asked))
     complete(run, "k")
     complete(run, "l")
@@ -686,7 +686,7 @@ def test_lost_evidence_makes_findings_inconclusive_and_never_lets_a_run_pass() -
     assert result.evidence.emitted == result.evidence.received + 3
 
 
-def test_records_that_nobody_accounts_for_are_lost_evidence() -> None:
+def test_records_that_never_come_are_lost_evidence() -> None:
     run = Run(order())
     run.verifier.batch("api", 1, [[1, MS, "sent", 0, "k", {}]], MS)
     run.verifier.lose("api", 1, 2, 3, "the journal was full")
@@ -805,7 +805,7 @@ def test_activity_tells_what_each_unit_did_last() -> None:
 # --- no verdict depends on arrival ------------------------------------------------------------------------------------
 
 
-def test_a_journey_goes_on_under_its_new_key_though_that_came_first() -> None:
+def test_an_instance_goes_on_under_its_new_key_though_that_came_first() -> None:
     path = (Probe("api", "asked", rekey="row"), Probe("worker-*", "stored"), Probe("api", "told"))
     run = Run(order(*path))
     run.fire("worker-1", "stored", "17", 2)
@@ -819,7 +819,7 @@ def test_a_journey_goes_on_under_its_new_key_though_that_came_first() -> None:
     assert run.found() == [("duplicate", "k", "worker-2", "stored")]
 
 
-def test_a_key_is_no_orphan_while_another_journey_may_still_lead_to_it() -> None:
+def test_a_key_is_no_orphan_while_another_instance_may_still_lead_to_it() -> None:
     run = Run(order(Probe("api", "asked"), Probe("worker-1", "stored", rekey="row"), Probe("worker-2", "told")))
     run.fire("api", "asked", "k", 1)
     run.fire("worker-2", "told", "17", 5)
@@ -833,7 +833,7 @@ def test_a_key_is_no_orphan_while_another_journey_may_still_lead_to_it() -> None
     assert run.counts() == (1, 1, 1, 0, 0)
 
 
-def test_an_orphan_is_told_at_its_earliest_event_though_another_was_heard_first() -> None:
+def test_an_orphan_is_found_at_its_earliest_event_though_another_came_first() -> None:
     run = Run(order(Probe("api", "sent"), Probe("worker-1", "received"), Probe("worker-2", "noted")))
     run.fire("worker-2", "noted", "k", 5)
     run.end("api")
@@ -853,7 +853,7 @@ def test_what_only_follows_from_an_element_that_may_still_come_is_no_finding() -
     assert run.found() == [("missing", "k", "worker-1", "received")]
 
 
-def test_a_rekey_event_without_its_field_explains_why_the_journey_was_lost() -> None:
+def test_a_rekey_event_without_its_field_explains_why_the_instance_was_lost() -> None:
     path = (Probe("api", "asked", rekey="row"), Probe("worker-*", "stored"))
     run = Run(order(*path))
     run.fire("api", "asked", "k", 1)

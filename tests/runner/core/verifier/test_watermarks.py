@@ -44,7 +44,7 @@ def test_between_two_lives_a_unit_holds_everything_back_and_ended_nothing() -> N
     assert marks.marks["api"] == -inf
 
 
-def test_what_a_unit_would_have_emitted_is_known_up_to_the_moment_at_which_it_was_told_to_end() -> None:
+def test_what_a_unit_would_have_emitted_is_known_up_to_the_moment_at_which_it_was_stopped() -> None:
     marks = Watermarks(["api", "worker"])
     marks.end("api")
     assert marks.horizon(["api"]) == Horizon(inf, True)
@@ -58,7 +58,7 @@ def test_what_a_unit_would_have_emitted_is_known_up_to_the_moment_at_which_it_wa
     assert marks.horizon(["worker"]) == Horizon(inf, True)
 
 
-def test_of_a_unit_that_was_cut_off_nobody_knows_what_it_would_have_emitted_without_a_deadline() -> None:
+def test_what_a_unit_that_was_cut_off_would_have_emitted_without_a_deadline_is_not_known() -> None:
     marks = Watermarks(["api", "worker"])
     marks.end("api")
     marks.end("worker", 30, cut_off=True)
@@ -103,7 +103,7 @@ def test_those_are_behind_who_have_to_say_more() -> None:
     assert marks.behind(["api", "db"], 50) == {"@local", "api"}
 
 
-def test_the_low_mark_of_nobody_is_below_everything() -> None:
+def test_the_low_mark_of_no_units_is_below_everything() -> None:
     assert Watermarks([]).low([]) == -inf
     assert Watermarks(["api"]).low(["api", "stranger"]) == -inf
 

@@ -80,7 +80,7 @@ def test_less_leaves_out_by_name_or_folder_even_what_is_broken(here: Path) -> No
     assert names(here, less=("a", "c", "d")) == ["second", "e"]
 
 
-def test_less_of_nobody_is_a_usage_error(here: Path) -> None:
+def test_less_of_an_unknown_name_is_a_usage_error(here: Path) -> None:
     circuit(here / "a", "first")
     with pytest.raises(UsageError, match=r'^--less frist: no scenario has this name; did you mean "first"\?$'):
         discover([here], ("frist",))

@@ -256,7 +256,7 @@ def test_dependencies_that_cannot_be_met_are_named(here: Path) -> None:
     ]
 
 
-def test_a_group_that_starts_nothing_is_told_so(here: Path) -> None:
+def test_a_group_that_starts_nothing_is_refused(here: Path) -> None:
     group(here, 'units = ["a"]', a='["a"]\ninit = 0\nevents = ["seen"]\n')
     assert mistakes(here) == [
         "config.toml: Configs starts nothing: no enabled unit has an entrypoint, and no test_* is there   (line 1)"

@@ -75,7 +75,7 @@ def test_every_range_that_can_be_written_is_read_back(least: int, most: int | No
         ("9000h", 'is longer than a year: "9000h"'),
     ],
 )
-def test_a_wrong_duration_is_told_how_to_be_right(value: object, message: str) -> None:
+def test_a_wrong_duration_says_how_to_be_right(value: object, message: str) -> None:
     at = spot(value)
     assert duration()(at) is None
     assert said(at) == message
@@ -110,7 +110,7 @@ def test_times_are_a_number_or_a_range(value: object, bounds: tuple[int, int | N
         ([1], 'expected how often it fires: 2, "0..3" or "1..", found an array'),
     ],
 )
-def test_wrong_times_are_told_how_to_be_right(value: object, message: str) -> None:
+def test_wrong_times_say_how_to_be_right(value: object, message: str) -> None:
     at = spot(value)
     assert times(at) is None
     assert said(at) == message
@@ -150,7 +150,7 @@ def test_every_way_to_write_instances_is_read_back(one: int, other: int) -> None
         ("20..10", 'ends below its start: "20..10"; write the smaller number first'),
     ],
 )
-def test_wrong_instances_are_told_how_to_be_right(value: object, message: str) -> None:
+def test_wrong_instances_say_how_to_be_right(value: object, message: str) -> None:
     at = spot(value)
     assert instances(at) is None
     assert said(at) == message
