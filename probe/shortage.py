@@ -24,7 +24,8 @@ THREADS: Final = 3
 def why(error: BaseException) -> str:
     """What `error` says there is too little of, as a sentence without a subject; "" if it says something else."""
     number = getattr(error, "errno", None)
-    if isinstance(error, MemoryError) or number == errno.ENOMEM:
+    unmapped = isinstance(error, ImportError) and "failed to map segment" in str(error)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or unmapped:
         return f"has no memory left{_limit(resource.RLIMIT_AS, '`ulimit -v` allows {} KiB', 1024)}"
     if number == errno.EMFILE:
         return f"may open no more files{_limit(resource.RLIMIT_NOFILE, '`ulimit -n` is {}')}"

@@ -74,7 +74,7 @@ MOMENTS = {
         [units.one]
         entrypoint = "units:first"
         ready = "up"
-        ready_timeout = "300ms"
+        ready_timeout = "1s"
         [units.two]
         entrypoint = "units:second"
         after = ["one"]

@@ -171,6 +171,6 @@ _SEEDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "older-scenario": _older_scenarios,
     "clock-reports": _clock_reports,
     "supervisor-events": _supervisor_events,
-    "charter": _configs,
+    "config": _configs,
     "shipped-folder": _folders,
 }

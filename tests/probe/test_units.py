@@ -333,12 +333,14 @@ def test_what_a_signal_handler_raises_in_the_middle_of_an_emit_is_its_programs(
     number = 0
     for after_us in range(400, 2000, 4):
         try:
+            begun = number
             signal.setitimer(signal.ITIMER_REAL, after_us / 1e6)
-            while True:  # for ever, if it does not get through
+            while number < begun + 200_000:
                 number += 1
                 data = {"odd": _Odd()} if number % 3 else {"text": "x" * 500}
                 unit.emit("step", n=number, **data)
                 completed.append(number)
+            pytest.fail("it did not get through")
         except kind:
             pass
     unit.emit("last")

@@ -77,5 +77,5 @@ def test_the_clock_of_another_host_is_reported_whatever_rubbish_stands_beside_it
 
 
 def test_a_broker_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert execute(["clocks", "nowhere", "--run", RUN, "--once"]) != 0
-    assert "'nowhere' is no address of a broker" in capsys.readouterr().err
+    assert execute(["clocks", "tcp://nowhere", "--run", RUN, "--once"]) != 0
+    assert "'tcp://nowhere' is no address of a broker" in capsys.readouterr().err
