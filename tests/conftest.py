@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from probe import units
 from tests.support.broker_process import BrokerProcess, Peer
 from tests.support.lab_hosts import Lab, why_not
 
@@ -80,6 +81,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if lab and (reason := why_not()):
         for item in lab:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_an_earlier_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process keeps to the broker that its first probe found, whatever becomes of its environment; a test is a new
+    process to itself."""
+    monkeypatch.setattr(units, "_settings_at_start", None)
 
 
 @pytest.fixture(autouse=True)

@@ -113,6 +113,6 @@ def test_what_is_wrong_with_an_event_is_said_before_it_is_set() -> None:
 
 
 def test_without_a_broker_nothing_is_read_and_no_call_waits() -> None:
-    events = Events_Manager(Unit="without-a-broker")  # a name that no other test in this process has given a broker
+    events = Events_Manager(Unit="a")
     events.Set_Event("x")
     assert (events.list_events(), events.wait_for_event("x", timeout=30)) == ([], False)
