@@ -84,10 +84,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_an_earlier_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_settings_of_an_earlier_test() -> None:
     """A process keeps to the broker that its first probe found, whatever becomes of its environment; a test is a new
     process to itself."""
-    monkeypatch.setattr(units, "_settings_at_start", None)
+    units._settings_at_start = None
 
 
 @pytest.fixture(autouse=True)
