@@ -2,7 +2,8 @@
 
 verifier    events in, findings out
 lifecycle   when each unit may begin, and what its end means
-lockstep    barriers and waits: who may go on
+lockstep    barriers, waits and prescribed orders: who may go on
+exploration which order of checkpoints to try next
 clocks      bounds that hosts report -> one timeline
 report      a result in words and lines
 doctor      facts about a machine -> findings

@@ -7,6 +7,8 @@ attach      the log of a run that another process drives           (watch)
 clockwatch  what that log says about clocks                         (clocks)
 recover     journals that were not published                        (recover)
 
+conductor   actors of a test in a prescribed order                  (runner.Conductor)
+
 collector   how often garbage is looked for
 dispatcher  which part gets a log entry; batch: its records; retiming: stamps of other hosts' clocks
 people, watchdog, clock   what a live run listens to beside the log

@@ -55,9 +55,10 @@ def attachable(endpoint: str | None, run: str | None, keys_file: Path | None, ro
     run at all.
     """
     found = environment.read()
-    endpoint, run = endpoint or found.broker, run or found.run
-    if endpoint and "://" not in endpoint:  # a run, as other commands are told one
-        endpoint, run = None, endpoint
+    if endpoint and "://" not in endpoint:  # the name of a run, as other commands take it
+        endpoint, run = "", endpoint
+    else:
+        endpoint, run = endpoint or found.broker, run or found.run
     if endpoint:
         try:
             ours = keys.load(keys_file) if keys_file else keys.read(found.keys, endpoint)

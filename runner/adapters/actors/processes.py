@@ -12,7 +12,7 @@ from typing import Any
 
 from probe import gate
 from runner.adapters.actors import asleep
-from runner.adapters.actors.starter import Arrived, Ended, Starter
+from runner.adapters.actors.starter import Starter
 
 _FORK = multiprocessing.get_context("fork")
 
@@ -52,8 +52,7 @@ class ProcessStarter(Starter):
             while True:
                 what, value = self._pipe.recv()
                 if what == "at":
-                    self.held = value
-                    self._queue.put(Arrived(self, value))
+                    self._arrive(value)
                 elif what == "result":
                     self.result = value
                     break
@@ -63,8 +62,7 @@ class ProcessStarter(Starter):
         self._process.join()
         if self._process.exitcode and self.error is None:
             self.error = RuntimeError(f"process {self.name} ended with code {self._process.exitcode}")
-        self.has_ended = True
-        self._queue.put(Ended(self))
+        self._end()
 
     def _release(self) -> None:
         with contextlib.suppress(OSError):  # it has been killed
@@ -108,8 +106,11 @@ class _PipeGate:
             return
         with self._lock:
             if not self._is_free:
-                self._pipe.send(("at", step))
-                self._is_free = self._pipe.recv() == "free"
+                try:
+                    self._pipe.send(("at", step))
+                    self._is_free = self._pipe.recv() == "free"
+                except (OSError, EOFError):  # the conductor's process is gone
+                    self._is_free = True
 
     async def hold_async(self, step: str, writes: tuple[str, ...], reads: tuple[str, ...]) -> None:
         self.hold(step, writes, reads)

@@ -106,9 +106,21 @@ class Starter(ABC):
     def _release(self) -> None:
         """Let it go on from the checkpoint where it is held."""
 
-    @abstractmethod
     def _free(self) -> None:
         """`_release` if it is held, and at every checkpoint that follows."""
+        if self.held is not None:
+            self.held = None
+            self._release()
+
+    def _arrive(self, step: str) -> None:
+        """It has come to `step` and is about to be held there."""
+        self.held = step
+        self._queue.put(Arrived(self, step))
+
+    def _end(self) -> None:
+        """It has come to its end."""
+        self.has_ended = True
+        self._queue.put(Ended(self))
 
     @abstractmethod
     def doing(self) -> list[str]:

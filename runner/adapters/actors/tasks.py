@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 from runner.adapters.actors.gate import ACTOR
-from runner.adapters.actors.starter import Arrived, Ended, Starter
+from runner.adapters.actors.starter import Starter
 
 
 class Loop:
@@ -57,16 +57,14 @@ class TaskStarter(Starter):
             self.result = await self._target(*self._args, **self._kwargs)
         except BaseException as error:  # it is raised for the caller by the conductor
             self.error = error
-        self.has_ended = True
-        self._queue.put(Ended(self))
+        self._end()
 
     def hold(self, step: str) -> None:
         """In the task: hold the loop that it runs in."""
         if self._passes(step):
             return
         self.holds_loop = True
-        self.held = step
-        self._queue.put(Arrived(self, step))
+        self._arrive(step)
         self._latch.acquire()
         self.holds_loop = False
 
@@ -75,8 +73,7 @@ class TaskStarter(Starter):
         if self._passes(step):
             return
         self._event.clear()
-        self.held = step
-        self._queue.put(Arrived(self, step))
+        self._arrive(step)
         await self._event.wait()
 
     def _release(self) -> None:
@@ -84,11 +81,6 @@ class TaskStarter(Starter):
             self._latch.release()
         else:
             self.loop.loop.call_soon_threadsafe(self._event.set)
-
-    def _free(self) -> None:
-        if self.held is not None:
-            self.held = None
-            self._release()
 
     def doing(self) -> list[str]:
         if self._task is None or self.has_ended:

@@ -7,7 +7,7 @@ import threading
 
 from runner.adapters.actors import asleep
 from runner.adapters.actors.gate import ACTOR
-from runner.adapters.actors.starter import Arrived, Ended, Starter
+from runner.adapters.actors.starter import Starter
 
 
 class ThreadStarter(Starter):
@@ -28,15 +28,13 @@ class ThreadStarter(Starter):
             self.result = self._target(*self._args, **self._kwargs)
         except BaseException as error:  # it is raised for the caller by the conductor
             self.error = error
-        self.has_ended = True
-        self._queue.put(Ended(self))
+        self._end()
 
     def hold(self, step: str) -> None:
         """In the thread itself: wait at `step` until released."""
         if self._passes(step):
             return
-        self.held = step
-        self._queue.put(Arrived(self, step))
+        self._arrive(step)
         self._latch.acquire()
 
     async def hold_async(self, step: str) -> None:
@@ -45,11 +43,6 @@ class ThreadStarter(Starter):
 
     def _release(self) -> None:
         self._latch.release()
-
-    def _free(self) -> None:
-        if self.held is not None:
-            self.held = None
-            self._latch.release()
 
     def doing(self) -> list[str]:
         return asleep.stack(self._thread) if self.has_begun and not self.has_ended else []

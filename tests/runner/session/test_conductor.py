@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +18,7 @@ import runner
 from probe import gate
 from runner import Conductor, OrderError, ProcessStarter, TaskStarter, ThreadStarter
 from runner.adapters.actors.starter import Starter
+from tests.support.scenarios import poll
 
 Make = Callable[..., Starter]
 
@@ -324,3 +327,20 @@ def test_a_process_that_is_killed_ends_the_waiting() -> None:
         Conductor([ProcessStarter(die, name="a")], ["a: never"]) as conductor,
     ):
         next(conductor)
+
+
+def test_a_process_whose_conductor_is_gone_is_held_no_more(tmp_path: Path) -> None:
+    code = """
+import os, probe, sys
+from pathlib import Path
+from runner import Conductor, ProcessStarter
+def work():
+    probe.checkpoint("here")
+    Path(sys.argv[1]).write_text("went on")
+with Conductor([ProcessStarter(work, name="a")], ["a: here"]) as conductor:
+    next(conductor)
+    os._exit(0)
+"""
+    done = tmp_path / "done"
+    subprocess.run([sys.executable, "-c", code, str(done)], check=True, timeout=60)
+    assert poll(done.exists)
