@@ -22,41 +22,43 @@ Imports go downwards in this list, or along `runner -> broker -> probe`; the rul
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runner.api import CircuitRunError as CircuitRunError
-    from runner.api import Conductor as Conductor
-    from runner.api import Finding as Finding
-    from runner.api import OrderError as OrderError
-    from runner.api import ProcessStarter as ProcessStarter
-    from runner.api import Result as Result
-    from runner.api import Scenario as Scenario
-    from runner.api import TaskStarter as TaskStarter
-    from runner.api import ThreadStarter as ThreadStarter
-    from runner.api import Verdict as Verdict
+    from runner.adapters.actors.processes import ProcessStarter as ProcessStarter
+    from runner.adapters.actors.tasks import TaskStarter as TaskStarter
+    from runner.adapters.actors.threads import ThreadStarter as ThreadStarter
     from runner.api import load as load
     from runner.api import run as run
     from runner.api import verify as verify
+    from runner.model.errors import CircuitRunError as CircuitRunError
+    from runner.model.errors import OrderError as OrderError
+    from runner.model.result.result import Finding as Finding
+    from runner.model.result.result import Result as Result
+    from runner.model.result.result import Verdict as Verdict
+    from runner.model.scenario.model import Scenario as Scenario
+    from runner.session.conductor import Conductor as Conductor
 
-__all__ = [
-    "CircuitRunError",
-    "Conductor",
-    "Finding",
-    "OrderError",
-    "ProcessStarter",
-    "Result",
-    "Scenario",
-    "TaskStarter",
-    "ThreadStarter",
-    "Verdict",
-    "load",
-    "run",
-    "verify",
-]
+_MODULES = {
+    "CircuitRunError": "runner.model.errors",
+    "Conductor": "runner.session.conductor",
+    "Finding": "runner.model.result.result",
+    "OrderError": "runner.model.errors",
+    "ProcessStarter": "runner.adapters.actors.processes",
+    "Result": "runner.model.result.result",
+    "Scenario": "runner.model.scenario.model",
+    "TaskStarter": "runner.adapters.actors.tasks",
+    "ThreadStarter": "runner.adapters.actors.threads",
+    "Verdict": "runner.model.result.result",
+    "load": "runner.api",
+    "run": "runner.api",
+    "verify": "runner.api",
+}
+"""Public names, and where each is; what is imported above for type checkers is the same."""
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> object:
     """A public name, loaded when it is first asked for: every process of a unit imports this package."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from runner import api
+    from importlib import import_module
 
-    return getattr(api, name)
+    return getattr(import_module(_MODULES[name]), name)

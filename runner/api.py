@@ -1,6 +1,6 @@
-"""The runner for Python: what `import runner` offers to tests, notebooks and tools.
+"""The runner for Python: `runner.load`, `runner.run` and `runner.verify`, for tests, notebooks and tools.
 
-Belongs here: the public functions. They print nothing, never leave the process, and raise `CircuitRunError`. Must not
+Belongs here: these functions. They print nothing, never leave the process, and raise `CircuitRunError`. Must not
 know options or exit codes (those are `cli`), nor how a run goes (`session`).
 """
 
@@ -9,35 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.adapters.actors.processes import ProcessStarter
-from runner.adapters.actors.tasks import TaskStarter
-from runner.adapters.actors.threads import ThreadStarter
 from runner.adapters.history import run_folder
-from runner.model.errors import CircuitRunError, OrderError, UsageError
-from runner.model.result.result import Finding, Result, Verdict
+from runner.model.errors import UsageError
+from runner.model.result.result import Result
 from runner.model.scenario import find
 from runner.model.scenario.model import Scenario
 from runner.session.campaign import Campaign, Settings
-from runner.session.conductor import Conductor
 
 if TYPE_CHECKING:
     from runner.adapters.terminal import Screen
-
-__all__ = [
-    "CircuitRunError",
-    "Conductor",
-    "Finding",
-    "OrderError",
-    "ProcessStarter",
-    "Result",
-    "Scenario",
-    "TaskStarter",
-    "ThreadStarter",
-    "Verdict",
-    "load",
-    "run",
-    "verify",
-]
 
 
 def load(path: str | os.PathLike[str]) -> Scenario:
